@@ -1,0 +1,138 @@
+"""The experiment file as a user may write it, validated; nothing downstream sees raw YAML."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from dann_search.config.parameter import Parameter
+from dann_search.config.trial import TrialConfig
+
+EMBEDDED_DATASETS = ("digits", "digits-m")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DomainConfig(_Strict):
+    """Where a domain's images come from: one of the embedded data sets, or a folder of class folders."""
+
+    dataset: Literal["digits", "digits-m"] | None = None
+    folder: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.dataset is None) == (self.folder is None):
+            raise ValueError("needs exactly one of: dataset, folder")
+        return self
+
+    @property
+    def name(self) -> str:
+        """How the domain is called in tables."""
+        return self.dataset or (self.folder.name if self.folder else "")
+
+
+class SplitsConfig(_Strict):
+    """Shares of each domain's images, drawn by class and by content hash."""
+
+    train: float = Field(0.6, gt=0, lt=1)
+    val: float = Field(0.2, gt=0, lt=1)
+    test: float = Field(0.2, gt=0, lt=1)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + val + test must be 1, got {total:g}")
+        return self
+
+
+class DataConfig(_Strict):
+    """Source and target domain and how they are split and sized."""
+
+    source: DomainConfig
+    target: DomainConfig
+    splits: SplitsConfig = SplitsConfig()
+    image_size: int | None = Field(None, ge=8, le=1024)
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if self.source == self.target:
+            raise ValueError("source and target are the same domain")
+        return self
+
+
+class BudgetConfig(_Strict):
+    """Limits of the search besides its number of trials."""
+
+    hours: float | None = Field(None, gt=0)
+
+
+class SearchConfig(_Strict):
+    """How the space is searched."""
+
+    trials: int = Field(20, ge=1)
+    sampler: Literal["tpe", "random"] = "tpe"
+    scheduler: Literal["asha", "median", "none"] = "asha"
+    seed: int = Field(0, ge=0, lt=2**31)
+    budget: BudgetConfig = BudgetConfig()
+
+
+class ResourcesConfig(_Strict):
+    """What one trial takes of the machine."""
+
+    workers_per_trial: int = Field(1, ge=1)
+    cpus_per_worker: int = Field(1, ge=1)
+    gpus_per_worker: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    max_parallel_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    trials_per_group: int = Field(
+        200, ge=1, description="trials after which worker processes are renewed"
+    )
+    max_worker_deaths: int = Field(
+        3, ge=1, description="worker deaths after which a trial is given up"
+    )
+    stall_timeout_s: float = Field(
+        600.0, gt=0, description="a worker silent this long is restarted"
+    )
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _whole_above_one(cls, value: float | str) -> float | str:
+        if isinstance(value, float) and value > 1 and value != int(value):
+            raise ValueError(f"must be a fraction of one GPU or a whole number, got {value}")
+        return value
+
+
+class Experiment(_Strict):
+    """One search: data, fixed recipe, space, resources and where the results go."""
+
+    name: str
+    data: DataConfig
+    training: dict[str, Any] = Field(default_factory=dict)
+    search: SearchConfig = SearchConfig()
+    space: dict[str, Parameter] = Field(default_factory=dict)
+    weights: dict[str, Path] = Field(default_factory=dict)
+    resources: ResourcesConfig = ResourcesConfig()
+    storage: Path = Path("runs")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise ValueError(
+                f"must be letters, digits, '.', '_' and '-', starting with a letter or digit, got '{name}'"
+            )
+        return name
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this experiment lies."""
+        return self.storage / self.name
+
+    @property
+    def fixed(self) -> TrialConfig:
+        """The recipe with every searched parameter at its fixed or default value."""
+        return TrialConfig(**self.training)

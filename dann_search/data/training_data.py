@@ -1,0 +1,51 @@
+"""What training may see: labelled source, unlabelled target, and the target's labelled validation split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dann_search.data.store import StoreInfo, open_images, open_labels, read_info
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images as uint8 tensors of shape (n, 3, side, side), labels as int64 of shape (n,).
+
+    There is no field for labels of the target's training or test images.
+    """
+
+    info: StoreInfo
+    source_images: Tensor
+    source_labels: Tensor
+    target_images: Tensor
+    val_images: Tensor
+    val_labels: Tensor
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.info.class_names)
+
+
+def open_training_data(folder: Path) -> TrainingData:
+    """Open the training view of a packed store; never touches the test split."""
+    return TrainingData(
+        info=read_info(folder),
+        source_images=as_tensor(folder, "source", "train"),
+        source_labels=torch.from_numpy(open_labels(folder, "source", "train")),
+        target_images=as_tensor(folder, "target", "train"),
+        val_images=as_tensor(folder, "target", "val"),
+        val_labels=torch.from_numpy(open_labels(folder, "target", "val")),
+    )
+
+
+def as_tensor(folder: Path, role: str, split: str) -> Tensor:
+    """A split's images as a tensor over the memory map: pages are shared by all processes of the node."""
+    import warnings
+
+    with warnings.catch_warnings():
+        # torch warns that the map is read-only; nothing here writes to it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(open_images(folder, role, split))

@@ -1,0 +1,1 @@
+"""Backbones by stage, label classifier, domain discriminator, gradient reversal, freezing."""

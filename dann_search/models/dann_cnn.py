@@ -1,0 +1,22 @@
+"""A small convolutional backbone of the kind the DANN paper trains on digits (Ganin et al. 2016, figure 4a)."""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from dann_search.models.backbone import Backbone
+
+
+def _block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+    )
+
+
+def build() -> Backbone:
+    """Three convolutions, each with batch norm and pooling."""
+    stages = OrderedDict(conv1=_block(3, 32, 5), conv2=_block(32, 48, 5), conv3=_block(48, 96, 3))
+    return Backbone(stages, feature_size=96)

@@ -1,0 +1,68 @@
+"""The DANN network: one backbone, one bottleneck, a label classifier and a domain discriminator."""
+
+import torch
+from torch import Tensor, nn
+
+from dann_search.config.trial import TrialConfig
+from dann_search.models.backbone import BATCH_NORM, Backbone
+from dann_search.models.gradient_reversal import reverse_gradient
+
+
+class DannNetwork(nn.Module):
+    """Features shared by the label classifier and, in adversarial methods, the domain discriminator.
+
+    Args:
+        backbone: gives features of shape (n, backbone.feature_size).
+        classes: number of classes.
+        config: ``bottleneck``, ``discriminator_width``, ``batch_norm`` and the method.
+    """
+
+    def __init__(self, backbone: Backbone, classes: int, config: TrialConfig):
+        super().__init__()
+        self.backbone = backbone
+        size = config.bottleneck or backbone.feature_size
+        self.bottleneck: nn.Module = nn.Identity()
+        if config.bottleneck:
+            self.bottleneck = nn.Sequential(
+                nn.Linear(backbone.feature_size, size), nn.BatchNorm1d(size), nn.ReLU(inplace=True)
+            )
+        self.classifier = nn.Linear(size, classes)
+        self.discriminator: nn.Module | None = None
+        if config.adversarial:
+            width = config.discriminator_width
+            self.discriminator = nn.Sequential(
+                nn.Linear(size, width), nn.ReLU(inplace=True), nn.Linear(width, 1)
+            )
+        self.batch_norm = config.batch_norm
+
+    def train(self, mode: bool = True) -> "DannNetwork":
+        """Like ``nn.Module.train``; with ``batch_norm: frozen`` the backbone's statistics stay fixed."""
+        super().train(mode)
+        if mode and self.batch_norm == "frozen":
+            for module in self.backbone.modules():
+                if isinstance(module, BATCH_NORM):
+                    module.eval()
+        return self
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (n, 3, side, side) to features (n, size)."""
+        features: Tensor = self.bottleneck(self.backbone(images))
+        return features
+
+    def features_of_both(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of both domains, through batch norm together (``joint``) or one after the other."""
+        if self.batch_norm == "joint":
+            both = self.features(torch.cat([source, target]))
+            return both[: len(source)], both[len(source) :]
+        return self.features(source), self.features(target)
+
+    def domain_logits(self, features: Tensor, lam: float) -> Tensor:
+        """Logit of "this is the target domain", shape (n,), through the gradient reversal layer."""
+        assert self.discriminator is not None
+        logits: Tensor = self.discriminator(reverse_gradient(features, lam))
+        return logits.squeeze(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, 3, side, side), normalized, to class logits (n, classes)."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits

@@ -1,0 +1,1 @@
+"""The search on Ray: the only room that imports ray."""

@@ -1,0 +1,1 @@
+"""TensorBoard events and the console's live progress."""

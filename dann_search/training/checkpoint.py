@@ -1,0 +1,144 @@
+"""A trial's checkpoints: ``last`` to go on from, ``best`` to keep. One safetensors file each, written atomically.
+
+The record (epoch, history, configuration) lies in the file's own header, so that weights and record are never of
+different epochs. Weights of frozen stages are not written: the seed or the pre-trained file gives them again, and a
+hash in the record tells if it does not.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dann_search.errors import RunError
+from dann_search.models.network import DannNetwork
+from dann_search.training.result import EpochResult, History
+
+FORMAT = 1
+LAST, BEST = "last.safetensors", "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Content of a checkpoint file.
+
+    Attributes:
+        history: every epoch so far, the checkpoint's own last.
+        frozen_hash: of the frozen stages' weights.
+        model: trained weights by state-dict name.
+        momentum: the optimizer's state by parameter name; empty in ``best``.
+    """
+
+    history: History
+    frozen_hash: str
+    model: dict[str, Tensor]
+    momentum: dict[str, Tensor]
+
+
+def trained_state(network: DannNetwork) -> dict[str, Tensor]:
+    """The state dict without the frozen stages."""
+    frozen = tuple(_frozen_prefixes(network))
+    return (
+        {name: value for name, value in network.state_dict().items() if not name.startswith(frozen)}
+        if frozen
+        else (network.state_dict())
+    )
+
+
+def frozen_hash(network: DannNetwork) -> str:
+    """A hash of the frozen stages' weights; of nothing where all stages are trained."""
+    digest = hashlib.sha256()
+    frozen = tuple(_frozen_prefixes(network))
+    for name, value in network.state_dict().items():
+        if frozen and name.startswith(frozen):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _frozen_prefixes(network: DannNetwork) -> list[str]:
+    names = [name for name, _ in network.backbone.stages.named_children()]
+    return [f"backbone.stages.{name}." for name in names[: network.backbone.frozen]]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write under a temporary name, flush to disk, rename: a reader sees the old file or the new one, whole."""
+    tensors = {f"model.{name}": value for name, value in checkpoint.model.items()}
+    tensors |= {f"momentum.{name}": value for name, value in checkpoint.momentum.items()}
+    record = {
+        "format": FORMAT,
+        "torch": torch.__version__,
+        "frozen_hash": checkpoint.frozen_hash,
+        "history": [asdict(result) for result in checkpoint.history],
+    }
+    content = save(
+        {n: t.detach().cpu().contiguous() for n, t in tensors.items()},
+        {"record": json.dumps(record)},
+    )
+    write_atomically(path, content)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` so that a crash leaves the old or the new content, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        RunError: the file is no checkpoint of this version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads((file.metadata() or {})["record"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as exc:
+        raise RunError(f"{path}: not a readable checkpoint: {exc}") from None
+    if record["format"] > FORMAT:
+        raise RunError(
+            f"{path}: written by a newer dann-search (format {record['format']}, this one reads {FORMAT})"
+        )
+    return Checkpoint(
+        history=tuple(EpochResult(**result) for result in record["history"]),
+        frozen_hash=record["frozen_hash"],
+        model=_with_prefix(tensors, "model."),
+        momentum=_with_prefix(tensors, "momentum."),
+    )
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def restore_network(network: DannNetwork, checkpoint: Checkpoint, path: Path) -> None:
+    """Put the trained weights back into a network built from the same configuration.
+
+    Raises:
+        RunError: the frozen weights are not those it was trained on, or the weights do not fit.
+    """
+    if frozen_hash(network) != checkpoint.frozen_hash:
+        raise RunError(
+            f"{path}: the frozen stages differ from those it was trained on; "
+            "use the same pre-trained weights file and torch version"
+        )
+    expected, found = set(trained_state(network)), set(checkpoint.model)
+    if expected != found:
+        shown = ", ".join(sorted(expected ^ found)[:3])
+        raise RunError(f"{path}: weights do not fit the configuration, first differences: {shown}")
+    network.load_state_dict(checkpoint.model, strict=False)

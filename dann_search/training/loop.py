@@ -1,0 +1,221 @@
+"""Training of one trial, epoch by epoch, resumable after any of them with the same result to the last digit."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dann_search.config.trial import TrialConfig
+from dann_search.data.augment import augment, normalize, to_float
+from dann_search.data.batches import epoch_seed, paired_batches, steps_per_epoch
+from dann_search.data.training_data import TrainingData
+from dann_search.errors import RunError
+from dann_search.models.build import build_network
+from dann_search.models.catalog import CATALOG
+from dann_search.training.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    frozen_hash,
+    load_checkpoint,
+    restore_network,
+    save_checkpoint,
+    trained_state,
+)
+from dann_search.training.metrics import Metrics, classification_metrics
+from dann_search.training.optimizer import Optimizer
+from dann_search.training.predict import predict_logits
+from dann_search.training.ranks import ALONE, Ranks
+from dann_search.training.result import EpochResult, History, best_epoch
+from dann_search.training.schedules import lambda_at
+from dann_search.training.seeding import reset_torch
+from dann_search.training.step import dann_loss, source_loss
+
+AUGMENT_SOURCE, AUGMENT_TARGET, GLOBAL = 2, 3, 4
+"""Streams of random numbers besides the two that shuffle the domains."""
+
+
+class DivergedError(RunError):
+    """The loss became infinite or not a number."""
+
+
+class Training:
+    """Network, optimizer and history of one trial on one worker."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: TrainingData,
+        folder: Path,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+        weights: Mapping[str, Path] | None = None,
+    ):
+        reset_torch(config.seed)
+        self.config, self.data, self.folder, self.device, self.ranks = (
+            config,
+            data,
+            folder,
+            device,
+            ranks,
+        )
+        self.spec = CATALOG[config.backbone]
+        self.side = input_side(config, data)
+        self.network = build_network(config, data.classes, weights).to(device)
+        self.optimizer = Optimizer(self.network, config)
+        self.frozen_hash = frozen_hash(self.network)
+        self.history: History = ()
+        if (folder / LAST).exists():
+            self._restore(folder / LAST)
+
+    def _restore(self, path: Path) -> None:
+        checkpoint = load_checkpoint(path)
+        restore_network(self.network, checkpoint, path)
+        self.optimizer.load_momentum(checkpoint.momentum)
+        self.history = checkpoint.history
+
+    def train_epoch(self, epoch: int, beat: Callable[[], None]) -> None:
+        """Train one epoch, validate, append to the history."""
+        start = time.perf_counter()
+        config, ranks = self.config, self.ranks
+        reset_torch(epoch_seed(config.seed, epoch, GLOBAL))
+        generators = [
+            torch.Generator().manual_seed(epoch_seed(config.seed, epoch, stream))
+            for stream in (AUGMENT_SOURCE, AUGMENT_TARGET)
+        ]
+        sizes = len(self.data.source_images), len(self.data.target_images)
+        steps = steps_per_epoch(*sizes, config.batch_size)
+        sums = torch.zeros(3, device=self.device)
+        lam = 0.0
+        self.network.train()
+        for step, (source_rows, target_rows) in enumerate(
+            paired_batches(*sizes, config.batch_size, config.seed, epoch)
+        ):
+            p = ((epoch - 1) * steps + step) / (config.epochs * steps)
+            lam = lambda_at(p, config)
+            self.optimizer.set_progress(p)
+            source = self._batch(self.data.source_images, source_rows, generators[0])
+            labels = self.data.source_labels[source_rows][ranks.share(config.batch_size)].to(
+                self.device
+            )
+            if config.adversarial:
+                target = self._batch(self.data.target_images, target_rows, generators[1])
+                loss, parts = dann_loss(
+                    self.network, source, labels, target, lam, config.batch_size
+                )
+            else:
+                loss, parts = source_loss(self.network, source, labels, config.batch_size)
+            self.optimizer.sgd.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            ranks.sum_gradients(self.optimizer.parameters)
+            self.optimizer.sgd.step()
+            sums += parts
+            beat()
+        trained = time.perf_counter() - start
+        label_loss, domain_loss, domain_accuracy = (ranks.sum_(sums) / steps).tolist()
+        self._require_finite(label_loss + domain_loss, epoch)
+        ranks.average_statistics(self.network)
+        metrics = self._validate()
+        images = steps * config.batch_size * (2 if config.adversarial else 1)
+        rates = self.optimizer.rates
+        self.history += (
+            EpochResult(
+                epoch=epoch,
+                f1_macro_val=metrics.f1_macro,
+                accuracy_val=metrics.accuracy,
+                precision_macro_val=metrics.precision_macro,
+                recall_macro_val=metrics.recall_macro,
+                label_loss=label_loss,
+                domain_loss=domain_loss if config.adversarial else None,
+                domain_accuracy=domain_accuracy if config.adversarial else None,
+                lambda_=lam if config.adversarial else None,
+                learning_rate=rates[0],
+                head_learning_rate=rates[1],
+                images_per_s=images / trained,
+                seconds=time.perf_counter() - start,
+            ),
+        )
+
+    def _batch(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """This worker's rows of a batch: gathered, augmented as in a single process, normalized."""
+        mine = self.ranks.share(len(rows))
+        batch = to_float(images[rows[mine]].to(self.device), self.side)
+        batch = augment(batch, self.config, generator, rows=(mine.start, len(rows)))
+        return normalize(batch, self.spec.mean, self.spec.std)
+
+    def _require_finite(self, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the loss became {loss} in epoch {epoch}; the learning rate "
+                f"({self.config.learning_rate:g}, heads {self.optimizer.base_rates[1]:g}) is probably too high"
+            )
+
+    def _validate(self) -> Metrics:
+        logits = predict_logits(
+            self.network, self.data.val_images, self.spec, self.side, self.device, self.ranks
+        )
+        return classification_metrics(
+            self.data.val_labels.numpy(), logits.argmax(1).numpy(), self.data.classes
+        )
+
+    def save(self) -> None:
+        """Write ``best`` where this epoch is the best so far, then ``last``. The chief alone writes."""
+        if not self.ranks.is_chief:
+            return
+        model = trained_state(self.network)
+        if best_epoch(self.history) is self.history[-1]:
+            save_checkpoint(
+                self.folder / BEST, Checkpoint(self.history, self.frozen_hash, model, {})
+            )
+        momentum = self.optimizer.momentum_state()
+        save_checkpoint(
+            self.folder / LAST, Checkpoint(self.history, self.frozen_hash, model, momentum)
+        )
+
+
+def input_side(config: TrialConfig, data: TrainingData) -> int:
+    """Side in pixels at which a trial sees images: the user's, or its backbone's own."""
+    return data.info.image_size if data.info.fixed_size else CATALOG[config.backbone].image_size
+
+
+def train(
+    config: TrialConfig,
+    data: TrainingData,
+    folder: Path,
+    *,
+    device: torch.device | None = None,
+    ranks: Ranks = ALONE,
+    weights: Mapping[str, Path] | None = None,
+    on_begin: Callable[[], None] = lambda: None,
+    beat: Callable[[], None] = lambda: None,
+) -> Iterator[History]:
+    """Train a trial, yielding the history after each epoch, its checkpoint already written.
+
+    Where ``folder`` holds a checkpoint, training goes on after it and the history up to it is yielded first, in case
+    its last epoch was saved but never reported.
+
+    Args:
+        config: the recipe.
+        data: images and the labels training may see.
+        folder: where checkpoints are written; must exist.
+        device: of the network and the batches; the CPU by default.
+        ranks: this worker among those of the trial.
+        weights: explicit files of pre-trained weights, by backbone.
+        on_begin: called once, when network and data are ready.
+        beat: called after every step, a sign of life.
+
+    Raises:
+        DivergedError: the loss is no longer finite.
+        RunError: a checkpoint that cannot be continued.
+    """
+    training = Training(config, data, folder, device or torch.device("cpu"), ranks, weights)
+    on_begin()
+    if training.history:
+        yield training.history
+    for epoch in range(len(training.history) + 1, config.epochs + 1):
+        training.train_epoch(epoch, beat)
+        training.save()
+        yield training.history
