@@ -1,0 +1,274 @@
+"""A search from its validated experiment to its last trial; launch and resume are the same path."""
+
+import importlib.metadata
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.space import Space
+from dann_search.data.store import StoreInfo, pack, read_info
+from dann_search.driver_lock import DriverLock
+from dann_search.errors import InputError, RunError
+from dann_search.layout import ExperimentFolder
+from dann_search.models.catalog import CATALOG, largest_native_size
+from dann_search.search.ray_session import quiet_output, ray_session
+from dann_search.search.resources import Plan, cpu_count, make_plan
+from dann_search.search.study import Counts, StudyRecord
+from dann_search.tracking.observer import Observer
+from dann_search.tracking.tensorboard import TensorBoardWriter
+
+VERSIONS = ("dann-search", "ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy")
+
+MakeObserver = Callable[[TextIO, StudyRecord], Observer]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a search ended."""
+
+    folder: ExperimentFolder
+    counts: Counts
+    elapsed_s: float
+    stopped_by: str
+
+
+def prepare(experiment: Experiment, space: Space) -> ExperimentFolder:
+    """Check what can go wrong before anything expensive, then lay out the experiment's folder.
+
+    Raises:
+        InputError: the name is taken, storage cannot be written, too few CPUs, missing weights, bad images.
+    """
+    make_plan(experiment.resources, cpu_count(), gpus=float("inf"))
+    _check_sizes(experiment, space)
+    folder = ExperimentFolder(experiment.folder)
+    if folder.record.exists() or folder.study.exists():
+        raise InputError(
+            f"the experiment '{experiment.name}' exists already in {folder.root}; go on with it: "
+            f"dann-search resume {folder.root}, or choose another name: --name {experiment.name}-2"
+        )
+    _check_weights(experiment, space)
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        (folder.root / ".writable").touch()
+        (folder.root / ".writable").unlink()
+    except OSError as exc:
+        raise InputError(
+            f"storage: {experiment.storage} cannot be written ({exc.strerror}); "
+            "choose another with --storage DIR"
+        ) from None
+    size = experiment.data.image_size or largest_native_size(space.backbones)
+    info = pack(experiment.data, size, folder.data)
+    _write_record(experiment, folder, info)
+    return folder
+
+
+def _check_sizes(experiment: Experiment, space: Space) -> None:
+    side = experiment.data.image_size
+    for name in space.backbones:
+        if side is not None and side < CATALOG[name].smallest:
+            raise InputError(
+                f"data.image_size: must be at least {CATALOG[name].smallest} for {name}, got {side}"
+            )
+
+
+def _check_weights(experiment: Experiment, space: Space) -> None:
+    """Have every pre-trained file at hand now: workers never wait for a download."""
+    if not experiment.fixed.pretrained or experiment.fixed.method == "from_scratch":
+        return
+    wanted = [name for name in space.backbones if CATALOG[name].weights]
+    if wanted:
+        from dann_search.models.weights import load_weights
+
+        for name in wanted:
+            load_weights(name, experiment.weights)
+
+
+def _write_record(experiment: Experiment, folder: ExperimentFolder, info: StoreInfo) -> None:
+    record = {
+        "experiment": experiment.model_dump(mode="json"),
+        "versions": {
+            **{name: importlib.metadata.version(name) for name in VERSIONS},
+            "python": platform.python_version(),
+        },
+        "data": asdict(info),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    temporary = folder.record.with_suffix(".new")
+    temporary.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
+    temporary.replace(folder.record)
+
+
+def search(
+    experiment: Experiment,
+    space: Space,
+    folder: ExperimentFolder,
+    make_observer: MakeObserver,
+    *,
+    add_trials: int = 0,
+    address: str = "local",
+) -> Outcome:
+    """Run trials until the study has its total, the hours are spent or the user interrupts.
+
+    Raises:
+        InputError: another driver is at work on this experiment.
+        RunError: Ray could not be started or a worker group not be kept.
+    """
+    begun = time.monotonic()
+    with DriverLock(folder.root):
+        record = StudyRecord(experiment, space, folder)
+        try:
+            if add_trials:
+                record.add_trials(add_trials)
+            reason = "trials"
+            if not record.is_complete:
+                log = folder.ray / "driver.log"
+                with quiet_output(log) as terminal:
+                    watchers = [
+                        TensorBoardWriter(folder.tensorboard, space),
+                        make_observer(terminal, record),
+                    ]
+                    try:
+                        reason = _run(experiment, space, folder, record, watchers, address)
+                    finally:
+                        for watcher in watchers:
+                            watcher.close()
+            return Outcome(folder, record.counts(), time.monotonic() - begun, reason)
+        finally:
+            record.close()
+
+
+def _run(
+    experiment: Experiment,
+    space: Space,
+    folder: ExperimentFolder,
+    record: StudyRecord,
+    watchers: list[Observer],
+    address: str,
+) -> str:
+    with interrupts() as interrupt, ray_session(cpu_count(), address):
+        import ray
+
+        from dann_search.search.dispatcher import Dispatcher
+        from dann_search.search.worker_group import WorkerGroup
+
+        resources = experiment.resources
+        capacity = ray.cluster_resources()
+        plan = make_plan(resources, capacity.get("CPU", 0), capacity.get("GPU", 0))
+        dispatcher = Dispatcher.remote(resources.max_worker_deaths, resources.trials_per_group)
+        group = WorkerGroup(
+            dispatcher,
+            plan,
+            name=f"group-{int(time.time())}",
+            data=folder.data,
+            weights=experiment.weights,
+            stall_timeout_s=resources.stall_timeout_s,
+            storage=folder.ray,
+        )
+        group.start()
+        try:
+            return _tune(experiment, folder, record, watchers, dispatcher, plan, interrupt)
+        finally:
+            group.closing = True
+            ray.get(dispatcher.close.remote())
+            group.join(60)
+            ray.kill(dispatcher)
+
+
+def _tune(
+    experiment: Experiment,
+    folder: ExperimentFolder,
+    record: StudyRecord,
+    watchers: list[Observer],
+    dispatcher: Any,
+    plan: Plan,
+    interrupt: threading.Event,
+) -> str:
+    from ray import tune
+
+    from dann_search.search.trial import LightTrial
+    from dann_search.search.tune_adapters import (
+        Bookkeeper,
+        SearchStopper,
+        StudyScheduler,
+        StudySearcher,
+    )
+
+    books, stopped = Bookkeeper(record, folder, watchers), set[int]()
+    stopper = SearchStopper(
+        interrupt, experiment.search.budget.hours, lambda: dispatcher.close.remote()
+    )
+    trainable = tune.with_resources(
+        tune.with_parameters(LightTrial, dispatcher=dispatcher), {"CPU": 0.001}
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            metric="f1_macro_val",
+            mode="max",
+            search_alg=StudySearcher(books, stopped),
+            scheduler=StudyScheduler(books, stopped),
+            num_samples=-1,
+            max_concurrent_trials=plan.slots,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(folder.ray),
+            name=f"tune-{int(time.time())}",
+            verbose=0,
+            stop=stopper,
+            failure_config=tune.FailureConfig(max_failures=3),
+            checkpoint_config=tune.CheckpointConfig(
+                checkpoint_frequency=0, checkpoint_at_end=False
+            ),
+        ),
+    )
+    tuner.fit()
+    return stopper.reason or "trials"
+
+
+@contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """An event set by Ctrl-C or a termination signal; a second one ends the process the ordinary way."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+
+    def handle(kind: int, frame: Any) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for kind in kinds:
+        signal.signal(kind, handle)
+    try:
+        yield event
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def check_unchanged(folder: ExperimentFolder, experiment: Experiment) -> None:
+    """A resumed search needs the very images it began with.
+
+    Raises:
+        RunError: the packed store is gone or another one.
+    """
+    try:
+        info = read_info(folder.data)
+    except (OSError, ValueError) as exc:
+        raise RunError(f"{folder.data}: the packed images cannot be read: {exc}") from None
+    recorded = yaml.safe_load(folder.record.read_text(encoding="utf-8"))["data"]
+    if info.hashes != recorded["hashes"]:
+        raise RunError(f"{folder.data}: these are not the images the search began with")

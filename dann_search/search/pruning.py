@@ -1,0 +1,39 @@
+"""Which of Optuna's pruners stops trials early, and at which epochs it looks."""
+
+import optuna
+
+REDUCTION = 3
+"""Successive halving keeps the best third of the trials that reach a rung."""
+
+
+def grace_epochs(epochs: int) -> int:
+    """Epochs every trial gets: a quarter, since lambda is still warming up before and ranks mislead."""
+    return max(1, epochs // 4)
+
+
+def rungs(epochs: int) -> list[int]:
+    """Epochs at which ``asha`` compares trials."""
+    found, epoch = [], grace_epochs(epochs)
+    while epoch < epochs:
+        found.append(epoch)
+        epoch *= REDUCTION
+    return found
+
+
+def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
+    """The pruner of ``search.scheduler`` for trials of ``epochs`` epochs.
+
+    ``asha`` is asynchronous successive halving (Li et al. 2020) as Optuna has it: a trial that reaches a rung goes on
+    if it is among the best third of those that ever did, or the best of the first two.
+    """
+    match scheduler:
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=grace_epochs(epochs), reduction_factor=REDUCTION
+            )
+        case "median":
+            return optuna.pruners.MedianPruner(
+                n_startup_trials=4, n_warmup_steps=grace_epochs(epochs) - 1
+            )
+        case _:
+            return optuna.pruners.NopPruner()

@@ -1,0 +1,80 @@
+"""Starting and ending Ray for a search, with its noise in a log file rather than in the user's terminal."""
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Tune's own snapshots are never read: the study is the record.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+}
+
+OBJECT_STORE_BYTES = 128 * 2**20
+"""Only small messages pass through it: images and checkpoints go over files."""
+
+
+@contextlib.contextmanager
+def quiet_output(log: Path) -> Iterator[TextIO]:
+    """Send this process's output, that of native code too, to ``log``; yield the real standard error."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(fd) for fd in (1, 2)]
+    # A descriptor of its own: Ray's child processes inherit 1 and 2, never the user's terminal.
+    os.set_inheritable(saved[0], False)
+    os.set_inheritable(saved[1], False)
+    terminal = os.fdopen(os.dup(saved[1]), "w", encoding="utf-8", buffering=1)
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield terminal
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for fd, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, fd)
+            os.close(copy)
+
+
+@contextlib.contextmanager
+def ray_session(cpus: int, address: str = "local") -> Iterator[None]:
+    """A Ray cluster for the time of a search: one of its own, unless the process is in one already.
+
+    A cluster of its own uses Ray's token authentication and has no dashboard or other open port beyond the loopback.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    warnings.simplefilter("ignore")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    if address == "local":
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+        )
+    else:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()

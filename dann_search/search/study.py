@@ -1,0 +1,179 @@
+"""The Optuna study on storage: the only record of a search, from which any crash is resumed."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.space import Space
+from dann_search.config.trial import TrialConfig
+from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
+from dann_search.search.pruning import make_pruner
+from dann_search.search.suggest import suggest
+
+TOTAL = "total_trials"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial to be trained: its number in the study and its recipe."""
+
+    number: int
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trials of the study by state."""
+
+    completed: int
+    pruned: int
+    failed: int
+    running: int
+
+    @property
+    def finished(self) -> int:
+        """Trials that will not go on."""
+        return self.completed + self.pruned + self.failed
+
+
+class StudyRecord:
+    """The study and its trials by number. One driver writes to it."""
+
+    def __init__(self, experiment: Experiment, space: Space, folder: ExperimentFolder):
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.space, self.experiment = space, experiment
+        storage = optuna.storages.RDBStorage(
+            folder.study_url, engine_kwargs={"connect_args": {"timeout": 60}}
+        )
+        self.storage = storage
+        known = {study.study_name for study in storage.get_all_studies()}
+        if known - {experiment.name}:
+            raise InputError(f"{folder.study}: belongs to the experiment '{known.pop()}'")
+        self.study = optuna.create_study(
+            study_name=experiment.name,
+            storage=storage,
+            load_if_exists=True,
+            direction="maximize",
+            pruner=make_pruner(experiment.search.scheduler, space.fixed.epochs),
+        )
+        trials = self.study.get_trials(deepcopy=False)
+        self.study.sampler = _sampler(experiment, len(trials))
+        self._ids = {trial.number: trial._trial_id for trial in trials}
+        self._unfinished = deque(t.number for t in trials if t.state == TrialState.RUNNING)
+        if TOTAL not in self.study.user_attrs:
+            self.study.set_user_attr(TOTAL, experiment.search.trials)
+
+    @property
+    def total(self) -> int:
+        """Trials the search is to reach."""
+        return int(self.study.user_attrs[TOTAL])
+
+    def add_trials(self, count: int) -> None:
+        """Raise the total."""
+        self.study.set_user_attr(TOTAL, self.total + count)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to run."""
+        return not self._unfinished and len(self._ids) >= self.total
+
+    def next_trial(self) -> Assignment | None:
+        """An unfinished trial of an earlier run, else a new one; None when the total is reached."""
+        if self._unfinished:
+            return self._assign(optuna.Trial(self.study, self._ids[self._unfinished.popleft()]))
+        if len(self._ids) >= self.total:
+            return None
+        trial = self.study.ask()
+        self._ids[trial.number] = trial._trial_id
+        return self._assign(trial)
+
+    def _assign(self, trial: optuna.Trial) -> Assignment:
+        # A trial cut off between asking and the last suggestion gets what is missing here.
+        config = suggest(trial, self.space)
+        if "config" not in trial.user_attrs:
+            trial.set_user_attr("config", config.model_dump(mode="json"))
+        return Assignment(trial.number, config)
+
+    def frozen(self, number: int) -> FrozenTrial:
+        """The trial as stored."""
+        return self.storage.get_trial(self._ids[number])
+
+    def report(self, number: int, scores: Sequence[float]) -> int:
+        """Store the scores of epochs 1, 2, … that the study does not know yet; return how many were known.
+
+        A crash can cut off a report whose checkpoint was written: the next one fills the gap, and none is stored twice.
+        """
+        # Straight to the storage: making an optuna.Trial samples all its parameters anew.
+        known = self.frozen(number).intermediate_values
+        for epoch, score in enumerate(scores, 1):
+            if epoch not in known:
+                self.storage.set_trial_intermediate_value(self._ids[number], epoch, score)
+        return len(known)
+
+    def should_stop(self, number: int) -> bool:
+        """Whether the pruner ends the trial after its last reported epoch."""
+        return self.study.pruner.prune(self.study, self.frozen(number))
+
+    def complete(self, number: int) -> None:
+        """All epochs are done: the trial's value is that of its best epoch."""
+        self._tell(number, TrialState.COMPLETE, max(self.frozen(number).intermediate_values.values()))
+
+    def prune(self, number: int) -> None:
+        """Stopped early; the intermediate values stay."""
+        self._tell(number, TrialState.PRUNED)
+
+    def fail(self, number: int, error: str) -> None:
+        """Ended with an error of its own."""
+        if not self.frozen(number).state.is_finished():
+            self.storage.set_trial_user_attr(self._ids[number], "error", error)
+        self._tell(number, TrialState.FAIL)
+
+    def _tell(self, number: int, state: TrialState, value: float | None = None) -> None:
+        if not self.frozen(number).state.is_finished():
+            # The study's own tell would replace a pruned trial's value by its last one, of an epoch that is not its best.
+            self.storage.set_trial_state_values(
+                self._ids[number], state, None if value is None else [value]
+            )
+
+    def note(self, number: int, name: str, value: Any) -> None:
+        """Keep a fact about a trial beside its values."""
+        self.storage.set_trial_user_attr(self._ids[number], name, value)
+
+    def counts(self) -> Counts:
+        """Trials by state."""
+        states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
+        return Counts(
+            completed=states.count(TrialState.COMPLETE),
+            pruned=states.count(TrialState.PRUNED),
+            failed=states.count(TrialState.FAIL),
+            running=states.count(TrialState.RUNNING),
+        )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
+
+def _sampler(experiment: Experiment, done: int) -> optuna.samplers.BaseSampler:
+    # A sampler started again with its old seed would propose its old first trials again.
+    seed = experiment.search.seed + done
+    if experiment.search.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=max(4, min(10, experiment.search.trials // 3)),
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+        )

@@ -1,0 +1,52 @@
+"""The Tune side of a trial: a light stand-in that waits for its slot's epochs. No torch here."""
+
+from typing import Any
+
+import ray
+from ray import tune
+
+from dann_search.search.dispatcher import News, Order
+
+
+class LightTrial(tune.Trainable):
+    """One trial as Tune sees it; the work is done by a slot of a worker group.
+
+    Its config is the study's number of the trial, the recipe and the folder. Nothing is saved here: checkpoints are
+    in the folder, results in the study.
+    """
+
+    def setup(self, config: dict[str, Any], dispatcher: Any = None) -> None:
+        """Begin the trial in ``config``."""
+        self.dispatcher = dispatcher
+        self._begin(config)
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self.number, self.seen = int(config["number"]), 0
+        self.epochs = int(config["recipe"]["epochs"])
+        order = Order(self.number, dict(config["recipe"]), config["folder"])
+        ray.get(self.dispatcher.submit.remote(order))
+
+    def step(self) -> dict[str, Any]:
+        """The next epoch. An error of the trial is a result, not an exception: Tune would run it again."""
+        news: News = ray.get(self.dispatcher.news.remote(self.number, self.seen))
+        self.seen = len(news.history)
+        last = news.history[-1] if news.history else {"f1_macro_val": 0.0}
+        return {
+            "f1_macro_val": last["f1_macro_val"],
+            "epoch": self.seen,
+            "history": news.history,
+            "error": news.error,
+            "cancelled": news.cancelled,
+            "startup_s": news.startup_s,
+            "done": news.cancelled or news.error is not None or self.seen >= self.epochs,
+        }
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial without a new process."""
+        self.cleanup()
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Free the slot at its next report."""
+        ray.get(self.dispatcher.withdraw.remote(self.number))

@@ -1,0 +1,154 @@
+"""Tune executes, the study remembers: a searcher, a scheduler and a stopper that keep nothing of their own."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from dann_search.layout import ExperimentFolder
+from dann_search.search.study import Assignment, StudyRecord
+from dann_search.tracking.observer import Observer
+
+
+class Bookkeeper:
+    """Writes what happens into the study, then tells the observers. All calls come from Tune's loop."""
+
+    def __init__(self, record: StudyRecord, folder: ExperimentFolder, observers: list[Observer]):
+        self.record, self.folder, self.observers = record, folder, observers
+        self.epochs = record.space.fixed.epochs
+        self._noted: set[int] = set()
+
+    def next_trial(self) -> Assignment | None:
+        """Take the next trial from the study."""
+        assignment = self.record.next_trial()
+        if assignment:
+            known = list(self.record.frozen(assignment.number).intermediate_values.values())
+            for observer in self.observers:
+                observer.trial_started(assignment.number, assignment.config, known)
+        return assignment
+
+    def result(self, number: int, result: dict[str, Any]) -> bool:
+        """Store new epochs; whether the pruner stops the trial."""
+        history = result["history"]
+        known = self.record.report(number, [epoch["f1_macro_val"] for epoch in history])
+        if number not in self._noted and result["startup_s"] is not None:
+            self._noted.add(number)
+            self.record.note(number, "startup_s", round(result["startup_s"], 4))
+        if len(history) > known:
+            for observer in self.observers:
+                observer.epochs_done(number, history, known)
+        return len(history) < self.epochs and self.record.should_stop(number)
+
+    def ended(self, number: int, result: dict[str, Any] | None, stopped: bool, crashed: bool) -> None:
+        """Close the trial in the study; one that was interrupted stays unfinished there."""
+        if crashed or result is None or result["error"]:
+            error = result["error"] if result and result["error"] else "the trial's process was lost"
+            if result and result["history"]:
+                self.result(number, result)
+            self._close("failed", number, lambda: self.record.fail(number, error), error)
+        elif stopped:
+            self._close("pruned", number, lambda: self.record.prune(number))
+        elif not result["cancelled"] and result["epoch"] >= self.epochs:
+            self.result(number, result)  # Tune tells a trial's last result to the searcher alone.
+            self._close("completed", number, lambda: self.record.complete(number))
+        else:
+            for observer in self.observers:
+                observer.trial_ended(number, "interrupted", None)
+
+    def _close(
+        self, state: str, number: int, store: Callable[[], None], error: str | None = None
+    ) -> None:
+        store()
+        for observer in self.observers:
+            observer.trial_ended(number, state, error)
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]
+    """Proposes what the study proposes."""
+
+    def __init__(self, books: Bookkeeper, stopped: set[int]):
+        super().__init__(metric="f1_macro_val", mode="max")
+        self.books, self.stopped = books, stopped
+        self.numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config for Tune, or the end of the search."""
+        assignment = self.books.next_trial()
+        if assignment is None:
+            return Searcher.FINISHED  # type: ignore[no-any-return]
+        self.numbers[trial_id] = assignment.number
+        return {
+            "number": assignment.number,
+            "recipe": assignment.config.model_dump(mode="json"),
+            "folder": str(self.books.folder.trial(assignment.number)),
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """A trial ended, whichever way."""
+        number = self.numbers[trial_id]
+        self.books.ended(number, result, number in self.stopped, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study has it. Tune wants a file."""
+        with open(checkpoint_path, "w", encoding="utf-8"):
+            pass
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never called: a search is resumed from its study, by a new Tune run."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Stops the trials that Optuna's pruner stops."""
+
+    def __init__(self, books: Bookkeeper, stopped: set[int]):
+        super().__init__()
+        self.books, self.stopped = books, stopped
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Report to the study, ask its pruner."""
+        if result["cancelled"]:
+            return TrialScheduler.STOP  # type: ignore[no-any-return]
+        number = int(trial.config["number"])
+        if self.books.result(number, result):
+            self.stopped.add(number)
+            return TrialScheduler.STOP  # type: ignore[no-any-return]
+        return TrialScheduler.CONTINUE  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class SearchStopper(Stopper):  # type: ignore[misc]
+    """Ends the search on an interrupt or when its hours are spent; unfinished trials stay resumable."""
+
+    def __init__(self, interrupt: threading.Event, hours: float | None, on_stop: Callable[[], None]):
+        self.interrupt, self.on_stop = interrupt, on_stop
+        self.deadline = time.monotonic() + hours * 3600 if hours else None
+        self.reason: str | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Single trials are the scheduler's business."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the whole search ends now."""
+        if self.reason is None:
+            if self.interrupt.is_set():
+                self.reason = "interrupt"
+            elif self.deadline is not None and time.monotonic() > self.deadline:
+                self.reason = "time"
+            if self.reason:
+                self.on_stop()
+        return self.reason is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

@@ -1,0 +1,182 @@
+"""What a running search shows: one live table in a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from dann_search.config.space import Space
+from dann_search.config.trial import TrialConfig
+from dann_search.tracking.observer import Observer
+
+SHOWN_ENDED = 8
+"""Ended trials shown in the live table, the newest last."""
+
+
+class TrialState:
+    """One trial as the console knows it."""
+
+    def __init__(self, number: int, recipe: dict[str, Any], known: Sequence[float]):
+        self.number, self.recipe, self.state = number, recipe, "running"
+        self.scores = list(known)
+
+    @property
+    def best(self) -> float | None:
+        """F1 of its best epoch so far."""
+        return max(self.scores, default=None)
+
+
+class SearchProgress(Observer):
+    """Counts trials and epochs, keeps the best, estimates what remains."""
+
+    def __init__(self, space: Space, total: int, finished: int, best: tuple[int, float] | None):
+        self.space, self.total, self.finished_before = space, total, finished
+        self.epochs = space.fixed.epochs
+        self.trials: dict[int, TrialState] = {}
+        self.ended: list[TrialState] = []
+        self.best_before = best
+        self.begun = time.monotonic()
+        self.epochs_seen = 0
+        self.first_epoch: float | None = None
+
+    def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
+        """A trial begins or goes on."""
+        self.trials[number] = TrialState(number, self.space.active(config.model_dump()), known)
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        """Its scores grow."""
+        trial = self.trials[number]
+        self.first_epoch = self.first_epoch or time.monotonic()
+        self.epochs_seen += len(history) - known
+        trial.scores = [result["f1_macro_val"] for result in history]
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        """It leaves the running ones."""
+        trial = self.trials.pop(number)
+        trial.state = state
+        if state != "interrupted":
+            self.ended.append(trial)
+
+    @property
+    def finished(self) -> int:
+        """Trials over, in this run and before."""
+        return self.finished_before + len(self.ended)
+
+    @property
+    def best(self) -> tuple[int, float, dict[str, Any]] | None:
+        """Number, F1 and recipe of the best trial; of completed ones, where there are any.
+
+        The recipe of one of an earlier run is not repeated.
+        """
+        mine = [t for t in self.ended if t.state == "completed"] or [
+            *self.ended,
+            *self.trials.values(),
+        ]
+        found = [(t.best, -t.number, t.recipe) for t in mine if t.best is not None]
+        if self.best_before:
+            number, score = self.best_before
+            found.append((score, -number, {}))
+        if not found:
+            return None
+        score, number, recipe = max(found, key=lambda item: item[:2])
+        return -number, score, recipe
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimate from the epochs a second so far and the epochs a trial took; None while too early."""
+        if self.first_epoch is None or len(self.ended) < 2:
+            return None
+        rate = self.epochs_seen / max(time.monotonic() - self.begun, 1e-9)
+        mean = sum(len(t.scores) for t in self.ended) / len(self.ended)
+        running = sum(max(0.0, mean - len(t.scores)) for t in self.trials.values())
+        waiting = max(0, self.total - self.finished - len(self.trials))
+        return (running + waiting * mean) / rate
+
+
+class LiveTable(SearchProgress):
+    """The table that refreshes in place."""
+
+    def __init__(self, console: Console, *arguments: Any):
+        super().__init__(*arguments)
+        self.live = Live(
+            get_renderable=self.render, console=console, refresh_per_second=4, transient=True
+        )
+        self.live.start()
+
+    def close(self) -> None:
+        """Take the table away; the summary follows."""
+        self.live.stop()
+
+    def render(self) -> Group:
+        """The table as of now."""
+        table = Table(box=None, pad_edge=False, expand=False)
+        for name, justify in (("trial", "right"), ("state", "left"), ("epoch", "right")):
+            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        table.add_column("best F1", justify="right")
+        table.add_column("recipe", overflow="ellipsis", no_wrap=True)
+        for trial in [*self.ended[-SHOWN_ENDED:], *list(self.trials.values())]:
+            score = "" if trial.best is None else f"{trial.best:.3f}"
+            style = {"completed": "bold", "running": "cyan", "failed": "red"}.get(trial.state, "dim")
+            epoch = f"{len(trial.scores)}/{self.epochs}"
+            table.add_row(
+                str(trial.number), trial.state, epoch, score, describe(trial.recipe), style=style
+            )
+        return Group(table, Text(self.headline(), style="bold"))
+
+    def headline(self) -> str:
+        """One line: done, best, time."""
+        parts = [f"{self.finished}/{self.total} trials done, {len(self.trials)} running"]
+        if self.best:
+            parts.append(f"best F1 {self.best[1]:.3f} (trial {self.best[0]})")
+        else:
+            parts.append("starting Ray" if self.first_epoch is None else "")
+        parts.append(f"elapsed {duration(time.monotonic() - self.begun)}")
+        if (remaining := self.remaining_s) is not None:
+            parts.append(f"about {duration(remaining)} left")
+        return "   ".join(part for part in parts if part)
+
+
+class PlainLines(SearchProgress):
+    """A line for each trial that ends: for logs and pipes."""
+
+    def __init__(self, console: Console, *arguments: Any):
+        super().__init__(*arguments)
+        self.console = console
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        """Print it."""
+        trial = self.trials[number]
+        super().trial_ended(number, state, error)
+        score = "" if trial.best is None else f", best F1 {trial.best:.3f}"
+        left = f", about {duration(self.remaining_s)} left" if self.remaining_s else ""
+        line = (
+            f"[{duration(time.monotonic() - self.begun)}] trial {number} {state} after "
+            f"{len(trial.scores)} of {self.epochs} epochs{score} ({self.finished}/{self.total} done{left})"
+        )
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        detail = error or describe(trial.recipe)
+        self.console.print(f"    {detail}", markup=False, highlight=False, soft_wrap=True)
+
+
+def describe(recipe: dict[str, Any]) -> str:
+    """A recipe on one line."""
+    return "  ".join(f"{name}={short(value)}" for name, value in recipe.items())
+
+
+def short(value: Any) -> str:
+    """A value with at most three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``45s``, ``3m05s`` or ``2h07m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

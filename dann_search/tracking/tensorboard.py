@@ -1,0 +1,122 @@
+"""TensorBoard events of a search, written without TensorFlow or torch.
+
+One run a trial under ``tensorboard/``. The experiment's own run lists every searched parameter, conditional ones too,
+so that each is a column of the HParams tab; a trial leaves blank what does not apply to it.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, summary_v2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from dann_search.config.space import Space
+from dann_search.config.trial import TrialConfig
+from dann_search.tracking.observer import Observer
+
+TAGS = {
+    "f1_macro_val": "val/f1_macro",
+    "accuracy_val": "val/accuracy",
+    "precision_macro_val": "val/precision_macro",
+    "recall_macro_val": "val/recall_macro",
+    "label_loss": "train/label_loss",
+    "domain_loss": "train/domain_loss",
+    "domain_accuracy": "train/domain_accuracy",
+    "lambda_": "schedule/lambda",
+    "learning_rate": "schedule/learning_rate",
+    "head_learning_rate": "schedule/head_learning_rate",
+    "images_per_s": "speed/images_per_s",
+    "seconds": "speed/epoch_seconds",
+}
+"""Scalar of each field of an epoch."""
+
+BEST_F1 = "best/f1_macro_val"
+STATUS = {
+    "completed": api_pb2.STATUS_SUCCESS,
+    "pruned": api_pb2.STATUS_SUCCESS,
+    "failed": api_pb2.STATUS_FAILURE,
+}
+
+
+class TensorBoardWriter(Observer):
+    """Writes each trial's scalars as they come, and its hyperparameters."""
+
+    def __init__(self, folder: Path, space: Space):
+        self.folder, self.space = folder, space
+        self.writers: dict[int, EventFileWriter] = {}
+        self.written: dict[int, int] = {}
+        self._describe_experiment()
+
+    def _describe_experiment(self) -> None:
+        shutil.rmtree(self.folder / "experiment", ignore_errors=True)
+        hparams = [summary_v2.HParam(name) for name in self.space.parameters]
+        metrics = [
+            summary_v2.Metric(BEST_F1, display_name="best F1 (val)"),
+            summary_v2.Metric(TAGS["f1_macro_val"], display_name="last F1 (val)"),
+        ]
+        writer = EventFileWriter(str(self.folder / "experiment"))
+        _add(writer, summary_v2.hparams_config_pb(hparams=hparams, metrics=metrics))
+        writer.close()
+
+    def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
+        """Open the trial's run. A resumed trial is written anew from its history, so no step stands twice."""
+        run = self.folder / f"trial-{number:04d}"
+        shutil.rmtree(run, ignore_errors=True)
+        self.writers[number] = writer = EventFileWriter(str(run))
+        active = self.space.active(config.model_dump())
+        _add(writer, summary_v2.hparams_pb(active, trial_id=str(number), start_time_secs=time.time()))
+        self.written[number] = 0
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        """Write the epochs not yet in this run's file."""
+        for result in history[self.written[number] :]:
+            values = [
+                Summary.Value(tag=tag, simple_value=result[name])
+                for name, tag in TAGS.items()
+                if result[name] is not None
+            ]
+            best = max(r["f1_macro_val"] for r in history[: result["epoch"]])
+            values.append(Summary.Value(tag=BEST_F1, simple_value=best))
+            _add(self.writers[number], Summary(value=values), step=result["epoch"])
+        self.written[number] = len(history)
+        self.writers[number].flush()
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        """Close the run with its status; an interrupted one stays open for a resume."""
+        writer = self.writers.pop(number, None)
+        if writer is None:
+            return
+        if state in STATUS:
+            _add(writer, _session_end(STATUS[state]))
+        writer.close()
+
+    def close(self) -> None:
+        """Close what is still open."""
+        for number in list(self.writers):
+            self.writers.pop(number).close()
+
+
+def _session_end(status: Any) -> Summary:
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    data = plugin_data_pb2.HParamsPluginData(
+        session_end_info=plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    )
+    summary = Summary()
+    summary.value.add(
+        tag=metadata.SESSION_END_INFO_TAG,
+        metadata=metadata.create_summary_metadata(data),
+        tensor=metadata.NULL_TENSOR,
+    )
+    return summary
+
+
+def _add(writer: EventFileWriter, summary: Any, step: int = 0) -> None:
+    # The hparams plugin makes its summaries with its own copy of the message class: pass bytes.
+    content = Summary.FromString(summary.SerializeToString())
+    writer.add_event(Event(wall_time=time.time(), step=step, summary=content))
