@@ -1,4 +1,4 @@
-"""One driver an experiment: a lock the operating system frees on a crash, and a heartbeat for other hosts."""
+"""One driver an experiment: a lock that a crash frees, and a heartbeat for other hosts."""
 
 import fcntl
 import json
@@ -20,8 +20,9 @@ FRESH_S = 30.0
 class DriverLock:
     """Held by the driver while it searches.
 
-    The lock is an advisory lock on ``driver.lock``: it goes with the process, so a crash leaves nothing in the way.
-    Where storage is shared by hosts that do not see each other's locks, the heartbeat written into it tells.
+    The lock is an advisory lock on ``driver.lock``: it goes with the process, so a crash leaves
+    nothing in the way. Where storage is shared by hosts that do not see each other's locks, the
+    heartbeat written into it tells.
     """
 
     def __init__(self, root: Path):
@@ -35,7 +36,7 @@ class DriverLock:
         Raises:
             InputError: another driver holds it.
         """
-        file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115
+        file = open(self.path, "a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

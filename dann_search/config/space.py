@@ -42,6 +42,10 @@ class Space:
         top = self.stages[backbone]
         return min(low, top), min(high, top)
 
+    def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The searched parameters that apply to a recipe, with their values."""
+        return {name: values[name] for name, p in self.parameters.items() if p.holds(values)}
+
     @property
     def backbones(self) -> list[str]:
         """Every backbone a trial could get."""

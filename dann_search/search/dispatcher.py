@@ -1,7 +1,8 @@
 """Hands trials to idle slots and carries epoch results back: one asynchronous actor, without torch.
 
-The protocol is idempotent by epoch. A trial asks for what came after the epochs it has seen, which lets training go
-on past them; a slot reports the whole history, which fills any gap. So either side may die and ask again.
+The protocol is idempotent by epoch. A trial asks for what came after the epochs it has seen, which
+lets training go on past them; a slot reports the whole history, which fills any gap. So either
+side may die and ask again.
 """
 
 import asyncio
@@ -117,10 +118,12 @@ class DispatcherState:
         run = slot[0]
         async with self.work:
             await self.work.wait_for(
-                lambda: self.closed
-                or self.visits[slot] != visit
-                or self._is_worn(run)
-                or bool(self.pending)
+                lambda: (
+                    self.closed
+                    or self.visits[slot] != visit
+                    or self._is_worn(run)
+                    or bool(self.pending)
+                )
             )
             # An old call of a worker that has died since must not take a trial with it.
             if self.closed or self.visits[slot] != visit or self._is_worn(run):
@@ -167,7 +170,7 @@ class DispatcherState:
     # Called by the worker group's controller.
 
     async def workers_died(self, run: str, slots: dict[int, str]) -> None:
-        """Workers of these slots died (why, by slot); the run restarts, all its trials go back to the queue."""
+        """Workers of these slots died (why, by slot): all trials of the run are queued again."""
         for slot in [slot for slot in self.running if slot[0] == run]:
             await self._requeue(slot, died=slots.get(slot[1]))
         async with self.work:
@@ -177,7 +180,7 @@ class DispatcherState:
             self.work.notify_all()
 
     async def _requeue(self, slot: Slot, died: str | None = None) -> None:
-        """Put a slot's trial back at the head of the queue, or give it up if it keeps killing its worker."""
+        """Put a slot's trial at the head of the queue; give up one that always kills its worker."""
         number = self.running.pop(slot, None)
         lease = self.leases.get(number) if number is not None else None
         if lease is None or lease.slot != slot or lease.error:
@@ -188,7 +191,8 @@ class DispatcherState:
         lease.deaths += died is not None
         if lease.deaths >= self.max_worker_deaths:
             await self._fail(
-                lease, f"its worker died {lease.deaths} times while training it; the last time: {died}"
+                lease,
+                f"its worker died {lease.deaths} times while training it; the last time: {died}",
             )
             return
         async with self.work:

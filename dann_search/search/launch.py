@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
@@ -46,7 +45,8 @@ def prepare(experiment: Experiment, space: Space) -> ExperimentFolder:
     """Check what can go wrong before anything expensive, then lay out the experiment's folder.
 
     Raises:
-        InputError: the name is taken, storage cannot be written, too few CPUs, missing weights, bad images.
+        InputError: the name is taken, storage cannot be written, too few CPUs, missing weights,
+        bad images.
     """
     make_plan(experiment.resources, cpu_count(), gpus=float("inf"))
     _check_sizes(experiment, space)
@@ -238,7 +238,7 @@ def _tune(
 
 @contextmanager
 def interrupts() -> Iterator[threading.Event]:
-    """An event set by Ctrl-C or a termination signal; a second one ends the process the ordinary way."""
+    """An event set by Ctrl-C or a termination signal; a second Ctrl-C ends the process."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event

@@ -7,7 +7,7 @@ REDUCTION = 3
 
 
 def grace_epochs(epochs: int) -> int:
-    """Epochs every trial gets: a quarter, since lambda is still warming up before and ranks mislead."""
+    """Epochs every trial gets: a quarter; before, lambda still warms up and ranks mislead."""
     return max(1, epochs // 4)
 
 
@@ -23,8 +23,9 @@ def rungs(epochs: int) -> list[int]:
 def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
     """The pruner of ``search.scheduler`` for trials of ``epochs`` epochs.
 
-    ``asha`` is asynchronous successive halving (Li et al. 2020) as Optuna has it: a trial that reaches a rung goes on
-    if it is among the best third of those that ever did, or the best of the first two.
+    ``asha`` is asynchronous successive halving (Li et al. 2020) as Optuna has it: a trial that
+    reaches a rung goes on if it is among the best third of those that ever did, or the best of the
+    first two.
     """
     match scheduler:
         case "asha":

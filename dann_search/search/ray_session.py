@@ -1,4 +1,4 @@
-"""Starting and ending Ray for a search, with its noise in a log file rather than in the user's terminal."""
+"""Starting and ending Ray for a search, its noise in a log file and not in the terminal."""
 
 import contextlib
 import logging
@@ -26,7 +26,7 @@ OBJECT_STORE_BYTES = 128 * 2**20
 
 @contextlib.contextmanager
 def quiet_output(log: Path) -> Iterator[TextIO]:
-    """Send this process's output, that of native code too, to ``log``; yield the real standard error."""
+    """Send this process's output, native code's too, to ``log``; yield the real stderr."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -52,7 +52,8 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
 def ray_session(cpus: int, address: str = "local") -> Iterator[None]:
     """A Ray cluster for the time of a search: one of its own, unless the process is in one already.
 
-    A cluster of its own uses Ray's token authentication and has no dashboard or other open port beyond the loopback.
+    A cluster of its own uses Ray's token authentication and has no dashboard or other open port
+    beyond the loopback.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -13,7 +13,7 @@ CPU_SHARE = 0.95
 
 @dataclass(frozen=True)
 class Plan:
-    """Slots of ``workers_per_trial`` workers, each with so many CPUs (and torch threads) and GPUs."""
+    """Slots of ``workers_per_trial`` workers, each with so many CPUs (torch threads) and GPUs."""
 
     slots: int
     workers_per_trial: int
@@ -41,8 +41,8 @@ def make_plan(config: ResourcesConfig, cpus: float, gpus: float) -> Plan:
     fits = int(cpus // (workers * config.cpus_per_worker))
     if fits < 1:
         raise InputError(
-            f"resources: a trial of {workers} workers with {config.cpus_per_worker} CPUs each needs "
-            f"{workers * config.cpus_per_worker} CPUs, this machine has {cpus:g}; "
+            f"resources: a trial of {workers} workers with {config.cpus_per_worker} CPUs each "
+            f"needs {workers * config.cpus_per_worker} CPUs, this machine has {cpus:g}; "
             "lower workers_per_trial or cpus_per_worker"
         )
     if gpus_per_worker:

@@ -1,5 +1,6 @@
 """The Optuna study on storage: the only record of a search, from which any crash is resumed."""
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,18 +49,15 @@ class StudyRecord:
     def __init__(self, experiment: Experiment, space: Space, folder: ExperimentFolder):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self.experiment = space, experiment
-        storage = optuna.storages.RDBStorage(
-            folder.study_url, engine_kwargs={"connect_args": {"timeout": 60}}
-        )
-        self.storage = storage
-        known = {study.study_name for study in storage.get_all_studies()}
-        if known - {experiment.name}:
-            raise InputError(f"{folder.study}: belongs to the experiment '{known.pop()}'")
-        self.study = optuna.create_study(
+        if not folder.study.exists():
+            _create(folder, experiment.name)
+        self.storage = _open_storage(folder.study_url)
+        names = [study.study_name for study in self.storage.get_all_studies()]
+        if names != [experiment.name]:
+            raise InputError(f"{folder.study}: holds the studies {names}, not '{experiment.name}'")
+        self.study = optuna.load_study(
             study_name=experiment.name,
-            storage=storage,
-            load_if_exists=True,
-            direction="maximize",
+            storage=self.storage,
             pruner=make_pruner(experiment.search.scheduler, space.fixed.epochs),
         )
         trials = self.study.get_trials(deepcopy=False)
@@ -105,9 +103,10 @@ class StudyRecord:
         return self.storage.get_trial(self._ids[number])
 
     def report(self, number: int, scores: Sequence[float]) -> int:
-        """Store the scores of epochs 1, 2, … that the study does not know yet; return how many were known.
+        """Store the scores of epochs 1, 2, … not known yet; return how many were known.
 
-        A crash can cut off a report whose checkpoint was written: the next one fills the gap, and none is stored twice.
+        A crash can cut off a report whose checkpoint was written: the next one fills the gap, and
+        none is stored twice.
         """
         # Straight to the storage: making an optuna.Trial samples all its parameters anew.
         known = self.frozen(number).intermediate_values
@@ -122,7 +121,9 @@ class StudyRecord:
 
     def complete(self, number: int) -> None:
         """All epochs are done: the trial's value is that of its best epoch."""
-        self._tell(number, TrialState.COMPLETE, max(self.frozen(number).intermediate_values.values()))
+        self._tell(
+            number, TrialState.COMPLETE, max(self.frozen(number).intermediate_values.values())
+        )
 
     def prune(self, number: int) -> None:
         """Stopped early; the intermediate values stay."""
@@ -136,7 +137,8 @@ class StudyRecord:
 
     def _tell(self, number: int, state: TrialState, value: float | None = None) -> None:
         if not self.frozen(number).state.is_finished():
-            # The study's own tell would replace a pruned trial's value by its last one, of an epoch that is not its best.
+            # The study's own tell would replace a pruned trial's value by its last one, of an
+            # epoch that is not its best.
             self.storage.set_trial_state_values(
                 self._ids[number], state, None if value is None else [value]
             )
@@ -155,10 +157,39 @@ class StudyRecord:
             running=states.count(TrialState.RUNNING),
         )
 
+    def best(self) -> tuple[int, float] | None:
+        """Number and F1 of the best trial: completed where there is any, earliest on ties."""
+        trials = self.study.get_trials(deepcopy=False)
+        for state in (TrialState.COMPLETE, TrialState.PRUNED):
+            found = [
+                (max(t.intermediate_values.values()), -t.number)
+                for t in trials
+                if t.state == state and t.intermediate_values
+            ]
+            if found:
+                score, number = max(found)
+                return -number, score
+        return None
+
     def close(self) -> None:
         """Let go of the database."""
         self.storage.remove_session()
         self.storage.engine.dispose()
+
+
+def _open_storage(url: str) -> optuna.storages.RDBStorage:
+    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def _create(folder: ExperimentFolder, name: str) -> None:
+    """Make the study beside its place and rename it there: a crash leaves none or a whole one."""
+    temporary = folder.root / f".study-{os.getpid()}.db"
+    temporary.unlink(missing_ok=True)
+    storage = _open_storage(f"sqlite:///{temporary}")
+    optuna.create_study(study_name=name, storage=storage, direction="maximize")
+    storage.remove_session()
+    storage.engine.dispose()
+    os.replace(temporary, folder.study)
 
 
 def _sampler(experiment: Experiment, done: int) -> optuna.samplers.BaseSampler:

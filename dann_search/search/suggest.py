@@ -36,8 +36,9 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
 def study_name(name: str, space: Space, values: dict[str, Any]) -> str:
     """What the study calls a parameter.
 
-    Depth 2 of one backbone is not depth 2 of another, and their ranges differ, so where the backbone is searched
-    each has a depth of its own: ``unfrozen_depth.resnet18``. A sampler then never mixes them.
+    Depth 2 of one backbone is not depth 2 of another, and their ranges differ, so where the
+    backbone is searched each has a depth of its own: ``unfrozen_depth.resnet18``. A sampler then
+    never mixes them.
     """
     if name == "unfrozen_depth" and len(space.backbones) > 1:
         return f"{name}.{values['backbone']}"

@@ -11,8 +11,8 @@ from dann_search.search.dispatcher import News, Order
 class LightTrial(tune.Trainable):
     """One trial as Tune sees it; the work is done by a slot of a worker group.
 
-    Its config is the study's number of the trial, the recipe and the folder. Nothing is saved here: checkpoints are
-    in the folder, results in the study.
+    Its config is the study's number of the trial, the recipe and the folder. Nothing is saved
+    here: checkpoints are in the folder, results in the study.
     """
 
     def setup(self, config: dict[str, Any], dispatcher: Any = None) -> None:
@@ -27,7 +27,7 @@ class LightTrial(tune.Trainable):
         ray.get(self.dispatcher.submit.remote(order))
 
     def step(self) -> dict[str, Any]:
-        """The next epoch. An error of the trial is a result, not an exception: Tune would run it again."""
+        """The next epoch. A trial's error is a result: Tune would repeat it if it were raised."""
         news: News = ray.get(self.dispatcher.news.remote(self.number, self.seen))
         self.seen = len(news.history)
         last = news.history[-1] if news.history else {"f1_macro_val": 0.0}

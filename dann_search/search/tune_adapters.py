@@ -1,4 +1,4 @@
-"""Tune executes, the study remembers: a searcher, a scheduler and a stopper that keep nothing of their own."""
+"""Tune executes, the study remembers: a searcher, a scheduler and a stopper without state."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from dann_search.tracking.observer import Observer
 
 
 class Bookkeeper:
-    """Writes what happens into the study, then tells the observers. All calls come from Tune's loop."""
+    """Writes what happens into the study, then tells the observers, all in Tune's loop."""
 
     def __init__(self, record: StudyRecord, folder: ExperimentFolder, observers: list[Observer]):
         self.record, self.folder, self.observers = record, folder, observers
@@ -43,10 +43,14 @@ class Bookkeeper:
                 observer.epochs_done(number, history, known)
         return len(history) < self.epochs and self.record.should_stop(number)
 
-    def ended(self, number: int, result: dict[str, Any] | None, stopped: bool, crashed: bool) -> None:
+    def ended(
+        self, number: int, result: dict[str, Any] | None, stopped: bool, crashed: bool
+    ) -> None:
         """Close the trial in the study; one that was interrupted stays unfinished there."""
         if crashed or result is None or result["error"]:
-            error = result["error"] if result and result["error"] else "the trial's process was lost"
+            error = (
+                result["error"] if result and result["error"] else "the trial's process was lost"
+            )
             if result and result["history"]:
                 self.result(number, result)
             self._close("failed", number, lambda: self.record.fail(number, error), error)
@@ -67,7 +71,7 @@ class Bookkeeper:
             observer.trial_ended(number, state, error)
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]
+class StudySearcher(Searcher):
     """Proposes what the study proposes."""
 
     def __init__(self, books: Bookkeeper, stopped: set[int]):
@@ -79,7 +83,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         """The next trial's config for Tune, or the end of the search."""
         assignment = self.books.next_trial()
         if assignment is None:
-            return Searcher.FINISHED  # type: ignore[no-any-return]
+            return Searcher.FINISHED
         self.numbers[trial_id] = assignment.number
         return {
             "number": assignment.number,
@@ -106,7 +110,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         return {}
 
 
-class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+class StudyScheduler(FIFOScheduler):
     """Stops the trials that Optuna's pruner stops."""
 
     def __init__(self, books: Bookkeeper, stopped: set[int]):
@@ -116,21 +120,23 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Report to the study, ask its pruner."""
         if result["cancelled"]:
-            return TrialScheduler.STOP  # type: ignore[no-any-return]
+            return TrialScheduler.STOP
         number = int(trial.config["number"])
         if self.books.result(number, result):
             self.stopped.add(number)
-            return TrialScheduler.STOP  # type: ignore[no-any-return]
-        return TrialScheduler.CONTINUE  # type: ignore[no-any-return]
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-class SearchStopper(Stopper):  # type: ignore[misc]
-    """Ends the search on an interrupt or when its hours are spent; unfinished trials stay resumable."""
+class SearchStopper(Stopper):
+    """Ends the search on an interrupt or when its hours are spent; it can be resumed."""
 
-    def __init__(self, interrupt: threading.Event, hours: float | None, on_stop: Callable[[], None]):
+    def __init__(
+        self, interrupt: threading.Event, hours: float | None, on_stop: Callable[[], None]
+    ):
         self.interrupt, self.on_stop = interrupt, on_stop
         self.deadline = time.monotonic() + hours * 3600 if hours else None
         self.reason: str | None = None

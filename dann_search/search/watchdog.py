@@ -1,4 +1,4 @@
-"""Ends a worker process that shows no sign of life, so that its group restarts and its trial goes on elsewhere."""
+"""Ends a worker that shows no sign of life: its group restarts and its trial goes on."""
 
 import faulthandler
 import os

@@ -1,10 +1,11 @@
-"""A warm worker group: one Ray Train run whose slots train trial after trial as long as the search lives."""
+"""A warm worker group: one Ray Train run whose slots train one trial after another."""
 
 import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dann_search.search.resources import Plan
 from dann_search.search.watchdog import Watchdog
 
 FOREVER = timedelta(days=365)
-"""Idle workers wait for their chief in a collective: no time limit may end that. A dead peer ends the run anyway."""
+"""Idle workers wait for their chief in a collective: no limit may end that. A dead peer does."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,13 @@ def _join_slot(config: GroupConfig) -> "_Worker":
             if number == slot:
                 control, work = made, worked
     device = torch.device("cuda:0" if config.use_gpu else "cpu")
-    return _Worker(config, (config.run, slot), Ranks(place, size, work), Ranks(place, size, control), device)
+    return _Worker(
+        config, (config.run, slot), Ranks(place, size, work), Ranks(place, size, control), device
+    )
 
 
 class _Worker:
-    """One worker of a slot. The first, its chief, speaks with the dispatcher; the others follow it."""
+    """One worker of a slot. The first, its chief, speaks with the dispatcher for all."""
 
     def __init__(self, config: GroupConfig, slot: Slot, ranks: Any, control: Any, device: Any):
         self.config, self.slot, self.ranks, self.control, self.device = (
@@ -81,7 +84,7 @@ class _Worker:
 
     def next_trial(self) -> Order | None:
         """The slot's next trial, the same on each of its workers."""
-        return self._from_chief(lambda: self._call("next_trial"))  # type: ignore[no-any-return]
+        return self._from_chief(partial(self._call, "next_trial"))
 
     def train(self, order: Order, data: Any) -> None:
         """Train a trial to its end, its stop or its error."""
@@ -106,14 +109,15 @@ class _Worker:
             for history in epochs:
                 self.watchdog.rest()
                 told = tuple(asdict(result) for result in history)
-                if not self._from_chief(lambda told=told: self._call("report", order.number, told)):
+                if not self._from_chief(partial(self._call, "report", order.number, told)):
                     break
                 self.watchdog.beat()
         except Exception as exc:
             error = _describe(exc)
             self._write_error(order)
             if self.ranks.size > 1:
-                # The others may wait in a collective: tell the dispatcher, then let Train restart the group.
+                # The others may wait in a collective: tell the dispatcher, then let Train restart
+                # the group.
                 self._call("finished", order.number, error)
                 raise
         finally:
@@ -160,7 +164,7 @@ def _describe(exc: Exception) -> str:
 
 
 class _Blame(UserCallback):
-    """Tells the dispatcher whose worker failed; the others of the run are restarted with it, through no fault of theirs."""
+    """Tells the dispatcher whose worker failed; the run's others restart without blame."""
 
     def __init__(self, run: str, dispatcher: Any, workers: int):
         self.run, self.dispatcher, self.workers = run, dispatcher, workers
@@ -168,7 +172,8 @@ class _Blame(UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Called by the run's controller before it restarts the group; ranks are the run's."""
         slots = {
-            rank // self.workers: _first_line(exc) for rank, exc in sorted(worker_exceptions.items())
+            rank // self.workers: _first_line(exc)
+            for rank, exc in sorted(worker_exceptions.items())
         }
         ray.get(self.dispatcher.workers_died.remote(self.run, slots))
 
@@ -179,7 +184,7 @@ def _first_line(exc: Exception) -> str:
 
 
 class WorkerGroup:
-    """Keeps one Train run alive from a thread of the driver, a fresh one each time it has worn out."""
+    """Keeps one Train run alive from a thread of the driver, a fresh one when worn out."""
 
     def __init__(
         self,
@@ -195,7 +200,9 @@ class WorkerGroup:
         self.dispatcher, self.plan, self.name, self.storage = dispatcher, plan, name, storage
         self.data, self.weights, self.stall_timeout_s = data, weights, stall_timeout_s
         self.closing = False
-        self._thread = threading.Thread(target=self._keep_running, daemon=True, name=f"group-{name}")
+        self._thread = threading.Thread(
+            target=self._keep_running, daemon=True, name=f"group-{name}"
+        )
 
     def start(self) -> None:
         """Start the first run; returns at once."""

@@ -1,4 +1,4 @@
-"""What watches a search: the console, TensorBoard. It is told after the study has stored a thing."""
+"""What watches a search: console, TensorBoard. It is told after the study has stored a thing."""
 
 from collections.abc import Sequence
 from typing import Any

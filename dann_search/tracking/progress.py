@@ -87,7 +87,7 @@ class SearchProgress(Observer):
 
     @property
     def remaining_s(self) -> float | None:
-        """Estimate from the epochs a second so far and the epochs a trial took; None while too early."""
+        """Estimate from epochs a second and epochs a trial so far; None while too early."""
         if self.first_epoch is None or len(self.ended) < 2:
             return None
         rate = self.epochs_seen / max(time.monotonic() - self.begun, 1e-9)
@@ -120,7 +120,9 @@ class LiveTable(SearchProgress):
         table.add_column("recipe", overflow="ellipsis", no_wrap=True)
         for trial in [*self.ended[-SHOWN_ENDED:], *list(self.trials.values())]:
             score = "" if trial.best is None else f"{trial.best:.3f}"
-            style = {"completed": "bold", "running": "cyan", "failed": "red"}.get(trial.state, "dim")
+            style = {"completed": "bold", "running": "cyan", "failed": "red"}.get(
+                trial.state, "dim"
+            )
             epoch = f"{len(trial.scores)}/{self.epochs}"
             table.add_row(
                 str(trial.number), trial.state, epoch, score, describe(trial.recipe), style=style
@@ -155,7 +157,8 @@ class PlainLines(SearchProgress):
         left = f", about {duration(self.remaining_s)} left" if self.remaining_s else ""
         line = (
             f"[{duration(time.monotonic() - self.begun)}] trial {number} {state} after "
-            f"{len(trial.scores)} of {self.epochs} epochs{score} ({self.finished}/{self.total} done{left})"
+            f"{len(trial.scores)} of {self.epochs} epochs{score} "
+            f"({self.finished}/{self.total} done{left})"
         )
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         detail = error or describe(trial.recipe)

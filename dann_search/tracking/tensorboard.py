@@ -1,7 +1,8 @@
 """TensorBoard events of a search, written without TensorFlow or torch.
 
-One run a trial under ``tensorboard/``. The experiment's own run lists every searched parameter, conditional ones too,
-so that each is a column of the HParams tab; a trial leaves blank what does not apply to it.
+One run a trial under ``tensorboard/``. The experiment's own run lists every searched parameter,
+conditional ones too, so that each is a column of the HParams tab; a trial leaves blank what does
+not apply to it.
 """
 
 import shutil
@@ -64,12 +65,14 @@ class TensorBoardWriter(Observer):
         writer.close()
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
-        """Open the trial's run. A resumed trial is written anew from its history, so no step stands twice."""
+        """Open the trial's run; a resumed trial is written anew, so no step stands twice."""
         run = self.folder / f"trial-{number:04d}"
         shutil.rmtree(run, ignore_errors=True)
         self.writers[number] = writer = EventFileWriter(str(run))
         active = self.space.active(config.model_dump())
-        _add(writer, summary_v2.hparams_pb(active, trial_id=str(number), start_time_secs=time.time()))
+        _add(
+            writer, summary_v2.hparams_pb(active, trial_id=str(number), start_time_secs=time.time())
+        )
         self.written[number] = 0
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:

@@ -1,0 +1,131 @@
+"""Launch and resume from Python: a search, then what it leaves for everyone who comes after."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.load import load_experiment
+from dann_search.config.space import Space, build_space
+from dann_search.errors import RunError
+from dann_search.layout import ExperimentFolder
+from dann_search.models.catalog import stage_counts
+from dann_search.results.best import write_best
+from dann_search.results.leaderboard import ranked, write_csv
+from dann_search.results.reader import TrialRow, open_experiment, read_experiment, read_trials
+from dann_search.search.launch import (
+    MakeObserver,
+    Outcome,
+    check_unchanged,
+    prepare,
+    search,
+)
+from dann_search.tracking.progress import LiveTable, PlainLines
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """How a search ended and the best trial of the experiment, if any finished."""
+
+    outcome: Outcome
+    best: TrialRow | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``launch --json`` prints it."""
+        counts, best = self.outcome.counts, self.best
+        return {
+            "experiment": str(self.outcome.folder.root),
+            "trials": {
+                "completed": counts.completed,
+                "pruned": counts.pruned,
+                "failed": counts.failed,
+            },
+            "best": best
+            and {"trial": best.number, "config": best.config, "f1_macro_val": best.f1_macro_val},
+            "elapsed_s": round(self.outcome.elapsed_s, 2),
+            "stopped_by": self.outcome.stopped_by,
+        }
+
+
+def launch(
+    space_file: str | Path,
+    *,
+    name: str | None = None,
+    storage: str | Path | None = None,
+    trials: int | None = None,
+    sets: Sequence[str] = (),
+    plain: bool = True,
+) -> SearchResult:
+    """Validate an experiment file, run its search and write its best model.
+
+    Args:
+        space_file: the YAML file.
+        name: of the experiment; the file's by default.
+        storage: folder of experiments.
+        trials: overrides the file's number of trials.
+        sets: overrides such as ``"training.epochs=5"``.
+        plain: lines rather than a live table.
+
+    Raises:
+        InputError: bad input; nothing was started.
+        RunError: the search could not run, or every trial failed.
+    """
+    experiment, space = load_experiment(
+        Path(space_file),
+        stage_counts(),
+        sets=sets,
+        name=name,
+        storage=Path(storage) if storage else None,
+        trials=trials,
+    )
+    return _run(experiment, space, prepare(experiment, space), plain=plain)
+
+
+def resume(experiment: str | Path, *, add_trials: int = 0, plain: bool = True) -> SearchResult:
+    """Go on with a search: unfinished trials from their checkpoints, then new ones.
+
+    Raises:
+        InputError: no experiment there, or one that is running.
+        RunError: as ``launch``.
+    """
+    folder = open_experiment(experiment)
+    content = read_experiment(folder)
+    check_unchanged(folder, content)
+    space = build_space(content, stage_counts())
+    return _run(content, space, folder, add_trials=add_trials, plain=plain)
+
+
+def _run(
+    experiment: Experiment,
+    space: Space,
+    folder: ExperimentFolder,
+    *,
+    add_trials: int = 0,
+    plain: bool,
+) -> SearchResult:
+    outcome = search(experiment, space, folder, _observer(space, plain), add_trials=add_trials)
+    write_csv(folder)
+    rows = read_trials(folder)
+    finished = [row for row in ranked(rows) if row.state in ("completed", "pruned")]
+    if not finished:
+        if outcome.counts.failed:
+            failed = [row for row in rows if row.state == "failed"]
+            raise RunError(
+                f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
+                f"logs: {folder.trial(failed[0].number)}, {folder.ray}"
+            )
+        return SearchResult(outcome, None)
+    write_best(folder)
+    return SearchResult(outcome, finished[0])
+
+
+def _observer(space: Space, plain: bool) -> MakeObserver:
+    def make(terminal: Any, record: Any) -> PlainLines | LiveTable:
+        console = Console(file=terminal)
+        state = (space, record.total, record.counts().finished, record.best())
+        return PlainLines(console, *state) if plain else LiveTable(console, *state)
+
+    return make
