@@ -226,6 +226,7 @@ class DispatcherState:
             "running": {slot: number for slot, number in self.running.items()},
             "leases": sorted(self.leases),
             "deaths": {number: lease.deaths for number, lease in self.leases.items()},
+            "visits": dict(self.visits),
             "first_slot_ready": self.first_slot_ready,
         }
 

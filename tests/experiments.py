@@ -1,0 +1,102 @@
+"""Small real experiments for tests: embedded digits, a few epochs, checked against the study they leave."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+
+from dann_search.config.load import load_experiment
+from dann_search.config.trial import TrialConfig
+from dann_search.data.training_data import open_training_data
+from dann_search.layout import ExperimentFolder
+from dann_search.models.catalog import stage_counts
+from dann_search.search.launch import Outcome, prepare, search
+from dann_search.tracking.observer import Observer
+from dann_search.training.loop import train
+
+TIMINGS = {"images_per_s", "seconds"}
+"""Fields of an epoch that no two runs share."""
+
+
+def space_file(folder: Path, **changes: Any) -> Path:
+    """Write a small experiment file; ``changes`` are dotted keys with ``__`` for the dots."""
+    content: dict[str, Any] = {
+        "name": "small",
+        "data": {
+            "source": {"dataset": "digits"},
+            "target": {"dataset": "digits-m"},
+            "image_size": 16,
+        },
+        "training": {
+            "backbone": "dann_cnn",
+            "epochs": 3,
+            "pretrained": False,
+            "bottleneck": 16,
+            "discriminator_width": 16,
+            "batch_size": 64,
+        },
+        "search": {"trials": 4, "scheduler": "none", "sampler": "random"},
+        "space": {
+            "lambda_schedule": {"choice": ["constant", "ganin"]},
+            "lambda_gamma": {"loguniform": [3, 20]},
+            "learning_rate": {"loguniform": [0.01, 0.1]},
+            "unfrozen_depth": {"int": [1, 3]},
+        },
+        "storage": str(folder / "runs"),
+    }
+    for key, value in changes.items():
+        node, *names = content, *key.split("__")
+        for name in names[:-1]:
+            node = node.setdefault(name, {})
+        node[names[-1]] = value
+    path = folder / "space.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def run_search(
+    path: Path, observer: Observer | None = None
+) -> tuple[Outcome, list[optuna.trial.FrozenTrial]]:
+    """Run a search in this process, on the Ray it is connected to; return the study's trials."""
+    experiment, space = load_experiment(path, stage_counts())
+    folder = prepare(experiment, space)
+    outcome = search(experiment, space, folder, lambda _, __: observer or Observer())
+    return outcome, study_trials(folder)
+
+
+def study_trials(folder: ExperimentFolder) -> list[optuna.trial.FrozenTrial]:
+    """The trials that plain Optuna finds in an experiment's study."""
+    (name,) = optuna.get_all_study_names(folder.study_url)
+    return optuna.load_study(study_name=name, storage=folder.study_url).trials
+
+
+def retrain(folder: ExperimentFolder, config: dict[str, Any], where: Path) -> list[dict[str, Any]]:
+    """Train a recipe without interruption in this process; its epochs without their timings."""
+    where.mkdir(parents=True)
+    history = list(train(TrialConfig(**config), open_training_data(folder.data), where))[-1]
+    return [without_timings(asdict(result)) for result in history]
+
+
+def saved_history(folder: ExperimentFolder, number: int) -> list[dict[str, Any]]:
+    """The epochs in a trial's last checkpoint, without their timings."""
+    from dann_search.training.checkpoint import LAST, load_checkpoint
+
+    checkpoint = load_checkpoint(folder.trial(number) / LAST)
+    return [without_timings(asdict(result)) for result in checkpoint.history]
+
+
+def without_timings(epoch: dict[str, Any]) -> dict[str, Any]:
+    """An epoch's reproducible fields."""
+    return {name: value for name, value in epoch.items() if name not in TIMINGS}
+
+
+def write_faults(path: Path, *faults: dict[str, Any]) -> None:
+    """Name the faults that the next trainings meet."""
+    for old in path.parent.glob(f"{path.name}*"):
+        old.unlink()
+    path.write_text(json.dumps(faults))
+
+

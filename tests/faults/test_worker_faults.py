@@ -1,0 +1,98 @@
+"""Workers that die, trials that raise, slots that stall: each costs only what it must."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from optuna.trial import TrialState
+from ray.util import placement_group_table
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dann_search.tracking.observer import Observer
+from tests.experiments import retrain, run_search, saved_history, space_file, write_faults
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray", "no_faults")]
+
+
+class Reports(Observer):
+    """Counts how often each epoch of each trial was reported."""
+
+    def __init__(self) -> None:
+        self.steps: Counter[tuple[int, int]] = Counter()
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        self.steps.update((number, result["epoch"]) for result in history[known:])
+
+
+def assert_nothing_is_reserved() -> None:
+    """All CPUs are free and all placement groups removed, once Ray has noticed."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        free, whole = ray.available_resources().get("CPU"), ray.cluster_resources()["CPU"]
+        states = [group["state"] for group in placement_group_table().values()]
+        if free == whole and all(state == "REMOVED" for state in states):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"{free} of {whole} CPUs free, placement groups {states}")
+
+
+def test_a_lost_worker_costs_its_neighbour_nothing_and_a_deadly_trial_only_itself(
+    tmp_path: Path, faults: Path
+) -> None:
+    write_faults(
+        faults,
+        {"trial": "1", "epoch": 2, "kind": "exit", "times": 1},
+        {"trial": "3", "epoch": 2, "kind": "exit", "times": 99},
+        {"trial": "4", "epoch": 2, "kind": "raise", "times": 99},
+    )
+    reports = Reports()
+    outcome, trials = run_search(space_file(tmp_path, search__trials=6), reports)
+
+    assert [t.state for t in trials] == [
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+        TrialState.FAIL,
+        TrialState.FAIL,
+        TrialState.COMPLETE,
+    ]
+    assert "its worker died 3 times" in trials[3].user_attrs["error"]
+    assert trials[4].user_attrs["error"] == "ValueError: a fault on purpose"
+    for trial in trials:
+        full = trial.state == TrialState.COMPLETE
+        assert sorted(trial.intermediate_values) == ([1, 2, 3] if full else [1])
+    expected = {(t.number, epoch) for t in trials for epoch in t.intermediate_values}
+    assert set(reports.steps) == expected
+    assert set(reports.steps.values()) == {1}
+    for number in (0, 1, 2, 5):
+        events = EventAccumulator(str(outcome.folder.tensorboard / f"trial-{number:04d}"))
+        events.Reload()
+        assert [e.step for e in events.Scalars("val/f1_macro")] == [1, 2, 3]
+        again = retrain(
+            outcome.folder, trials[number].user_attrs["config"], tmp_path / f"again-{number}"
+        )
+        assert saved_history(outcome.folder, number) == again
+    assert_nothing_is_reserved()
+
+
+def test_a_rank_that_raises_fails_its_trial_with_its_own_error(tmp_path: Path, faults: Path) -> None:
+    write_faults(faults, {"trial": "0", "epoch": 2, "kind": "raise", "times": 99, "rank": 1})
+    path = space_file(tmp_path, search__trials=2, resources__workers_per_trial=2)
+    _, trials = run_search(path)
+    assert [t.state for t in trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert trials[0].user_attrs["error"] == "ValueError: a fault on purpose"
+    assert_nothing_is_reserved()
+
+
+def test_a_stalled_worker_is_restarted_and_its_trial_goes_on(tmp_path: Path, faults: Path) -> None:
+    write_faults(faults, {"trial": "0", "epoch": 2, "kind": "stall", "times": 1})
+    path = space_file(tmp_path, search__trials=1, resources__stall_timeout_s=5)
+    outcome, trials = run_search(path)
+    assert [t.state for t in trials] == [TrialState.COMPLETE]
+    again = retrain(outcome.folder, trials[0].user_attrs["config"], tmp_path / "again")
+    assert saved_history(outcome.folder, 0) == again
+    assert_nothing_is_reserved()
