@@ -1,4 +1,4 @@
-"""Small real experiments for tests: embedded digits, a few epochs, checked against the study they leave."""
+"""Small real experiments for tests: embedded digits, a few epochs, and what they leave."""
 
 import json
 from dataclasses import asdict
@@ -98,5 +98,3 @@ def write_faults(path: Path, *faults: dict[str, Any]) -> None:
     for old in path.parent.glob(f"{path.name}*"):
         old.unlink()
     path.write_text(json.dumps(faults))
-
-

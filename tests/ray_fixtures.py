@@ -1,4 +1,4 @@
-"""One Ray for all tests that need one: two CPUs on this machine, its workers open to faults on purpose."""
+"""One Ray for all tests that need one: two CPUs, its workers open to faults on purpose."""
 
 import os
 from collections.abc import Iterator

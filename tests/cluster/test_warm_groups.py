@@ -1,4 +1,4 @@
-"""Real worker groups on one machine: no trace of one trial in the next, two workers a trial, renewal."""
+"""Real worker groups: no trace of one trial in the next, two workers a trial, renewal."""
 
 import json
 import time
@@ -121,7 +121,9 @@ def test_a_trial_is_the_same_to_the_last_digit_in_a_fresh_and_in_a_used_group(
 @pytest.mark.parametrize("client", [ResourcesConfig(workers_per_trial=2)], indirect=True)
 def test_two_workers_train_as_one_does(client: Client, tmp_path: Path) -> None:
     # Without batch statistics the maths is the same: only the order of sums differs.
-    recipe = RECIPE.model_copy(update={"batch_norm": "frozen", "bottleneck": 0, "learning_rate": 0.01})
+    recipe = RECIPE.model_copy(
+        update={"batch_norm": "frozen", "bottleneck": 0, "learning_rate": 0.01}
+    )
     together = metrics(client.run(0, recipe))
     alone = retrain(client.folder, recipe.model_dump(mode="json"), tmp_path / "alone")
     for mine, other in zip(together, alone, strict=True):

@@ -79,7 +79,9 @@ def test_a_lost_worker_costs_its_neighbour_nothing_and_a_deadly_trial_only_itsel
     assert_nothing_is_reserved()
 
 
-def test_a_rank_that_raises_fails_its_trial_with_its_own_error(tmp_path: Path, faults: Path) -> None:
+def test_a_rank_that_raises_fails_its_trial_with_its_own_error(
+    tmp_path: Path, faults: Path
+) -> None:
     write_faults(faults, {"trial": "0", "epoch": 2, "kind": "raise", "times": 99, "rank": 1})
     path = space_file(tmp_path, search__trials=2, resources__workers_per_trial=2)
     _, trials = run_search(path)

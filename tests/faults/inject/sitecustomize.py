@@ -1,8 +1,9 @@
 """Faults on purpose, brought into worker processes from outside: the product knows nothing of them.
 
-Python imports this file at start-up where this folder is on PYTHONPATH. ``DANN_TEST_FAULTS`` names a JSON file with a
-list of faults: {"trial": folder name, "epoch": n, "kind": "exit" | "raise" | "stall", "times": n}. A fault strikes as
-its trial begins that epoch, so often in all; marker files beside the list count.
+Python imports this file at start-up where this folder is on PYTHONPATH. ``DANN_TEST_FAULTS`` names
+a JSON file with a list of faults: {"trial": folder name, "epoch": n, "kind": "exit" | "raise" |
+"stall", "times": n}. A fault strikes as its trial begins that epoch, so often in all; marker files
+beside the list count.
 """
 
 import importlib.abc

@@ -1,0 +1,230 @@
+"""The dispatcher's protocol, without Ray around it."""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+
+import pytest
+
+from dann_search.search.dispatcher import DispatcherState, Order
+
+A, B = ("run", 0), ("run", 1)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, timeout=5))
+
+
+def order(number: int) -> Order:
+    return Order(number, {"epochs": 3}, f"trials/{number}")
+
+
+def epochs(count: int) -> tuple[dict[str, Any], ...]:
+    return tuple({"epoch": epoch} for epoch in range(1, count + 1))
+
+
+async def is_waiting(awaitable: Awaitable[Any]) -> bool:
+    task = asyncio.ensure_future(awaitable)
+    await asyncio.sleep(0.01)
+    waiting = not task.done()
+    task.cancel()
+    return waiting
+
+
+def test_an_epoch_is_followed_by_the_next_only_once_its_trial_has_seen_it() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        assert await state.next_trial(A) == order(0)
+        report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
+        assert (await state.news(0, 0)).history == epochs(1)
+        assert not report.done()
+        follow = asyncio.ensure_future(state.news(0, 1))
+        assert await report is True
+        follow.cancel()
+
+    run(scenario())
+
+
+def test_a_withdrawn_trial_frees_its_slot_at_the_next_report() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.next_trial(A)
+        report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
+        await state.news(0, 0)
+        await state.withdraw(0)
+        assert await report is False
+        await state.finished(A, 0)
+        await state.submit(order(1))
+        assert await state.next_trial(A) == order(1)
+
+    run(scenario())
+
+
+def test_a_withdrawn_trial_that_still_waits_for_a_slot_is_never_handed_out() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.submit(order(1))
+        await state.withdraw(0)
+        assert await state.next_trial(A) == order(1)
+
+    run(scenario())
+
+
+def test_a_lost_neighbour_is_queued_first_again_without_blame() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(1, 100)
+        for number in range(3):
+            await state.submit(order(number))
+        await state.next_trial(A)
+        await state.next_trial(B)
+        await state.workers_died("run", {0: "killed"})
+        assert (await state.news(0, 0)).error is not None  # max_worker_deaths is 1
+        assert await state.next_trial(A) == order(1)
+        assert await state.next_trial(B) == order(2)
+
+    run(scenario())
+
+
+def test_a_trial_is_given_up_after_the_third_death_of_its_worker_and_says_so() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        for death in range(3):
+            assert await state.next_trial(A) == order(0), death
+            await state.workers_died("run", {0: "killed by signal 9"})
+        news = await state.news(0, 0)
+        assert news.error is not None
+        assert "died 3 times" in news.error and "killed by signal 9" in news.error
+        assert await is_waiting(state.next_trial(A))
+
+    run(scenario())
+
+
+def test_an_old_call_of_a_dead_worker_takes_no_trial() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        stale = asyncio.ensure_future(state.next_trial(A))
+        await asyncio.sleep(0)
+        fresh = asyncio.ensure_future(state.next_trial(A))
+        await asyncio.sleep(0.01)
+        await state.submit(order(0))
+        assert await fresh == order(0)
+        assert await stale is None
+
+    run(scenario())
+
+
+def test_a_chief_that_comes_back_without_finishing_gets_its_trial_again() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        assert await state.next_trial(A) == order(0)
+        assert await state.next_trial(A) == order(0)
+
+    run(scenario())
+
+
+def test_a_report_of_epochs_already_seen_is_answered_at_once_and_not_passed_on() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.next_trial(A)
+        first = asyncio.ensure_future(state.report(A, 0, epochs(1)))
+        await state.news(0, 0)
+        follow = asyncio.ensure_future(state.news(0, 1))
+        assert await first
+        await state.workers_died("run", {0: "killed"})
+        await state.next_trial(A)
+        assert await state.report(A, 0, epochs(1)) is True
+        await asyncio.sleep(0.01)
+        assert not follow.done()
+        gap = asyncio.ensure_future(state.report(A, 0, epochs(3)))
+        assert (await follow).history == epochs(3)
+        gap.cancel()
+
+    run(scenario())
+
+
+def test_a_slot_that_lost_its_trial_is_told_to_stop() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.next_trial(A)
+        report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
+        await asyncio.sleep(0.01)
+        await state.workers_died("run", {1: "killed"})
+        assert await report is False
+        assert await state.next_trial(B) == order(0)
+        assert await state.report(A, 0, epochs(2)) is False
+
+    run(scenario())
+
+
+def test_closing_releases_every_waiting_slot_and_trial() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.next_trial(A)
+        report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
+        idle = asyncio.ensure_future(state.next_trial(B))
+        await asyncio.sleep(0.01)
+        await state.submit(order(1))
+        assert await idle == order(1)
+        idle = asyncio.ensure_future(state.next_trial(("run", 2)))
+        news = asyncio.ensure_future(state.news(1, 0))
+        await asyncio.sleep(0.01)
+        await state.close()
+        assert await report is False
+        assert await idle is None
+        assert (await news).cancelled
+        assert (await state.news(5, 0)).cancelled
+
+    run(scenario())
+
+
+def test_a_worn_run_returns_and_leaves_the_queue_to_its_successor() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, trials_per_group=1)
+        await state.submit(order(0))
+        await state.submit(order(1))
+        assert await state.next_trial(A) == order(0)
+        await state.finished(A, 0)
+        assert await state.next_trial(A) is None
+        assert await state.next_trial(("next", 0)) == order(1)
+
+    run(scenario())
+
+
+def test_a_trial_whose_process_was_restarted_finds_its_lease_as_it_left_it() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.next_trial(A)
+        report = asyncio.ensure_future(state.report(A, 0, epochs(2)))
+        await state.news(0, 0)
+        await state.submit(order(0))
+        assert (await state.news(0, 0)).history == epochs(2)
+        assert await is_waiting(state.next_trial(B))
+        report.cancel()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_an_error_reaches_the_trial_with_the_epochs_before_it(seen: int) -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.next_trial(A)
+        report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
+        await asyncio.sleep(0.01)
+        await state.finished(A, 0, "ValueError: bad")
+        news = await state.news(0, seen)
+        assert news.history == epochs(1)
+        assert seen == 0 or news.error == "ValueError: bad"
+        report.cancel()
+
+    run(scenario())

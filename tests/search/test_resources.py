@@ -1,0 +1,47 @@
+"""How a machine is divided into slots."""
+
+import pytest
+
+from dann_search.config.experiment import ResourcesConfig
+from dann_search.errors import InputError
+from dann_search.search.resources import CPU_SHARE, cpu_count, make_plan
+
+
+@pytest.mark.parametrize(
+    ("settings", "cpus", "gpus", "slots", "gpu"),
+    [
+        ({}, 2, 0, 2, 0),
+        ({}, 16, 1, 1, 1),
+        ({"workers_per_trial": 2}, 2, 0, 1, 0),
+        ({"workers_per_trial": 2}, 5, 0, 2, 0),
+        ({"max_parallel_trials": 3}, 8, 0, 3, 0),
+        ({"max_parallel_trials": 99}, 8, 0, 8, 0),
+        ({"gpus_per_worker": 0}, 8, 4, 8, 0),
+        ({"gpus_per_worker": 0.25}, 16, 2, 8, 0.25),
+        ({"cpus_per_worker": 4, "workers_per_trial": 2}, 16, 8, 2, 1),
+    ],
+)
+def test_slots_fill_the_machine(
+    settings: dict[str, float], cpus: int, gpus: int, slots: int, gpu: float
+) -> None:
+    plan = make_plan(ResourcesConfig.model_validate(settings), cpus, gpus)
+    assert (plan.slots, plan.gpus_per_worker) == (slots, gpu)
+    assert plan.slots * plan.workers_per_trial * plan.worker_resources["CPU"] < cpus
+
+
+def test_a_trial_larger_than_the_machine_is_refused() -> None:
+    with pytest.raises(InputError, match="needs 8 CPUs, this machine has 2"):
+        make_plan(ResourcesConfig(workers_per_trial=4, cpus_per_worker=2), 2, 0)
+    with pytest.raises(InputError, match="needs 2 GPUs, this machine has 1"):
+        make_plan(ResourcesConfig(workers_per_trial=2, gpus_per_worker=1), 8, 1)
+    with pytest.raises(InputError, match="cannot share a GPU"):
+        make_plan(ResourcesConfig(workers_per_trial=2, gpus_per_worker=0.5), 8, 1)
+
+
+def test_light_trials_fit_beside_the_workers() -> None:
+    plan = make_plan(ResourcesConfig(), 2, 0)
+    assert 2 - plan.slots * CPU_SHARE > plan.slots * 0.001
+
+
+def test_this_machine_has_a_cpu() -> None:
+    assert cpu_count() >= 1

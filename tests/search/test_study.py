@@ -1,0 +1,145 @@
+"""The study as the only record of a search."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from dann_search.config.load import load_experiment
+from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
+from dann_search.models.catalog import stage_counts
+from dann_search.search.pruning import rungs
+from dann_search.search.study import StudyRecord
+from tests.experiments import space_file, study_trials
+
+
+def open_record(tmp_path: Path, **changes: object) -> StudyRecord:
+    experiment, space = load_experiment(space_file(tmp_path, **changes), stage_counts())
+    folder = ExperimentFolder(experiment.folder)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    return StudyRecord(experiment, space, folder)
+
+
+def take(record: StudyRecord) -> int:
+    assignment = record.next_trial()
+    assert assignment is not None
+    return assignment.number
+
+
+def test_a_crash_between_checkpoint_and_report_leaves_no_gap_and_no_step_twice(
+    tmp_path: Path,
+) -> None:
+    record = open_record(tmp_path)
+    number = take(record)
+    assert record.report(number, [0.1]) == 0
+    assert record.report(number, [0.1, 0.3, 0.2]) == 1
+    assert record.report(number, [0.1, 0.3, 0.2]) == 3
+    assert record.frozen(number).intermediate_values == {1: 0.1, 2: 0.3, 3: 0.2}
+
+
+def test_the_value_of_a_completed_trial_is_its_best_epochs(tmp_path: Path) -> None:
+    record = open_record(tmp_path)
+    number = take(record)
+    record.report(number, [0.1, 0.3, 0.2])
+    record.complete(number)
+    assert record.frozen(number).value == 0.3
+    assert record.study.best_trial.number == number
+    assert record.best() == (number, 0.3)
+
+
+def test_unfinished_trials_come_first_after_a_crash_with_their_own_configuration(
+    tmp_path: Path,
+) -> None:
+    first = open_record(tmp_path)
+    taken = [first.next_trial() for _ in range(3)]
+    first.report(0, [0.5, 0.5, 0.5])
+    first.complete(0)
+    first.close()
+    second = open_record(tmp_path)
+    again = [second.next_trial(), second.next_trial()]
+    assert again == taken[1:]
+    assert take(second) == 3
+    assert second.next_trial() is None
+
+
+def test_a_resumed_sampler_does_not_propose_its_old_trials_again(tmp_path: Path) -> None:
+    record = open_record(tmp_path, search__trials=20)
+    before = [record.next_trial() for _ in range(3)]
+    record.close()
+    again = open_record(tmp_path, search__trials=20)
+    after = [again.next_trial() for _ in range(6)]
+    configs = [a.config.learning_rate for a in [*before, *after[3:]] if a]
+    assert len(set(configs)) == 6
+
+
+def test_a_stopped_trial_is_pruned_with_all_its_values(tmp_path: Path) -> None:
+    record = open_record(tmp_path, search__scheduler="asha", training__epochs=9)
+    numbers = [take(record) for _ in range(3)]
+    stops = []
+    for number, score in zip(numbers, (0.9, 0.2, 0.95), strict=True):
+        for epoch in range(1, rungs(9)[0] + 1):
+            record.report(number, [score] * epoch)
+            stops.append(record.should_stop(number))
+    assert stops == [False, False, False, True, False, False]
+    record.prune(numbers[1])
+    frozen = record.frozen(numbers[1])
+    assert frozen.state == TrialState.PRUNED
+    assert frozen.intermediate_values == {1: 0.2, 2: 0.2}
+
+
+def test_the_rungs_survive_a_crash(tmp_path: Path) -> None:
+    record = open_record(tmp_path, search__scheduler="asha", training__epochs=9)
+    number = take(record)
+    record.report(number, [0.9, 0.9])
+    assert not record.should_stop(number)
+    other = take(record)
+    record.close()
+    again = open_record(tmp_path, search__scheduler="asha", training__epochs=9)
+    again.report(other, [0.2, 0.2])
+    assert again.should_stop(other)
+
+
+def test_a_failed_trial_keeps_its_error_and_counts_towards_the_total(tmp_path: Path) -> None:
+    record = open_record(tmp_path, search__trials=1)
+    number = take(record)
+    record.fail(number, "the loss became nan")
+    assert record.frozen(number).user_attrs["error"] == "the loss became nan"
+    assert record.is_complete
+    record.add_trials(2)
+    assert not record.is_complete
+    assert record.counts().failed == 1
+
+
+def test_a_finished_trial_is_never_told_again(tmp_path: Path) -> None:
+    record = open_record(tmp_path)
+    number = take(record)
+    record.report(number, [0.4])
+    record.prune(number)
+    record.fail(number, "late")
+    assert record.frozen(number).state == TrialState.PRUNED
+    assert "error" not in record.frozen(number).user_attrs
+
+
+def test_plain_optuna_opens_the_study(tmp_path: Path) -> None:
+    record = open_record(tmp_path)
+    take(record)
+    record.close()
+    (trial,) = study_trials(ExperimentFolder(tmp_path / "runs" / "small"))
+    assert trial.user_attrs["config"]["epochs"] == 3
+
+
+def test_a_study_of_another_experiment_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "small"
+    folder.mkdir(parents=True)
+    optuna.create_study(study_name="other", storage=f"sqlite:///{folder}/study.db")
+    with pytest.raises(InputError, match="holds the studies \\['other'\\], not 'small'"):
+        open_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(1, []), (2, [1]), (12, [3, 9]), (20, [5, 15]), (50, [12, 36])]
+)
+def test_rungs_follow_from_the_epochs(epochs: int, expected: list[int]) -> None:
+    assert rungs(epochs) == expected
