@@ -3,4 +3,32 @@
 Domain-adversarial fine-tuning on Ray Train, searched by Optuna on Ray Tune.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dann_search.api import launch, resume
+    from dann_search.results.best import write_best
+    from dann_search.results.compare import compare
+    from dann_search.results.evaluate import evaluate_target
+    from dann_search.results.model import load_model
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "launch": "dann_search.api",
+    "resume": "dann_search.api",
+    "write_best": "dann_search.results.best",
+    "evaluate_target": "dann_search.results.evaluate",
+    "compare": "dann_search.results.compare",
+    "load_model": "dann_search.results.model",
+}
+
+__all__ = ["compare", "evaluate_target", "launch", "load_model", "resume", "write_best"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is asked for: loading a model must not load Ray."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dann_search' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

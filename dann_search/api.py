@@ -14,7 +14,7 @@ from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.catalog import stage_counts
 from dann_search.results.best import write_best
-from dann_search.results.leaderboard import ranked, write_csv
+from dann_search.results.leaderboard import finished, write_csv
 from dann_search.results.reader import TrialRow, open_experiment, read_experiment, read_trials
 from dann_search.search.launch import (
     MakeObserver,
@@ -109,8 +109,8 @@ def _run(
     outcome = search(experiment, space, folder, _observer(space, plain), add_trials=add_trials)
     write_csv(folder)
     rows = read_trials(folder)
-    finished = [row for row in ranked(rows) if row.state in ("completed", "pruned")]
-    if not finished:
+    best = finished(rows)
+    if not best:
         if outcome.counts.failed:
             failed = [row for row in rows if row.state == "failed"]
             raise RunError(
@@ -119,7 +119,7 @@ def _run(
             )
         return SearchResult(outcome, None)
     write_best(folder)
-    return SearchResult(outcome, finished[0])
+    return SearchResult(outcome, best[0])
 
 
 def _observer(space: Space, plain: bool) -> MakeObserver:

@@ -132,10 +132,10 @@ def status(
 
     if experiment is None:
         found = room.all_experiments(DEFAULT_STORAGE)
-        emit(as_json, {"experiments": [s.to_json() for s in found]}, room.render_all(found))
+        emit(as_json, {"experiments": [s.to_json() for s in found]}, room.render(found))
         return
     state = room.status(open_experiment(experiment))
-    emit(as_json, state.to_json(), room.render(state))
+    emit(as_json, state.to_json(), room.render([state]))
 
 
 @app.command()
@@ -149,12 +149,10 @@ def leaderboard(
     Example: dann-search leaderboard quickstart --top 5
     """
     from dann_search.results import leaderboard as room
-    from dann_search.results.reader import open_experiment, read_experiment, read_trials
+    from dann_search.results.reader import open_experiment, read_trials
 
-    folder = open_experiment(experiment)
-    rows = room.ranked(read_trials(folder))[:top]
-    names = list(read_experiment(folder).space)
-    emit(as_json, room.to_json(rows), room.render(rows, names))
+    rows = room.ranked(read_trials(open_experiment(experiment)))[:top]
+    emit(as_json, room.to_json(rows), room.render(rows))
 
 
 @app.command()

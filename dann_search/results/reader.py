@@ -1,0 +1,122 @@
+"""Reading an experiment's folder: the record, and every trial of its study. Imports neither torch nor Ray."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from dann_search.config.experiment import Experiment
+from dann_search.errors import InputError, nearest
+from dann_search.layout import DEFAULT_STORAGE, ExperimentFolder
+
+STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
+"""Optuna's states in our words; every other one is unfinished: ``running``."""
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial.
+
+    Attributes:
+        number: its number in the study.
+        state: completed, pruned, failed or running (unfinished).
+        f1_macro_val: of its best epoch; None before the first.
+        epochs: epochs done.
+        best_epoch: the epoch of highest F1, the earliest on ties.
+        config: the whole recipe.
+        params: the searched parameters that apply to it.
+        error: why it failed.
+    """
+
+    number: int
+    state: str
+    f1_macro_val: float | None
+    epochs: int
+    best_epoch: int | None
+    config: dict[str, Any]
+    params: dict[str, Any]
+    error: str | None
+
+
+def open_experiment(name_or_path: str | Path) -> ExperimentFolder:
+    """Find an experiment by its folder, or by its name under ``runs``.
+
+    Raises:
+        InputError: there is none.
+    """
+    for root in (Path(name_or_path), DEFAULT_STORAGE / name_or_path):
+        folder = ExperimentFolder(root.expanduser().resolve())
+        if folder.record.is_file():
+            return folder
+    path = Path(name_or_path)
+    if path.exists():
+        raise InputError(f"{path}: no experiment (it has no {folder.record.name})")
+    names = experiment_names(DEFAULT_STORAGE)
+    hint = nearest(name_or_path, names) if names else f"there are none under {DEFAULT_STORAGE}/"
+    raise InputError(f"no experiment '{name_or_path}'; {hint}")
+
+
+def experiment_names(storage: Path) -> list[str]:
+    """Names of the experiments under a storage folder."""
+    if not storage.is_dir():
+        return []
+    return sorted(p.name for p in storage.iterdir() if ExperimentFolder(p).record.is_file())
+
+
+def read_record(folder: ExperimentFolder) -> dict[str, Any]:
+    """The record that the launch wrote: experiment, versions, data.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        content = yaml.safe_load(folder.record.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as exc:
+        raise InputError(f"{folder.record}: cannot be read: {exc}") from None
+    if not isinstance(content, dict) or not {"experiment", "data", "versions"} <= content.keys():
+        raise InputError(f"{folder.record}: not the record of an experiment")
+    return content
+
+
+def read_experiment(folder: ExperimentFolder) -> Experiment:
+    """The experiment as it was launched, its storage where the folder lies now."""
+    try:
+        experiment = Experiment.model_validate(read_record(folder)["experiment"])
+    except ValidationError as exc:
+        raise InputError(f"{folder.record}: {exc.errors()[0]['msg']}") from None
+    moved = {"storage": folder.root.parent, "name": folder.root.name}
+    return experiment.model_copy(update=moved) if experiment.folder != folder.root else experiment
+
+
+def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
+    """Every trial of the study, by number; none where the study was not made yet."""
+    if not folder.study.exists():
+        return []
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = optuna.storages.RDBStorage(folder.study_url)
+    try:
+        (study,) = storage.get_all_studies()
+        return [_row(trial) for trial in storage.get_all_trials(study._study_id, deepcopy=False)]
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _row(trial: Any) -> TrialRow:
+    scores = trial.intermediate_values
+    best = max(scores, key=lambda epoch: (scores[epoch], -epoch), default=None)
+    return TrialRow(
+        number=trial.number,
+        state=STATES.get(trial.state.name, "running"),
+        f1_macro_val=None if best is None else scores[best],
+        epochs=len(scores),
+        best_epoch=best,
+        config=trial.user_attrs.get("config", {}),
+        # The study names the depth by backbone: unfrozen_depth.resnet18.
+        params={name.split(".")[0]: value for name, value in trial.params.items()},
+        error=trial.user_attrs.get("error"),
+    )
