@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """Bad input: one message that states the rule, the value found and the next action. Exit code 2."""
+    """Bad input: one message with the rule, the value found and the next action. Exit code 2."""
 
 
 class RunError(Exception):
@@ -13,7 +13,7 @@ class RunError(Exception):
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the valid name closest to ``name``, else all valid names."""
+    """``did you mean 'x'?`` for the valid name closest to ``name``, else all valid names."""
     names = sorted(valid)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     if close:

@@ -4,20 +4,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from dann_search.config.messages import shown
 from dann_search.config.parameter import Parameter
+from dann_search.config.strict import Strict
 from dann_search.config.trial import TrialConfig
 
-EMBEDDED_DATASETS = ("digits", "digits-m")
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DomainConfig(_Strict):
-    """Where a domain's images come from: one of the embedded data sets, or a folder of class folders."""
+class DomainConfig(Strict):
+    """Where a domain's images come from: an embedded data set, or a folder of class folders."""
 
     dataset: Literal["digits", "digits-m"] | None = None
     folder: Path | None = None
@@ -34,7 +30,7 @@ class DomainConfig(_Strict):
         return self.dataset or (self.folder.name if self.folder else "")
 
 
-class SplitsConfig(_Strict):
+class SplitsConfig(Strict):
     """Shares of each domain's images, drawn by class and by content hash."""
 
     train: float = Field(0.6, gt=0, lt=1)
@@ -50,7 +46,7 @@ class SplitsConfig(_Strict):
         return self
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """Source and target domain and how they are split and sized."""
 
     source: DomainConfig
@@ -65,23 +61,23 @@ class DataConfig(_Strict):
         return self
 
 
-class BudgetConfig(_Strict):
+class BudgetConfig(Strict):
     """Limits of the search besides its number of trials."""
 
     hours: float | None = Field(None, gt=0)
 
 
-class SearchConfig(_Strict):
+class SearchConfig(Strict):
     """How the space is searched."""
 
-    trials: int = Field(20, ge=1)
+    trials: int = Field(20, ge=1, le=1_000_000)
     sampler: Literal["tpe", "random"] = "tpe"
     scheduler: Literal["asha", "median", "none"] = "asha"
     seed: int = Field(0, ge=0, lt=2**31)
     budget: BudgetConfig = BudgetConfig()
 
 
-class ResourcesConfig(_Strict):
+class ResourcesConfig(Strict):
     """What one trial takes of the machine."""
 
     workers_per_trial: int = Field(1, ge=1)
@@ -106,7 +102,7 @@ class ResourcesConfig(_Strict):
         return value
 
 
-class Experiment(_Strict):
+class Experiment(Strict):
     """One search: data, fixed recipe, space, resources and where the results go."""
 
     name: str
@@ -123,7 +119,8 @@ class Experiment(_Strict):
     def _plain_name(cls, name: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
             raise ValueError(
-                f"must be letters, digits, '.', '_' and '-', starting with a letter or digit, got '{name}'"
+                "must be up to 100 letters, digits, '.', '_' and '-', the first a letter or digit, "
+                f"got {shown(name)}"
             )
         return name
 

@@ -1,17 +1,17 @@
 """From SPACE.yaml and the command line to one validated, frozen experiment and its space."""
 
-import types
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from dann_search.config.experiment import Experiment
-from dann_search.config.parameter import KINDS, Choice, Int, LogUniform, Uniform
-from dann_search.config.source import KeyPath, SourceFile, read_yaml
-from dann_search.config.space import Space, SpaceError, build_space, describe
+from dann_search.config.messages import PAIR, describe, shown
+from dann_search.config.parameter import KINDS
+from dann_search.config.source import KeyPath, SourceFile, parse_yaml, read_yaml
+from dann_search.config.space import Space, SpaceError, build_space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
 
@@ -43,150 +43,131 @@ def load_experiment(
         key, separator, value = item.partition("=")
         if not separator or not key:
             raise InputError(f"--set {item}: expected KEY=VALUE, such as training.epochs=5")
-        try:
-            source.override(tuple(key.split(".")), yaml.safe_load(value), f"--set {item}")
-        except yaml.YAMLError:
-            raise InputError(f"--set {item}: the value is no valid YAML") from None
+        content, _ = parse_yaml(value, f"--set {item}", one_line=True)
+        source.override(tuple(key.split(".")), content, f"--set {item}")
     if trials is not None:
         source.override(("search", "trials"), trials, f"--trials {trials}")
     if name is not None:
         source.override(("name",), name, f"--name {name}")
     source.content.setdefault("name", path.stem)
     experiment = parse_experiment(source, path.parent.resolve(), stages)
-    where = storage or (experiment.storage if "storage" in source.content else Path("runs"))
-    experiment = experiment.model_copy(update={"storage": where.expanduser().resolve()})
-    return experiment, build_space(experiment, stages)
+    if storage is not None:
+        where = _located(source, ("storage",), Path.cwd(), storage)
+        experiment = experiment.model_copy(update={"storage": where})
+    try:
+        return experiment, build_space(experiment, stages)
+    except SpaceError as exc:
+        raise source.error(exc.path, str(exc)) from None
 
 
 def parse_experiment(source: SourceFile, base: Path, stages: Mapping[str, int]) -> Experiment:
-    """Validate the content of an experiment file; relative paths are taken from ``base``."""
+    """Validate an experiment file but for its space; relative paths are taken from ``base``.
+
+    Raises:
+        InputError: with the file, line and key at fault.
+    """
     if "data" not in source.content:
-        raise InputError(f"{source.name}: data is missing: name a source and a target domain")
+        raise source.error(("data",), "is missing: name a source and a target domain")
     try:
         experiment = Experiment.model_validate(source.content)
-    except ValidationError as exc:
-        raise _first_error(source, exc, Experiment) from None
-    try:
         TrialConfig.model_validate(experiment.training)
     except ValidationError as exc:
-        raise _first_error(source, exc, TrialConfig, ("training",)) from None
-    experiment = _absolute(experiment, base)
-    try:
-        build_space(experiment, stages)
-    except SpaceError as exc:
-        raise source.error(exc.path, str(exc)) from None
+        prefix: KeyPath = ("training",) if exc.title == TrialConfig.__name__ else ()
+        raise _first_error(source, exc, prefix) from None
+    experiment = _with_located_paths(experiment, source, base)
     for backbone, file in experiment.weights.items():
         if backbone not in stages:
-            raise source.error(
-                ("weights", backbone), f"unknown backbone; {nearest(backbone, stages)}"
-            )
-        if not file.is_file():
+            message = f"unknown backbone '{backbone}'; {nearest(backbone, stages)}"
+            raise source.error(("weights", backbone), message)
+        if not os.path.isfile(file):
             raise source.error(("weights", backbone), f"no such file: {file}")
     for role in ("source", "target"):
         folder = getattr(experiment.data, role).folder
-        if folder is not None and not folder.is_dir():
+        if folder is not None and not os.path.isdir(folder):
             raise source.error(("data", role, "folder"), f"no such folder: {folder}")
     return experiment
 
 
-def _absolute(experiment: Experiment, base: Path) -> Experiment:
-    data = experiment.data
-    domains = {
-        role: domain.model_copy(update={"folder": (base / domain.folder.expanduser()).resolve()})
-        for role in ("source", "target")
-        if (domain := getattr(data, role)).folder is not None
-    }
+def _with_located_paths(experiment: Experiment, source: SourceFile, base: Path) -> Experiment:
+    """All paths absolute. The default storage alone lies in the working folder, not by the file."""
+    domains = {}
+    for role in ("source", "target"):
+        domain = getattr(experiment.data, role)
+        if domain.folder is not None:
+            folder = _located(source, ("data", role, "folder"), base, domain.folder)
+            domains[role] = domain.model_copy(update={"folder": folder})
     weights = {
-        name: (base / file.expanduser()).resolve() for name, file in experiment.weights.items()
+        name: _located(source, ("weights", name), base, file)
+        for name, file in experiment.weights.items()
     }
-    return experiment.model_copy(
-        update={
-            "data": data.model_copy(update=domains),
-            "weights": weights,
-            "storage": base / experiment.storage.expanduser(),
-        }
+    storage = _located(
+        source,
+        ("storage",),
+        base if "storage" in source.content else Path.cwd(),
+        experiment.storage,
     )
+    data = experiment.data.model_copy(update=domains)
+    return experiment.model_copy(update={"data": data, "weights": weights, "storage": storage})
 
 
-def _first_error(
-    source: SourceFile, exc: ValidationError, model: type[BaseModel], prefix: KeyPath = ()
-) -> InputError:
+def _located(source: SourceFile, path: KeyPath, base: Path, value: Path) -> Path:
+    try:
+        return (base / value.expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as exc:
+        raise source.error(path, f"not a usable path: {shown(str(value))} ({exc})") from None
+
+
+def _first_error(source: SourceFile, exc: ValidationError, prefix: KeyPath) -> InputError:
     # A wrong name explains more than what its absence breaks, so unknown keys go first.
-    errors = sorted(exc.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    error: Any = errors[0]
-    path = _user_path(source, (*prefix, *error["loc"]))
-    match error["type"]:
-        case "extra_forbidden":
-            owner = _model_at(model, path[len(prefix) : -1])
-            return source.error(
-                path, f"unknown key '{path[-1]}'; {nearest(path[-1], owner.model_fields)}"
-            )
-        case "missing":
-            return source.error(path, "is missing")
-        case "parameter_kind":
-            return source.error(
-                path, f"expected one of {{{': …}, {'.join(KINDS)}: …}}, got {error['input']!r}"
-            )
-        case "too_short":
-            return source.error(path, "must not be empty")
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return source.error(path, f"expected a section with keys, got {error['input']!r}")
-        case "literal_error":
-            options = [
-                option.strip("'")
-                for option in error["ctx"]["expected"].replace(" or ", ", ").split(", ")
-            ]
-            return source.error(
-                path, f"unknown value {error['input']!r}; {nearest(error['input'], options)}"
-            )
-    return source.error(path, describe(error))
-
-
-def _user_path(source: SourceFile, location: tuple[int | str, ...]) -> KeyPath:
-    """The location without the names pydantic adds for members of unions."""
-    path: KeyPath = ()
-    node: Any = source.content
-    for key in location:
-        if (
-            (isinstance(node, dict)
-            and key in node)
-            or (isinstance(node, list)
-            and isinstance(key, int))
-        ):
-            node = node[key] if isinstance(node, dict) or key < len(node) else None
-        elif key in KINDS or not isinstance(node, dict) or not _is_field(key):
-            continue
-        path = (*path, key)
-    return path
-
-
-def _is_field(key: str | int) -> bool:
-    """Field names are lower-case words; tags of union members such as 'function-before[...]' are not."""
-    return (
-        isinstance(key, str) and key.replace("_", "").isalpha() and key.islower() and key != "float"
+    errors: list[Any] = sorted(
+        exc.errors(), key=lambda e: e["type"] not in ("extra_forbidden", "invalid_key")
     )
+    error = errors[0]
+    kind, location = error["type"], (*prefix, *error["loc"])
+    if kind in ("extra_forbidden", "invalid_key") or "[key]" in location:
+        return _key_error(source, location)
+    path = _path_of(source, location)
+    if kind == "missing" and path == location[:-1] and not isinstance(error["input"], list):
+        return source.error((*path, location[-1]), "is missing")
+    if kind == "missing":
+        return source.error(path, f"must be {PAIR}, got {shown(error['input'])}")
+    if kind == "parameter_kind":
+        kinds = f"{{{': …}, {'.join(KINDS)}: …}}"
+        return source.error(path, f"must be one of {kinds}, got {shown(error['input'])}")
+    same = [e for e in errors if _path_of(source, (*prefix, *e["loc"])) == path]
+    return source.error(path, describe(same))
 
 
-def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
-    """The model whose fields are valid at ``path``."""
-    if path[:1] == ("space",) and len(path) >= 2:
-        return type(
-            "Parameter", (BaseModel,), {"__annotations__": {n: Any for n in (*KINDS, "when")}}
-        )
-    for key in path:
-        field = model.model_fields.get(str(key))
-        if field is None:
-            return model
-        for option in _options(field.annotation):
-            if isinstance(option, type) and issubclass(option, BaseModel):
-                model = option
-    return model
+def _key_error(source: SourceFile, location: tuple[int | str, ...]) -> InputError:
+    keys = [key for key in location if key != "[key]"]
+    path = _path_of(source, tuple(keys))
+    if not isinstance(keys[-1], str) or not path or path[-1] != keys[-1]:
+        return source.error(path[: len(keys) - 1], f"keys must be text, got {shown(keys[-1])}")
+    return source.error(path, f"unknown key '{path[-1]}'; {nearest(path[-1], _valid_keys(path))}")
 
 
-def _options(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return get_args(annotation)
-    return (annotation,)
+def _path_of(source: SourceFile, location: tuple[int | str, ...]) -> KeyPath:
+    """The part of pydantic's location that is in the file, without the names of union members."""
+    if location[0] == "space":
+        location = (*location[:2], *location[3:])  # the third names the parameter's kind
+    node: Any = source.content
+    for depth, key in enumerate(location):
+        if isinstance(node, list):
+            inside = isinstance(key, int) and key < len(node)
+        else:
+            inside = isinstance(node, dict) and key in node
+        if not inside:
+            return location[:depth]
+        node = node[key]
+    return location
 
 
-__all__ = ["Choice", "Int", "LogUniform", "Uniform", "load_experiment", "parse_experiment"]
+def _valid_keys(path: KeyPath) -> list[str]:
+    """The keys that may stand where ``path`` does."""
+    if path[0] == "space":
+        return [*KINDS, "when"]
+    model: Any = Experiment
+    for key in path[:-1]:
+        model = TrialConfig if key == "training" else model.model_fields[str(key)].annotation
+    assert issubclass(model, BaseModel)
+    return list(model.model_fields)

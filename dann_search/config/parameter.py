@@ -1,20 +1,22 @@
 """One dimension of the search space: a choice, a range, and the condition under which it exists."""
 
-import math
-from collections.abc import Mapping
+import builtins
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
+
+from dann_search.config.strict import Strict
 
 Scalar = bool | int | float | str
 
 
-class Condition(BaseModel):
+class Condition(Strict):
     """Base of every parameter: it exists only where each name in ``when`` has one of its values."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    when: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
+    when: dict[str, Scalar | Annotated[list[Scalar], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether the parameter exists given the values chosen so far."""
@@ -23,18 +25,22 @@ class Condition(BaseModel):
             for name, wanted in self.when.items()
         )
 
+    @property
+    def kind(self) -> str:
+        """The key it is written under: choice, uniform, loguniform or int."""
+        return type(self).__name__.lower()
+
+    @property
+    def stated(self) -> Sequence[Scalar]:
+        """The values as written: every choice, or both ends of a range."""
+        values: Sequence[Scalar] = getattr(self, self.kind)
+        return values
+
 
 class Choice(Condition):
     """One of a list of values."""
 
     choice: list[Scalar] = Field(min_length=1)
-
-    @field_validator("choice")
-    @classmethod
-    def _distinct(cls, values: list[Scalar]) -> list[Scalar]:
-        if len({(type(v), v) for v in values}) < len(values):
-            raise ValueError(f"the same value twice in {values}")
-        return values
 
     def contains(self, value: object) -> bool:
         """Whether ``value`` may be sampled."""
@@ -43,11 +49,13 @@ class Choice(Condition):
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     low, high = bounds
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"both ends must be finite, got [{low}, {high}]")
     if low > high:
         raise ValueError(f"low must not exceed high, got [{low}, {high}]; write [{high}, {low}]")
     return bounds
+
+
+def _within(bounds: tuple[float, float], value: object) -> bool:
+    return isinstance(value, int | float) and bounds[0] <= value <= bounds[1]
 
 
 class Uniform(Condition):
@@ -57,9 +65,9 @@ class Uniform(Condition):
 
     _check = field_validator("uniform")(_ordered)
 
-    def contains(self, value: float) -> bool:
+    def contains(self, value: object) -> bool:
         """Whether ``value`` may be sampled."""
-        return self.uniform[0] <= value <= self.uniform[1]
+        return _within(self.uniform, value)
 
 
 class LogUniform(Condition):
@@ -72,30 +80,27 @@ class LogUniform(Condition):
     def _positive(cls, bounds: tuple[float, float]) -> tuple[float, float]:
         if bounds[0] <= 0:
             raise ValueError(
-                f"a log range needs low > 0, got [{bounds[0]}, {bounds[1]}]; "
+                f"a log range needs low > 0, got [{bounds[0]:g}, {bounds[1]:g}]; "
                 "use a small positive low, or uniform"
             )
         return _ordered(bounds)
 
-    def contains(self, value: float) -> bool:
+    def contains(self, value: object) -> bool:
         """Whether ``value`` may be sampled."""
-        return self.loguniform[0] <= value <= self.loguniform[1]
+        return _within(self.loguniform, value)
 
 
 class Int(Condition):
     """A whole number between low and high, both included."""
 
-    int: tuple[int, int]
+    # Named as users write it; within this class the type is builtins.int.
+    int: tuple[builtins.int, builtins.int]
 
-    @field_validator("int")
-    @classmethod
-    def _check(cls, bounds: "tuple[int, int]") -> "tuple[int, int]":
-        _ordered(bounds)
-        return bounds
+    _check = field_validator("int")(_ordered)
 
-    def contains(self, value: float) -> bool:
+    def contains(self, value: object) -> bool:
         """Whether ``value`` may be sampled."""
-        return self.int[0] <= value <= self.int[1] and value == round(value)
+        return _within(self.int, value) and value in range(self.int[0], self.int[1] + 1)
 
 
 KINDS = ("choice", "uniform", "loguniform", "int")
@@ -103,7 +108,7 @@ KINDS = ("choice", "uniform", "loguniform", "int")
 
 def _kind(value: Any) -> str | None:
     if isinstance(value, Condition):
-        return type(value).__name__.lower()
+        return value.kind
     if isinstance(value, dict):
         named = [kind for kind in KINDS if kind in value]
         return named[0] if len(named) == 1 else None

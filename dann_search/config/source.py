@@ -1,5 +1,6 @@
 """A YAML file read with the line of every key, so that an error can name where it stands."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,20 @@ from dann_search.errors import InputError
 KeyPath = tuple[str | int, ...]
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, as YAML 1.2 does; to PyYAML's YAML 1.1 only 1.0e-3 is one."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
 @dataclass
 class SourceFile:
-    """The plain content of a YAML file, the line of each key, and the overrides of the command line."""
+    """A YAML file's plain content, the line of each key, and the command line's overrides."""
 
     name: str
     content: dict[str, Any]
@@ -21,20 +33,26 @@ class SourceFile:
     overridden: dict[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
-        """The place of ``path``: ``file:line: key`` or the override that set it, nearest parent where absent."""
+        """The place of ``path``: ``file:line: key``, or the override that set it.
+
+        The nearest parent's where the file has no such key.
+        """
         key = ".".join(map(str, path))
         for length in range(len(path), 0, -1):
             if path[:length] in self.overridden:
                 return f"{self.overridden[path[:length]]}: {key}"
             if path[:length] in self.lines:
                 return f"{self.name}:{self.lines[path[:length]]}: {key}"
+        for overridden, origin in self.overridden.items():
+            if path and overridden[: len(path)] == path:
+                return f"{origin}: {key}"
         return f"{self.name}: {key}" if key else self.name
 
     def error(self, path: KeyPath, message: str) -> InputError:
         """An error about the value at ``path``."""
         return InputError(f"{self.where(path)}: {message}")
 
-    def override(self, path: KeyPath, value: Any, origin: str) -> None:
+    def override(self, path: tuple[str, ...], value: Any, origin: str) -> None:
         """Set the value at ``path``, as a command-line option would."""
         node = self.content
         for key in path[:-1]:
@@ -43,6 +61,8 @@ class SourceFile:
             node = node[key]
         node[path[-1]] = value
         self.overridden[path] = origin
+        for known in [known for known in self.lines if known[: len(path)] == path]:
+            del self.lines[known]
 
 
 def read_yaml(path: Path) -> SourceFile:
@@ -55,28 +75,60 @@ def read_yaml(path: Path) -> SourceFile:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path}: cannot be read: {exc}") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}: not valid YAML: {getattr(exc, 'problem', exc)}") from None
-    except ValueError as exc:
-        raise InputError(f"{path}: not valid YAML: {exc}") from None
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be read: {exc.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: cannot be read: not UTF-8 text") from None
+    content, node = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         found = "an empty file" if content is None else f"a {type(content).__name__}"
         raise InputError(
             f"{path}: expected a mapping of keys such as 'name:' and 'data:', found {found}"
         )
     source = SourceFile(str(path), content)
-    _note_lines(node, (), source)
+    _note_lines(node, (), source, frozenset(), set())
     return source
 
 
-def _note_lines(node: yaml.Node | None, path: KeyPath, source: SourceFile) -> None:
+def parse_yaml(text: str, origin: str, *, one_line: bool = False) -> tuple[Any, yaml.Node | None]:
+    """The plain content of YAML text and its nodes; ``origin`` names it in errors.
+
+    Raises:
+        InputError: it is no valid YAML.
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader), node
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark and not one_line else ""
+        problem = str(getattr(exc, "problem", None) or exc).splitlines()[0]
+        raise InputError(f"{origin}{line}: not valid YAML: {problem}") from None
+    except RecursionError:
+        raise InputError(f"{origin}: not valid YAML: nested too deeply") from None
+    # An ill-formed date or tagged scalar escapes PyYAML as whatever its conversion raised.
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as exc:
+        problem = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise InputError(f"{origin}: not valid YAML: {problem}") from None
+
+
+def _note_lines(
+    node: yaml.Node | None,
+    path: KeyPath,
+    source: SourceFile,
+    above: frozenset[int],
+    noted: set[int],
+) -> None:
+    """Note the line of each key; those of what an alias repeats only where it first stands."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return
+    if id(node) in above:
+        line = node.start_mark.line + 1
+        raise InputError(f"{source.name}:{line}: an alias repeats the section that it stands in")
+    if id(node) in noted:
+        return
+    noted.add(id(node))
+    above |= {id(node)}
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -87,8 +139,8 @@ def _note_lines(node: yaml.Node | None, path: KeyPath, source: SourceFile) -> No
                 )
             seen.add(name)
             source.lines[(*path, name)] = key.start_mark.line + 1
-            _note_lines(value, (*path, name), source)
-    elif isinstance(node, yaml.SequenceNode):
+            _note_lines(value, (*path, name), source, above, noted)
+    else:
         for index, value in enumerate(node.value):
             source.lines[(*path, index)] = value.start_mark.line + 1
-            _note_lines(value, (*path, index), source)
+            _note_lines(value, (*path, index), source, above, noted)

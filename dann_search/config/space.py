@@ -1,4 +1,4 @@
-"""The search space in sampling order: every condition resolved, every value a trial could get checked."""
+"""The search space in sampling order: conditions resolved, each value a trial could get checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from dann_search.config.experiment import Experiment
-from dann_search.config.parameter import Choice, Int, LogUniform, Parameter, Uniform
+from dann_search.config.messages import describe, shown
+from dann_search.config.parameter import Choice, Int, Parameter
 from dann_search.config.source import KeyPath
+from dann_search.config.strict import leaf_types
 from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
 from dann_search.errors import nearest
 
@@ -35,7 +37,7 @@ class Space:
     stages: Mapping[str, int]
 
     def depth_range(self, backbone: str) -> tuple[int, int]:
-        """The range of unfrozen depth for one backbone: the space's, clipped to the stages it has."""
+        """The range of unfrozen depth for one backbone, clipped to the stages it has."""
         parameter = self.parameters["unfrozen_depth"]
         assert isinstance(parameter, Int)
         low, high = parameter.int
@@ -63,75 +65,111 @@ def build_space(experiment: Experiment, stages: Mapping[str, int]) -> Space:
             no trial could be given.
     """
     fixed = experiment.fixed
-    for name in experiment.space:
+    checked: dict[str, Parameter] = {}
+    for name, parameter in experiment.space.items():
         _check_name(name, experiment)
-    conditioned = {name: _with_implied(name, p, experiment) for name, p in experiment.space.items()}
+        _check_kind(name, parameter)
+        checked[name] = _with_trial_values(name, parameter, fixed)
+    conditioned = {name: _with_implied(name, p, checked, fixed) for name, p in checked.items()}
     space = Space(_in_order(conditioned), fixed, stages)
     _check_backbones(space)
     _check_depth(space)
-    for name, parameter in space.parameters.items():
-        _check_values(name, parameter, fixed)
+    _check_batch_size(space, experiment.resources.workers_per_trial)
     return space
 
 
 def _check_name(name: str, experiment: Experiment) -> None:
+    if name in NOT_SEARCHED:
+        message = f"'{name}' is the same for all trials; write it under training"
+        raise SpaceError(("space", name), message)
     valid = [field for field in TrialConfig.model_fields if field not in NOT_SEARCHED]
     if name not in valid:
-        hint = (
-            "it is fixed for all trials; write it under training"
-            if name in NOT_SEARCHED
-            else nearest(name, valid)
-        )
-        raise SpaceError(("space", name), f"'{name}' cannot be searched; {hint}")
+        raise SpaceError(("space", name), f"unknown parameter '{name}'; {nearest(name, valid)}")
     if name in experiment.training:
-        raise SpaceError(
-            ("space", name), f"'{name}' is fixed under training and searched here; keep one"
-        )
+        message = f"'{name}' is fixed under training and searched here; keep one"
+        raise SpaceError(("space", name), message)
 
 
-def _with_implied(name: str, parameter: Parameter, experiment: Experiment) -> Parameter:
-    known = [*experiment.space, *TrialConfig.model_fields]
-    for other in parameter.when:
-        if other not in known or other == name:
-            what = "itself" if other == name else f"'{other}', which is no parameter"
-            raise SpaceError(
-                ("space", name, "when"), f"depends on {what}; {nearest(other, set(known) - {name})}"
-            )
-        _check_condition(name, other, parameter, experiment)
-    return parameter.model_copy(
-        update={"when": {**IMPLIED_CONDITIONS.get(name, {}), **parameter.when}}
-    )
+def _check_kind(name: str, parameter: Parameter) -> None:
+    if isinstance(parameter, Choice):
+        fits = name != "unfrozen_depth"
+    else:
+        types = leaf_types(TrialConfig.model_fields[name].annotation)
+        fits = float in types or (int in types and isinstance(parameter, Int))
+    if not fits:
+        kinds = {"unfrozen_depth": "{int: [0, 4]}", "batch_size": "{choice: [32, 64]}"}
+        example = kinds.get(name, "{choice: […]}")
+        message = f"cannot be searched by {parameter.kind}; write it like {example}"
+        raise SpaceError(("space", name, parameter.kind), message)
 
 
-def _check_condition(name: str, other: str, parameter: Parameter, experiment: Experiment) -> None:
-    wanted = parameter.when[other]
-    for value in wanted if isinstance(wanted, list) else [wanted]:
-        governing = experiment.space.get(other)
-        possible = (
-            governing.contains(value) if governing else getattr(experiment.fixed, other) == value
-        )  # type: ignore[arg-type]
-        if not possible:
-            options = governing.choice if isinstance(governing, Choice) else "see " + other
-            hint = nearest(value, map(str, options)) if isinstance(options, list) else options
-            raise SpaceError(("space", name, "when", other), f"{other} never is {value!r}; {hint}")
+def _with_trial_values(name: str, parameter: Parameter, fixed: TrialConfig) -> Parameter:
+    """The parameter with each value as a trial holds it; what a trial refuses is refused here."""
+    path: KeyPath = ("space", name, parameter.kind)
+    values = []
+    for index, value in enumerate(parameter.stated):
+        try:
+            config = TrialConfig.model_validate({**fixed.model_dump(), name: value})
+        except ValidationError as exc:
+            raise SpaceError((*path, index), describe(exc.errors())) from None
+        values.append(getattr(config, name))
+    if not isinstance(parameter, Choice):
+        return parameter
+    if len(set(values)) < len(values):
+        raise SpaceError(path, f"the same value twice in {shown(list(parameter.choice))}")
+    return parameter.model_copy(update={"choice": values})
+
+
+def _with_implied(
+    name: str, parameter: Parameter, searched: Mapping[str, Parameter], fixed: TrialConfig
+) -> Parameter:
+    for other, wanted in parameter.when.items():
+        path: KeyPath = ("space", name, "when", other)
+        known = set(TrialConfig.model_fields) - {name}
+        if other == name:
+            raise SpaceError(path, f"'{name}' cannot depend on itself")
+        if other not in known:
+            raise SpaceError(path, f"unknown parameter '{other}'; {nearest(other, known)}")
+        for value in wanted if isinstance(wanted, list) else [wanted]:
+            if problem := _never(other, value, searched.get(other), fixed):
+                raise SpaceError(path, problem)
+    when = {**IMPLIED_CONDITIONS.get(name, {}), **parameter.when}
+    return parameter.model_copy(update={"when": when})
+
+
+def _never(other: str, value: object, governing: Parameter | None, fixed: TrialConfig) -> str:
+    """Why parameter ``other`` can never be ``value``; empty where it can."""
+    if governing is None:
+        held = getattr(fixed, other)
+        return "" if held == value else f"never {shown(value)}: {other} is fixed at {shown(held)}"
+    if governing.contains(value):
+        return ""
+    if isinstance(governing, Choice):
+        return f"{other} is never {shown(value)}; {nearest(value, map(str, governing.choice))}"
+    low, high = governing.stated
+    return f"{other} is never {shown(value)}, only between {low} and {high}"
 
 
 def _in_order(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
     """File order, except that a parameter waits for those its condition names."""
     ordered: dict[str, Parameter] = {}
     waiting = dict(parameters)
-    while waiting:
-        ready = [n for n, p in waiting.items() if not any(other in waiting for other in p.when)]
+
+    def blockers(name: str) -> list[str]:
         # Which stages there are depends on the backbone, so its depth is chosen after it.
-        if "unfrozen_depth" in ready and "backbone" in waiting:
-            ready.remove("unfrozen_depth")
-        if not ready:
-            name = next(iter(waiting))
-            raise SpaceError(
-                ("space", name, "when"), f"conditions form a cycle: {' -> '.join(waiting)}"
-            )
-        name = ready[0]
-        ordered[name] = waiting.pop(name)
+        needed = [*waiting[name].when, *(["backbone"] if name == "unfrozen_depth" else [])]
+        return [other for other in needed if other in waiting]
+
+    while waiting:
+        ready = next((name for name in waiting if not blockers(name)), None)
+        if ready is None:
+            cycle = [next(iter(waiting))]
+            while cycle[-1] not in cycle[:-1]:
+                cycle.append(blockers(cycle[-1])[0])
+            cycle = cycle[cycle.index(cycle[-1]) :]
+            message = f"conditions form a cycle: {' -> '.join(cycle)}"
+            raise SpaceError(("space", cycle[0], "when"), message)
+        ordered[ready] = waiting.pop(ready)
     return ordered
 
 
@@ -148,44 +186,25 @@ def _check_backbones(space: Space) -> None:
 def _check_depth(space: Space) -> None:
     deepest = max(space.backbones, key=lambda name: space.stages[name])
     limit = space.stages[deepest]
-    fixed, parameter = space.fixed.unfrozen_depth, space.parameters.get("unfrozen_depth")
-    if fixed is not None and fixed > limit:
+    parameter = space.parameters.get("unfrozen_depth")
+    path: KeyPath = ("training", "unfrozen_depth")
+    depth = space.fixed.unfrozen_depth
+    if isinstance(parameter, Int):
+        path, depth = ("space", "unfrozen_depth", "int"), parameter.int[1]
+    if depth is not None and depth > limit:
+        raise SpaceError(path, f"must be at most {limit} for {deepest}, got {depth}")
+
+
+def _check_batch_size(space: Space, workers: int) -> None:
+    """Batch norm needs two images a worker."""
+    parameter = space.parameters.get("batch_size")
+    path: KeyPath = ("resources", "workers_per_trial")
+    smallest = space.fixed.batch_size
+    if parameter is not None:
+        path, smallest = ("space", "batch_size", parameter.kind), min(map(int, parameter.stated))
+    if smallest < 2 * workers:
         raise SpaceError(
-            ("training", "unfrozen_depth"), f"must be at most {limit} for {deepest}, got {fixed}"
+            path,
+            f"batch_size must be at least {2 * workers}, two images for each of {workers} workers, "
+            f"got {smallest}",
         )
-    if parameter is None:
-        return
-    if not isinstance(parameter, Int):
-        raise SpaceError(("space", "unfrozen_depth"), "must be a range such as {int: [0, 4]}")
-    if parameter.int[1] > limit:
-        raise SpaceError(
-            ("space", "unfrozen_depth", "int"),
-            f"must be at most {limit} for {deepest}, got {parameter.int[1]}",
-        )
-
-
-def _check_values(name: str, parameter: Parameter, fixed: TrialConfig) -> None:
-    """Give each end of a range, and each choice, to a trial: what it refuses is refused here."""
-    match parameter:
-        case Choice(choice=values):
-            kind, candidates = "choice", list(values)
-        case Uniform(uniform=ends):
-            kind, candidates = "uniform", list(ends)
-        case LogUniform(loguniform=ends):
-            kind, candidates = "loguniform", list(ends)
-        case Int(int=whole):
-            kind, candidates = "int", list(whole)
-    for index, value in enumerate(candidates):
-        try:
-            TrialConfig.model_validate({**fixed.model_dump(), name: value})
-        except ValidationError as exc:
-            raise SpaceError(("space", name, kind, index), describe(exc.errors()[0])) from None
-
-
-def describe(error: Any) -> str:
-    """One pydantic error in the words of our messages: the rule and the value found."""
-    message = error["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if error["type"] == "value_error":
-        return str(message)
-    return f"{message}, got {error['input']!r}"

@@ -1,17 +1,16 @@
 """Everything one training needs to know, as one frozen model."""
 
-import math
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
+
+from dann_search.config.strict import Strict
 
 Method = Literal["dann", "source_only", "from_scratch"]
 
 
-class TrialConfig(BaseModel):
-    """The recipe of one trial. Every field may be fixed under ``training`` or searched under ``space``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class TrialConfig(Strict):
+    """The recipe of one trial: each field fixed under ``training`` or searched under ``space``."""
 
     method: Method = Field(
         "dann", description="from_scratch is source_only without pre-trained weights"
@@ -21,10 +20,15 @@ class TrialConfig(BaseModel):
         True, description="start from pre-trained weights where the backbone has any"
     )
     unfrozen_depth: int | None = Field(
-        None, ge=0, description="stages trained, counted from the top; all of them where absent"
+        None,
+        ge=0,
+        le=1000,
+        description="stages trained, counted from the top; all of them where absent",
     )
-    epochs: int = Field(20, ge=1, description="passes over the larger training split")
-    batch_size: int = Field(32, ge=2, description="images a domain and step, over all workers")
+    epochs: int = Field(20, ge=1, le=100_000, description="passes over the larger training split")
+    batch_size: int = Field(
+        32, ge=2, le=65_536, description="images a domain and step, over all workers"
+    )
     seed: int = Field(0, ge=0, lt=2**31)
 
     learning_rate: float = Field(1e-3, gt=0, description="of the backbone at the start of training")
@@ -39,10 +43,10 @@ class TrialConfig(BaseModel):
         description="source and target in one forward pass, in two, or with fixed statistics",
     )
     bottleneck: int = Field(
-        256, ge=0, description="width of the layer before the heads; 0 for none"
+        256, ge=0, le=65_536, description="width of the layer before the heads; 0 for none"
     )
     discriminator_width: int = Field(
-        256, ge=1, description="hidden units of the domain discriminator"
+        256, ge=1, le=65_536, description="hidden units of the domain discriminator"
     )
 
     lambda_schedule: Literal["constant", "linear", "ganin"] = "ganin"
@@ -60,13 +64,6 @@ class TrialConfig(BaseModel):
     )
     horizontal_flip: float = Field(0.0, ge=0, le=1, description="probability")
 
-    @model_validator(mode="after")
-    def _finite(self) -> Self:
-        for name, value in self:
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{name} must be finite, got {value}")
-        return self
-
     @property
     def adversarial(self) -> bool:
         """Whether a domain discriminator is trained and target images are used."""
@@ -80,4 +77,4 @@ IMPLIED_CONDITIONS: dict[str, dict[str, str]] = {
     "lambda_warmup": {"method": "dann", "lambda_schedule": "linear"},
     "discriminator_width": {"method": "dann"},
 }
-"""Parameters that have an effect only under another: the space adds these to what ``when`` says."""
+"""Parameters with an effect only under another: the space adds these to what ``when`` says."""
