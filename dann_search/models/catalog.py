@@ -1,4 +1,4 @@
-"""The catalogue of backbones: what each is called and made of. Imports no torch, so that drivers stay light."""
+"""The catalogue of backbones: what each is called and made of. No torch: drivers stay light."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ class BackboneSpec:
         stages: names of its stages, stem first; unfrozen depth counts them from the end.
         image_size: native input side in pixels.
         smallest: smallest input side in pixels that its strides leave a feature of.
-        weights: torchvision's enum of its ImageNet weights, as ``"ResNet18_Weights.IMAGENET1K_V1"``; empty if none.
+        weights: torchvision's name of its ImageNet weights, as ``ResNet18_Weights.IMAGENET1K_V1``;
+            empty if none.
         mean, std: input normalization per channel.
     """
 
@@ -48,6 +49,13 @@ CATALOG: dict[str, BackboneSpec] = {
             image_size=224,
             smallest=24,
             weights="SqueezeNet1_1_Weights.IMAGENET1K_V1",
+        ),
+        BackboneSpec(
+            name="mobilenet_v3_small",
+            stages=("stem", "stage1", "stage2", "stage3", "stage4"),
+            image_size=224,
+            smallest=16,
+            weights="MobileNet_V3_Small_Weights.IMAGENET1K_V1",
         ),
         BackboneSpec(
             name="resnet18",

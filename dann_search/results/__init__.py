@@ -1,1 +1,1 @@
-"""What an experiment left on storage: leaderboard, best model, evaluation, comparison. Needs no Ray."""
+"""What an experiment left on storage: leaderboard, best, evaluation, comparison. Needs no Ray."""

@@ -81,7 +81,7 @@ class Comparison:
     def verdict(self) -> str:
         """Whether the winner is above source-only by more than seeds differ, in one line."""
         if self.winner == "source_only" or "source_only" not in self.methods:
-            return f"{self.winner} is the best trial's method; there is no source_only to compare it to"
+            return f"there is no source_only to compare {self.winner} to"
         mine, base = self.methods[self.winner].f1_macro, self.methods["source_only"].f1_macro
         gap = statistics.mean(mine) - statistics.mean(base)
         noise = max(statistics.stdev(mine), statistics.stdev(base))

@@ -97,7 +97,7 @@ class DannModel(nn.Module):
 
 
 def load_model(folder: str | Path) -> DannModel:
-    """Load a model from the folder that ``best`` wrote; reads model.safetensors and model.json only.
+    """Load a model that ``best`` wrote, from model.safetensors and model.json alone.
 
     Raises:
         InputError: a file is missing or damaged, or was written by a newer version.
@@ -122,7 +122,7 @@ def read_record_of_model(folder: Path) -> dict[str, Any]:
     for name in (RECORD, WEIGHTS):
         if not (folder / name).is_file():
             raise InputError(
-                f"{folder}: no model ({name} is missing); write one with: dann-search best EXPERIMENT"
+                f"{folder}: no model ({name} is missing); write one with: dann-search best"
             )
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Reading an experiment's folder: the record, and every trial of its study. Imports neither torch nor Ray."""
+"""Reading an experiment's folder: its record and its trials. Imports neither torch nor Ray."""
 
 from dataclasses import dataclass
 from pathlib import Path

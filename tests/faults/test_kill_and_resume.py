@@ -1,0 +1,155 @@
+"""SIGKILL to the driver and all its Ray processes at any moment, then resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from dann_search.layout import ExperimentFolder
+from tests.experiments import retrain, saved_history, space_file, study_trials
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+TRIALS, EPOCHS = 6, 4
+
+
+def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    """A driver in a session of its own, so that it can be found and killed with all it started."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dann_search.cli", *words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "DANN_TEST_MARK": str(tmp_path)},
+    )
+
+
+def kill_all(driver: subprocess.Popen[str], mark: str) -> None:
+    """Kill the driver first, then every process that inherited its mark: Ray's own sessions too."""
+    driver.kill()
+    driver.wait()
+    while found := [pid for pid in marked(mark) if pid != os.getpid()]:
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.1)
+
+
+def marked(mark: str) -> list[int]:
+    wanted = f"DANN_TEST_MARK={mark}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            if stat != "Z" and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def wait_for_epochs(folder: ExperimentFolder, count: int, driver: subprocess.Popen[str]) -> None:
+    """Until the study holds so many epochs, or the driver ended."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and driver.poll() is None:
+        if folder.study.exists():
+            trials = study_trials(folder)
+            if sum(len(trial.intermediate_values) for trial in trials) >= count:
+                return
+        time.sleep(0.2)
+    raise AssertionError("no epochs in two minutes, or the search ended before it was killed")
+
+
+def test_a_search_killed_at_start_in_the_middle_and_in_its_resume_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    path = space_file(tmp_path, search__trials=TRIALS, training__epochs=EPOCHS)
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    mark = str(tmp_path)
+
+    driver = start(tmp_path, "launch", str(path))
+    while not folder.study.exists():
+        time.sleep(0.05)
+    time.sleep(1)
+    kill_all(driver, mark)
+
+    driver = start(tmp_path, "resume", str(folder.root))
+    wait_for_epochs(folder, 6, driver)
+    kill_all(driver, mark)
+    finished = finished_trials(folder)
+
+    driver = start(tmp_path, "resume", str(folder.root))
+    wait_for_epochs(folder, 14, driver)
+    kill_all(driver, mark)
+    assert finished.items() <= finished_trials(folder).items()
+    finished = finished_trials(folder)
+
+    driver = start(tmp_path, "resume", str(folder.root))
+    out, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, out
+    result: dict[str, Any] = json.loads(out)
+    assert result["trials"] == {"completed": TRIALS, "pruned": 0, "failed": 0}
+
+    trials = study_trials(folder)
+    assert finished.items() <= finished_trials(folder).items()
+    assert [trial.number for trial in trials] == list(range(TRIALS))
+    for trial in trials:
+        assert trial.state == TrialState.COMPLETE
+        again = retrain(folder, trial.user_attrs["config"], tmp_path / f"again-{trial.number}")
+        assert saved_history(folder, trial.number) == again
+        scores = {epoch["epoch"]: epoch["f1_macro_val"] for epoch in again}
+        assert trial.intermediate_values == scores
+        assert trial.value == max(scores.values())
+
+
+def finished_trials(folder: ExperimentFolder) -> dict[int, tuple[Any, ...]]:
+    """What may never change again: value, epochs and times of each finished trial."""
+    return {
+        trial.number: (
+            trial.state,
+            trial.value,
+            tuple(trial.intermediate_values.items()),
+            trial.datetime_start,
+            trial.datetime_complete,
+        )
+        for trial in study_trials(folder)
+        if trial.state.is_finished()
+    }
+
+
+def test_an_interrupt_keeps_what_was_trained_and_prints_the_resume_command(tmp_path: Path) -> None:
+    path = space_file(tmp_path, search__trials=TRIALS, training__epochs=40)
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "dann_search.cli", "launch", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "DANN_TEST_MARK": str(tmp_path)},
+    )
+    wait_for_epochs(folder, 4, driver)
+    refused = start(tmp_path, "resume", str(folder.root))
+    assert "already running" in json.loads(refused.communicate(timeout=60)[0])["error"]
+    assert refused.returncode == 2
+    driver.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    out, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130, out
+    assert time.monotonic() - asked < 30
+    assert f"dann-search resume {folder.root}" in out.replace("\n", "")
+    assert "Traceback" not in out
+    states = [trial.state for trial in study_trials(folder)]
+    assert states == [TrialState.RUNNING] * 2
+    assert all(len(saved_history(folder, number)) >= 1 for number in range(2))
+    assert marked(str(tmp_path)) == []
