@@ -19,10 +19,11 @@ def augment(
 
     Args:
         images: float, shape (n, 3, side, side).
-        config: ``rotation_degrees``, ``translation`` (fraction of the side) and ``horizontal_flip`` (probability).
+        config: ``rotation_degrees``, ``translation`` (fraction of the side) and
+            ``horizontal_flip`` (probability).
         generator: a CPU generator; the same one gives the same augmentation on every device.
-        rows: (first, count) where these images are rows of a batch of ``count`` shared by several workers: each
-            then gets what it would get in a single process.
+        rows: (first, count) where these images are rows of a batch of ``count`` shared by several
+            workers: each then gets what it would get in a single process.
 
     Returns:
         A tensor of the same shape; what moves in from outside repeats the border.

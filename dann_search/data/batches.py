@@ -1,4 +1,7 @@
-"""Which images make up each step of an epoch: a function of seed and epoch alone, so a resumed run is exact."""
+"""Which images make up each step of an epoch.
+
+A function of seed and epoch alone, so a resumed run is exact.
+"""
 
 from collections.abc import Iterator
 
@@ -12,7 +15,7 @@ def epoch_seed(seed: int, epoch: int, stream: int) -> int:
 
 
 def steps_per_epoch(source: int, target: int, batch_size: int) -> int:
-    """Full batches of the larger domain: every epoch passes over it once, and repeats the smaller."""
+    """Full batches of the larger domain: an epoch passes over it once, and repeats the smaller."""
     return max(1, max(source, target) // batch_size)
 
 
@@ -21,8 +24,8 @@ def paired_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (source indices, target indices) of each step, ``batch_size`` each.
 
-    Each domain is shuffled, and shuffled anew where it has to be repeated to fill the epoch. A domain
-    smaller than a batch appears several times in it.
+    Each domain is shuffled, and shuffled anew where it has to be repeated to fill the epoch. A
+    domain smaller than a batch appears several times in it.
     """
     steps = steps_per_epoch(source, target, batch_size)
     streams = [

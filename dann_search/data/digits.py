@@ -1,8 +1,8 @@
 """The embedded pair of domains: scikit-learn's digits, plain and blended over photographs.
 
-`digits-m` follows the construction of MNIST-M (Ganin et al., JMLR 2016, section 5.2.4): the absolute
-difference, per channel, of a digit and a random patch of a photograph. The 1,797 optdigits are divided by
-content hash, so that no digit image is in both domains.
+`digits-m` follows the construction of MNIST-M (Ganin et al., JMLR 2016, section 5.2.4): the
+absolute difference, per channel, of a digit and a random patch of a photograph. The 1,797 optdigits
+are divided by content hash, so that no digit image is in both domains.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ SIDE = 28
 """Pixels at which digits are blended: the size of MNIST-M."""
 
 SOURCE_SHARE = 0.4
-"""Share of the digits that become the source domain; the target needs more for its own val and test."""
+"""Share of the digits that become the source domain; the target needs more for val and test."""
 
 
 def load_digits_domain(name: str) -> Domain:
@@ -75,5 +75,5 @@ def _blend(
     top = rng.integers(photograph.shape[0] - SIDE)
     left = rng.integers(photograph.shape[1] - SIDE)
     patch = photograph[top : top + SIDE, left : left + SIDE].astype(np.int16)
-    blended = np.abs(digit.astype(np.int16)[:, :, None] - patch).astype(np.uint8)
+    blended: Image = np.abs(digit.astype(np.int16)[:, :, None] - patch).astype(np.uint8)
     return blended.transpose(2, 0, 1)

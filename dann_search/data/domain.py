@@ -1,4 +1,4 @@
-"""A domain: images of one label space with a content hash each, decoded only when they are packed."""
+"""A domain: images of one label space with a content hash each, decoded only when packed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

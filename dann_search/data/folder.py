@@ -20,22 +20,21 @@ def load_folder_domain(root: Path) -> Domain:
     Raises:
         InputError: no class folders, or none with an image.
     """
-    classes = (
-        sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-        if root.is_dir()
-        else []
-    )
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder")
+    classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     files = [(label, file) for label, folder in enumerate(classes) for file in _images(folder)]
     if not files:
+        found = f"{len(classes)} folders and no image" if classes else "no folders"
         raise InputError(
-            f"{root}: expected one folder a class with images in it ({', '.join(sorted(EXTENSIONS))}), found "
-            + (f"{len(classes)} folders and no image" if classes else "no folders")
+            f"{root}: expected one folder a class with images in it "
+            f"({', '.join(sorted(EXTENSIONS))}), found {found}"
         )
     counts = np.bincount([label for label, _ in files], minlength=len(classes))
     if empty := [folder.name for folder, count in zip(classes, counts, strict=True) if count == 0]:
         raise InputError(f"{root}: no image in the class folder '{empty[0]}'; remove it or fill it")
     with ThreadPoolExecutor() as pool:
-        keys = list(pool.map(lambda item: hashlib.sha256(item[1].read_bytes()).hexdigest(), files))
+        keys = list(pool.map(lambda item: _hash(item[1]), files))
     return Domain(
         name=root.name,
         class_names=tuple(folder.name for folder in classes),
@@ -47,11 +46,22 @@ def load_folder_domain(root: Path) -> Domain:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+    return sorted(
+        p
+        for p in folder.rglob("[!.]*")  # macOS leaves files such as ._0001.jpg
+        if p.suffix.lower() in EXTENSIONS and p.is_file()
+    )
+
+
+def _hash(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as exc:
+        raise InputError(f"{file}: cannot be read: {exc.strerror}") from None
 
 
 def decode_image(file: Path, side: int) -> Image:
-    """Decode to RGB, turn as its EXIF tag says, scale the short side to ``side`` and crop the centre.
+    """Decode to RGB, turn as EXIF says, scale the short side to ``side`` and crop the centre.
 
     Raises:
         InputError: the file is no image that Pillow can read.
@@ -59,7 +69,8 @@ def decode_image(file: Path, side: int) -> Image:
     try:
         with PILImage.open(file) as opened:
             image = ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, ValueError, SyntaxError) as exc:
+    # Pillow's decoders raise whatever a damaged file leads them to: struct.error, EOFError, …
+    except Exception as exc:
         raise InputError(f"{file}: not a readable image: {exc}") from None
     square = ImageOps.fit(image, (side, side), PILImage.Resampling.BILINEAR)
     return np.asarray(square).transpose(2, 0, 1)

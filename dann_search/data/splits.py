@@ -1,4 +1,4 @@
-"""Stratified, seeded splits by content hash: the same on every machine, no duplicate in two splits."""
+"""Stratified, seeded splits by content hash: alike on every machine, no duplicate in two splits."""
 
 import hashlib
 from collections import defaultdict
@@ -22,9 +22,9 @@ def split_indices(
 ) -> dict[str, NDArray[np.int64]]:
     """Divide images into train, val and test.
 
-    Within a class, the distinct contents are ordered by a seeded hash and cut at the cumulative shares, so the
-    split depends on the contents alone, not on the order or the names of files. Copies of one content go
-    together; where copies carry different labels, the first label (of the smallest index) places them.
+    Within a class, the distinct contents are ordered by a seeded hash and cut at the cumulative
+    shares, so the split depends on the contents alone, not on the order or the names of files.
+    Copies of one content go together; where they carry different labels, the smallest places them.
 
     Args:
         keys: content hash of each image, length n.
@@ -44,7 +44,7 @@ def split_indices(
         copies[key].append(index)
     by_class: dict[int, list[str]] = defaultdict(list)
     for key, members in copies.items():
-        by_class[int(labels[members[0]])].append(key)
+        by_class[min(int(labels[index]) for index in members)].append(key)
 
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     for label, name in enumerate(class_names):
@@ -52,8 +52,8 @@ def split_indices(
         cuts = _cuts(len(ordered), config)
         if min(cuts[0], cuts[1] - cuts[0], len(ordered) - cuts[1]) < 1:
             raise InputError(
-                f"domain {domain}: class '{name}' has {len(ordered)} distinct images, too few to have one in each of "
-                "train, val and test; add images or remove the class"
+                f"domain {domain}: class '{name}' has {len(ordered)} distinct images, too few to "
+                "have one in each of train, val and test; add images or remove the class"
             )
         pieces = (ordered[: cuts[0]], ordered[cuts[0] : cuts[1]], ordered[cuts[1] :])
         for split, piece in zip(SPLITS, pieces, strict=True):
@@ -66,7 +66,7 @@ def _seeded(key: str, seed: int) -> str:
 
 
 def _cuts(count: int, config: SplitsConfig) -> tuple[int, int]:
-    """Ends of train and val among ``count`` images: rounded shares, at least one image each where that is possible."""
+    """Ends of train and val among ``count`` images: rounded shares, at least one image each."""
     test = max(1, round(count * config.test))
     val = max(1, round(count * config.val))
     train = count - val - test

@@ -1,14 +1,14 @@
 """The packed store: every image decoded once, uint8, memory-mapped by all workers of a node.
 
-Labels lie in a file of their own a split, and the target's training labels are never written: what is not
-there cannot leak into training.
+Labels lie in a file of their own a split, and the target's training labels are never written: what
+is not there cannot leak into training.
 """
 
 import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from dann_search.config.experiment import DataConfig, DomainConfig
 from dann_search.data.digits import load_digits_domain
 from dann_search.data.domain import Domain
 from dann_search.data.folder import load_folder_domain
-from dann_search.data.splits import SPLITS, split_indices
+from dann_search.data.splits import split_indices
 from dann_search.errors import InputError
 
+INFO = "store.json"
 ROLES = ("source", "target")
 UNLABELLED = ("target", "train")
 
@@ -33,11 +34,12 @@ class StoreInfo:
     Attributes:
         class_names: one a label.
         image_size: side of every image in pixels.
-        fixed_size: whether the user chose that side; otherwise each backbone takes its own, scaled from it.
+        fixed_size: whether the user chose that side; otherwise each backbone takes its own, scaled.
         domains: name of the source and of the target.
         sizes: images of each split, as ``{"source": {"train": n, …}, …}``.
         hashes: of the contents and labels of each split.
         duplicates: contents that are in both domains.
+        made_from: what was asked for, to know a store made for something else.
     """
 
     class_names: list[str]
@@ -47,6 +49,7 @@ class StoreInfo:
     sizes: dict[str, dict[str, int]]
     hashes: dict[str, dict[str, str]]
     duplicates: int
+    made_from: dict[str, Any] = field(default_factory=dict)
 
 
 def load_domain(config: DomainConfig) -> Domain:
@@ -57,13 +60,18 @@ def load_domain(config: DomainConfig) -> Domain:
 
 
 def pack(config: DataConfig, image_size: int, folder: Path) -> StoreInfo:
-    """Decode, split and write both domains into ``folder``; a finished store there is used as it is.
+    """Decode, split and write both domains into ``folder``.
+
+    A finished store there is used as it is if it was made from the same configuration.
 
     Raises:
-        InputError: an unreadable image, unequal classes of the domains, or a class too small to split.
+        InputError: an unreadable image, unequal classes, or a class too small to split.
     """
-    if (folder / "store.json").exists():
-        return StoreInfo(**json.loads((folder / "store.json").read_text()))
+    made_from = {"data": config.model_dump(mode="json"), "image_size": image_size}
+    if (folder / INFO).exists():
+        if (info := read_info(folder)).made_from == made_from:
+            return info
+        (folder / INFO).unlink()
     folder.mkdir(parents=True, exist_ok=True)
     domains = {"source": load_domain(config.source), "target": load_domain(config.target)}
     _check_classes(domains["source"], domains["target"])
@@ -85,11 +93,12 @@ def pack(config: DataConfig, image_size: int, folder: Path) -> StoreInfo:
         sizes=sizes,
         hashes=hashes,
         duplicates=len(set(domains["source"].keys) & set(domains["target"].keys)),
+        made_from=made_from,
     )
     # Written last and renamed: its presence says that the store is whole.
     temporary = folder / f".store-{os.getpid()}.json"
     temporary.write_text(json.dumps(asdict(info), indent=1))
-    temporary.replace(folder / "store.json")
+    temporary.replace(folder / INFO)
     return info
 
 
@@ -135,24 +144,12 @@ def open_images(folder: Path, role: str, split: str) -> NDArray[np.uint8]:
 
 
 def open_labels(folder: Path, role: str, split: str) -> NDArray[np.int64]:
-    """Read the labels of a split, shape (n,). Only evaluation may ask for those of the target's test split."""
+    """Read the labels of a split, shape (n,). Only evaluation may ask for the target's test."""
     labels: NDArray[np.int64] = np.load(folder / f"{role}.{split}.labels.npy")
     return labels
 
 
 def read_info(folder: Path) -> StoreInfo:
     """What the store in ``folder`` holds."""
-    content: dict[str, Any] = json.loads((folder / "store.json").read_text())
+    content: dict[str, Any] = json.loads((folder / INFO).read_text())
     return StoreInfo(**content)
-
-
-__all__ = [
-    "ROLES",
-    "SPLITS",
-    "StoreInfo",
-    "load_domain",
-    "open_images",
-    "open_labels",
-    "pack",
-    "read_info",
-]

@@ -1,5 +1,6 @@
-"""What training may see: labelled source, unlabelled target, and the target's labelled validation split."""
+"""What training may see: labelled source, unlabelled target, the target's labelled val split."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +43,7 @@ def open_training_data(folder: Path) -> TrainingData:
 
 
 def as_tensor(folder: Path, role: str, split: str) -> Tensor:
-    """A split's images as a tensor over the memory map: pages are shared by all processes of the node."""
-    import warnings
-
+    """A split's images as a tensor over the memory map: a node's processes share its pages."""
     with warnings.catch_warnings():
         # torch warns that the map is read-only; nothing here writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

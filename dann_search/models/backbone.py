@@ -1,6 +1,7 @@
 """A backbone as an ordered list of named stages, so that unfrozen depth means the same for all."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,9 @@ class Backbone(nn.Module):
         feature_size: channels of the last stage's output.
     """
 
-    def __init__(self, stages: "OrderedDict[str, nn.Module]", feature_size: int):
+    def __init__(self, stages: Mapping[str, nn.Module], feature_size: int):
         super().__init__()
-        self.stages = nn.Sequential(stages)
+        self.stages = nn.Sequential(OrderedDict(stages))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.feature_size = feature_size
         self.frozen = 0
@@ -29,19 +30,27 @@ class Backbone(nn.Module):
         Stages below get no gradient and keep their batch-norm statistics.
         """
         self.frozen = 0 if unfrozen_depth is None else max(0, len(self.stages) - unfrozen_depth)
-        for index, stage in enumerate(self.stages):
+        for index, stage in enumerate(self.stages.children()):
             stage.requires_grad_(index >= self.frozen)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Backbone":
         """Like ``nn.Module.train``, but frozen stages stay in eval mode."""
         super().train(mode)
-        for stage in self.stages[: self.frozen]:
+        for stage in self._frozen_stages:
             stage.eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, 3, side, side) to features (n, feature_size)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.frozen == 0):
-            x = self.stages[: self.frozen](images)
-        return torch.flatten(self.pool(self.stages[self.frozen :](x)), 1)
+        x = images
+        with torch.no_grad():
+            for stage in self._frozen_stages:
+                x = stage(x)
+        for stage in list(self.stages.children())[self.frozen :]:
+            x = stage(x)
+        return torch.flatten(self.pool(x), 1)
+
+    @property
+    def _frozen_stages(self) -> list[nn.Module]:
+        return list(self.stages.children())[: self.frozen]

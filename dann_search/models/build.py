@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
+from dann_search.errors import InputError
+from dann_search.models.backbone import Backbone
 from dann_search.models.catalog import CATALOG
 from dann_search.models.network import DannNetwork
 from dann_search.models.weights import load_weights
@@ -35,21 +37,34 @@ def build_network(
         classes: number of classes.
         files: explicit weight files by backbone.
         bare: random weights throughout, for a caller that loads a whole state.
+
+    Raises:
+        InputError: the pre-trained weights cannot be had, or are those of another network.
     """
     torch.manual_seed(config.seed)
     state: dict[str, Tensor] | None = None
-    if not bare and (uses_pretrained(config)):
+    if not bare and uses_pretrained(config):
         state = load_weights(config.backbone, files or {})
-    if config.backbone == "dann_cnn":
-        from dann_search.models import dann_cnn
-
-        backbone = dann_cnn.build()
-    else:
-        from dann_search.models import torchvision_models
-
-        backbone = torchvision_models.build(config.backbone, state)
-    # Heads come after a fresh seed: they are the same whether or not the backbone drew random numbers.
+    try:
+        backbone = _build_backbone(config.backbone, state)
+    except RuntimeError as exc:
+        if state is None:
+            raise
+        file = (files or {}).get(config.backbone, "the weights file in torch's cache")
+        problem = " ".join(str(exc).split())[:200]
+        raise InputError(f"{file}: not weights of {config.backbone}: {problem}") from None
+    # Heads come after a fresh seed: the same whether or not the backbone drew random numbers.
     torch.manual_seed(config.seed + 1)
     network = DannNetwork(backbone, classes, config)
     backbone.freeze_below(config.unfrozen_depth)
     return network
+
+
+def _build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:
+    if name == "dann_cnn":
+        from dann_search.models import dann_cnn
+
+        return dann_cnn.build()
+    from dann_search.models import torchvision_models
+
+    return torchvision_models.build(name, state)

@@ -1,6 +1,4 @@
-"""A small convolutional backbone of the kind the DANN paper trains on digits (Ganin et al. 2016, figure 4a)."""
-
-from collections import OrderedDict
+"""A small convolutional backbone as in the DANN paper for digits (Ganin et al. 2016, figure 4a)."""
 
 from torch import nn
 
@@ -18,5 +16,5 @@ def _block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 
 def build() -> Backbone:
     """Three convolutions, each with batch norm and pooling."""
-    stages = OrderedDict(conv1=_block(3, 32, 5), conv2=_block(32, 48, 5), conv3=_block(48, 96, 3))
+    stages = dict(conv1=_block(3, 32, 5), conv2=_block(32, 48, 5), conv3=_block(48, 96, 3))
     return Backbone(stages, feature_size=96)

@@ -1,4 +1,7 @@
-"""The gradient reversal layer (Ganin et al. 2016, section 4.2): identity forward, -lambda times the gradient back."""
+"""The gradient reversal layer (Ganin et al. 2016, section 4.2).
+
+Identity forward, -lambda times the gradient back.
+"""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ from dann_search.models.gradient_reversal import reverse_gradient
 
 
 class DannNetwork(nn.Module):
-    """Features shared by the label classifier and, in adversarial methods, the domain discriminator.
+    """Features shared by the label classifier and, if adversarial, the domain discriminator.
 
     Args:
         backbone: gives features of shape (n, backbone.feature_size).
@@ -36,7 +36,7 @@ class DannNetwork(nn.Module):
         self.batch_norm = config.batch_norm
 
     def train(self, mode: bool = True) -> "DannNetwork":
-        """Like ``nn.Module.train``; with ``batch_norm: frozen`` the backbone's statistics stay fixed."""
+        """Like ``nn.Module.train``; ``batch_norm: frozen`` fixes the backbone's statistics."""
         super().train(mode)
         if mode and self.batch_norm == "frozen":
             for module in self.backbone.modules():
@@ -50,7 +50,7 @@ class DannNetwork(nn.Module):
         return features
 
     def features_of_both(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of both domains, through batch norm together (``joint``) or one after the other."""
+        """Features of both domains, through batch norm together (``joint``) or in turn."""
         if self.batch_norm == "joint":
             both = self.features(torch.cat([source, target]))
             return both[: len(source)], both[len(source) :]

@@ -16,6 +16,8 @@ def _declare_missing_operators() -> None:
     its compiled operators stay unloaded, and its import then fails as it registers shapes for two
     of them (box suppression, which no backbone uses). Declaring the two is all that is needed.
     """
+    if torch.version.cuda is not None or torch.version.hip is not None:
+        return
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
@@ -55,7 +57,7 @@ def _vgg16(network: Any) -> Backbone:
 
 
 def _squeezenet(network: Any) -> Backbone:
-    # 0-2 convolution and pooling; 3-5, 6-8 fire modules and pooling; 9-12 the last four.
+    # 0-2 convolution and pooling; 3-5, 6-8 fire modules and pooling; 9-12 fire modules.
     names = ("stem", "fire1", "fire2", "fire3")
     return _cut(network.features, names, (3, 6, 9, 13), 512)
 
@@ -76,7 +78,7 @@ CUTS: dict[str, Callable[[Any], Backbone]] = {
 
 
 def build(name: str, state: dict[str, torch.Tensor] | None) -> Backbone:
-    """Torchvision's network ``name``, with weights from ``state`` or random ones, cut into stages."""
+    """Torchvision's network ``name``, with weights of ``state`` or random ones, in stages."""
     network: nn.Module = tv.get_model(name, weights=None)
     if state is not None:
         network.load_state_dict(state)

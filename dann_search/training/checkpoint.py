@@ -1,8 +1,8 @@
-"""A trial's checkpoints: ``last`` to go on from, ``best`` to keep. One safetensors file each, written atomically.
+"""A trial's checkpoints: ``last`` to go on from, ``best`` to keep.
 
-The record (epoch, history, configuration) lies in the file's own header, so that weights and record are never of
-different epochs. Weights of frozen stages are not written: the seed or the pre-trained file gives them again, and a
-hash in the record tells if it does not.
+One safetensors file each, written atomically. The record (format, history) lies in the file's own
+header, so that weights and record are never of different epochs. Weights of frozen stages are not
+written: the seed or the pre-trained file gives them again, and a hash in the record tells if not.
 """
 
 import hashlib
@@ -43,32 +43,29 @@ class Checkpoint:
 
 def trained_state(network: DannNetwork) -> dict[str, Tensor]:
     """The state dict without the frozen stages."""
-    frozen = tuple(_frozen_prefixes(network))
-    return (
-        {name: value for name, value in network.state_dict().items() if not name.startswith(frozen)}
-        if frozen
-        else (network.state_dict())
-    )
+    frozen = _frozen_prefixes(network)
+    state = network.state_dict().items()
+    return {name: value for name, value in state if not name.startswith(frozen)}
 
 
 def frozen_hash(network: DannNetwork) -> str:
     """A hash of the frozen stages' weights; of nothing where all stages are trained."""
     digest = hashlib.sha256()
-    frozen = tuple(_frozen_prefixes(network))
+    frozen = _frozen_prefixes(network)
     for name, value in network.state_dict().items():
-        if frozen and name.startswith(frozen):
+        if name.startswith(frozen):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _frozen_prefixes(network: DannNetwork) -> list[str]:
+def _frozen_prefixes(network: DannNetwork) -> tuple[str, ...]:
     names = [name for name, _ in network.backbone.stages.named_children()]
-    return [f"backbone.stages.{name}." for name in names[: network.backbone.frozen]]
+    return tuple(f"backbone.stages.{name}." for name in names[: network.backbone.frozen])
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write under a temporary name, flush to disk, rename: a reader sees the old file or the new one, whole."""
+    """Write under a temporary name, flush to disk, rename: readers see the old file or the new."""
     tensors = {f"model.{name}": value for name, value in checkpoint.model.items()}
     tensors |= {f"momentum.{name}": value for name, value in checkpoint.momentum.items()}
     record = {
@@ -85,7 +82,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` so that a crash leaves the old or the new content, never a part."""
+    """Replace ``path`` by ``content``: a crash leaves the old or the new content, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with open(temporary, "wb") as file:
         file.write(content)
@@ -104,18 +101,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {})["record"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as exc:
-        raise RunError(f"{path}: not a readable checkpoint: {exc}") from None
-    if record["format"] > FORMAT:
-        raise RunError(
-            f"{path}: written by a newer dann-search (format {record['format']}, this one reads {FORMAT})"
+        if record["format"] > FORMAT:
+            raise RunError(
+                f"{path}: written by a newer dann-search (format {record['format']}, "
+                f"this one reads {FORMAT})"
+            )
+        return Checkpoint(
+            history=tuple(EpochResult(**result) for result in record["history"]),
+            frozen_hash=record["frozen_hash"],
+            model=_with_prefix(tensors, "model."),
+            momentum=_with_prefix(tensors, "momentum."),
         )
-    return Checkpoint(
-        history=tuple(EpochResult(**result) for result in record["history"]),
-        frozen_hash=record["frozen_hash"],
-        model=_with_prefix(tensors, "model."),
-        momentum=_with_prefix(tensors, "momentum."),
-    )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
+        raise RunError(f"{path}: not a readable checkpoint: {exc}") from None
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -141,4 +139,8 @@ def restore_network(network: DannNetwork, checkpoint: Checkpoint, path: Path) ->
     if expected != found:
         shown = ", ".join(sorted(expected ^ found)[:3])
         raise RunError(f"{path}: weights do not fit the configuration, first differences: {shown}")
-    network.load_state_dict(checkpoint.model, strict=False)
+    try:
+        network.load_state_dict(checkpoint.model, strict=False)
+    except RuntimeError as exc:  # shapes
+        problem = " ".join(str(exc).split())[:200]
+        raise RunError(f"{path}: weights do not fit the configuration: {problem}") from None

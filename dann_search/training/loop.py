@@ -1,4 +1,7 @@
-"""Training of one trial, epoch by epoch, resumable after any of them with the same result to the last digit."""
+"""Training of one trial, epoch by epoch.
+
+It can be resumed after any of them with the same result to the last digit.
+"""
 
 import math
 import time
@@ -55,13 +58,8 @@ class Training:
         weights: Mapping[str, Path] | None = None,
     ):
         reset_torch(config.seed)
-        self.config, self.data, self.folder, self.device, self.ranks = (
-            config,
-            data,
-            folder,
-            device,
-            ranks,
-        )
+        self.config, self.data, self.folder = config, data, folder
+        self.device, self.ranks = device, ranks
         self.spec = CATALOG[config.backbone]
         self.side = input_side(config, data)
         self.network = build_network(config, data.classes, weights).to(device)
@@ -116,9 +114,9 @@ class Training:
             beat()
         trained = time.perf_counter() - start
         label_loss, domain_loss, domain_accuracy = (ranks.sum_(sums) / steps).tolist()
-        self._require_finite(label_loss + domain_loss, epoch)
+        self._require_finite("loss", label_loss + domain_loss, epoch)
         ranks.average_statistics(self.network)
-        metrics = self._validate()
+        metrics = self._validate(epoch)
         images = steps * config.batch_size * (2 if config.adversarial else 1)
         rates = self.optimizer.rates
         self.history += (
@@ -146,23 +144,26 @@ class Training:
         batch = augment(batch, self.config, generator, rows=(mine.start, len(rows)))
         return normalize(batch, self.spec.mean, self.spec.std)
 
-    def _require_finite(self, loss: float, epoch: int) -> None:
-        if not math.isfinite(loss):
+    def _require_finite(self, what: str, value: float, epoch: int) -> None:
+        if not math.isfinite(value):
             raise DivergedError(
-                f"the loss became {loss} in epoch {epoch}; the learning rate "
-                f"({self.config.learning_rate:g}, heads {self.optimizer.base_rates[1]:g}) is probably too high"
+                f"the {what} became {value} in epoch {epoch}; the learning rate "
+                f"({self.config.learning_rate:g}, heads {self.optimizer.base_rates[1]:g}) "
+                "is probably too high"
             )
 
-    def _validate(self) -> Metrics:
+    def _validate(self, epoch: int) -> Metrics:
         logits = predict_logits(
             self.network, self.data.val_images, self.spec, self.side, self.device, self.ranks
         )
+        # The last step's update may be the one that broke the weights, after a loss still finite.
+        self._require_finite("sum of validation logits", float(logits.sum()), epoch)
         return classification_metrics(
             self.data.val_labels.numpy(), logits.argmax(1).numpy(), self.data.classes
         )
 
     def save(self) -> None:
-        """Write ``best`` where this epoch is the best so far, then ``last``. The chief alone writes."""
+        """Write ``best`` if this epoch is the best so far, then ``last``. Only the chief writes."""
         if not self.ranks.is_chief:
             return
         model = trained_state(self.network)
@@ -194,8 +195,8 @@ def train(
 ) -> Iterator[History]:
     """Train a trial, yielding the history after each epoch, its checkpoint already written.
 
-    Where ``folder`` holds a checkpoint, training goes on after it and the history up to it is yielded first, in case
-    its last epoch was saved but never reported.
+    Where ``folder`` holds a checkpoint, training goes on after it and the history up to it is
+    yielded first, in case its last epoch was saved but never reported.
 
     Args:
         config: the recipe.
@@ -208,7 +209,7 @@ def train(
         beat: called after every step, a sign of life.
 
     Raises:
-        DivergedError: the loss is no longer finite.
+        DivergedError: the loss or the validation logits are no longer finite.
         RunError: a checkpoint that cannot be continued.
     """
     training = Training(config, data, folder, device or torch.device("cpu"), ranks, weights)

@@ -22,7 +22,7 @@ def classification_metrics(
 ) -> Metrics:
     """Metrics of ``predictions`` against ``labels``, both of shape (n,), over all ``classes``.
 
-    A class with neither labels nor predictions counts as F1 0: a macro average is over the label space.
+    A class with neither labels nor predictions counts as F1 0: the average is over the label space.
     """
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predictions, labels=range(classes), average="macro", zero_division=0

@@ -23,6 +23,6 @@ def predict_logits(
     mine = images[ranks.share(len(images))]
     pieces = [
         network(normalize(to_float(batch.to(device), side), spec.mean, spec.std))
-        for batch in mine.split(batch_size)
+        for batch in torch.split(mine, batch_size)
     ]
     return ranks.gather_rows(torch.cat(pieces), len(images)).cpu()

@@ -6,10 +6,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from dann_search.models.backbone import BATCH_NORM
+
 
 @dataclass(frozen=True)
 class Ranks:
-    """This worker among the ``size`` workers of a trial; ``group`` is their process group, None if alone."""
+    """This worker among the ``size`` of a trial; ``group`` is their process group, if any."""
 
     rank: int = 0
     size: int = 1
@@ -31,27 +33,32 @@ class Ranks:
         return tensor
 
     def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Sum gradients over workers, in one message a data type. Each worker's loss is already its share of the mean."""
+        """Sum gradients over workers in one message: each loss is already its share of the mean."""
         if self.size == 1:
             return
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
         flat = torch.cat([g.flatten() for g in gradients])
         self.sum_(flat)
-        for parameter, piece in zip(
-            parameters, flat.split([g.numel() for g in gradients]), strict=True
-        ):
+        pieces = torch.split(flat, [g.numel() for g in gradients])
+        for parameter, piece in zip(parameters, pieces, strict=True):
             parameter.grad = piece.view_as(parameter)
 
     def average_statistics(self, network: nn.Module) -> None:
-        """Average batch-norm statistics, so that every worker evaluates, and the chief saves, the same network."""
+        """Average the batch-norm statistics that training moves.
+
+        Every worker then evaluates, and the chief saves, the same network. Frozen statistics are
+        left alone: they are equal, and averaging three of them would round.
+        """
         if self.size == 1:
             return
-        for buffer in network.buffers():
-            if buffer.is_floating_point():
-                self.sum_(buffer).div_(self.size)
+        for module in network.modules():
+            if isinstance(module, BATCH_NORM) and module.training:
+                for buffer in module.buffers():
+                    if buffer.is_floating_point():
+                        self.sum_(buffer).div_(self.size)
 
     def gather_rows(self, mine: Tensor, count: int) -> Tensor:
-        """All ``count`` rows from every worker's share, in order. The result is the same on every worker."""
+        """All ``count`` rows from every worker's share, in order, the same on every worker."""
         if self.size == 1:
             return mine
         rows = mine.new_zeros(count, *mine.shape[1:])

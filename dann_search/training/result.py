@@ -10,11 +10,11 @@ class EpochResult:
 
     Attributes:
         epoch: counted from 1.
-        f1_macro_val, accuracy_val, precision_macro_val, recall_macro_val: on the target's validation split.
+        f1_macro_val, accuracy_val, precision_macro_val, recall_macro_val: on target val.
         label_loss: mean cross-entropy on source batches.
         domain_loss: mean binary cross-entropy of the domain discriminator; None without one.
         domain_accuracy: its share of right answers in training; None without one.
-        lambda_: weight of the reversed gradient at the epoch's last step; None without a discriminator.
+        lambda_: weight of the reversed gradient at the epoch's last step; None without one.
         learning_rate, head_learning_rate: at the epoch's last step.
         images_per_s: training images of both domains a second, over all workers.
         seconds: wall time of the epoch, validation included.

@@ -10,7 +10,7 @@ def lambda_at(p: float, config: TrialConfig) -> float:
 
     - constant: ``lambda_max``
     - linear: ``lambda_max * min(1, p / lambda_warmup)``
-    - ganin: ``lambda_max * (2 / (1 + exp(-lambda_gamma * p)) - 1)`` (Ganin et al. 2016, section 5.2.2)
+    - ganin: ``lambda_max * (2 / (1 + exp(-lambda_gamma * p)) - 1)`` (Ganin et al. 2016, 5.2.2)
     """
     match config.lambda_schedule:
         case "constant":

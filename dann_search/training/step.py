@@ -1,4 +1,4 @@
-"""One step of domain-adversarial training, written straight down (Ganin et al. 2016, equations 13 to 15)."""
+"""One step of domain-adversarial training, as in the paper (Ganin et al. 2016, eq. 13 to 15)."""
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +19,14 @@ def dann_loss(
 
     Args:
         network: with a domain discriminator.
-        source, target: this worker's images, normalized, (n, 3, side, side).
+        source: this worker's source images, normalized, (n, 3, side, side).
         labels: of the source images, (n,).
+        target: this worker's target images, likewise.
         lam: weight of the reversed gradient.
-        batch_size: images a domain over all workers: losses are this worker's share of the mean over them.
+        batch_size: images a domain over all workers: losses are this worker's share of their mean.
 
     Returns:
-        The loss, and the sums (label loss, domain loss, right domain answers) as shares of the batch.
+        The loss, and (label loss, domain loss, right domain answers) as shares of the batch.
     """
     source_features, target_features = network.features_of_both(source, target)
     label_loss = (
@@ -43,7 +44,7 @@ def dann_loss(
 def source_loss(
     network: DannNetwork, source: Tensor, labels: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Label loss alone: the target is not looked at, not even by batch norm. Returns as ``dann_loss`` does."""
+    """Label loss alone: no target, not even in batch norm. Returns as ``dann_loss`` does."""
     label_loss = F.cross_entropy(network(source), labels, reduction="sum") / batch_size
     zero = label_loss.new_zeros(())
     return label_loss, torch.stack([label_loss.detach(), zero, zero])
