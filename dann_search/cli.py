@@ -4,12 +4,13 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from dann_search import __version__
 from dann_search.errors import InputError, RunError
@@ -18,11 +19,10 @@ app = typer.Typer(
     name="dann-search",
     help="Find the network that classifies an unlabelled image domain best.\n\n"
     "Example: dann-search launch search_spaces/quickstart.yaml",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 Experiment = Annotated[
@@ -72,7 +72,7 @@ def resume(
     add_trials: Annotated[int, typer.Option(help="Search so many trials more.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
-    """Go on with a search where it stopped, or add trials to a finished one.
+    """Go on with a stopped search, or add trials to a finished one.
 
     Example: dann-search resume quickstart --add-trials 10
     """
@@ -184,7 +184,7 @@ def evaluate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the best model on the target's untouched test split, or on a labelled folder.
+    """Measure the best model on the target's test split, or on a folder.
 
     Example: dann-search evaluate quickstart
     """
@@ -204,7 +204,7 @@ def compare(
     seeds: Annotated[int, typer.Option(help="Seeds a method.", min=2)] = 3,
     as_json: Json = False,
 ) -> None:
-    """Train the winner and its baselines anew and compare them on the target's test split.
+    """Train winner and baselines anew; compare them on the test split.
 
     Example: dann-search compare quickstart --seeds 5
     """
@@ -227,7 +227,7 @@ def tensorboard(
     port: Annotated[int, typer.Option(help="Port on the loopback.", min=0, max=65535)] = 6006,
     as_json: Json = False,
 ) -> None:
-    """Start TensorBoard on an experiment's curves and hyperparameters.
+    """Start TensorBoard on curves and hyperparameters.
 
     Example: dann-search tensorboard quickstart --port 6007
     """
@@ -255,7 +255,7 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -268,23 +268,24 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     # Wherever it stands on the line: people add it to the end of the command that failed.
-    words = [word for word in words if word != "--debug"]
-    return _guard(lambda: app(words, standalone_mode=False), debug, "--json" in words)
+    words = [word for word in words if word != "--debug"] or ["--help"]
+    run = partial(app, words, standalone_mode=False, prog_name="dann-search")
+    return _guard(run, debug, "--json" in words)
 
 
 def _guard(run: Callable[[], Any], debug: bool, as_json: bool) -> int:
     try:
         code = run()
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as exc:
+    except typer.Exit as exc:
         return exc.exit_code
-    except click.ClickException as exc:
+    except TyperException as exc:
         return _fail(exc.format_message(), 2, as_json)
     except InputError as exc:
         return _fail(str(exc), 2, as_json, debug)
     except RunError as exc:
         return _fail(str(exc), 1, as_json, debug)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130, as_json)
     except Exception as exc:
         text = f"{type(exc).__name__}: {exc}"

@@ -51,6 +51,13 @@ CATALOG: dict[str, BackboneSpec] = {
             weights="SqueezeNet1_1_Weights.IMAGENET1K_V1",
         ),
         BackboneSpec(
+            name="shufflenet_v2_x0_5",
+            stages=("stem", "stage2", "stage3", "stage4", "conv5"),
+            image_size=224,
+            smallest=16,
+            weights="ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1",
+        ),
+        BackboneSpec(
             name="mobilenet_v3_small",
             stages=("stem", "stage1", "stage2", "stage3", "stage4"),
             image_size=224,

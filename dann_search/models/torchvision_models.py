@@ -62,6 +62,13 @@ def _squeezenet(network: Any) -> Backbone:
     return _cut(network.features, names, (3, 6, 9, 13), 512)
 
 
+def _shufflenet(network: nn.Module) -> Backbone:
+    stem = nn.Sequential(network.conv1, network.maxpool)  # type: ignore[arg-type]
+    rest = {name: getattr(network, name) for name in ("stage2", "stage3", "stage4", "conv5")}
+    size = network.fc.in_features  # type: ignore[union-attr]
+    return Backbone(OrderedDict(stem=stem, **rest), size)  # type: ignore[arg-type]
+
+
 def _mobilenet_v3_small(network: nn.Module) -> Backbone:
     # Cut where the resolution halves; the last stage ends with the 1 x 1 convolution to 576 channels.
     names = ("stem", "stage1", "stage2", "stage3", "stage4")
@@ -70,6 +77,7 @@ def _mobilenet_v3_small(network: nn.Module) -> Backbone:
 
 CUTS: dict[str, Callable[[Any], Backbone]] = {
     "squeezenet1_1": _squeezenet,
+    "shufflenet_v2_x0_5": _shufflenet,
     "mobilenet_v3_small": _mobilenet_v3_small,
     "resnet18": _resnet,
     "resnet50": _resnet,

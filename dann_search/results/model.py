@@ -86,7 +86,9 @@ class DannModel(nn.Module):
                     f"got {images.dtype} {tuple(images.shape)}"
                 )
             return images
-        return torch.from_numpy(np.stack([self._decode(image) for image in images]))
+        decoded = np.stack([self._decode(image) for image in images])
+        # Of one memory layout, whatever it came from: convolutions then agree to the last digit.
+        return torch.from_numpy(np.ascontiguousarray(decoded))
 
     def _decode(self, image: str | Path | Image.Image) -> Any:
         if isinstance(image, Image.Image):

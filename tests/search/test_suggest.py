@@ -65,7 +65,7 @@ def test_depth_never_exceeds_the_stages_of_the_backbone(
 def test_a_trial_cut_off_while_it_was_asked_for_is_completed_not_changed(quickstart: Space) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     trial = study.ask()
-    backbone = trial.suggest_categorical("backbone", ["dann_cnn", "squeezenet1_1"])
+    backbone = trial.suggest_categorical("backbone", ["dann_cnn", "shufflenet_v2_x0_5"])
     storage_id = trial._trial_id
     config = suggest(optuna.Trial(study, storage_id), quickstart)
     assert config.backbone == backbone

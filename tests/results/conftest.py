@@ -1,0 +1,53 @@
+"""One finished experiment for all tests of results, searched in this process without Ray."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dann_search.config.load import load_experiment
+from dann_search.data.training_data import open_training_data
+from dann_search.layout import ExperimentFolder
+from dann_search.models.catalog import stage_counts
+from dann_search.search.launch import prepare
+from dann_search.search.study import StudyRecord
+from dann_search.training.loop import train
+from tests.experiments import space_file
+
+
+def search_here(folder_of_file: Path, **changes: object) -> ExperimentFolder:
+    """Four trials: 0 and 2 completed, 1 stopped early though it was best, 3 failed."""
+    experiment, space = load_experiment(space_file(folder_of_file, **changes), stage_counts())
+    folder = prepare(experiment, space)
+    record, data = StudyRecord(experiment, space, folder), open_training_data(folder.data)
+    while (trial := record.next_trial()) is not None:
+        if trial.number == 3:
+            record.fail(3, "the loss became nan in epoch 1")
+            continue
+        where = folder.trial(trial.number)
+        where.mkdir(parents=True)
+        for history in train(trial.config, data, where):
+            scores = [result.f1_macro_val for result in history]
+            if trial.number == 1:
+                record.report(1, [0.99])
+                record.prune(1)
+                break
+            record.report(trial.number, scores)
+        else:
+            record.complete(trial.number)
+    record.close()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
+    """The experiment; read only."""
+    return search_here(tmp_path_factory.mktemp("searched"), training__epochs=2)
+
+
+@pytest.fixture
+def experiment(searched: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
+    """A copy that a test may change; where it lies has changed too, as if it had been moved."""
+    root = tmp_path / "moved" / searched.root.name
+    shutil.copytree(searched.root, root)
+    return ExperimentFolder(root)

@@ -1,0 +1,54 @@
+"""The order of trials, and the table every trial is in."""
+
+import csv
+import io
+
+import optuna
+from rich.console import Console
+
+from dann_search.layout import ExperimentFolder
+from dann_search.results.leaderboard import ranked, render, to_json, write_csv
+from dann_search.results.reader import read_trials
+
+
+def test_completed_trials_stand_above_a_stopped_one_with_a_higher_score(
+    searched: ExperimentFolder,
+) -> None:
+    rows = ranked(read_trials(searched))
+    assert [row.state for row in rows] == ["completed", "completed", "pruned", "failed"]
+    assert [row.number for row in rows[2:]] == [1, 3]
+    scores = [row.f1_macro_val or 0 for row in rows]
+    assert scores[0] >= scores[1] and scores[2] == 0.99
+
+
+def test_the_first_is_what_plain_optuna_calls_best(searched: ExperimentFolder) -> None:
+    study = optuna.load_study(study_name="small", storage=searched.study_url)
+    first = ranked(read_trials(searched))[0]
+    assert (study.best_trial.number, study.best_value) == (first.number, first.f1_macro_val)
+
+
+def test_a_conditional_parameter_is_blank_where_it_does_not_apply(
+    experiment: ExperimentFolder,
+) -> None:
+    write_csv(experiment)
+    rows = list(csv.DictReader(experiment.leaderboard.read_text().splitlines()))
+    assert len(rows) == 4
+    for row in rows:
+        assert (row["lambda_gamma"] == "") == (row["lambda_schedule"] == "constant")
+        assert row["unfrozen_depth"] in "123"
+    assert {row["lambda_schedule"] for row in rows} == {"constant", "ganin"}
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
+
+
+def test_the_json_has_every_field_of_the_contract(searched: ExperimentFolder) -> None:
+    rows = ranked(read_trials(searched))
+    first = to_json(rows)["trials"][0]
+    assert {"trial", "state", "f1_macro_val", "epochs", "config"} <= first.keys()
+    assert first["epochs"] == 2 and first["config"]["backbone"] == "dann_cnn"
+    assert to_json(rows)["trials"][3]["error"] == "the loss became nan in epoch 1"
+
+
+def test_the_table_shows_scores_and_errors(searched: ExperimentFolder) -> None:
+    text = io.StringIO()
+    Console(file=text, width=100).print(render(ranked(read_trials(searched))))
+    assert "0.990" in text.getvalue() and "the loss became nan" in text.getvalue()

@@ -1,0 +1,190 @@
+"""What a user gets for bad input: one message, exit code 2, nothing started, no traceback."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dann_search.cli import main
+from tests.experiments import space_file
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting Ray in one of these tests is a failure."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("dann_search.search.launch.ray_session", refuse)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Run a command that must be refused; its one message."""
+    code = main(list(words))
+    captured = capsys.readouterr()
+    assert code == 2, captured
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    return lines[0].removeprefix("error: ")
+
+
+BAD_SPACES: list[tuple[dict[str, Any], list[str]]] = [
+    ({"trainin": {}}, ["trainin", "did you mean 'training'?"]),
+    ({"search__trails": 3}, ["search.trails", "did you mean 'trials'?"]),
+    ({"space__backbone": {"choice": ["resnet81"]}, "training": {}}, ["did you mean 'resnet18'?"]),
+    ({"space__unfrozen_depth": {"int": [0, 9]}}, ["must be at most 3 for dann_cnn", "got 9"]),
+    ({"space__learning_rate": {"uniform": [0.2, 0.1]}}, ["space.learning_rate", "0.2", "0.1"]),
+    ({"space__lambda_schedule": {"choice": []}}, ["space.lambda_schedule.choice", "at least one"]),
+    ({"space__learning_rate": {"loguniform": [0, 0.1]}}, ["space.learning_rate", "> 0"]),
+    ({"space__learning_rte": {"uniform": [0.1, 0.2]}}, ["did you mean 'learning_rate'?"]),
+    ({"space__lambda_max": {"uniform": [0, 1], "when": {"lamda": "x"}}}, ["lamda"]),
+    ({"data__source": {"dataset": "digit"}}, ["data.source.dataset", "did you mean 'digits"]),
+    ({"data__target": {"folder": "nowhere"}}, ["data.target.folder", "no such folder"]),
+    ({"resources__cpus_per_worker": 10_000}, ["cpus_per_worker", "this machine has"]),
+    ({"resources__workers_per_trial": 99}, ["resources.workers_per_trial", "batch_size"]),
+    ({"weights": {"resnet18": "gone.safetensors"}}, ["weights.resnet18", "no such file"]),
+    ({"data__image_size": 8}, ["image_size", "at least 16 for dann_cnn"]),
+]
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize(("changes", "parts"), BAD_SPACES)
+def test_a_bad_space_is_refused_with_key_and_remedy(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    parts: list[str],
+) -> None:
+    message = refused(capsys, "launch", str(space_file(tmp_path, **changes)))
+    for part in parts:
+        assert part in message, message
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("[1, 2]", "expected a mapping"), ("", "empty file"), ("a: [", "not valid YAML")],
+)
+def test_a_file_that_is_no_mapping_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, part: str
+) -> None:
+    (tmp_path / "space.yaml").write_text(text)
+    assert part in refused(capsys, "launch", "space.yaml")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "launch", "nowhere.yaml").startswith("nowhere.yaml")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_name_already_used_offers_resume_and_another_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs" / "small").mkdir(parents=True)
+    (tmp_path / "runs" / "small" / "experiment.yaml").write_text("{}")
+    message = refused(capsys, "launch", str(space_file(tmp_path)))
+    assert "dann-search resume" in message and "--name small-2" in message
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_storage_that_cannot_be_written_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    message = refused(capsys, "launch", str(space_file(tmp_path)), "--storage", "file")
+    assert "cannot be written" in message and "--storage" in message
+
+
+@pytest.mark.parametrize("command", ["best", "evaluate", "resume", "leaderboard", "compare"])
+def test_what_is_no_experiment_is_said_to_be_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    assert "no experiment" in refused(capsys, command, "folder")
+    assert "no experiment 'missing'" in refused(capsys, command, "missing")
+
+
+@pytest.mark.parametrize("command", ["best", "evaluate", "compare"])
+def test_an_experiment_without_a_finished_trial_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    folder = tmp_path / "runs" / "small"
+    folder.mkdir(parents=True)
+    content = yaml.safe_load(space_file(tmp_path).read_text())
+    content["storage"] = str(tmp_path / "runs")
+    record = {"experiment": content, "versions": {}, "data": {}}
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(record))
+    assert "no trial has finished" in refused(capsys, command, "small")
+
+
+def test_a_near_miss_of_an_experiments_name_is_offered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs" / "small"
+    folder.mkdir(parents=True)
+    (folder / "experiment.yaml").write_text("{}")
+    assert "did you mean 'small'?" in refused(capsys, "status", "smal")
+
+
+def test_an_unknown_option_is_one_message_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--tirals" in refused(capsys, "launch", "space.yaml", "--tirals", "3")
+
+
+def test_json_mode_gives_one_object_for_an_error_as_well(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["best", "missing", "--json"]) == 2
+    captured = capsys.readouterr()
+    assert "no experiment 'missing'" in json.loads(captured.out)["error"]
+
+
+def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["best", "missing", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+COMMANDS = (
+    "launch", "resume", "status", "leaderboard", "best", "evaluate", "compare", "tensorboard",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"Example: dann-search {command}" in text
+    assert "--json" in text
+
+
+def test_the_help_of_the_program_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+    assert "Example: dann-search launch" in text
+
+
+def test_asking_for_the_version_loads_neither_torch_nor_ray() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from dann_search.cli import main; main(['--version']); "
+        "assert not {'torch', 'ray', 'optuna'} & sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("dann-search ")
