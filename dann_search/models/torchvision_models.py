@@ -62,17 +62,16 @@ def _squeezenet(network: Any) -> Backbone:
     return _cut(network.features, names, (3, 6, 9, 13), 512)
 
 
-def _shufflenet(network: nn.Module) -> Backbone:
-    stem = nn.Sequential(network.conv1, network.maxpool)  # type: ignore[arg-type]
+def _shufflenet(network: Any) -> Backbone:
+    stem = nn.Sequential(network.conv1, network.maxpool)
     rest = {name: getattr(network, name) for name in ("stage2", "stage3", "stage4", "conv5")}
-    size = network.fc.in_features  # type: ignore[union-attr]
-    return Backbone(OrderedDict(stem=stem, **rest), size)  # type: ignore[arg-type]
+    return Backbone({"stem": stem, **rest}, network.fc.in_features)
 
 
-def _mobilenet_v3_small(network: nn.Module) -> Backbone:
-    # Cut where the resolution halves; the last stage ends with the 1 x 1 convolution to 576 channels.
+def _mobilenet_v3_small(network: Any) -> Backbone:
+    # Cut where the resolution halves; the last stage ends with a 1 x 1 convolution.
     names = ("stem", "stage1", "stage2", "stage3", "stage4")
-    return _cut(network.features, names, (1, 2, 4, 9, 13), 576)  # type: ignore[arg-type]
+    return _cut(network.features, names, (1, 2, 4, 9, 13), 576)
 
 
 CUTS: dict[str, Callable[[Any], Backbone]] = {

@@ -1,0 +1,470 @@
+"""Every bad input gives one InputError that names the place, the rule and the value found."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.load import load_experiment
+from dann_search.config.space import Space
+from dann_search.config.trial import TrialConfig
+from dann_search.errors import InputError
+
+STAGES = {"dann_cnn": 3, "resnet50": 5, "vgg16": 5}
+DATA = "data:\n  source: {dataset: digits}\n  target: {dataset: digits-m}\n"
+"""Three lines: what a test appends stands from line 4 on."""
+
+
+def load(folder: Path, text: str, **options: Any) -> tuple[Experiment, Space]:
+    path = folder / "space.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_experiment(path, STAGES, **options)
+
+
+def message(folder: Path, text: str, **options: Any) -> str:
+    """The one line a bad file is answered with, without the name of the test's own folder."""
+    with pytest.raises(InputError) as caught:
+        load(folder, text, **options)
+    said = str(caught.value)
+    assert "\n" not in said
+    return said.replace(f"{folder.resolve()}/", "").replace(f"{folder}/", "")
+
+
+def test_data_alone_is_a_valid_experiment(tmp_path: Path) -> None:
+    experiment, space = load(tmp_path, DATA)
+    assert experiment.name == "space"
+    assert experiment.storage == (Path.cwd() / "runs").resolve()
+    assert space.parameters == {}
+    assert space.fixed == TrialConfig()
+
+
+def test_the_documented_file_is_valid(tmp_path: Path) -> None:
+    """The example of INTERFACE.md, with its folders and weights in place."""
+    for folder in ("amazon", "webcam"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "resnet50.safetensors").touch()
+    text = """
+name: office-a2w
+data:
+  source: {folder: amazon}
+  target: {folder: webcam}
+  splits: {train: 0.6, val: 0.2, test: 0.2, seed: 0}
+  image_size: 224
+training: {method: dann, epochs: 20, batch_size: 32, seed: 0}
+search: {trials: 40, sampler: tpe, scheduler: asha, seed: 0, budget: {hours: 2}}
+space:
+  backbone: {choice: [vgg16, resnet50]}
+  unfrozen_depth: {int: [0, 4]}
+  lambda_schedule: {choice: [constant, linear, ganin]}
+  lambda_max: {uniform: [0.1, 1.0]}
+  lambda_gamma: {loguniform: [1, 20], when: {lambda_schedule: ganin}}
+  rotation_degrees: {uniform: [0, 30]}
+  horizontal_flip: {choice: [0.0, 0.5]}
+  learning_rate: {loguniform: [1.0e-4, 3.0e-2]}
+  head_lr_factor: {choice: [1, 10]}
+weights: {resnet50: resnet50.safetensors}
+resources: {workers_per_trial: 1, cpus_per_worker: 1, gpus_per_worker: 0}
+storage: kept
+"""
+    experiment, space = load(tmp_path, text)
+    assert experiment.data.source.folder == (tmp_path / "amazon").resolve()
+    assert experiment.weights["resnet50"] == (tmp_path / "resnet50.safetensors").resolve()
+    assert experiment.folder == (tmp_path / "kept" / "office-a2w").resolve()
+    assert space.backbones == ["vgg16", "resnet50"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("- a\n", "space.yaml: expected a mapping of keys such as 'name:' and 'data:', "
+                     "found a list", id="no mapping"),
+        pytest.param("", "space.yaml: expected a mapping of keys such as 'name:' and 'data:', "
+                     "found an empty file", id="empty"),
+        pytest.param("a: [1\nb: 2\n", "space.yaml:2: not valid YAML: expected ',' or ']', "
+                     "but got ':'", id="syntax"),
+        pytest.param("data: 1\nname: a\ndata: 2\n", "space.yaml:3: the key 'data' stands twice",
+                     id="duplicate key"),
+        pytest.param("name: x\n", "space.yaml: data: is missing: name a source and a target "
+                     "domain", id="no data"),
+        pytest.param("data: {target: {dataset: digits}}\n", "space.yaml:1: data.source: is missing",
+                     id="no source"),
+        pytest.param("data: &a {source: *a}\n", "space.yaml:1: an alias repeats the section that "
+                     "it stands in", id="cyclic alias"),
+        pytest.param("data: !!python/object:os.x {}\n", "space.yaml:1: not valid YAML: could not "
+                     "determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.x'",
+                     id="python object"),
+        pytest.param("[" * 5000, "space.yaml: not valid YAML: nested too deeply", id="deep"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_experiment_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    assert message(tmp_path, text) == expected
+
+
+def test_a_missing_unreadable_or_binary_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml: no such file$"):
+        load_experiment(tmp_path / "none.yaml", STAGES)
+    with pytest.raises(InputError, match=r"cannot be read: Is a directory$"):
+        load_experiment(tmp_path, STAGES)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"cannot be read: not UTF-8 text$"):
+        load_experiment(tmp_path / "binary.yaml", STAGES)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "unknown", "right"),
+    [
+        ("trainin: {}", "trainin", "trainin", "training"),
+        ("training: {epoch: 5}", "training.epoch", "epoch", "epochs"),
+        ("search: {trails: 5}", "search.trails", "trails", "trials"),
+        ("search: {budget: {hour: 5}}", "search.budget.hour", "hour", "hours"),
+        ("space: {momentum: {choice: [0.5], wen: {method: dann}}}", "space.momentum.wen", "wen",
+         "when"),
+        ("resources: {worker_per_trial: 1}", "resources.worker_per_trial", "worker_per_trial",
+         "workers_per_trial"),
+        ("  splits: {trian: 0.6}", "data.splits.trian", "trian", "train"),
+        ("  targt: {}", "data.targt", "targt", "target"),
+    ],
+)  # fmt: skip
+def test_an_unknown_key_is_refused_with_the_nearest_one(
+    tmp_path: Path, text: str, key: str, unknown: str, right: str
+) -> None:
+    expected = f"space.yaml:4: {key}: unknown key '{unknown}'; did you mean '{right}'?"
+    assert message(tmp_path, DATA + text) == expected
+
+
+def test_an_unknown_key_of_a_domain_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
+    text = "data:\n  source: {datset: digits}\n  target: {dataset: digits-m}\n"
+    expected = "space.yaml:2: data.source.datset: unknown key 'datset'; did you mean 'dataset'?"
+    assert message(tmp_path, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{dataset: digit}", "data.source.dataset: unknown value 'digit'; did you mean 'digits'?"),
+        ("{folder: imgs}", "data.source.folder: no such folder: imgs"),
+        ("{folder: ., dataset: digits}", "data.source: needs exactly one of: dataset, folder"),
+        ("{}", "data.source: needs exactly one of: dataset, folder"),
+        ("digits", "data.source: must be a section with keys, got 'digits'"),
+        ("{folder: ~nobody-here/x}", "data.source.folder: not a usable path: '~nobody-here/x' "
+         "(Could not determine home directory.)"),
+        ('{folder: "a\\0b"}', "data.source.folder: not a usable path: 'a\\x00b' "
+         "(embedded null byte)"),
+    ],
+)  # fmt: skip
+def test_a_domain_that_cannot_be_opened_is_refused(
+    tmp_path: Path, source: str, expected: str
+) -> None:
+    text = f"data:\n  source: {source}\n  target: {{dataset: digits-m}}\n"
+    assert message(tmp_path, text) == f"space.yaml:2: {expected}"
+
+
+def test_one_domain_as_source_and_target_is_refused(tmp_path: Path) -> None:
+    text = DATA.replace("digits-m", "digits")
+    assert message(tmp_path, text) == "space.yaml:1: data: source and target are the same domain"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  splits: {train: 0.9}", "data.splits: train + val + test must be 1, got 1.3"),
+        ("  splits: {train: .nan}", "data.splits.train: must be a finite number, got nan"),
+        ("  splits: {train: 1.5, val: -0.7}", "data.splits.train: must be less than 1, got 1.5"),
+        ("  image_size: 4", "data.image_size: must be at least 8, got 4"),
+        ("training: {epochs: many}", "training.epochs: must be a whole number, got 'many'"),
+        ("training: {epochs: 2.5}", "training.epochs: must be a whole number, got 2.5"),
+        ("training: {epochs: true}", "training.epochs: must be a number, got true"),
+        ("training: {epochs: null}", "training.epochs: must be a whole number, got nothing"),
+        ("training: {epochs: 0}", "training.epochs: must be at least 1, got 0"),
+        ("training: {pretrained: maybe}", "training.pretrained: must be true or false, "
+         "got 'maybe'"),
+        ("training: {learning_rate: .nan}", "training.learning_rate: must be a finite number, "
+         "got nan"),
+        ("training: {lr_schedule: cos}", "training.lr_schedule: unknown value 'cos'; "
+         "did you mean 'cosine'?"),
+        ("training: 5", "training: must be a section with keys, got 5"),
+        ("training: {5: 6}", "training: keys must be text, got 5"),
+        ("training: {backbone: vgg61}", "training.backbone: unknown backbone 'vgg61'; "
+         "did you mean 'vgg16'?"),
+        ("training: {backbone: vgg16, unfrozen_depth: 9}", "training.unfrozen_depth: "
+         "must be at most 5 for vgg16, got 9"),
+        ("search: {budget: {hours: .inf}}", "search.budget.hours: must be a finite number, "
+         "got inf"),
+        ("search: {trials: 0}", "search.trials: must be at least 1, got 0"),
+        ("resources: {gpus_per_worker: x}", "resources.gpus_per_worker: must be a number or "
+         "'auto', got 'x'"),
+        ("resources: {gpus_per_worker: 1.5}", "resources.gpus_per_worker: must be a fraction of "
+         "one GPU or a whole number, got 1.5"),
+        ("resources: {max_parallel_trials: 0}", "resources.max_parallel_trials: must be at least "
+         "1 or 'auto', got 0"),
+        ("resources: {workers_per_trial: 17}", "resources.workers_per_trial: batch_size must be "
+         "at least 34, two images for each of 17 workers, got 32"),
+        ("weights: {resnet50: w.pt}", "weights.resnet50: no such file: w.pt"),
+        ("weights: {resnt50: space.yaml}", "weights.resnt50: unknown backbone 'resnt50'; "
+         "did you mean 'resnet50'?"),
+        ("name: a/b", "name: must be up to 100 letters, digits, '.', '_' and '-', the first a "
+         "letter or digit, got 'a/b'"),
+        ("name: 5", "name: must be text, got 5"),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_refused_with_the_rule(tmp_path: Path, text: str, expected: str) -> None:
+    assert message(tmp_path, DATA + text) == f"space.yaml:4: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("learning_rat: {uniform: [1, 2]}", "learning_rat: unknown parameter 'learning_rat'; "
+         "did you mean 'learning_rate'?"),
+        ("epochs: {int: [1, 2]}", "epochs: 'epochs' is the same for all trials; write it under "
+         "training"),
+        ("momentum: 0.9", "momentum: must be one of {choice: …}, {uniform: …}, {loguniform: …}, "
+         "{int: …}, got 0.9"),
+        ("momentum: {unifrom: [0, 0.9]}", "momentum: must be one of {choice: …}, {uniform: …}, "
+         "{loguniform: …}, {int: …}, got {'unifrom': [0, 0.9]}"),
+        ("momentum: {uniform: [0.9, 0.5]}", "momentum.uniform: low must not exceed high, "
+         "got [0.9, 0.5]; write [0.5, 0.9]"),
+        ("momentum: {uniform: [0.5]}", "momentum.uniform: must be a pair [low, high], got [0.5]"),
+        ("momentum: {uniform: [0, 0.5, 0.9]}", "momentum.uniform: must be a pair [low, high], "
+         "got [0, 0.5, 0.9]"),
+        ("momentum: {uniform: 0.5}", "momentum.uniform: must be a pair [low, high], got 0.5"),
+        ("momentum: {uniform: [a, b]}", "momentum.uniform.0: must be a number, got 'a'"),
+        ("momentum: {uniform: [0, .inf]}", "momentum.uniform.1: must be a finite number, got inf"),
+        ("momentum: {uniform: [0, 2]}", "momentum.uniform.1: must be less than 1, got 2.0"),
+        ("momentum: {choice: []}", "momentum.choice: must be a list with at least one value, "
+         "got []"),
+        ("momentum: {choice: [0.5, 0.50]}", "momentum.choice: the same value twice in [0.5, 0.5]"),
+        ("momentum: {choice: [[1]]}", "momentum.choice.0: must be a single value, got [1]"),
+        ("learning_rate: {loguniform: [0, 1]}", "learning_rate.loguniform: a log range needs "
+         "low > 0, got [0, 1]; use a small positive low, or uniform"),
+        ("batch_size: {int: [64, 32]}", "batch_size.int: low must not exceed high, got [64, 32]; "
+         "write [32, 64]"),
+        ("batch_size: {int: [8.5, 9]}", "batch_size.int.0: must be a whole number, got 8.5"),
+        ("batch_size: {uniform: [16, 64]}", "batch_size.uniform: cannot be searched by uniform; "
+         "write it like {choice: [32, 64]}"),
+        ("pretrained: {int: [0, 1]}", "pretrained.int: cannot be searched by int; write it like "
+         "{choice: […]}"),
+        ("lambda_schedule: {choice: [linear, gannin]}", "lambda_schedule.choice.1: unknown value "
+         "'gannin'; did you mean 'ganin'?"),
+        ("backbone: {choice: [vgg16, resnt50]}", "backbone.choice.1: unknown backbone 'resnt50'; "
+         "did you mean 'resnet50'?"),
+        ("unfrozen_depth: {int: [0, 9]}", "unfrozen_depth.int: must be at most 5 for resnet50, "
+         "got 9"),
+        ("unfrozen_depth: {int: [-1, 2]}", "unfrozen_depth.int.0: must be at least 0, got -1"),
+        ("unfrozen_depth: {choice: [1, 2]}", "unfrozen_depth.choice: cannot be searched by "
+         "choice; write it like {int: [0, 4]}"),
+        ("momentum: {choice: [0.5], when: {lambda_shedule: ganin}}", "momentum.when.lambda_shedule:"
+         " unknown parameter 'lambda_shedule'; did you mean 'lambda_schedule'?"),
+        ("momentum: {choice: [0.5], when: {momentum: 0.5}}", "momentum.when.momentum: 'momentum' "
+         "cannot depend on itself"),
+        ("momentum: {choice: [0.5], when: {method: dan}}", "momentum.when.method: never 'dan': "
+         "method is fixed at 'dann'"),
+        ("momentum: {choice: [0.5], when: ganin}", "momentum.when: must be a section with keys, "
+         "got 'ganin'"),
+        ("momentum: {choice: [0.5], when: {method: []}}", "momentum.when.method: must be a single "
+         "value or a list with at least one value, got []"),
+    ],
+)  # fmt: skip
+def test_a_bad_parameter_is_refused_with_the_rule(tmp_path: Path, text: str, expected: str) -> None:
+    assert message(tmp_path, f"{DATA}space:\n  {text}\n") == f"space.yaml:5: space.{expected}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("{lambda_schedule: gannin}", "lambda_schedule: lambda_schedule is never 'gannin'; "
+         "did you mean 'ganin'?"),
+        ("{lambda_schedule: [ganin, constant]}", "lambda_schedule: lambda_schedule is never "
+         "'constant'; valid: ganin, linear"),
+        ("{weight_decay: abc}", "weight_decay: weight_decay is never 'abc', only between "
+         "0.0 and 0.1"),
+        ("{weight_decay: 0.5}", "weight_decay: weight_decay is never 0.5, only between "
+         "0.0 and 0.1"),
+    ],
+)  # fmt: skip
+def test_a_condition_on_a_value_never_taken_is_refused(
+    tmp_path: Path, wanted: str, expected: str
+) -> None:
+    text = f"""{DATA}space:
+  lambda_schedule: {{choice: [linear, ganin]}}
+  weight_decay: {{uniform: [0, 0.1]}}
+  momentum: {{choice: [0.5, 0.9], when: {wanted}}}
+"""
+    assert message(tmp_path, text) == f"space.yaml:7: space.momentum.when.{expected}"
+
+
+def test_a_cycle_of_conditions_is_refused_and_shown_without_bystanders(tmp_path: Path) -> None:
+    text = f"""{DATA}space:
+  weight_decay: {{uniform: [0, 1], when: {{momentum: 0.5}}}}
+  momentum: {{choice: [0.5, 0.9], when: {{head_lr_factor: 1}}}}
+  head_lr_factor: {{choice: [1, 10], when: {{momentum: 0.5}}}}
+"""
+    assert message(tmp_path, text) == (
+        "space.yaml:6: space.momentum.when: "
+        "conditions form a cycle: momentum -> head_lr_factor -> momentum"
+    )
+
+
+def test_a_backbone_that_depends_on_its_own_depth_is_a_cycle(tmp_path: Path) -> None:
+    text = f"""{DATA}space:
+  backbone: {{choice: [vgg16, resnet50], when: {{unfrozen_depth: 2}}}}
+  unfrozen_depth: {{int: [0, 3]}}
+"""
+    assert "cycle: backbone -> unfrozen_depth -> backbone" in message(tmp_path, text)
+
+
+def test_a_parameter_fixed_and_searched_is_refused(tmp_path: Path) -> None:
+    text = f"{DATA}training: {{momentum: 0.5}}\nspace: {{momentum: {{choice: [0.9]}}}}\n"
+    assert message(tmp_path, text) == (
+        "space.yaml:5: space.momentum: "
+        "'momentum' is fixed under training and searched here; keep one"
+    )
+
+
+def test_depth_may_exceed_the_stages_of_some_backbones_but_not_of_all(tmp_path: Path) -> None:
+    text = DATA + "space: {backbone: {choice: [dann_cnn, vgg16]}, unfrozen_depth: {int: [0, 5]}}\n"
+    _, space = load(tmp_path, text)
+    assert space.depth_range("dann_cnn") == (0, 3)
+    assert space.depth_range("vgg16") == (0, 5)
+    assert "must be at most 5 for vgg16, got 6" in message(tmp_path, text.replace("0, 5", "0, 6"))
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ("x", "--set x: expected KEY=VALUE, such as training.epochs=5"),
+        ("=3", "--set =3: expected KEY=VALUE, such as training.epochs=5"),
+        ("training.epochs=[", "--set training.epochs=[: not valid YAML: expected the node content, "
+         "but found '<stream end>'"),
+        ("training.epochs=many", "--set training.epochs=many: training.epochs: must be a whole "
+         "number, got 'many'"),
+        ("trainin.epochs=3", "--set trainin.epochs=3: trainin: unknown key 'trainin'; "
+         "did you mean 'training'?"),
+        ("name.x=3", "--set name.x=3: 'name' holds a value, not a section"),
+        ("data={source: {dataset: x}}", "--set data={source: {dataset: x}}: data.source.dataset: "
+         "unknown value 'x'; valid: digits, digits-m"),
+    ],
+)  # fmt: skip
+def test_a_bad_override_is_named_as_it_was_typed(tmp_path: Path, item: str, expected: str) -> None:
+    assert message(tmp_path, f"{DATA}name: small\n", sets=[item]) == expected
+
+
+def test_bad_options_are_named_as_they_were_typed(tmp_path: Path) -> None:
+    assert message(tmp_path, DATA, name="a/b").startswith("--name a/b: name: must be up to 100")
+    said = message(tmp_path, DATA, trials=0)
+    assert said == "--trials 0: search.trials: must be at least 1, got 0"
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    experiment, space = load(
+        tmp_path,
+        DATA + "name: a\nsearch: {trials: 3}\nstorage: x\n",
+        sets=["training.epochs=7", "space.momentum={choice: [0.5]}"],
+        name="b",
+        trials=5,
+        storage=tmp_path / "elsewhere",
+    )
+    assert experiment.fixed.epochs == 7
+    assert list(space.parameters) == ["momentum"]
+    assert experiment.search.trials == 5
+    assert experiment.folder == (tmp_path / "elsewhere" / "b").resolve()
+
+
+def test_exponents_without_a_dot_are_numbers_everywhere(tmp_path: Path) -> None:
+    """YAML 1.1, which PyYAML reads, takes 1e-3 for text; people and YAML 1.2 do not."""
+    text = f"""{DATA}training: {{learning_rate: 1e-3}}
+space:
+  weight_decay: {{loguniform: [1e-5, 1E-2]}}
+  head_lr_factor: {{choice: [1e0, 1e+1]}}
+  momentum: {{choice: [0.5, 0.9], when: {{head_lr_factor: 1e1}}}}
+"""
+    experiment, space = load(tmp_path, text, sets=["training.lambda_max=5e-1"])
+    assert experiment.training == {"learning_rate": 0.001, "lambda_max": 0.5}
+    assert [list(p.stated) for p in space.parameters.values()] == [
+        [1e-5, 1e-2],
+        [1.0, 10.0],
+        [0.5, 0.9],
+    ]
+    assert space.parameters["momentum"].holds({"head_lr_factor": 10.0})
+
+
+def test_choices_are_what_a_trial_holds(tmp_path: Path) -> None:
+    _, space = load(tmp_path, DATA + 'space: {batch_size: {choice: ["32", 64.0]}}\n')
+    values = list(space.parameters["batch_size"].stated)
+    assert values == [32, 64]
+    assert all(type(value) is int for value in values)
+
+
+def test_a_condition_comes_after_what_it_names(tmp_path: Path) -> None:
+    text = f"""{DATA}space:
+  unfrozen_depth: {{int: [1, 3]}}
+  lambda_gamma: {{loguniform: [1, 20]}}
+  backbone: {{choice: [vgg16, resnet50], when: {{method: dann}}}}
+  lambda_schedule: {{choice: [linear, ganin]}}
+  method: {{choice: [dann, source_only]}}
+"""
+    _, space = load(tmp_path, text)
+    order = list(space.parameters)
+    assert order == ["method", "backbone", "unfrozen_depth", "lambda_schedule", "lambda_gamma"]
+    # An effect it can only have under Ganin's schedule and with a discriminator is implied.
+    assert space.parameters["lambda_gamma"].when == {"method": "dann", "lambda_schedule": "ganin"}
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
+NAMES = st.sampled_from(
+    [*Experiment.model_fields, *TrialConfig.model_fields, "source", "target", "splits", "folder",
+     "dataset", "choice", "uniform", "loguniform", "int", "when", "hours", "train"]
+)  # fmt: skip
+NESTED: st.SearchStrategy[Any] = st.recursive(
+    SCALARS | st.sampled_from(["dann", "digits", "digits-m", "vgg16", "auto", "~x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(NAMES | st.text(max_size=4) | st.integers(), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+ONE_FOLDER = [HealthCheck.function_scoped_fixture]
+
+
+def load_or_refuse(folder: Path, text: str) -> None:
+    try:
+        experiment, space = load(folder, text)
+    except InputError as exc:
+        assert "\n" not in str(exc) and len(str(exc)) < 1000
+    else:
+        assert isinstance(experiment, Experiment) and isinstance(space, Space)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
+@given(text=st.text(alphabet=st.characters(codec="utf-8"), max_size=60))
+def test_any_text_is_an_experiment_or_refused(tmp_path: Path, text: str) -> None:
+    load_or_refuse(tmp_path, text)
+    load_or_refuse(tmp_path, DATA + text)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
+@given(
+    section=st.sampled_from(list(Experiment.model_fields)),
+    name=NAMES,
+    content=NESTED,
+    deep=st.booleans(),
+)
+def test_any_structure_is_an_experiment_or_refused(
+    tmp_path: Path, section: str, name: str, content: Any, deep: bool
+) -> None:
+    whole = yaml.safe_load(DATA)
+    whole[section] = {**(whole.get(section) or {}), name: content} if deep else content
+    load_or_refuse(tmp_path, yaml.safe_dump(whole, allow_unicode=True))
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
+@given(key=st.text(max_size=12), value=st.text(max_size=12))
+def test_any_override_is_taken_or_refused(tmp_path: Path, key: str, value: str) -> None:
+    try:
+        load(tmp_path, DATA, sets=[f"training.{key}={value}"])
+    except InputError as exc:
+        assert str(exc)
