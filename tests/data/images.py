@@ -1,0 +1,21 @@
+"""Small folders of real image files, written by Pillow."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def noise(seed: int, height: int = 12, width: int = 16) -> Image.Image:
+    """An image of random pixels; distinct for distinct seeds."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def write_domain(root: Path, classes: dict[str, int], seed: int = 0) -> Path:
+    """``root/class/NUMBER.jpg`` with so many images a class."""
+    for label, (name, count) in enumerate(classes.items()):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            noise(seed * 10_000 + label * 1_000 + number).save(root / name / f"{number:03}.jpg")
+    return root

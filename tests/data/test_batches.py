@@ -1,0 +1,65 @@
+"""Which images make up each step: a pure function of seed and epoch."""
+
+from collections import Counter
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dann_search.data.batches import epoch_seed, paired_batches, steps_per_epoch
+
+SIZES = st.integers(1, 120)
+PROFILE = settings(max_examples=80, deadline=None, derandomize=True)
+
+
+def epoch_of(
+    source: int, target: int, batch_size: int, seed: int, epoch: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    pairs = list(paired_batches(source, target, batch_size, seed, epoch))
+    return [s.tolist() for s, _ in pairs], [t.tolist() for _, t in pairs]
+
+
+@PROFILE
+@given(source=SIZES, target=SIZES, batch_size=st.integers(1, 40), epoch=st.integers(1, 9))
+def test_an_epoch_passes_once_over_the_larger_domain_and_repeats_the_smaller(
+    source: int, target: int, batch_size: int, epoch: int
+) -> None:
+    streams = epoch_of(source, target, batch_size, seed=3, epoch=epoch)
+    steps = steps_per_epoch(source, target, batch_size)
+    for size, stream in zip((source, target), streams, strict=True):
+        assert [len(batch) for batch in stream] == [batch_size] * steps
+        seen = Counter(index for batch in stream for index in batch)
+        assert set(seen) <= set(range(size))
+        # Whole passes and a part of one: no image is ahead of another by more than one pass.
+        times, rest = divmod(steps * batch_size, size)
+        assert set(seen.values()) <= {times, times + 1}
+        assert sum(count == times + 1 for count in seen.values()) == rest
+    larger = max(source, target)
+    if larger >= batch_size:
+        # At most the part of a batch is left out.
+        assert 0 <= larger - steps * batch_size < batch_size
+
+
+@PROFILE
+@given(seed=st.integers(0, 2**31 - 1), epoch=st.integers(1, 1000))
+def test_batches_depend_on_seed_and_epoch_alone(seed: int, epoch: int) -> None:
+    first = epoch_of(50, 70, 8, seed, epoch)
+    torch.manual_seed(0)
+    torch.rand(5)
+    assert epoch_of(50, 70, 8, seed, epoch) == first
+    assert epoch_of(50, 70, 8, seed, epoch + 1) != first
+    assert epoch_of(50, 70, 8, (seed + 1) % 2**31, epoch) != first
+
+
+def test_the_source_is_shuffled_alike_whatever_the_target() -> None:
+    """With as many steps, a method without a target sees the source as one with it does."""
+    assert epoch_of(40, 30, 8, 0, 1)[0] == epoch_of(40, 40, 8, 0, 1)[0]
+
+
+@given(st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 10**6), st.integers(0, 15)),
+       st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 10**6), st.integers(0, 15)))  # fmt: skip
+def test_seeds_are_distinct_and_fit_a_generator(
+    one: tuple[int, int, int], other: tuple[int, int, int]
+) -> None:
+    assert (epoch_seed(*one) == epoch_seed(*other)) == (one == other)
+    torch.Generator().manual_seed(epoch_seed(*one))
