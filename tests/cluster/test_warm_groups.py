@@ -34,7 +34,7 @@ RECIPE = TrialConfig(
     translation=0.1,
     horizontal_flip=0.5,
 )
-OTHERS = [
+OTHERS: list[dict[str, Any]] = [
     {"backbone": "squeezenet1_1", "learning_rate": 0.01},
     {"method": "source_only", "seed": 3},
     {"batch_norm": "joint", "unfrozen_depth": 1},

@@ -29,7 +29,7 @@ def recipe(space: Space) -> TrialConfig:
 
 def epoch(number: int, **changes: Any) -> dict[str, Any]:
     fields = {name: 0.25 for name in TAGS}
-    return asdict(EpochResult(**{"epoch": number, **fields, **changes}))  # type: ignore[arg-type]
+    return asdict(EpochResult(**{"epoch": number, **fields, **changes}))
 
 
 def read(folder: Path) -> EventAccumulator:

@@ -13,11 +13,13 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 MODULE = "dann_search.training.loop"
 
 
-def strike(training, epoch):
+def strike(training: Any, epoch: int) -> None:
     path = os.environ.get("DANN_TEST_FAULTS", "")
     if not path or not os.path.exists(path):
         return
@@ -40,23 +42,28 @@ def strike(training, epoch):
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
+    """Finds the training loop as usual and puts the faults around its epochs."""
+
+    def find_spec(
+        self, name: str, path: Any = None, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if name != MODULE:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
-        load = spec.loader.exec_module
+        loader: Any = spec and spec.loader
+        load = loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: Any) -> None:
             load(module)
             train_epoch = module.Training.train_epoch
 
-            def faulty(self, epoch, beat):
+            def faulty(self: Any, epoch: int, beat: Callable[[], None]) -> None:
                 strike(self, epoch)
-                return train_epoch(self, epoch, beat)
+                train_epoch(self, epoch, beat)
 
             module.Training.train_epoch = faulty
 
-        spec.loader.exec_module = exec_module
+        loader.exec_module = exec_module
         return spec
 
 
