@@ -1,0 +1,124 @@
+"""Every backbone of the catalogue: its stages, its freezing, its forward and backward pass."""
+
+import pytest
+import torch
+
+from dann_search.config.trial import TrialConfig
+from dann_search.models.backbone import BATCH_NORM
+from dann_search.models.build import build_network
+from dann_search.models.catalog import CATALOG, largest_native_size, stage_counts
+from dann_search.models.network import DannNetwork
+
+CLASSES = 3
+CASES = [(name, depth) for name, count in stage_counts().items() for depth in range(count + 1)]
+
+
+def network_of(backbone: str, **recipe: object) -> DannNetwork:
+    config = TrialConfig.model_validate(
+        {"backbone": backbone, "pretrained": False, "bottleneck": 8, "discriminator_width": 8}
+        | recipe
+    )
+    return build_network(config, CLASSES)
+
+
+def images_for(backbone: str, count: int = 2) -> torch.Tensor:
+    side = CATALOG[backbone].smallest
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(count, 3, side, side, generator=generator)
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_stages_and_smallest_side_are_those_of_the_catalogue(name: str) -> None:
+    network = network_of(name).eval()
+    assert tuple(dict(network.backbone.stages.named_children())) == CATALOG[name].stages
+    with torch.no_grad():
+        assert network.backbone(images_for(name)).shape == (2, network.backbone.feature_size)
+        assert network(images_for(name)).shape == (2, CLASSES)
+
+
+@pytest.mark.parametrize(("name", "depth"), CASES)
+def test_frozen_stages_receive_no_gradient_and_keep_their_statistics(name: str, depth: int) -> None:
+    network = network_of(name, unfrozen_depth=depth)
+    network.train()
+    before = {key: value.clone() for key, value in network.backbone.state_dict().items()}
+    network(images_for(name)).sum().backward()
+    stages = list(network.backbone.stages.named_children())
+    for index, (stage, module) in enumerate(stages):
+        trained = index >= len(stages) - depth
+        for parameter in module.parameters():
+            assert parameter.requires_grad == trained
+            assert (parameter.grad is not None) == trained
+        for key, value in module.state_dict().items():
+            same = torch.equal(value, before[f"stages.{stage}.{key}"])
+            assert same or (trained and "running" in key) or "num_batches" in key
+        statistics = [m for m in module.modules() if isinstance(m, BATCH_NORM)]
+        assert all(norm.training == trained for norm in statistics)
+        if not trained:
+            assert all(norm.num_batches_tracked == 0 for norm in statistics)
+    assert network.classifier.weight.grad is not None
+
+
+def test_depth_beyond_the_stages_trains_all_of_them() -> None:
+    for depth in (None, 99):
+        network = network_of("resnet18", unfrozen_depth=depth)
+        assert network.backbone.frozen == 0
+        assert all(p.requires_grad for p in network.parameters())
+
+
+def test_freezing_survives_going_to_evaluation_and_back() -> None:
+    network = network_of("resnet18", unfrozen_depth=1)
+    for mode in (True, False, True):
+        network.train(mode)
+        norms = {
+            name: [m.training for m in stage.modules() if isinstance(m, BATCH_NORM)]
+            for name, stage in network.backbone.stages.named_children()
+        }
+        assert not any(any(norms[name]) for name in ("stem", "layer1", "layer2", "layer3"))
+        assert all(norms["layer4"]) == mode
+
+
+def test_frozen_batch_norm_keeps_every_statistic_of_the_backbone_and_trains_its_weights() -> None:
+    network = network_of("dann_cnn", batch_norm="frozen", bottleneck=8)
+    network.train()
+    before = {k: v.clone() for k, v in network.backbone.state_dict().items() if "running" in k}
+    network(images_for("dann_cnn")).sum().backward()
+    after = network.backbone.state_dict()
+    assert before and all(torch.equal(after[key], value) for key, value in before.items())
+    assert all(p.grad is not None for p in network.backbone.parameters())
+
+
+@pytest.mark.parametrize("treatment", ["joint", "separate", "frozen"])
+def test_batch_norm_sees_the_domains_as_its_treatment_says(treatment: str) -> None:
+    network = network_of("dann_cnn", batch_norm=treatment, bottleneck=0)
+    network.train()
+    source, target = images_for("dann_cnn", 4), 1 - images_for("dann_cnn", 4) / 3
+    features, _ = network.features_of_both(source, target)
+    alone = network.features(source)
+    # Only in a joint pass do target images change what the source's features are.
+    assert torch.allclose(features, alone, atol=1e-6) == (treatment != "joint")
+
+
+def test_the_same_seed_builds_the_same_network_whatever_came_before() -> None:
+    first = network_of("dann_cnn", seed=3).state_dict()
+    torch.rand(7)
+    again, other = (network_of("dann_cnn", seed=seed).state_dict() for seed in (3, 4))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+
+
+def test_only_adversarial_methods_have_a_discriminator() -> None:
+    heads = {
+        method: network_of("dann_cnn", method=method).discriminator is not None
+        for method in ("dann", "source_only", "from_scratch")
+    }
+    assert heads == {"dann": True, "source_only": False, "from_scratch": False}
+
+
+def test_without_a_bottleneck_the_heads_sit_on_the_backbone() -> None:
+    network = network_of("dann_cnn", bottleneck=0)
+    assert network.classifier.in_features == network.backbone.feature_size
+
+
+def test_images_are_packed_at_the_largest_native_size() -> None:
+    assert largest_native_size(["dann_cnn"]) == CATALOG["dann_cnn"].image_size
+    assert largest_native_size(["dann_cnn", "vgg16"]) == CATALOG["vgg16"].image_size
