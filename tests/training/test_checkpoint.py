@@ -1,0 +1,126 @@
+"""Checkpoints: whole or not at all, only what was trained, and only for the network they fit."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dann_search.errors import RunError
+from dann_search.models.build import build_network
+from dann_search.training.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    frozen_hash,
+    load_checkpoint,
+    restore_network,
+    save_checkpoint,
+    trained_state,
+    write_atomically,
+)
+from tests.training.recipes import recipe, run, tiny_data
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A trial of two epochs with its lowest stage frozen."""
+    run(recipe(epochs=2, unfrozen_depth=2), tiny_data(), tmp_path / "trial")
+    return tmp_path / "trial"
+
+
+def test_frozen_weights_are_not_in_the_file(trained: Path) -> None:
+    frozen = "backbone.stages.conv1."
+    for name in (LAST, BEST):
+        checkpoint = load_checkpoint(trained / name)
+        assert checkpoint.model and not any(key.startswith(frozen) for key in checkpoint.model)
+        assert not any(key.startswith(frozen) for key in checkpoint.momentum)
+    assert load_checkpoint(trained / LAST).momentum
+    assert load_checkpoint(trained / BEST).momentum == {}
+
+
+def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    network = build_network(recipe(), 3)
+    saved = Checkpoint((), frozen_hash(network), trained_state(network), {"x": torch.ones(2)})
+    save_checkpoint(tmp_path / "file", saved)
+    loaded = load_checkpoint(tmp_path / "file")
+    assert loaded.history == () and loaded.frozen_hash == saved.frozen_hash
+    assert loaded.model.keys() == saved.model.keys()
+    assert all(torch.equal(loaded.model[name], saved.model[name]) for name in saved.model)
+    assert torch.equal(loaded.momentum["x"], torch.ones(2))
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_truncated_checkpoint_is_an_error_that_names_it(trained: Path, keep: int) -> None:
+    content = (trained / LAST).read_bytes()
+    (trained / LAST).write_bytes(content[:keep])
+    with pytest.raises(RunError, match=r"last\.safetensors: not a readable checkpoint"):
+        run(recipe(epochs=3, unfrozen_depth=2), tiny_data(), trained)
+
+
+def test_a_safetensors_file_without_a_record_is_an_error(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    for metadata in (None, {"record": "{}"}, {"record": "[1]"}, {"record": "no json"}):
+        save_file({"x": torch.ones(1)}, tmp_path / LAST, metadata)
+        with pytest.raises(RunError, match="not a readable checkpoint"):
+            load_checkpoint(tmp_path / LAST)
+
+
+def test_other_frozen_weights_than_those_trained_on_are_an_error(trained: Path) -> None:
+    config = recipe(epochs=3, unfrozen_depth=2)
+    with pytest.raises(RunError, match="the frozen stages differ from those it was trained on"):
+        run(config.model_copy(update={"seed": 1}), tiny_data(), trained)
+    assert len(run(config, tiny_data(), trained)) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [{"bottleneck": 4}, {"bottleneck": 0}, {"method": "source_only"}]
+)
+def test_weights_that_do_not_fit_are_an_error(trained: Path, change: dict[str, object]) -> None:
+    config = recipe(epochs=3, unfrozen_depth=2, **change)
+    with pytest.raises(RunError, match="weights do not fit the configuration"):
+        run(config, tiny_data(), trained)
+
+
+def test_the_hash_of_frozen_weights_sees_them_alone() -> None:
+    def hash_of(depth: int, spoil: str = "") -> str:
+        network = build_network(recipe(unfrozen_depth=depth), 3)
+        if spoil:
+            with torch.no_grad():
+                network.get_parameter(spoil).view(-1)[0] += 1
+        return frozen_hash(network)
+
+    assert hash_of(2) == hash_of(2, "backbone.stages.conv3.0.weight")
+    assert hash_of(2) != hash_of(2, "backbone.stages.conv1.0.weight")
+    assert hash_of(2) != hash_of(1)
+
+
+def test_restoring_gives_the_trained_network_back(trained: Path) -> None:
+    checkpoint = load_checkpoint(trained / LAST)
+    network = build_network(recipe(epochs=2, unfrozen_depth=2), 3)
+    restore_network(network, checkpoint, trained / LAST)
+    assert all(
+        torch.equal(value, checkpoint.model[name]) for name, value in trained_state(network).items()
+    )
+    broken = replace(checkpoint, frozen_hash="another")
+    with pytest.raises(RunError, match="frozen stages differ"):
+        restore_network(network, broken, trained / LAST)
+
+
+def test_a_crash_while_writing_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_atomically(tmp_path / "file", b"old")
+
+    def crash(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+            patch.setattr(os, step, crash)
+            write_atomically(tmp_path / "file", b"new content")
+        assert (tmp_path / "file").read_bytes() == b"old"
+    write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"

@@ -1,0 +1,187 @@
+"""Training: exact after an interruption, deaf to what it must not hear, honest when it fails."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dann_search.config.experiment import DataConfig, DomainConfig
+from dann_search.data.store import pack
+from dann_search.data.training_data import open_training_data
+from dann_search.training.checkpoint import BEST, LAST, load_checkpoint
+from dann_search.training.loop import DivergedError, train
+from dann_search.training.result import best_epoch
+from tests.data.images import write_domain
+from tests.training.recipes import disturbed_torch, metrics, recipe, run, tiny_data, with_images
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    """Of the last checkpoints, momentum included, and of the best ones."""
+    for name in (LAST, BEST):
+        a, b = load_checkpoint(one / name), load_checkpoint(other / name)
+        for mine, theirs in ((a.model, b.model), (a.momentum, b.momentum)):
+            assert mine.keys() == theirs.keys()
+            assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"batch_norm": "joint", "unfrozen_depth": 1}, {"method": "source_only", "momentum": 0.0},
+     {"batch_norm": "frozen", "lambda_schedule": "linear", "lr_schedule": "cosine"}],
+    ids=["dann", "joint", "source_only", "frozen"],
+)  # fmt: skip
+def test_an_interrupted_training_ends_as_if_it_had_not_been(
+    tmp_path: Path, changes: dict[str, Any], stop: int
+) -> None:
+    config, data = recipe(**changes), tiny_data()
+    whole = run(config, data, tmp_path / "whole")
+    assert len(run(config, data, tmp_path / "cut", stop_after=stop)) == stop
+    with disturbed_torch():
+        resumed = run(config, data, tmp_path / "cut")
+    assert metrics(resumed) == metrics(whole)
+    assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_training_is_the_same_whatever_was_trained_before_in_this_process(tmp_path: Path) -> None:
+    config, data = recipe(), tiny_data()
+    first = run(config, data, tmp_path / "first")
+    others: list[dict[str, Any]] = [{"seed": 5}, {"method": "source_only"}, {"bottleneck": 0}]
+    for number, other in enumerate(others):
+        run(recipe(epochs=1, **other), tiny_data(seed=number), tmp_path / f"other-{number}")
+    with disturbed_torch():
+        again = run(config, data, tmp_path / "again")
+    assert metrics(again) == metrics(first)
+    assert_same_weights(tmp_path / "first", tmp_path / "again")
+    assert metrics(run(recipe(seed=1), data, tmp_path / "seed")) != metrics(first)
+
+
+def test_a_resumed_training_first_tells_what_it_had_saved(tmp_path: Path) -> None:
+    config, data = recipe(), tiny_data()
+    run(config, data, tmp_path, stop_after=2)
+    told = [len(history) for history in train(config, data, tmp_path)]
+    assert told == [2, 3]
+    assert [len(history) for history in train(config, data, tmp_path)] == [3]
+
+
+def test_training_learns_what_there_is_to_learn(tmp_path: Path) -> None:
+    data = tiny_data()
+    same = with_images(data, val_images=data.source_images, val_labels=data.source_labels)
+    history = run(recipe(method="source_only", epochs=6, batch_size=8), same, tmp_path)
+    assert best_epoch(history).f1_macro_val > 0.9
+    assert history[-1].label_loss < history[0].label_loss
+
+
+def test_a_callback_is_called_once_at_the_start_and_once_a_step(tmp_path: Path) -> None:
+    calls: list[str] = []
+    run(
+        recipe(epochs=2),
+        tiny_data(source=48, target=40),
+        tmp_path,
+        on_begin=lambda: calls.append("begin"),
+        beat=lambda: calls.append("beat"),
+    )
+    assert calls == ["begin"] + ["beat"] * (2 * 48 // 16)
+
+
+def test_results_hold_what_they_say(tmp_path: Path) -> None:
+    config = recipe(epochs=2, lambda_schedule="constant", lambda_max=0.4, lr_schedule="constant")
+    first, second = run(config, tiny_data(), tmp_path / "dann")
+    assert (first.epoch, second.epoch) == (1, 2)
+    assert first.lambda_ == 0.4
+    assert second.head_learning_rate == pytest.approx(second.learning_rate * 10)
+    assert first.domain_loss is not None and first.domain_accuracy is not None
+    assert 0 <= first.domain_accuracy <= 1 and first.images_per_s > 0
+    (alone,) = run(recipe(epochs=1, method="source_only"), tiny_data(), tmp_path / "alone")
+    assert alone.domain_loss is alone.domain_accuracy is alone.lambda_ is None
+
+
+def test_the_best_checkpoint_is_of_the_earliest_best_epoch(tmp_path: Path) -> None:
+    # A rate too small to change a prediction: every epoch scores the same.
+    history = run(recipe(learning_rate=1e-12, batch_norm="frozen", bottleneck=0), tiny_data(),
+                  tmp_path)  # fmt: skip
+    assert len({epoch.f1_macro_val for epoch in history}) == 1
+    assert len(load_checkpoint(tmp_path / BEST).history) == 1
+    assert len(load_checkpoint(tmp_path / LAST).history) == 3
+
+
+@pytest.mark.parametrize("method", ["source_only", "from_scratch"])
+@pytest.mark.parametrize("batch_norm", ["joint", "separate"])
+def test_methods_without_an_adversary_never_look_at_a_target_image(
+    tmp_path: Path, method: str, batch_norm: str
+) -> None:
+    """Neither other images nor images of another shape or type change a digit."""
+    config, data = recipe(method=method, batch_norm=batch_norm, epochs=2), tiny_data()
+    poison = torch.full((len(data.target_images), 1, 3, 5), float("nan"))
+    clean = run(config, data, tmp_path / "clean")
+    poisoned = run(config, with_images(data, target_images=poison), tmp_path / "poisoned")
+    assert metrics(poisoned) == metrics(clean)
+    assert_same_weights(tmp_path / "clean", tmp_path / "poisoned")
+
+
+def test_dann_does_look_at_target_images(tmp_path: Path) -> None:
+    """The guard of the test above: poison is felt where it is looked at."""
+    data = tiny_data()
+    other = with_images(data, target_images=255 - data.target_images)
+    clean, changed = run(recipe(), data, tmp_path / "a"), run(recipe(), other, tmp_path / "b")
+    assert metrics(clean) != metrics(changed)
+
+
+@pytest.mark.parametrize(
+    "garbled", ["target.train.labels", "target.test.labels", "target.test.images"]
+)
+def test_what_training_must_not_know_changes_nothing(tmp_path: Path, garbled: str) -> None:
+    """From a packed store of real files: garbled, and then deleted."""
+    for role, seed in (("amazon", 1), ("webcam", 2)):
+        write_domain(tmp_path / role, {"bike": 30, "mug": 30}, seed)
+    config = DataConfig(
+        source=DomainConfig(folder=tmp_path / "amazon"),
+        target=DomainConfig(folder=tmp_path / "webcam"),
+        image_size=16,
+    )
+    store = tmp_path / "store"
+    pack(config, 16, store)
+    trial = recipe(epochs=2)
+    clean = run(trial, open_training_data(store), tmp_path / "clean")
+    file = store / f"{garbled}.npy"
+    if file.exists():
+        np.save(file, np.random.default_rng(0).permutation(np.load(file)) * 0 + 7)
+    else:
+        np.save(file, np.full(36, 7))
+    assert metrics(run(trial, open_training_data(store), tmp_path / "garbled")) == metrics(clean)
+    for secret in (*store.glob("target.test.*"), *store.glob("target.train.labels.*")):
+        secret.unlink()
+    assert metrics(run(trial, open_training_data(store), tmp_path / "deleted")) == metrics(clean)
+
+
+def test_a_loss_that_diverges_ends_the_trial_with_the_rate_that_did_it(tmp_path: Path) -> None:
+    config = recipe(learning_rate=1e12, lr_schedule="constant", bottleneck=0, batch_norm="frozen")
+    with pytest.raises(
+        DivergedError, match=r"in epoch 1; the learning rate \(1e\+12, heads 1e\+13"
+    ):
+        run(config, tiny_data(), tmp_path)
+    assert not (tmp_path / LAST).exists()
+
+
+def test_weights_broken_by_the_very_last_step_end_the_trial_too(tmp_path: Path) -> None:
+    """One step: its loss is finite, and what it leaves of the weights is not."""
+    config = recipe(
+        epochs=1, learning_rate=1e38, head_lr_factor=1, batch_norm="frozen", bottleneck=0
+    )
+    data = tiny_data(source=16, target=16)
+    with pytest.raises(DivergedError, match="validation logits became"):
+        run(config, data, tmp_path)
+
+
+def test_images_are_scaled_to_the_backbones_side_unless_the_user_chose_one(tmp_path: Path) -> None:
+    from dann_search.models.catalog import CATALOG
+    from dann_search.training.loop import input_side
+
+    data = tiny_data()
+    assert input_side(recipe(), data) == data.info.image_size
+    free = replace(data, info=replace(data.info, fixed_size=False))
+    assert input_side(recipe(), free) == CATALOG["dann_cnn"].image_size
+    assert len(run(recipe(epochs=1), free, tmp_path)) == 1

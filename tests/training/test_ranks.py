@@ -1,0 +1,85 @@
+"""Several workers train as one does."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.multiprocessing.spawn import spawn
+
+from dann_search.training.checkpoint import LAST, load_checkpoint
+from dann_search.training.ranks import ALONE, Ranks
+from tests.training.recipes import metrics, recipe, run, tiny_data
+
+WITHOUT_STATISTICS = {"batch_norm": "frozen", "bottleneck": 0}
+TOLERANCE = 1e-4
+"""Sums of float32 in another order, over a few dozen steps."""
+
+
+@given(count=st.integers(0, 1000), size=st.integers(1, 16))
+def test_shares_are_disjoint_complete_and_nearly_equal(count: int, size: int) -> None:
+    shares = [Ranks(rank, size).share(count) for rank in range(size)]
+    rows = [row for share in shares for row in range(count)[share]]
+    assert rows == list(range(count))
+    lengths = [share.stop - share.start for share in shares]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_alone_there_is_nothing_to_exchange() -> None:
+    tensor = torch.ones(3)
+    assert ALONE.is_chief
+    assert ALONE.sum_(tensor) is tensor
+    assert ALONE.gather_rows(tensor, 3) is tensor
+
+
+def worker(rank: int, size: int, port: int, folder: str, recipes: list[dict[str, Any]]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
+    )
+    ranks = Ranks(rank, size, dist.group.WORLD)
+    # An odd number of validation images: shares differ.
+    data = tiny_data(val=25)
+    for number, changes in enumerate(recipes):
+        history = run(recipe(**changes), data, Path(folder) / str(number), ranks=ranks)
+        told = Path(folder) / f"{number}.{rank}.json"
+        told.write_text(json.dumps(metrics(history)))
+    dist.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
+    """Equal where no batch statistics are taken; with them each worker takes its own."""
+    recipes: list[dict[str, Any]] = [
+        WITHOUT_STATISTICS,
+        {**WITHOUT_STATISTICS, "method": "source_only", "batch_size": 10},
+        {"batch_norm": "separate", "unfrozen_depth": 2},
+    ]
+    spawn(worker, (2, free_port(), str(tmp_path), recipes), nprocs=2)  # type: ignore[no-untyped-call]
+    for number, changes in enumerate(recipes):
+        chief, other = (
+            json.loads((tmp_path / f"{number}.{rank}.json").read_text()) for rank in (0, 1)
+        )
+        assert chief == other
+        assert len(chief) == 3
+        if changes["batch_norm"] == "separate":
+            continue
+        alone = metrics(run(recipe(**changes), tiny_data(val=25), tmp_path / f"alone-{number}"))
+        for mine, theirs in zip(chief, alone, strict=True):
+            for name, value in theirs.items():
+                close = value and pytest.approx(value, abs=TOLERANCE, rel=TOLERANCE)
+                assert mine[name] == close, name
+        together = load_checkpoint(tmp_path / str(number) / LAST).model
+        for name, value in load_checkpoint(tmp_path / f"alone-{number}" / LAST).model.items():
+            torch.testing.assert_close(together[name], value, atol=TOLERANCE, rtol=TOLERANCE)

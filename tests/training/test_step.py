@@ -1,0 +1,100 @@
+"""One step of DANN, by hand on a linear network."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dann_search.models.backbone import Backbone
+from dann_search.models.network import DannNetwork
+from dann_search.training.step import dann_loss, source_loss
+from tests.training.recipes import recipe
+
+CLASSES, BATCH = 3, 4
+
+
+def linear_network() -> DannNetwork:
+    """Features = W x for images of one pixel; one linear layer as discriminator."""
+    torch.manual_seed(0)
+    config = recipe(bottleneck=0)
+    network = DannNetwork(Backbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5), CLASSES, config)
+    network.discriminator = nn.Linear(5, 1)
+    return network.double()
+
+
+def batch(seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(BATCH, 3, 1, 1, generator=generator, dtype=torch.float64)
+
+
+def gradients(network: DannNetwork, lam: float) -> tuple[dict[str, Tensor], Tensor]:
+    network.zero_grad()
+    labels = torch.tensor([0, 1, 2, 0])
+    loss, parts = dann_loss(network, batch(1), labels, batch(2), lam, BATCH)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}, (
+        parts
+    )
+
+
+def by_hand(network: DannNetwork) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of label loss and domain loss in W, and of the domain loss in the discriminator.
+
+    Cross-entropy's gradient in the logits is (softmax - onehot) / n, the binary one's
+    (sigmoid - domain) / n.
+    """
+    source, target = batch(1).flatten(1), batch(2).flatten(1)
+    weight = network.state_dict()["backbone.stages.only.weight"].flatten(1)
+    classifier, discriminator = network.classifier, network.discriminator
+    assert isinstance(discriminator, nn.Linear)
+    onehot = nn.functional.one_hot(torch.tensor([0, 1, 2, 0]), CLASSES).double()
+    in_logits = (classifier(source @ weight.T).softmax(1) - onehot) / BATCH
+    label = (in_logits @ classifier.weight).T @ source
+    both = torch.cat([source, target])
+    domains = torch.cat([torch.zeros(BATCH, 1), torch.ones(BATCH, 1)]).double()
+    in_domain = (discriminator(both @ weight.T).sigmoid() - domains) / (2 * BATCH)
+    domain = (in_domain @ discriminator.weight).T @ both
+    return label, domain, in_domain.T @ (both @ weight.T)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.3, 1.0])
+def test_the_discriminator_learns_and_features_get_minus_lambda_times_its_gradient(
+    lam: float,
+) -> None:
+    network = linear_network()
+    found, _ = gradients(network, lam)
+    with torch.no_grad():
+        label, domain, discriminator = by_hand(network)
+    feature_gradient = found["backbone.stages.only.weight"].flatten(1)
+    torch.testing.assert_close(feature_gradient, label - lam * domain)
+    torch.testing.assert_close(found["discriminator.weight"], discriminator)
+
+
+def test_reported_parts_are_the_two_losses_and_the_share_of_right_domains() -> None:
+    network = linear_network()
+    _, parts = gradients(network, 0.5)
+    with torch.no_grad():
+        source, target = network.features(batch(1)), network.features(batch(2))
+        label = nn.functional.cross_entropy(network.classifier(source), torch.tensor([0, 1, 2, 0]))
+        logits = network.domain_logits(torch.cat([source, target]), 0.5)
+        domains = torch.tensor([0.0] * BATCH + [1.0] * BATCH).double()
+        domain = nn.functional.binary_cross_entropy_with_logits(logits, domains)
+        right = ((logits > 0).double() == domains).double().mean()
+    torch.testing.assert_close(parts, torch.stack([label, domain, right]))
+
+
+def test_shares_of_workers_add_up_to_the_whole_batch() -> None:
+    network, labels = linear_network(), torch.tensor([0, 1, 2, 0])
+    whole, parts = dann_loss(network, batch(1), labels, batch(2), 0.4, BATCH)
+    shares = [
+        dann_loss(network, batch(1)[rows], labels[rows], batch(2)[rows], 0.4, BATCH)
+        for rows in (slice(0, 1), slice(1, 4))
+    ]
+    torch.testing.assert_close(shares[0][0] + shares[1][0], whole)
+    torch.testing.assert_close(shares[0][1] + shares[1][1], parts)
+
+
+def test_source_loss_is_the_cross_entropy_of_the_source_alone() -> None:
+    network, labels = linear_network(), torch.tensor([0, 1, 2, 0])
+    loss, parts = source_loss(network, batch(1), labels, BATCH)
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(network(batch(1)), labels))
+    assert parts[1:].tolist() == [0.0, 0.0]
