@@ -146,7 +146,7 @@ class DispatcherState:
             lease.startup_s = time.time() - lease.submitted
 
     async def report(self, slot: Slot, number: int, history: tuple[EpochDict, ...]) -> bool:
-        """Hand in the epochs so far; wait whether to go on."""
+        """Hand in the epochs so far; wait whether to go on. After the last, there is no wait."""
         lease = self.leases.get(number)
         if lease is None or lease.slot != slot:
             return False
@@ -154,6 +154,8 @@ class DispatcherState:
             if len(history) > len(lease.history):
                 lease.history = history
                 lease.changed.notify_all()
+            if len(history) >= lease.order.config["epochs"]:
+                return False
             await lease.changed.wait_for(
                 lambda: lease.approved >= len(history) or lease.cancelled or lease.slot != slot
             )
