@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.multiprocessing.spawn import spawn
 
+from dann_search.models.backbone import BATCH_NORM
+from dann_search.models.build import build_network
 from dann_search.training.checkpoint import LAST, load_checkpoint
 from dann_search.training.ranks import ALONE, Ranks
 from tests.training.recipes import metrics, recipe, run, tiny_data
@@ -49,7 +51,20 @@ def worker(rank: int, size: int, port: int, folder: str, recipes: list[dict[str,
         history = run(recipe(**changes), data, Path(folder) / str(number), ranks=ranks)
         told = Path(folder) / f"{number}.{rank}.json"
         told.write_text(json.dumps(metrics(history)))
+    told = Path(folder) / f"statistics.{rank}.json"
+    told.write_text(json.dumps(averaged_statistics(ranks)))
     dist.destroy_process_group()
+
+
+def averaged_statistics(ranks: Ranks) -> list[float]:
+    """Running means after averaging, of a frozen stage and of a trained one."""
+    network = build_network(recipe(unfrozen_depth=1), 3).train()
+    norms = [m for m in network.backbone.modules() if isinstance(m, BATCH_NORM)]
+    means = [norms[0].get_buffer("running_mean"), norms[-1].get_buffer("running_mean")]
+    for mean in means:
+        mean.fill_(float(ranks.rank))
+    ranks.average_statistics(network)
+    return [float(mean[0]) for mean in means]
 
 
 def free_port() -> int:
@@ -67,6 +82,10 @@ def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
         {"batch_norm": "separate", "unfrozen_depth": 2},
     ]
     spawn(worker, (2, free_port(), str(tmp_path), recipes), nprocs=2)  # type: ignore[no-untyped-call]
+    for rank in (0, 1):
+        frozen, trained = json.loads((tmp_path / f"statistics.{rank}.json").read_text())
+        # Moving statistics are averaged, frozen ones left as they are.
+        assert (frozen, trained) == (rank, 0.5)
     for number, changes in enumerate(recipes):
         chief, other = (
             json.loads((tmp_path / f"{number}.{rank}.json").read_text()) for rank in (0, 1)
