@@ -10,6 +10,7 @@ from rich.console import Console
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import load_experiment
 from dann_search.config.space import Space, build_space
+from dann_search.data.store import StoreInfo, read_info
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.catalog import stage_counts
@@ -106,7 +107,9 @@ def _run(
     add_trials: int = 0,
     plain: bool,
 ) -> SearchResult:
-    outcome = search(experiment, space, folder, _observer(space, plain), add_trials=add_trials)
+    info = read_info(folder.data)
+    observer = _observer(space, plain, _header(info))
+    outcome = search(experiment, space, folder, observer, add_trials=add_trials)
     write_csv(folder)
     rows = read_trials(folder)
     best = finished(rows)
@@ -122,9 +125,23 @@ def _run(
     return SearchResult(outcome, best[0])
 
 
-def _observer(space: Space, plain: bool) -> MakeObserver:
+def _header(info: StoreInfo) -> str:
+    """What goes in, and how many target labels are spent on choosing."""
+    source, target = info.domains["source"], info.domains["target"]
+    text = (
+        f"{source} → {target}: {info.sizes['source']['train']} labelled source images, "
+        f"{info.sizes['target']['train']} unlabelled target images, {len(info.class_names)} "
+        f"classes; {info.sizes['target']['val']} target labels choose the model"
+    )
+    if info.duplicates:
+        text += f"\nwarning: {info.duplicates} images are in both domains"
+    return text
+
+
+def _observer(space: Space, plain: bool, header: str) -> MakeObserver:
     def make(terminal: Any, record: Any) -> PlainLines | LiveTable:
         console = Console(file=terminal)
+        console.print(header, markup=False, highlight=False, soft_wrap=True)
         state = (space, record.total, record.counts().finished, record.best())
         return PlainLines(console, *state) if plain else LiveTable(console, *state)
 

@@ -81,13 +81,11 @@ def read_record(folder: ExperimentFolder) -> dict[str, Any]:
 
 
 def read_experiment(folder: ExperimentFolder) -> Experiment:
-    """The experiment as it was launched, its storage where the folder lies now."""
+    """The experiment as it was launched; its folder may have been moved or renamed since."""
     try:
-        experiment = Experiment.model_validate(read_record(folder)["experiment"])
+        return Experiment.model_validate(read_record(folder)["experiment"])
     except ValidationError as exc:
         raise InputError(f"{folder.record}: {exc.errors()[0]['msg']}") from None
-    moved = {"storage": folder.root.parent, "name": folder.root.name}
-    return experiment.model_copy(update=moved) if experiment.folder != folder.root else experiment
 
 
 def read_trials(folder: ExperimentFolder) -> list[TrialRow]:

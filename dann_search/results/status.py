@@ -9,7 +9,7 @@ from rich.table import Table
 from dann_search.driver_lock import driver_is_alive
 from dann_search.layout import ExperimentFolder
 from dann_search.results.leaderboard import finished
-from dann_search.results.reader import TrialRow, experiment_names, read_experiment, read_trials
+from dann_search.results.reader import TrialRow, experiment_names, read_trials
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def status(folder: ExperimentFolder) -> ExperimentStatus:
     states = [row.state for row in rows]
     best = finished(rows)
     return ExperimentStatus(
-        name=read_experiment(folder).name,
+        name=folder.root.name,
         path=folder.root,
         searching=driver_is_alive(folder.root),
         completed=states.count("completed"),

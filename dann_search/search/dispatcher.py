@@ -208,11 +208,6 @@ class DispatcherState:
 
     # Called by the driver.
 
-    async def group_failed(self, error: str) -> None:
-        """No worker group can be had: every trial waiting or to come ends with this error."""
-        for lease in list(self.leases.values()):
-            await self._fail(lease, error)
-
     async def close(self) -> None:
         """Let idle slots return; those training stop at their next report."""
         self.closed = True

@@ -5,6 +5,7 @@ import platform
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.catalog import CATALOG, largest_native_size
 from dann_search.search.ray_session import quiet_output, ray_session
-from dann_search.search.resources import Plan, cpu_count, make_plan
+from dann_search.search.resources import cpu_count, make_plan
 from dann_search.search.study import Counts, StudyRecord
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.tensorboard import TensorBoardWriter
@@ -139,6 +140,12 @@ def search(
                     ]
                     try:
                         reason = _run(experiment, space, folder, record, watchers, address)
+                    except Exception as exc:
+                        traceback.print_exc()  # into the log
+                        raise RunError(
+                            f"{exc}\nwhat was trained is kept; log: {log}; "
+                            f"go on with: dann-search resume {folder.root}"
+                        ) from exc
                     finally:
                         for watcher in watchers:
                             watcher.close()
@@ -176,7 +183,10 @@ def _run(
         )
         group.start()
         try:
-            return _tune(experiment, folder, record, watchers, dispatcher, plan, interrupt)
+            reason = _tune(experiment, folder, record, watchers, dispatcher, group, interrupt)
+            if group.error:
+                raise RunError(group.error)
+            return reason
         finally:
             group.closing = True
             ray.get(dispatcher.close.remote())
@@ -190,7 +200,7 @@ def _tune(
     record: StudyRecord,
     watchers: list[Observer],
     dispatcher: Any,
-    plan: Plan,
+    group: Any,
     interrupt: threading.Event,
 ) -> str:
     from ray import tune
@@ -205,7 +215,7 @@ def _tune(
 
     books, stopped = Bookkeeper(record, folder, watchers), set[int]()
     stopper = SearchStopper(
-        interrupt, experiment.search.budget.hours, lambda: dispatcher.close.remote()
+        interrupt, experiment.search.budget.hours, group, lambda: dispatcher.close.remote()
     )
     trainable = tune.with_resources(
         tune.with_parameters(LightTrial, dispatcher=dispatcher), {"CPU": 0.001}
@@ -218,7 +228,7 @@ def _tune(
             search_alg=StudySearcher(books, stopped),
             scheduler=StudyScheduler(books, stopped),
             num_samples=-1,
-            max_concurrent_trials=plan.slots,
+            max_concurrent_trials=group.plan.slots,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(

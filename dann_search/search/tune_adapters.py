@@ -11,6 +11,7 @@ from ray.tune.stopper import Stopper
 
 from dann_search.layout import ExperimentFolder
 from dann_search.search.study import Assignment, StudyRecord
+from dann_search.search.worker_group import WorkerGroup
 from dann_search.tracking.observer import Observer
 
 
@@ -132,12 +133,19 @@ class StudyScheduler(FIFOScheduler):
 
 
 class SearchStopper(Stopper):
-    """Ends the search on an interrupt or when its hours are spent; it can be resumed."""
+    """Ends the search on an interrupt, when its hours are spent, or when there are no workers.
+
+    Unfinished trials stay so in the study: the search can be resumed.
+    """
 
     def __init__(
-        self, interrupt: threading.Event, hours: float | None, on_stop: Callable[[], None]
+        self,
+        interrupt: threading.Event,
+        hours: float | None,
+        group: WorkerGroup,
+        on_stop: Callable[[], None],
     ):
-        self.interrupt, self.on_stop = interrupt, on_stop
+        self.interrupt, self.group, self.on_stop = interrupt, group, on_stop
         self.deadline = time.monotonic() + hours * 3600 if hours else None
         self.reason: str | None = None
 
@@ -152,6 +160,8 @@ class SearchStopper(Stopper):
                 self.reason = "interrupt"
             elif self.deadline is not None and time.monotonic() > self.deadline:
                 self.reason = "time"
+            elif self.group.error:
+                self.reason = "error"
             if self.reason:
                 self.on_stop()
         return self.reason is not None

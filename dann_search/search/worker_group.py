@@ -1,6 +1,8 @@
 """A warm worker group: one Ray Train run whose slots train one trial after another."""
 
+import itertools
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +20,10 @@ from dann_search.search.watchdog import Watchdog
 
 FOREVER = timedelta(days=365)
 """Idle workers wait for their chief in a collective: no limit may end that. A dead peer does."""
+
+
+QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
+"""A run that ends with an error sooner than this, so often in a row, ends the search."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +209,7 @@ class WorkerGroup:
         self.dispatcher, self.plan, self.name, self.storage = dispatcher, plan, name, storage
         self.data, self.weights, self.stall_timeout_s = data, weights, stall_timeout_s
         self.closing = False
+        self.error: str | None = None
         self._thread = threading.Thread(
             target=self._keep_running, daemon=True, name=f"group-{name}"
         )
@@ -217,16 +224,21 @@ class WorkerGroup:
         return not self._thread.is_alive()
 
     def _keep_running(self) -> None:
-        generation = 0
-        while not self.closing:
-            try:
-                self._run(f"{self.name}-{generation}")
-            except Exception as exc:
-                if not self.closing:
-                    error = f"the worker group could not be kept: {_first_line(exc)}"
-                    ray.get(self.dispatcher.group_failed.remote(error))
+        failures = 0
+        for generation in itertools.count():
+            if self.closing:
                 return
-            generation += 1
+            run, begun = f"{self.name}-{generation}", time.monotonic()
+            try:
+                self._run(run)
+            except Exception as exc:
+                # Train restarts workers by itself; this is its controller that was lost.
+                traceback.print_exc()
+                failures = failures + 1 if time.monotonic() - begun < QUICK_FAILURE_S else 1
+                if failures == MAX_QUICK_FAILURES:
+                    self.error = f"workers could not be started: {_first_line(exc)}"
+                    return
+                ray.get(self.dispatcher.workers_died.remote(run, {}))
 
     def _run(self, run: str) -> None:
         from ray.train.torch import TorchConfig, TorchTrainer

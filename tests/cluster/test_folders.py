@@ -17,7 +17,7 @@ SPACE = Path(__file__).parents[2] / "search_spaces" / "image_folders.yaml"
 
 def write_folders(root: Path, dataset: str, classes: int, each: int) -> Path:
     """Real JPEGs of an embedded domain, in class folders."""
-    domain = load_domain(DomainConfig(dataset=dataset))  # type: ignore[arg-type]
+    domain = load_domain(DomainConfig(dataset=dataset))
     written = [0] * 10
     for index, label in enumerate(domain.labels):
         if label < classes and written[label] < each:

@@ -12,8 +12,21 @@ from optuna.trial import TrialState
 from ray.util import placement_group_table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dann_search.config.load import load_experiment
+from dann_search.errors import RunError
+from dann_search.layout import ExperimentFolder
+from dann_search.models.catalog import stage_counts
+from dann_search.search.launch import search
+from dann_search.search.worker_group import WorkerGroup
 from dann_search.tracking.observer import Observer
-from tests.experiments import retrain, run_search, saved_history, space_file, write_faults
+from tests.experiments import (
+    retrain,
+    run_search,
+    saved_history,
+    space_file,
+    study_trials,
+    write_faults,
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray", "no_faults")]
 
@@ -97,4 +110,26 @@ def test_a_stalled_worker_is_restarted_and_its_trial_goes_on(tmp_path: Path, fau
     assert [t.state for t in trials] == [TrialState.COMPLETE]
     again = retrain(outcome.folder, trials[0].user_attrs["config"], tmp_path / "again")
     assert saved_history(outcome.folder, 0) == again
+    assert_nothing_is_reserved()
+
+
+def test_a_search_whose_workers_cannot_start_ends_with_an_error_and_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: WorkerGroup, run: str) -> None:
+        raise RuntimeError("the controller was lost")
+
+    path = space_file(tmp_path, search__trials=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkerGroup, "_run", fail)
+        with pytest.raises(RunError, match="workers could not be started: the controller") as error:
+            run_search(path)
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    assert str(folder.ray / "driver.log") in str(error.value)
+    assert f"dann-search resume {folder.root}" in str(error.value)
+    assert {trial.state for trial in study_trials(folder)} == {TrialState.RUNNING}
+
+    experiment, space = load_experiment(path, stage_counts())
+    search(experiment, space, folder, lambda _, __: Observer())
+    assert [trial.state for trial in study_trials(folder)] == [TrialState.COMPLETE] * 2
     assert_nothing_is_reserved()
