@@ -53,8 +53,9 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
 def ray_session(cpus: int, address: str = "local") -> Iterator[None]:
     """A Ray cluster for the time of a search: one of its own, unless the process is in one already.
 
-    A cluster of its own uses Ray's token authentication and has no dashboard or other open port
-    beyond the loopback.
+    A cluster of its own has no dashboard. Ray's ports listen on every interface, whatever address
+    a node is given; token authentication, on by default in a local cluster, stands before them:
+    who has not the token in this user's home can run nothing.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -72,7 +73,6 @@ def ray_session(cpus: int, address: str = "local") -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
         )
     else:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

@@ -16,6 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, summary_v2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from dann_search.config.parameter import Choice, Int, LogUniform, Parameter, Uniform
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.tracking.observer import Observer
@@ -55,7 +56,10 @@ class TensorBoardWriter(Observer):
 
     def _describe_experiment(self) -> None:
         shutil.rmtree(self.folder / "experiment", ignore_errors=True)
-        hparams = [summary_v2.HParam(name) for name in self.space.parameters]
+        hparams = [
+            summary_v2.HParam(name, _domain(parameter))
+            for name, parameter in self.space.parameters.items()
+        ]
         metrics = [
             summary_v2.Metric(BEST_F1, display_name="best F1 (val)"),
             summary_v2.Metric(TAGS["f1_macro_val"], display_name="last F1 (val)"),
@@ -102,6 +106,17 @@ class TensorBoardWriter(Observer):
         """Close what is still open."""
         for number in list(self.writers):
             self.writers.pop(number).close()
+
+
+def _domain(parameter: Parameter) -> Any:
+    """A parameter's range as TensorBoard knows it: it gives the column its type and its filter."""
+    match parameter:
+        case Choice(choice=values):
+            return summary_v2.Discrete(values)
+        case Int():
+            return summary_v2.IntInterval(*parameter.int)
+        case Uniform(uniform=(low, high)) | LogUniform(loguniform=(low, high)):
+            return summary_v2.RealInterval(float(low), float(high))
 
 
 def _session_end(status: Any) -> Summary:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
 from dann_search.config.load import load_experiment
 from dann_search.config.space import Space
@@ -94,6 +94,9 @@ def test_every_searched_parameter_is_a_column_and_a_trial_fills_what_applies(
     writer.trial_ended(0, "pruned", None)
     columns = plugin_data(tmp_path / "tb" / "experiment", metadata.EXPERIMENT_TAG).experiment
     assert {info.name for info in columns.hparam_infos} == set(space.parameters)
+    kinds = {info.name: info.type for info in columns.hparam_infos}
+    assert api_pb2.DATA_TYPE_UNSET not in kinds.values()
+    assert kinds["lambda_schedule"] == api_pb2.DATA_TYPE_STRING
     trial = tmp_path / "tb" / "trial-0000"
     values = plugin_data(trial, metadata.SESSION_START_INFO_TAG).session_start_info.hparams
     assert set(values) == set(space.parameters) - {"lambda_gamma"}
