@@ -18,6 +18,7 @@ class BackboneSpec:
         smallest: smallest input side in pixels that its strides leave a feature of.
         weights: torchvision's name of its ImageNet weights, as ``ResNet18_Weights.IMAGENET1K_V1``;
             empty if none.
+        only_size: whether it takes images of its native side alone (position embeddings).
         mean, std: input normalization per channel.
     """
 
@@ -26,11 +27,13 @@ class BackboneSpec:
     image_size: int
     smallest: int
     weights: str = ""
+    only_size: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
 
 RESNET_STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
+VGG_STAGES = ("block1", "block2", "block3", "block4", "block5")
 
 CATALOG: dict[str, BackboneSpec] = {
     spec.name: spec
@@ -65,11 +68,39 @@ CATALOG: dict[str, BackboneSpec] = {
             weights="MobileNet_V3_Small_Weights.IMAGENET1K_V1",
         ),
         BackboneSpec(
+            name="mobilenet_v3_large",
+            stages=("stem", "stage1", "stage2", "stage3", "stage4"),
+            image_size=224,
+            smallest=16,
+            weights="MobileNet_V3_Large_Weights.IMAGENET1K_V2",
+        ),
+        BackboneSpec(
+            name="efficientnet_b0",
+            stages=("stem", "stage1", "stage2", "stage3", "stage4", "stage5"),
+            image_size=224,
+            smallest=16,
+            weights="EfficientNet_B0_Weights.IMAGENET1K_V1",
+        ),
+        BackboneSpec(
+            name="efficientnet_v2_s",
+            stages=("stem", "stage1", "stage2", "stage3", "stage4", "stage5"),
+            image_size=384,
+            smallest=16,
+            weights="EfficientNet_V2_S_Weights.IMAGENET1K_V1",
+        ),
+        BackboneSpec(
             name="resnet18",
             stages=RESNET_STAGES,
             image_size=224,
             smallest=16,
             weights="ResNet18_Weights.IMAGENET1K_V1",
+        ),
+        BackboneSpec(
+            name="resnet34",
+            stages=RESNET_STAGES,
+            image_size=224,
+            smallest=16,
+            weights="ResNet34_Weights.IMAGENET1K_V1",
         ),
         BackboneSpec(
             name="resnet50",
@@ -79,11 +110,57 @@ CATALOG: dict[str, BackboneSpec] = {
             weights="ResNet50_Weights.IMAGENET1K_V2",
         ),
         BackboneSpec(
+            name="resnet101",
+            stages=RESNET_STAGES,
+            image_size=224,
+            smallest=16,
+            weights="ResNet101_Weights.IMAGENET1K_V2",
+        ),
+        BackboneSpec(
             name="vgg16",
-            stages=("block1", "block2", "block3", "block4", "block5"),
+            stages=VGG_STAGES,
             image_size=224,
             smallest=32,
             weights="VGG16_Weights.IMAGENET1K_V1",
+        ),
+        BackboneSpec(
+            name="vgg16_bn",
+            stages=VGG_STAGES,
+            image_size=224,
+            smallest=32,
+            weights="VGG16_BN_Weights.IMAGENET1K_V1",
+        ),
+        BackboneSpec(
+            name="inception_v3",
+            stages=("stem", "mixed5", "mixed6", "mixed7"),
+            image_size=299,
+            smallest=75,
+            weights="Inception_V3_Weights.IMAGENET1K_V1",
+            # The weights come from TensorFlow: torchvision turns ImageNet's scaling into this one.
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        ),
+        BackboneSpec(
+            name="convnext_tiny",
+            stages=("stem", "stage1", "stage2", "stage3", "stage4"),
+            image_size=224,
+            smallest=32,
+            weights="ConvNeXt_Tiny_Weights.IMAGENET1K_V1",
+        ),
+        BackboneSpec(
+            name="swin_t",
+            stages=("stem", "stage1", "stage2", "stage3", "stage4"),
+            image_size=224,
+            smallest=32,
+            weights="Swin_T_Weights.IMAGENET1K_V1",
+        ),
+        BackboneSpec(
+            name="vit_b_16",
+            stages=("stem", "blocks1", "blocks2", "blocks3", "blocks4"),
+            image_size=224,
+            smallest=224,
+            only_size=True,
+            weights="ViT_B_16_Weights.IMAGENET1K_V1",
         ),
     )
 }

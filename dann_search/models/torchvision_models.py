@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dann_search.models.backbone import Backbone
+from dann_search.models.catalog import CATALOG
 
 
 def _declare_missing_operators() -> None:
@@ -34,32 +35,26 @@ except RuntimeError:
     import torchvision.models as tv
 
 
+def _named(stages: dict[str, list[nn.Module]], feature_size: int) -> Backbone:
+    return Backbone({name: nn.Sequential(*parts) for name, parts in stages.items()}, feature_size)
+
+
 def _resnet(network: Any) -> Backbone:
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
     layers = {name: getattr(network, name) for name in ("layer1", "layer2", "layer3", "layer4")}
     return Backbone({"stem": stem, **layers}, feature_size=network.fc.in_features)
 
 
-def _cut(
-    features: nn.Sequential, names: tuple[str, ...], ends: tuple[int, ...], feature_size: int
-) -> Backbone:
+def _cut(name: str, ends: tuple[int, ...], feature_size: int) -> Callable[[Any], Backbone]:
+    """A cut of ``network.features`` before the modules numbered ``ends``."""
     starts = (0, *ends[:-1])
-    stages = {
-        name: features[start:end] for name, start, end in zip(names, starts, ends, strict=True)
-    }
-    return Backbone(stages, feature_size)
 
+    def cut(network: Any) -> Backbone:
+        ranges = zip(CATALOG[name].stages, starts, ends, strict=True)
+        stages = {stage: network.features[start:end] for stage, start, end in ranges}
+        return Backbone(stages, feature_size)
 
-def _vgg16(network: Any) -> Backbone:
-    # Each block ends with its pooling layer.
-    names = ("block1", "block2", "block3", "block4", "block5")
-    return _cut(network.features, names, (5, 10, 17, 24, 31), 512)
-
-
-def _squeezenet(network: Any) -> Backbone:
-    # 0-2 convolution and pooling; 3-5, 6-8 fire modules and pooling; 9-12 fire modules.
-    names = ("stem", "fire1", "fire2", "fire3")
-    return _cut(network.features, names, (3, 6, 9, 13), 512)
+    return cut
 
 
 def _shufflenet(network: Any) -> Backbone:
@@ -68,25 +63,94 @@ def _shufflenet(network: Any) -> Backbone:
     return Backbone({"stem": stem, **rest}, network.fc.in_features)
 
 
-def _mobilenet_v3_small(network: Any) -> Backbone:
-    # Cut where the resolution halves; the last stage ends with a 1 x 1 convolution.
-    names = ("stem", "stage1", "stage2", "stage3", "stage4")
-    return _cut(network.features, names, (1, 2, 4, 9, 13), 576)
+def _inception(network: Any) -> Backbone:
+    """Without the auxiliary head: it trains the middle from scratch, fine-tuning does without."""
+    parts = dict(network.named_children())
+    names = list(parts)
+    cut = {"stem": "Conv2d_1a", "mixed5": "Mixed_5", "mixed6": "Mixed_6", "mixed7": "Mixed_7"}
+    stages = {
+        stage: [parts[name] for name in names if name.startswith(start)]
+        for stage, start in cut.items()
+    }
+    stages["stem"] = [parts[name] for name in names[: names.index("Mixed_5b")]]
+    return _named(stages, network.fc.in_features)
+
+
+def _convnext(network: Any) -> Backbone:
+    # The norm before the classifier is part of the representation, and sits behind the pooling.
+    f, norm = network.features, network.classifier[0]
+    stages = {"stem": [f[0]], "stage1": [f[1]], "stage2": [f[2], f[3]], "stage3": [f[4], f[5]]}
+    return _named({**stages, "stage4": [f[6], f[7], network.avgpool, norm]}, 768)
+
+
+def _swin(network: Any) -> Backbone:
+    f = network.features
+    stages = {"stem": [f[0]], "stage1": [f[1]], "stage2": [f[2], f[3]], "stage3": [f[4], f[5]]}
+    top = [f[6], f[7], network.norm, network.permute]
+    return _named({**stages, "stage4": top}, network.head.in_features)
+
+
+class _Patches(nn.Module):
+    """ViT's stem: images to patch tokens behind a class token, with their positions."""
+
+    def __init__(self, vit: Any):
+        super().__init__()
+        self.conv_proj = vit.conv_proj
+        self.class_token = vit.class_token
+        self.pos_embedding = vit.encoder.pos_embedding
+        self.dropout = vit.encoder.dropout
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.conv_proj(images).flatten(2).transpose(1, 2)
+        classes = self.class_token.expand(len(images), -1, -1)
+        embedded: torch.Tensor = self.dropout(torch.cat([classes, tokens], 1) + self.pos_embedding)
+        return embedded
+
+
+class _ClassToken(nn.Module):
+    """The class token as a map of one pixel."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens[:, 0, :, None, None]
+
+
+def _vit(network: Any) -> Backbone:
+    layers = list(network.encoder.layers)
+    quarter = len(layers) // 4
+    stages: dict[str, list[nn.Module]] = {"stem": [_Patches(network)]}
+    for index in range(4):
+        stages[f"blocks{index + 1}"] = layers[index * quarter : (index + 1) * quarter]
+    stages["blocks4"] = [*stages["blocks4"], network.encoder.ln, _ClassToken()]
+    return _named(stages, network.hidden_dim)
 
 
 CUTS: dict[str, Callable[[Any], Backbone]] = {
-    "squeezenet1_1": _squeezenet,
+    # 0-2 convolution and pooling; 3-5, 6-8 fire modules and pooling; 9-12 fire modules.
+    "squeezenet1_1": _cut("squeezenet1_1", (3, 6, 9, 13), 512),
     "shufflenet_v2_x0_5": _shufflenet,
-    "mobilenet_v3_small": _mobilenet_v3_small,
+    # Where the resolution halves; the last stage ends with a 1 x 1 convolution.
+    "mobilenet_v3_small": _cut("mobilenet_v3_small", (1, 2, 4, 9, 13), 576),
+    "mobilenet_v3_large": _cut("mobilenet_v3_large", (2, 4, 7, 13, 17), 960),
+    "efficientnet_b0": _cut("efficientnet_b0", (1, 2, 3, 4, 6, 9), 1280),
+    "efficientnet_v2_s": _cut("efficientnet_v2_s", (1, 2, 3, 4, 6, 8), 1280),
     "resnet18": _resnet,
+    "resnet34": _resnet,
     "resnet50": _resnet,
-    "vgg16": _vgg16,
+    "resnet101": _resnet,
+    # Each block ends with its pooling layer.
+    "vgg16": _cut("vgg16", (5, 10, 17, 24, 31), 512),
+    "vgg16_bn": _cut("vgg16_bn", (7, 14, 24, 34, 44), 512),
+    "inception_v3": _inception,
+    "convnext_tiny": _convnext,
+    "swin_t": _swin,
+    "vit_b_16": _vit,
 }
 
 
 def build(name: str, state: dict[str, torch.Tensor] | None) -> Backbone:
     """Torchvision's network ``name``, with weights of ``state`` or random ones, in stages."""
-    network: nn.Module = tv.get_model(name, weights=None)
+    options = {"init_weights": state is None} if name == "inception_v3" else {}
+    network: nn.Module = tv.get_model(name, weights=None, **options)
     if state is not None:
         network.load_state_dict(state)
     return CUTS[name](network)

@@ -76,10 +76,11 @@ def prepare(experiment: Experiment, space: Space) -> ExperimentFolder:
 def _check_sizes(experiment: Experiment, space: Space) -> None:
     side = experiment.data.image_size
     for name in space.backbones:
-        if side is not None and side < CATALOG[name].smallest:
-            raise InputError(
-                f"data.image_size: must be at least {CATALOG[name].smallest} for {name}, got {side}"
-            )
+        spec = CATALOG[name]
+        rule = f"{spec.image_size}" if spec.only_size else f"at least {spec.smallest}"
+        fits = side == spec.image_size if spec.only_size else (side or 1024) >= spec.smallest
+        if side is not None and not fits:
+            raise InputError(f"data.image_size: must be {rule} for {name}, got {side}")
 
 
 def _check_weights(experiment: Experiment, space: Space) -> None:

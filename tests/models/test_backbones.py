@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dann_search.config.trial import TrialConfig
+from dann_search.models import torchvision_models
 from dann_search.models.backbone import BATCH_NORM
 from dann_search.models.build import build_network
 from dann_search.models.catalog import CATALOG, largest_native_size, stage_counts
@@ -122,3 +123,46 @@ def test_without_a_bottleneck_the_heads_sit_on_the_backbone() -> None:
 def test_images_are_packed_at_the_largest_native_size() -> None:
     assert largest_native_size(["dann_cnn"]) == CATALOG["dann_cnn"].image_size
     assert largest_native_size(["dann_cnn", "vgg16"]) == CATALOG["vgg16"].image_size
+
+
+HEADS = ("fc", "classifier", "head", "heads")
+
+
+def without_head(name: str) -> torch.nn.Module:
+    """Torchvision's own network up to the features that its last linear layer gets."""
+    from dann_search.models.torchvision_models import tv  # type: ignore[attr-defined]
+
+    options = {"init_weights": False} if name == "inception_v3" else {}
+    whole: torch.nn.Module = tv.get_model(name, weights=None, **options)
+    return whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in CATALOG if n != "dann_cnn"])
+def test_the_stages_compute_what_torchvisions_network_does_at_its_native_size(name: str) -> None:
+    torch.manual_seed(5)
+    whole = without_head(name)
+    state = whole.state_dict()
+    backbone = torchvision_models.build(name, state).eval()
+    side = CATALOG[name].image_size
+    images = torch.rand(1, 3, side, side)
+    seen: list[torch.Tensor] = []
+    head = next(getattr(whole, key) for key in HEADS if hasattr(whole, key))
+    whole.eval()
+    if name == "inception_v3":
+        # Its own forward would rescale ImageNet's normalization; the catalogue's is the rescaled.
+        whole.transform_input = False  # type: ignore[assignment]
+    with torch.no_grad():
+        features = backbone(images)
+        if name.startswith(("vgg", "squeezenet")):
+            # Their heads are no linear layer on pooled features: compare the maps.
+            expected = whole.features(images).mean((2, 3))  # type: ignore[operator]
+        else:
+            last = [m for m in head.modules() if isinstance(m, torch.nn.Linear)]
+            first = last[0]
+            first.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+            whole(images)
+            expected = seen[0]
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+    assert features.shape == (1, backbone.feature_size)
+    assert features.std() > 0
