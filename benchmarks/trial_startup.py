@@ -21,7 +21,7 @@ import yaml
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.layout import ExperimentFolder
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.search.launch import prepare, search
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.tracking.observer import Observer

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dann_search.api import launch, resume
+    from dann_search.models.registry import register_backbone
     from dann_search.results.best import write_best
     from dann_search.results.compare import compare
     from dann_search.results.evaluate import evaluate_target
@@ -21,10 +22,19 @@ _HOMES = {
     "write_best": "dann_search.results.best",
     "evaluate_target": "dann_search.results.evaluate",
     "compare": "dann_search.results.compare",
+    "register_backbone": "dann_search.models.registry",
     "load_model": "dann_search.results.model",
 }
 
-__all__ = ["compare", "evaluate_target", "launch", "load_model", "resume", "write_best"]
+__all__ = [
+    "compare",
+    "evaluate_target",
+    "launch",
+    "load_model",
+    "register_backbone",
+    "resume",
+    "write_best",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from dann_search.config.space import Space, build_space
 from dann_search.data.store import StoreInfo, read_info
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
 from dann_search.results.leaderboard import finished, write_csv
 from dann_search.results.reader import TrialRow, open_experiment, read_experiment, read_trials

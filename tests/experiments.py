@@ -12,7 +12,7 @@ from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.data.training_data import open_training_data
 from dann_search.layout import ExperimentFolder
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.search.launch import Outcome, prepare, search
 from dann_search.tracking.observer import Observer
 from dann_search.training.loop import train

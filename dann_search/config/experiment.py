@@ -102,6 +102,43 @@ class ResourcesConfig(Strict):
         return value
 
 
+Channels = tuple[float, float, float]
+
+
+class WeightsFile(Strict):
+    """A file of pre-trained weights, and the normalization they were trained with.
+
+    In a file a path alone stands for ``{file: path}``; a single number for all three channels.
+    """
+
+    file: Path
+    mean: Channels | None = Field(None, description="the backbone's own where absent")
+    std: Channels | None = Field(None, description="the backbone's own where absent")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"file": value} if isinstance(value, str | Path) else value
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _all_channels(cls, value: Any) -> Any:
+        channels = [value] * 3 if isinstance(value, int | float) else value
+        numbers = isinstance(channels, list | tuple) and len(channels) == 3
+        if value is not None and not (
+            numbers and all(isinstance(x, int | float) for x in channels)
+        ):
+            raise ValueError(f"must be a number or three, one a channel, got {shown(value)}")
+        return channels
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, value: Channels | None) -> Channels | None:
+        if value and min(value) <= 0:
+            raise ValueError(f"must be more than 0, got {min(value):g}")
+        return value
+
+
 class Experiment(Strict):
     """One search: data, fixed recipe, space, resources and where the results go."""
 
@@ -110,7 +147,7 @@ class Experiment(Strict):
     training: dict[str, Any] = Field(default_factory=dict)
     search: SearchConfig = SearchConfig()
     space: dict[str, Parameter] = Field(default_factory=dict)
-    weights: dict[str, Path] = Field(default_factory=dict)
+    weights: dict[str, WeightsFile] = Field(default_factory=dict)
     resources: ResourcesConfig = ResourcesConfig()
     storage: Path = Path("runs")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
 from dann_search.config.source import KeyPath, SourceFile, parse_yaml, read_yaml
@@ -75,12 +75,12 @@ def parse_experiment(source: SourceFile, base: Path, stages: Mapping[str, int]) 
         prefix: KeyPath = ("training",) if exc.title == TrialConfig.__name__ else ()
         raise _first_error(source, exc, prefix) from None
     experiment = _with_located_paths(experiment, source, base)
-    for backbone, file in experiment.weights.items():
+    for backbone, weights in experiment.weights.items():
         if backbone not in stages:
             message = f"unknown backbone '{backbone}'; {nearest(backbone, stages)}"
             raise source.error(("weights", backbone), message)
-        if not os.path.isfile(file):
-            raise source.error(("weights", backbone), f"no such file: {file}")
+        if not os.path.isfile(weights.file):
+            raise source.error(("weights", backbone), f"no such file: {weights.file}")
     for role in ("source", "target"):
         folder = getattr(experiment.data, role).folder
         if folder is not None and not os.path.isdir(folder):
@@ -97,8 +97,10 @@ def _with_located_paths(experiment: Experiment, source: SourceFile, base: Path) 
             folder = _located(source, ("data", role, "folder"), base, domain.folder)
             domains[role] = domain.model_copy(update={"folder": folder})
     weights = {
-        name: _located(source, ("weights", name), base, file)
-        for name, file in experiment.weights.items()
+        name: entry.model_copy(
+            update={"file": _located(source, ("weights", name), base, entry.file)}
+        )
+        for name, entry in experiment.weights.items()
     }
     storage = _located(
         source,
@@ -167,6 +169,8 @@ def _valid_keys(path: KeyPath) -> list[str]:
     if path[0] == "space":
         return [*KINDS, "when"]
     model: Any = Experiment
+    if path[0] == "weights":
+        return list(WeightsFile.model_fields)
     for key in path[:-1]:
         model = TrialConfig if key == "training" else model.model_fields[str(key)].annotation
     assert issubclass(model, BaseModel)

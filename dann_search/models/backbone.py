@@ -1,7 +1,7 @@
 """A backbone as an ordered list of named stages, so that unfrozen depth means the same for all."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,67 @@ BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
 class Backbone(nn.Module):
-    """Stages, stem first, then global pooling.
+    """Images (n, 3, side, side) to features (n, feature_size), its weights divided into stages.
+
+    Args:
+        stage_names: in order, stem first.
+        feature_size: length of an image's features.
+    """
+
+    def __init__(self, stage_names: Sequence[str], feature_size: int):
+        super().__init__()
+        self.stage_names = tuple(stage_names)
+        self.feature_size = feature_size
+        self.frozen = 0
+        self._held = 0
+
+    def stage_of(self, name: str) -> int:
+        """Index of the stage that a parameter or buffer, by its state-dict name, belongs to."""
+        raise NotImplementedError
+
+    def freeze_below(self, unfrozen_depth: int | None) -> None:
+        """Train only the last ``unfrozen_depth`` stages (all where None, none for 0), ever.
+
+        Stages below get no gradient and keep their batch-norm statistics.
+        """
+        depth = len(self.stage_names) if unfrozen_depth is None else unfrozen_depth
+        self.frozen = max(0, len(self.stage_names) - depth)
+        self.hold_below(depth)
+
+    def hold_below(self, unfrozen_depth: int) -> None:
+        """Freeze more than ``freeze_below`` did, for now: gradual unfreezing."""
+        self._held = max(self.frozen, len(self.stage_names) - unfrozen_depth)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(self.stage_of(name) >= self._held)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Like ``nn.Module.train``, but what is frozen stays in eval mode."""
+        super().train(mode)
+        if mode and self._held:
+            trained = {name for name in self.state_dict() if self.stage_of(name) >= self._held}
+            _keep_in_eval(self, "", trained)
+        return self
+
+    @property
+    def frozen_names(self) -> frozenset[str]:
+        """State-dict names of what is never trained."""
+        return frozenset(name for name in self.state_dict() if self.stage_of(name) < self.frozen)
+
+
+def _keep_in_eval(module: nn.Module, prefix: str, trained: set[str]) -> None:
+    """Put the largest modules that have weights, none of them trained, into eval mode."""
+    for name, child in module.named_children():
+        path = f"{prefix}{name}."
+        state = [f"{path}{key}" for key in child.state_dict()]
+        if state and trained.isdisjoint(state):
+            child.eval()
+        else:
+            _keep_in_eval(child, path, trained)
+
+
+class StagedBackbone(Backbone):
+    """A backbone of stages run one after another, then global average pooling.
 
     Args:
         stages: the modules in order, by name.
@@ -18,39 +78,14 @@ class Backbone(nn.Module):
     """
 
     def __init__(self, stages: Mapping[str, nn.Module], feature_size: int):
-        super().__init__()
+        super().__init__(list(stages), feature_size)
         self.stages = nn.Sequential(OrderedDict(stages))
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.feature_size = feature_size
-        self.frozen = 0
 
-    def freeze_below(self, unfrozen_depth: int | None) -> None:
-        """Train only the last ``unfrozen_depth`` stages (all where None, none for 0).
-
-        Stages below get no gradient and keep their batch-norm statistics.
-        """
-        self.frozen = 0 if unfrozen_depth is None else max(0, len(self.stages) - unfrozen_depth)
-        for index, stage in enumerate(self.stages.children()):
-            stage.requires_grad_(index >= self.frozen)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "Backbone":
-        """Like ``nn.Module.train``, but frozen stages stay in eval mode."""
-        super().train(mode)
-        for stage in self._frozen_stages:
-            stage.eval()
-        return self
+    def stage_of(self, name: str) -> int:
+        """As its name says: ``stages.<stage>.…``."""
+        return self.stage_names.index(name.split(".")[1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, 3, side, side) to features (n, feature_size)."""
-        x = images
-        with torch.no_grad():
-            for stage in self._frozen_stages:
-                x = stage(x)
-        for stage in list(self.stages.children())[self.frozen :]:
-            x = stage(x)
-        return torch.flatten(self.pool(x), 1)
-
-    @property
-    def _frozen_stages(self) -> list[nn.Module]:
-        return list(self.stages.children())[: self.frozen]
+        return torch.flatten(self.pool(self.stages(images)), 1)

@@ -1,32 +1,32 @@
 """From a trial's configuration to its network, the same for the same seed."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.models.backbone import Backbone
-from dann_search.models.catalog import CATALOG
 from dann_search.models.network import DannNetwork
+from dann_search.models.registry import TIMM, registered, spec_of
 from dann_search.models.weights import load_weights
 
 
-def uses_pretrained(config: TrialConfig) -> bool:
+def uses_pretrained(config: TrialConfig, files: Mapping[str, WeightsFile]) -> bool:
     """Whether the configuration asks for pre-trained weights and its backbone has any."""
     return (
         config.pretrained
         and config.method != "from_scratch"
-        and bool(CATALOG[config.backbone].weights)
+        and (config.backbone in files or bool(spec_of(config.backbone).weights))
     )
 
 
 def build_network(
     config: TrialConfig,
     classes: int,
-    files: Mapping[str, Path] | None = None,
+    files: Mapping[str, WeightsFile] | None = None,
     *,
     bare: bool = False,
 ) -> DannNetwork:
@@ -43,20 +43,24 @@ def build_network(
     """
     torch.manual_seed(config.seed)
     state: dict[str, Tensor] | None = None
-    if not bare and uses_pretrained(config):
-        state = load_weights(config.backbone, files or {})
+    files = files or {}
+    if not bare and uses_pretrained(config, files):
+        state = load_weights(config.backbone, files)
     try:
         backbone = _build_backbone(config.backbone, state)
     except RuntimeError as exc:
         if state is None:
             raise
-        file = (files or {}).get(config.backbone, "the weights file in torch's cache")
+        given = files.get(config.backbone)
+        file = given.file if given else "the weights file in torch's cache"
         problem = " ".join(str(exc).split())[:200]
         raise InputError(f"{file}: not weights of {config.backbone}: {problem}") from None
     # Heads come after a fresh seed: the same whether or not the backbone drew random numbers.
     torch.manual_seed(config.seed + 1)
     network = DannNetwork(backbone, classes, config)
-    backbone.freeze_below(config.unfrozen_depth)
+    # Random weights are worth training, all of them, where nothing else was asked for by name.
+    from_scratch = config.method == "from_scratch"
+    backbone.freeze_below(None if from_scratch else config.unfrozen_depth)
     return network
 
 
@@ -64,7 +68,14 @@ def _build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:
     if name == "dann_cnn":
         from dann_search.models import dann_cnn
 
-        return dann_cnn.build()
+        return dann_cnn.build(state)
+    if (build := registered(name)) is not None:
+        own: Backbone = build(state)
+        return own
+    if name.startswith(TIMM):
+        from dann_search.models import timm_models
+
+        return timm_models.build(name, state)
     from dann_search.models import torchvision_models
 
     return torchvision_models.build(name, state)

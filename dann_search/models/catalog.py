@@ -1,6 +1,5 @@
 """The catalogue of backbones: what each is called and made of. No torch: drivers stay light."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -16,8 +15,8 @@ class BackboneSpec:
         stages: names of its stages, stem first; unfrozen depth counts them from the end.
         image_size: native input side in pixels.
         smallest: smallest input side in pixels that its strides leave a feature of.
-        weights: torchvision's name of its ImageNet weights, as ``ResNet18_Weights.IMAGENET1K_V1``;
-            empty if none.
+        weights: where its pre-trained weights are: torchvision's name of them, as
+            ``ResNet18_Weights.IMAGENET1K_V1``, a URL, or a name of timm's; empty if there are none.
         only_size: whether it takes images of its native side alone (position embeddings).
         mean, std: input normalization per channel.
     """
@@ -164,13 +163,3 @@ CATALOG: dict[str, BackboneSpec] = {
         ),
     )
 }
-
-
-def stage_counts() -> dict[str, int]:
-    """Number of stages of every backbone, by name."""
-    return {name: len(spec.stages) for name, spec in CATALOG.items()}
-
-
-def largest_native_size(backbones: Iterable[str]) -> int:
-    """The side in pixels at which images are packed where the user sets none."""
-    return max(CATALOG[name].image_size for name in backbones)

@@ -1,8 +1,8 @@
 """A small convolutional backbone as in the DANN paper for digits (Ganin et al. 2016, figure 4a)."""
 
-from torch import nn
+from torch import Tensor, nn
 
-from dann_search.models.backbone import Backbone
+from dann_search.models.backbone import Backbone, StagedBackbone
 
 
 def _block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
@@ -14,7 +14,10 @@ def _block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     )
 
 
-def build() -> Backbone:
-    """Three convolutions, each with batch norm and pooling."""
+def build(state: dict[str, Tensor] | None) -> Backbone:
+    """Three convolutions, each with batch norm and pooling; random weights without a ``state``."""
     stages = dict(conv1=_block(3, 32, 5), conv2=_block(32, 48, 5), conv3=_block(48, 96, 3))
-    return Backbone(stages, feature_size=96)
+    backbone = StagedBackbone(stages, feature_size=96)
+    if state is not None:
+        backbone.load_state_dict(state)
+    return backbone

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dann_search.models.backbone import Backbone
+from dann_search.models.backbone import Backbone, StagedBackbone
 from dann_search.models.catalog import CATALOG
 
 
@@ -36,13 +36,15 @@ except RuntimeError:
 
 
 def _named(stages: dict[str, list[nn.Module]], feature_size: int) -> Backbone:
-    return Backbone({name: nn.Sequential(*parts) for name, parts in stages.items()}, feature_size)
+    return StagedBackbone(
+        {name: nn.Sequential(*parts) for name, parts in stages.items()}, feature_size
+    )
 
 
 def _resnet(network: Any) -> Backbone:
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
     layers = {name: getattr(network, name) for name in ("layer1", "layer2", "layer3", "layer4")}
-    return Backbone({"stem": stem, **layers}, feature_size=network.fc.in_features)
+    return StagedBackbone({"stem": stem, **layers}, feature_size=network.fc.in_features)
 
 
 def _cut(name: str, ends: tuple[int, ...], feature_size: int) -> Callable[[Any], Backbone]:
@@ -52,7 +54,7 @@ def _cut(name: str, ends: tuple[int, ...], feature_size: int) -> Callable[[Any],
     def cut(network: Any) -> Backbone:
         ranges = zip(CATALOG[name].stages, starts, ends, strict=True)
         stages = {stage: network.features[start:end] for stage, start, end in ranges}
-        return Backbone(stages, feature_size)
+        return StagedBackbone(stages, feature_size)
 
     return cut
 
@@ -60,7 +62,7 @@ def _cut(name: str, ends: tuple[int, ...], feature_size: int) -> Callable[[Any],
 def _shufflenet(network: Any) -> Backbone:
     stem = nn.Sequential(network.conv1, network.maxpool)
     rest = {name: getattr(network, name) for name in ("stage2", "stage3", "stage4", "conv5")}
-    return Backbone({"stem": stem, **rest}, network.fc.in_features)
+    return StagedBackbone({"stem": stem, **rest}, network.fc.in_features)
 
 
 def _inception(network: Any) -> Backbone:

@@ -7,23 +7,32 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dann_search.config.experiment import WeightsFile
 from dann_search.errors import InputError
-from dann_search.models.catalog import CATALOG
+from dann_search.models.registry import TIMM, spec_of
 
 
-def load_weights(backbone: str, files: Mapping[str, Path]) -> dict[str, Tensor] | None:
-    """The pre-trained state of a torchvision network; None for a backbone that has none.
+def load_weights(backbone: str, files: Mapping[str, WeightsFile]) -> dict[str, Tensor] | None:
+    """The pre-trained state of a backbone; None for one that has none.
 
     Raises:
         InputError: the file is unreadable, or there is no file, no cached copy and no network.
     """
     if backbone in files:
-        return read_state(files[backbone])
-    if not CATALOG[backbone].weights:
+        return read_state(files[backbone].file)
+    weights = spec_of(backbone).weights
+    if not weights:
         return None
-    from dann_search.models.torchvision_models import weights_url
+    if backbone.startswith(TIMM):
+        return _from_timm(backbone)
+    if not weights.startswith("https://"):
+        from dann_search.models.torchvision_models import weights_url
 
-    url = weights_url(CATALOG[backbone].weights)
+        weights = weights_url(weights)
+    return _from_url(backbone, weights)
+
+
+def _from_url(backbone: str, url: str) -> dict[str, Tensor]:
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if cached.exists():
         return read_state(cached)
@@ -33,12 +42,27 @@ def load_weights(backbone: str, files: Mapping[str, Path]) -> dict[str, Tensor] 
         )
     # OSError: no network, no space. RuntimeError: torch's word for a wrong hash.
     except (OSError, RuntimeError) as exc:
-        raise InputError(
-            f"pre-trained weights of {backbone} are not on this machine and cannot be downloaded "
-            f"({exc}). Put {cached.name} into {cached.parent}, or name a file under "
-            f"weights: {{{backbone}: FILE}}, or set training.pretrained: false"
-        ) from None
+        raise _missing(backbone, f"Put {cached.name} into {cached.parent}, or name", exc) from None
     return state
+
+
+def _from_timm(backbone: str) -> dict[str, Tensor]:
+    from dann_search.models.timm_models import download
+
+    try:
+        return download(backbone)
+    # The hub's client raises errors of its own, of its HTTP library and of the system.
+    except Exception as exc:
+        raise _missing(backbone, "Name", exc) from None
+
+
+def _missing(backbone: str, remedy: str, exc: Exception) -> InputError:
+    problem = " ".join(str(exc).split())[:200]
+    return InputError(
+        f"pre-trained weights of {backbone} are not on this machine and cannot be downloaded "
+        f"({problem}). {remedy} a file under weights: {{{backbone}: FILE}}, "
+        "or set training.pretrained: false"
+    )
 
 
 def read_state(file: Path) -> dict[str, Tensor]:

@@ -3,12 +3,14 @@
 import importlib.metadata
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
@@ -142,7 +144,7 @@ def _rebuild(folder: ExperimentFolder, row: TrialRow, path: Path) -> tuple[Any, 
         "trial": row.number,
         "epoch": best["epoch"],
         "class_names": info.class_names,
-        "preprocessing": _preprocessing(config, info),
+        "preprocessing": _preprocessing(config, info, experiment.weights),
         "backbone": config.backbone,
         "config": config.model_dump(mode="json"),
         "searched": row.params,
@@ -157,10 +159,12 @@ def _rebuild(folder: ExperimentFolder, row: TrialRow, path: Path) -> tuple[Any, 
     }
 
 
-def _preprocessing(config: TrialConfig, info: Any) -> dict[str, Any]:
-    from dann_search.models.catalog import CATALOG
+def _preprocessing(
+    config: TrialConfig, info: Any, weights: Mapping[str, WeightsFile]
+) -> dict[str, Any]:
+    from dann_search.models.registry import spec_of
 
-    spec = CATALOG[config.backbone]
+    spec = spec_of(config.backbone, weights)
     return {
         "image_size": info.image_size if info.fixed_size else spec.image_size,
         "resize": "RGB; short side scaled to image_size, bilinear; centre crop",

@@ -18,7 +18,7 @@ from typing import Any, get_args
 from rich.console import Group
 from rich.table import Table
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.trial import Method, TrialConfig
 from dann_search.errors import InputError, RunError, nearest
 from dann_search.layout import ExperimentFolder
@@ -142,7 +142,7 @@ def compare(
     if seeds < 2:
         raise InputError(f"compare needs at least 2 seeds for a deviation, got {seeds}")
     numbers = [winner.seed + 1 + number for number in range(seeds)]
-    same = _same_as(winner, names)
+    same = _same_as(winner, names, experiment)
     runs = [
         _planned(folder, winner, method, seed)
         for method in names
@@ -171,13 +171,17 @@ def _checked(methods: list[str]) -> list[str]:
     return methods
 
 
-def _same_as(winner: TrialConfig, methods: list[str]) -> dict[str, str]:
-    """Without pre-trained weights, from scratch is source-only: no reason to train it twice."""
+def _same_as(winner: TrialConfig, methods: list[str], experiment: Experiment) -> dict[str, str]:
+    """Without pre-trained weights, from scratch is source-only of full depth: not trained twice."""
     from dann_search.models.build import uses_pretrained
+    from dann_search.models.registry import spec_of
 
     plain = winner.model_copy(update={"method": "source_only"})
+    stages = len(spec_of(winner.backbone).stages)
+    whole = winner.unfrozen_depth is None or winner.unfrozen_depth >= stages
+    same = whole and not uses_pretrained(plain, experiment.weights)
     both = "source_only" in methods and "from_scratch" in methods
-    return {"from_scratch": "source_only"} if both and not uses_pretrained(plain) else {}
+    return {"from_scratch": "source_only"} if both and same else {}
 
 
 def _planned(folder: ExperimentFolder, winner: TrialConfig, method: str, seed: int) -> Run:
@@ -220,7 +224,7 @@ def _end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _train(run: Run, data: Path, weights: Mapping[str, Path], threads: int) -> None:
+def _train(run: Run, data: Path, weights: Mapping[str, WeightsFile], threads: int) -> None:
     """In a process of its own: train to the end, from a checkpoint where there is one."""
     import torch
 
@@ -241,7 +245,7 @@ def _score(run: Run, experiment: Experiment, folder: ExperimentFolder) -> tuple[
     from dann_search.data.store import open_labels
     from dann_search.data.training_data import as_tensor, open_training_data
     from dann_search.models.build import build_network
-    from dann_search.models.catalog import CATALOG
+    from dann_search.models.registry import spec_of
     from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
     from dann_search.training.loop import input_side
     from dann_search.training.metrics import classification_metrics
@@ -253,7 +257,7 @@ def _score(run: Run, experiment: Experiment, folder: ExperimentFolder) -> tuple[
     logits = predict_logits(
         network,
         as_tensor(folder.data, "target", "test"),
-        CATALOG[run.config.backbone],
+        spec_of(run.config.backbone, experiment.weights),
         input_side(run.config, data),
         torch.device("cpu"),
     )

@@ -20,7 +20,7 @@ from dann_search.data.store import StoreInfo, pack, read_info
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.models.catalog import CATALOG, largest_native_size
+from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.resources import cpu_count, make_plan
 from dann_search.search.study import Counts, StudyRecord
@@ -76,7 +76,7 @@ def prepare(experiment: Experiment, space: Space) -> ExperimentFolder:
 def _check_sizes(experiment: Experiment, space: Space) -> None:
     side = experiment.data.image_size
     for name in space.backbones:
-        spec = CATALOG[name]
+        spec = spec_of(name)
         rule = f"{spec.image_size}" if spec.only_size else f"at least {spec.smallest}"
         fits = side == spec.image_size if spec.only_size else (side or 1024) >= spec.smallest
         if side is not None and not fits:
@@ -87,7 +87,9 @@ def _check_weights(experiment: Experiment, space: Space) -> None:
     """Have every pre-trained file at hand now: workers never wait for a download."""
     if not experiment.fixed.pretrained or experiment.fixed.method == "from_scratch":
         return
-    wanted = [name for name in space.backbones if CATALOG[name].weights]
+    wanted = [
+        name for name in space.backbones if name in experiment.weights or spec_of(name).weights
+    ]
     if wanted:
         from dann_search.models.weights import load_weights
 

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 
+from dann_search.config.experiment import WeightsFile
 from dann_search.search.dispatcher import Order, Slot
 from dann_search.search.resources import Plan
 from dann_search.search.watchdog import Watchdog
@@ -37,7 +38,7 @@ class GroupConfig:
     threads: int
     use_gpu: bool
     data: str
-    weights: Mapping[str, Path]
+    weights: Mapping[str, WeightsFile]
     stall_timeout_s: float
 
 
@@ -202,7 +203,7 @@ class WorkerGroup:
         *,
         name: str,
         data: Path,
-        weights: Mapping[str, Path],
+        weights: Mapping[str, WeightsFile],
         stall_timeout_s: float,
         storage: Path,
     ):

@@ -43,25 +43,23 @@ class Checkpoint:
 
 def trained_state(network: DannNetwork) -> dict[str, Tensor]:
     """The state dict without the frozen stages."""
-    frozen = _frozen_prefixes(network)
-    state = network.state_dict().items()
-    return {name: value for name, value in state if not name.startswith(frozen)}
+    frozen = _frozen_names(network)
+    return {name: value for name, value in network.state_dict().items() if name not in frozen}
 
 
 def frozen_hash(network: DannNetwork) -> str:
     """A hash of the frozen stages' weights; of nothing where all stages are trained."""
     digest = hashlib.sha256()
-    frozen = _frozen_prefixes(network)
+    frozen = _frozen_names(network)
     for name, value in network.state_dict().items():
-        if name.startswith(frozen):
+        if name in frozen:
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _frozen_prefixes(network: DannNetwork) -> tuple[str, ...]:
-    names = [name for name, _ in network.backbone.stages.named_children()]
-    return tuple(f"backbone.stages.{name}." for name in names[: network.backbone.frozen])
+def _frozen_names(network: DannNetwork) -> set[str]:
+    return {f"backbone.{name}" for name in network.backbone.frozen_names}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import augment, normalize, to_float
 from dann_search.data.batches import epoch_seed, paired_batches, steps_per_epoch
 from dann_search.data.training_data import TrainingData
 from dann_search.errors import RunError
 from dann_search.models.build import build_network
-from dann_search.models.catalog import CATALOG
+from dann_search.models.registry import spec_of
 from dann_search.training.checkpoint import (
     BEST,
     LAST,
@@ -55,12 +56,12 @@ class Training:
         folder: Path,
         device: torch.device,
         ranks: Ranks = ALONE,
-        weights: Mapping[str, Path] | None = None,
+        weights: Mapping[str, WeightsFile] | None = None,
     ):
         reset_torch(config.seed)
         self.config, self.data, self.folder = config, data, folder
         self.device, self.ranks = device, ranks
-        self.spec = CATALOG[config.backbone]
+        self.spec = spec_of(config.backbone, weights)
         self.side = input_side(config, data)
         self.network = build_network(config, data.classes, weights).to(device)
         self.optimizer = Optimizer(self.network, config)
@@ -179,7 +180,7 @@ class Training:
 
 def input_side(config: TrialConfig, data: TrainingData) -> int:
     """Side in pixels at which a trial sees images: the user's, or its backbone's own."""
-    return data.info.image_size if data.info.fixed_size else CATALOG[config.backbone].image_size
+    return data.info.image_size if data.info.fixed_size else spec_of(config.backbone).image_size
 
 
 def train(
@@ -189,7 +190,7 @@ def train(
     *,
     device: torch.device | None = None,
     ranks: Ranks = ALONE,
-    weights: Mapping[str, Path] | None = None,
+    weights: Mapping[str, WeightsFile] | None = None,
     on_begin: Callable[[], None] = lambda: None,
     beat: Callable[[], None] = lambda: None,
 ) -> Iterator[History]:

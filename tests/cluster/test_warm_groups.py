@@ -13,7 +13,7 @@ from dann_search.config.experiment import ResourcesConfig
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.layout import ExperimentFolder
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.search.dispatcher import Dispatcher, News, Order
 from dann_search.search.launch import prepare
 from dann_search.search.resources import make_plan

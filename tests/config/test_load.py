@@ -72,7 +72,7 @@ storage: kept
 """
     experiment, space = load(tmp_path, text)
     assert experiment.data.source.folder == (tmp_path / "amazon").resolve()
-    assert experiment.weights["resnet50"] == (tmp_path / "resnet50.safetensors").resolve()
+    assert experiment.weights["resnet50"].file == (tmp_path / "resnet50.safetensors").resolve()
     assert experiment.folder == (tmp_path / "kept" / "office-a2w").resolve()
     assert space.backbones == ["vgg16", "resnet50"]
 
@@ -204,6 +204,18 @@ def test_one_domain_as_source_and_target_is_refused(tmp_path: Path) -> None:
         ("resources: {workers_per_trial: 17}", "resources.workers_per_trial: batch_size must be "
          "at least 34, two images for each of 17 workers, got 32"),
         ("weights: {resnet50: w.pt}", "weights.resnet50: no such file: w.pt"),
+        (
+            "weights: {resnet50: {file: space.yaml, mena: 1}}",
+            "weights.resnet50.mena: unknown key 'mena'; did you mean 'mean'?",
+        ),
+        (
+            "weights: {resnet50: {file: space.yaml, mean: [1, 2]}}",
+            "weights.resnet50.mean: must be a number or three, one a channel, got [1, 2]",
+        ),
+        (
+            "weights: {resnet50: {file: space.yaml, std: 0}}",
+            "weights.resnet50.std: must be more than 0, got 0",
+        ),
         ("weights: {resnt50: space.yaml}", "weights.resnt50: unknown backbone 'resnt50'; "
          "did you mean 'resnet50'?"),
         ("name: a/b", "name: must be up to 100 letters, digits, '.', '_' and '-', the first a "

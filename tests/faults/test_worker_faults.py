@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from dann_search.config.load import load_experiment
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.search.launch import search
 from dann_search.search.worker_group import WorkerGroup
 from dann_search.tracking.observer import Observer

@@ -1,14 +1,18 @@
 """Every backbone of the catalogue: its stages, its freezing, its forward and backward pass."""
 
+from collections.abc import Iterable
+
 import pytest
 import torch
+from torch import nn
 
 from dann_search.config.trial import TrialConfig
 from dann_search.models import torchvision_models
-from dann_search.models.backbone import BATCH_NORM
+from dann_search.models.backbone import BATCH_NORM, StagedBackbone
 from dann_search.models.build import build_network
-from dann_search.models.catalog import CATALOG, largest_native_size, stage_counts
+from dann_search.models.catalog import CATALOG
 from dann_search.models.network import DannNetwork
+from dann_search.models.registry import largest_native_size, stage_counts
 
 CLASSES = 3
 CASES = [(name, depth) for name, count in stage_counts().items() for depth in range(count + 1)]
@@ -22,6 +26,11 @@ def network_of(backbone: str, **recipe: object) -> DannNetwork:
     return build_network(config, CLASSES)
 
 
+def stages_of(network: DannNetwork) -> Iterable[tuple[str, nn.Module]]:
+    assert isinstance(network.backbone, StagedBackbone)
+    return network.backbone.stages.named_children()
+
+
 def images_for(backbone: str, count: int = 2) -> torch.Tensor:
     side = CATALOG[backbone].smallest
     generator = torch.Generator().manual_seed(1)
@@ -31,7 +40,7 @@ def images_for(backbone: str, count: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize("name", CATALOG)
 def test_stages_and_smallest_side_are_those_of_the_catalogue(name: str) -> None:
     network = network_of(name).eval()
-    assert tuple(dict(network.backbone.stages.named_children())) == CATALOG[name].stages
+    assert network.backbone.stage_names == CATALOG[name].stages
     with torch.no_grad():
         assert network.backbone(images_for(name)).shape == (2, network.backbone.feature_size)
         assert network(images_for(name)).shape == (2, CLASSES)
@@ -43,7 +52,7 @@ def test_frozen_stages_receive_no_gradient_and_keep_their_statistics(name: str, 
     network.train()
     before = {key: value.clone() for key, value in network.backbone.state_dict().items()}
     network(images_for(name)).sum().backward()
-    stages = list(network.backbone.stages.named_children())
+    stages = list(stages_of(network))
     for index, (stage, module) in enumerate(stages):
         trained = index >= len(stages) - depth
         for parameter in module.parameters():
@@ -72,7 +81,7 @@ def test_freezing_survives_going_to_evaluation_and_back() -> None:
         network.train(mode)
         norms = {
             name: [m.training for m in stage.modules() if isinstance(m, BATCH_NORM)]
-            for name, stage in network.backbone.stages.named_children()
+            for name, stage in stages_of(network)
         }
         assert not any(any(norms[name]) for name in ("stem", "layer1", "layer2", "layer3"))
         assert all(norms["layer4"]) == mode

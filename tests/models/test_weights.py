@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.models.build import build_network, uses_pretrained
@@ -45,7 +46,7 @@ def test_a_weights_file_is_loaded_into_the_network(
     file = tmp_path / name
     save_file(state, file) if file.suffix == ".safetensors" else torch.save(state, file)
     assert read_state(file).keys() == state.keys()
-    network = build_network(TrialConfig(backbone=BACKBONE), 3, {BACKBONE: file})
+    network = build_network(TrialConfig(backbone=BACKBONE), 3, {BACKBONE: WeightsFile(file=file)})
     loaded = network.backbone.state_dict()
     # Stages keep torchvision's numbers of modules.
     assert torch.equal(loaded["stages.stem.0.weight"], state["features.0.weight"])
@@ -95,7 +96,11 @@ def test_weights_of_another_network_are_refused_by_file(
         other["features.0.weight"] = torch.zeros(1, 3, 3, 3)
     save_file(other, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=rf"other\.safetensors: not weights of {BACKBONE}"):
-        build_network(TrialConfig(backbone=BACKBONE), 3, {BACKBONE: tmp_path / "other.safetensors"})
+        build_network(
+            TrialConfig(backbone=BACKBONE),
+            3,
+            {BACKBONE: WeightsFile(file=tmp_path / "other.safetensors")},
+        )
 
 
 @pytest.mark.parametrize(
@@ -131,12 +136,16 @@ def test_a_copy_in_the_cache_is_used_without_a_network(
 
 
 def test_weights_are_wanted_only_where_the_recipe_asks_and_the_backbone_has_some() -> None:
-    assert uses_pretrained(TrialConfig(backbone=BACKBONE))
-    assert not uses_pretrained(TrialConfig(backbone=BACKBONE, pretrained=False))
-    assert not uses_pretrained(TrialConfig(backbone=BACKBONE, method="from_scratch"))
-    assert not uses_pretrained(TrialConfig(backbone="dann_cnn"))
+    assert uses_pretrained(TrialConfig(backbone=BACKBONE), {})
+    assert not uses_pretrained(TrialConfig(backbone=BACKBONE, pretrained=False), {})
+    assert not uses_pretrained(TrialConfig(backbone=BACKBONE, method="from_scratch"), {})
+    assert not uses_pretrained(TrialConfig(backbone="dann_cnn"), {})
     assert load_weights("dann_cnn", {}) is None
+    own = {"dann_cnn": WeightsFile(file=Path("dann_cnn.safetensors"))}
+    assert uses_pretrained(TrialConfig(backbone="dann_cnn"), own)
 
 
 def test_a_bare_network_reads_no_weights(no_cache: None) -> None:
-    build_network(TrialConfig(backbone=BACKBONE), 3, {BACKBONE: Path("nowhere")}, bare=True)
+    build_network(
+        TrialConfig(backbone=BACKBONE), 3, {BACKBONE: WeightsFile(file=Path("nowhere"))}, bare=True
+    )

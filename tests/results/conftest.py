@@ -8,7 +8,7 @@ import pytest
 from dann_search.config.load import load_experiment
 from dann_search.data.training_data import open_training_data
 from dann_search.layout import ExperimentFolder
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
 from dann_search.training.loop import train

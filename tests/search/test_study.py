@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from dann_search.config.load import load_experiment
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.search.pruning import rungs
 from dann_search.search.study import StudyRecord
 from tests.experiments import space_file, study_trials

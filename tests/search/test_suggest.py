@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dann_search.config.load import load_experiment
 from dann_search.config.space import Space
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.search.suggest import suggest
 from tests.experiments import space_file
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dann_search.config.load import load_experiment
 from dann_search.config.space import Space
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.tracking.progress import LiveTable, PlainLines, SearchProgress, duration
 from tests.experiments import space_file
 

@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from dann_search.config.load import load_experiment
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
-from dann_search.models.catalog import stage_counts
+from dann_search.models.registry import stage_counts
 from dann_search.tracking.tensorboard import TAGS, TensorBoardWriter
 from dann_search.training.result import EpochResult
 from tests.experiments import space_file

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dann_search.models.backbone import Backbone
+from dann_search.models.backbone import StagedBackbone
 from dann_search.models.network import DannNetwork
 from dann_search.training.step import dann_loss, source_loss
 from tests.training.recipes import recipe
@@ -16,7 +16,9 @@ def linear_network() -> DannNetwork:
     """Features = W x for images of one pixel; one linear layer as discriminator."""
     torch.manual_seed(0)
     config = recipe(bottleneck=0)
-    network = DannNetwork(Backbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5), CLASSES, config)
+    network = DannNetwork(
+        StagedBackbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5), CLASSES, config
+    )
     network.discriminator = nn.Linear(5, 1)
     return network.double()
 

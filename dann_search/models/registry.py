@@ -1,0 +1,128 @@
+"""Every backbone by name: the catalogue's, those that users register, and timm's."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from dann_search.config.experiment import WeightsFile
+from dann_search.errors import InputError
+from dann_search.models.catalog import CATALOG, BackboneSpec
+
+GROUP = "dann_search.backbones"
+"""Entry points of this group name modules that register backbones."""
+
+TIMM = "timm/"
+
+Build = Callable[[Mapping[str, Any] | None], Any]
+"""From a state dict, or None for random weights, to a ``models.backbone.Backbone``."""
+
+
+@dataclass(frozen=True)
+class _Registered:
+    spec: BackboneSpec
+    build: Build
+
+
+_registered: dict[str, _Registered] = {}
+
+
+def register_backbone(spec: BackboneSpec) -> Callable[[Build], Build]:
+    """Add a backbone of one's own.
+
+    ::
+
+        @register_backbone(BackboneSpec(name="tiny", stages=("stem", "top"), image_size=32,
+                                        smallest=8))
+        def build(state):
+            backbone = StagedBackbone({"stem": ..., "top": ...}, feature_size=64)
+            if state is not None:
+                backbone.load_state_dict(state)
+            return backbone
+
+    Workers are processes of their own: put this into an installed module, and its name into an
+    entry point of the group ``dann_search.backbones``.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def register(build: Build) -> Build:
+        if spec.name in CATALOG or spec.name.startswith(TIMM):
+            raise ValueError(f"the name {spec.name} is taken by a backbone of dann-search")
+        _registered[spec.name] = _Registered(spec, build)
+        return build
+
+    return register
+
+
+def registered(name: str) -> Build | None:
+    """How a user's backbone is built; None where ``name`` is none."""
+    _load_entry_points()
+    found = _registered.get(name)
+    return found.build if found else None
+
+
+@cache
+def _load_entry_points() -> None:
+    for point in entry_points(group=GROUP):
+        point.load()
+
+
+def spec_of(name: str, weights: Mapping[str, WeightsFile] | None = None) -> BackboneSpec:
+    """What a backbone is made of, its normalization that of the weights it starts from.
+
+    Raises:
+        InputError: a name of timm's where timm is not installed or does not know it.
+        KeyError: there is no such backbone.
+    """
+    spec = _spec_of(name)
+    file = (weights or {}).get(name)
+    if file is None:
+        return spec
+    return replace(spec, mean=file.mean or spec.mean, std=file.std or spec.std)
+
+
+def _spec_of(name: str) -> BackboneSpec:
+    if name in CATALOG:
+        return CATALOG[name]
+    if name.startswith(TIMM):
+        return _timm_spec(name)
+    _load_entry_points()
+    return _registered[name].spec
+
+
+@cache
+def _timm_spec(name: str) -> BackboneSpec:
+    try:
+        from dann_search.models.timm_models import describe
+    except ModuleNotFoundError:
+        raise InputError(
+            f"backbone {name} needs timm, which is not installed: pip install 'dann-search[timm]'"
+        ) from None
+    return describe(name)
+
+
+def largest_native_size(backbones: list[str]) -> int:
+    """The side in pixels at which images are packed where the user sets none."""
+    return max(spec_of(name).image_size for name in backbones)
+
+
+class StageCounts(Mapping[str, int]):
+    """Number of stages by name of backbone; timm's are looked up as they are asked for."""
+
+    def __getitem__(self, name: str) -> int:
+        return len(spec_of(name).stages)
+
+    def __iter__(self) -> Iterator[str]:
+        _load_entry_points()
+        return iter([*CATALOG, *_registered])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def stage_counts() -> StageCounts:
+    """Number of stages of every backbone, by name."""
+    return StageCounts()
