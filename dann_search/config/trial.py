@@ -6,14 +6,20 @@ from pydantic import Field
 
 from dann_search.config.strict import Strict
 
-Method = Literal["dann", "source_only", "from_scratch"]
+Method = Literal["dann", "cdan", "mcc", "deep_coral", "source_only", "from_scratch"]
+
+
+ADVERSARIAL: list[str] = ["dann", "cdan"]
+ADAPTING: list[str] = [*ADVERSARIAL, "mcc", "deep_coral"]
 
 
 class TrialConfig(Strict):
     """The recipe of one trial: each field fixed under ``training`` or searched under ``space``."""
 
     method: Method = Field(
-        "dann", description="from_scratch is source_only without pre-trained weights"
+        "dann",
+        description="how the target's images are used; source_only does without, and from_scratch "
+        "without pre-trained weights too",
     )
     backbone: str = Field("resnet50", description="name in the catalogue of backbones")
     pretrained: bool = Field(
@@ -35,9 +41,32 @@ class TrialConfig(Strict):
     head_lr_factor: float = Field(
         10.0, gt=0, description="the heads learn this much faster than the backbone"
     )
+    stage_lr_decay: float = Field(
+        1.0, gt=0, le=1, description="each stage learns this much slower than the one above it"
+    )
+    gradual_unfreezing: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="epochs after which one more stage is trained, the heads alone at first; "
+        "0 for all at once",
+    )
     lr_schedule: Literal["ganin", "cosine", "constant"] = "ganin"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD")
     weight_decay: float = Field(1e-3, ge=0)
+    gradient_clipping: float = Field(
+        0.0, ge=0, description="largest norm of the gradient; 0 for no limit"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of a label's probability spread over all classes"
+    )
+    ema_decay: float = Field(
+        0.0, ge=0, lt=1, description="of a moving average of the weights, validated; 0 for none"
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16 computes forward passes in bfloat16, weights stay fp32"
+    )
     batch_norm: Literal["joint", "separate", "frozen"] = Field(
         "separate",
         description="source and target in one forward pass, in two, or with fixed statistics",
@@ -49,13 +78,24 @@ class TrialConfig(Strict):
         256, ge=1, le=65_536, description="hidden units of the domain discriminator"
     )
 
-    lambda_schedule: Literal["constant", "linear", "ganin"] = "ganin"
-    lambda_max: float = Field(
-        1.0, ge=0, description="weight of the reversed gradient at its largest"
+    discriminator_depth: int = Field(
+        1, ge=0, le=16, description="hidden layers of the domain discriminator"
+    )
+    discriminator_dropout: float = Field(
+        0.0, ge=0, lt=1, description="after each hidden layer of the domain discriminator"
+    )
+
+    lambda_schedule: Literal["constant", "linear", "cosine", "ganin"] = "ganin"
+    lambda_max: float = Field(1.0, ge=0, description="weight of the adaptation at its largest")
+    lambda_delay: float = Field(
+        0.0, ge=0, lt=1, description="share of training before the schedule of lambda begins"
     )
     lambda_gamma: float = Field(10.0, gt=0, description="steepness of Ganin's schedule")
     lambda_warmup: float = Field(
-        1.0, gt=0, le=1, description="share of training in which linear reaches its maximum"
+        1.0,
+        gt=0,
+        le=1,
+        description="share of training in which linear and cosine reach lambda_max",
     )
 
     rotation_degrees: float = Field(0.0, ge=0, le=180, description="largest rotation either way")
@@ -66,15 +106,24 @@ class TrialConfig(Strict):
 
     @property
     def adversarial(self) -> bool:
-        """Whether a domain discriminator is trained and target images are used."""
-        return self.method == "dann"
+        """Whether a domain discriminator is trained."""
+        return self.method in ADVERSARIAL
+
+    @property
+    def adapts(self) -> bool:
+        """Whether target images are trained on."""
+        return self.method in ADAPTING
 
 
-IMPLIED_CONDITIONS: dict[str, dict[str, str]] = {
-    "lambda_schedule": {"method": "dann"},
-    "lambda_max": {"method": "dann"},
-    "lambda_gamma": {"method": "dann", "lambda_schedule": "ganin"},
-    "lambda_warmup": {"method": "dann", "lambda_schedule": "linear"},
-    "discriminator_width": {"method": "dann"},
+IMPLIED_CONDITIONS: dict[str, dict[str, str | list[str]]] = {
+    "lambda_schedule": {"method": ADAPTING},
+    "lambda_max": {"method": ADAPTING},
+    "lambda_delay": {"method": ADAPTING},
+    "lambda_gamma": {"method": ADAPTING, "lambda_schedule": "ganin"},
+    "lambda_warmup": {"method": ADAPTING, "lambda_schedule": ["linear", "cosine"]},
+    "discriminator_width": {"method": ADVERSARIAL},
+    "discriminator_depth": {"method": ADVERSARIAL},
+    "discriminator_dropout": {"method": ADVERSARIAL},
+    "momentum": {"optimizer": "sgd"},
 }
 """Parameters with an effect only under another: the space adds these to what ``when`` says."""

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from dann_search.config.trial import TrialConfig
 from dann_search.models.backbone import BATCH_NORM, Backbone
+from dann_search.models.discriminator import MultilinearMap, build_discriminator
 from dann_search.models.gradient_reversal import reverse_gradient
 
 
@@ -14,7 +15,7 @@ class DannNetwork(nn.Module):
     Args:
         backbone: gives features of shape (n, backbone.feature_size).
         classes: number of classes.
-        config: ``bottleneck``, ``discriminator_width``, ``batch_norm`` and the method.
+        config: ``bottleneck``, the discriminator, ``batch_norm`` and the method.
     """
 
     def __init__(self, backbone: Backbone, classes: int, config: TrialConfig):
@@ -28,10 +29,17 @@ class DannNetwork(nn.Module):
             )
         self.classifier = nn.Linear(size, classes)
         self.discriminator: nn.Module | None = None
+        self.multilinear_map: MultilinearMap | None = None
         if config.adversarial:
-            width = config.discriminator_width
-            self.discriminator = nn.Sequential(
-                nn.Linear(size, width), nn.ReLU(inplace=True), nn.Linear(width, 1)
+            sees = size
+            if config.method == "cdan":
+                self.multilinear_map = MultilinearMap(size, classes)
+                sees = self.multilinear_map.output_size
+            self.discriminator = build_discriminator(
+                sees,
+                config.discriminator_width,
+                config.discriminator_depth,
+                config.discriminator_dropout,
             )
         self.batch_norm = config.batch_norm
 
@@ -55,6 +63,12 @@ class DannNetwork(nn.Module):
             both = self.features(torch.cat([source, target]))
             return both[: len(source)], both[len(source) :]
         return self.features(source), self.features(target)
+
+    def conditioned(self, features: Tensor, probabilities: Tensor) -> Tensor:
+        """What CDAN's discriminator sees of features (n, size), probabilities (n, classes)."""
+        assert self.multilinear_map is not None
+        conditioned: Tensor = self.multilinear_map(features, probabilities)
+        return conditioned
 
     def domain_logits(self, features: Tensor, lam: float) -> Tensor:
         """Logit of "this is the target domain", shape (n,), through the gradient reversal layer."""

@@ -115,7 +115,7 @@ def write_best(
         state = {
             name: value.contiguous()
             for name, value in network.state_dict().items()
-            if not name.startswith("discriminator.")
+            if not name.startswith(("discriminator.", "multilinear_map."))
         }
         # The weights first: a record never describes a file that is not there yet.
         write_atomically(target / WEIGHTS, save(state))

@@ -28,6 +28,7 @@ TAGS = {
     "recall_macro_val": "val/recall_macro",
     "label_loss": "train/label_loss",
     "domain_loss": "train/domain_loss",
+    "adaptation_loss": "train/adaptation_loss",
     "domain_accuracy": "train/domain_accuracy",
     "lambda_": "schedule/lambda",
     "learning_rate": "schedule/learning_rate",

@@ -8,7 +8,7 @@ written: the seed or the pre-trained file gives them again, and a hash in the re
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from dann_search.errors import RunError
 from dann_search.models.network import DannNetwork
 from dann_search.training.result import EpochResult, History
 
-FORMAT = 1
+FORMAT = 2
 LAST, BEST = "last.safetensors", "best.safetensors"
 
 
@@ -32,13 +32,15 @@ class Checkpoint:
         history: every epoch so far, the checkpoint's own last.
         frozen_hash: of the frozen stages' weights.
         model: trained weights by state-dict name.
-        momentum: the optimizer's state by parameter name; empty in ``best``.
+        optimizer: its state by parameter and kind; empty in ``best``.
+        average: moving average of the trained weights; empty in ``best`` and without one.
     """
 
     history: History
     frozen_hash: str
     model: dict[str, Tensor]
-    momentum: dict[str, Tensor]
+    optimizer: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
 
 
 def trained_state(network: DannNetwork) -> dict[str, Tensor]:
@@ -65,7 +67,8 @@ def _frozen_names(network: DannNetwork) -> set[str]:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write under a temporary name, flush to disk, rename: readers see the old file or the new."""
     tensors = {f"model.{name}": value for name, value in checkpoint.model.items()}
-    tensors |= {f"momentum.{name}": value for name, value in checkpoint.momentum.items()}
+    tensors |= {f"optimizer.{name}": value for name, value in checkpoint.optimizer.items()}
+    tensors |= {f"average.{name}": value for name, value in checkpoint.average.items()}
     record = {
         "format": FORMAT,
         "torch": torch.__version__,
@@ -108,10 +111,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
             history=tuple(EpochResult(**result) for result in record["history"]),
             frozen_hash=record["frozen_hash"],
             model=_with_prefix(tensors, "model."),
-            momentum=_with_prefix(tensors, "momentum."),
+            optimizer=_with_prefix(tensors, "optimizer.") | _format_1_momentum(tensors),
+            average=_with_prefix(tensors, "average."),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
         raise RunError(f"{path}: not a readable checkpoint: {exc}") from None
+
+
+def _format_1_momentum(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    momentum = _with_prefix(tensors, "momentum.")
+    return {f"{name}/momentum_buffer": value for name, value in momentum.items()}
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

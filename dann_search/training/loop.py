@@ -6,6 +6,7 @@ It can be resumed after any of them with the same result to the last digit.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -29,14 +30,16 @@ from dann_search.training.checkpoint import (
     save_checkpoint,
     trained_state,
 )
+from dann_search.training.ema import WeightAverage
+from dann_search.training.methods import ADAPTATIONS
 from dann_search.training.metrics import Metrics, classification_metrics
 from dann_search.training.optimizer import Optimizer
 from dann_search.training.predict import predict_logits
 from dann_search.training.ranks import ALONE, Ranks
 from dann_search.training.result import EpochResult, History, best_epoch
-from dann_search.training.schedules import lambda_at
+from dann_search.training.schedules import depth_at, lambda_at
 from dann_search.training.seeding import reset_torch
-from dann_search.training.step import dann_loss, source_loss
+from dann_search.training.step import adapted_loss, source_loss
 
 AUGMENT_SOURCE, AUGMENT_TARGET, GLOBAL = 2, 3, 4
 """Streams of random numbers besides the two that shuffle the domains."""
@@ -65,6 +68,7 @@ class Training:
         self.side = input_side(config, data)
         self.network = build_network(config, data.classes, weights).to(device)
         self.optimizer = Optimizer(self.network, config)
+        self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.frozen_hash = frozen_hash(self.network)
         self.history: History = ()
         if (folder / LAST).exists():
@@ -73,7 +77,9 @@ class Training:
     def _restore(self, path: Path) -> None:
         checkpoint = load_checkpoint(path)
         restore_network(self.network, checkpoint, path)
-        self.optimizer.load_momentum(checkpoint.momentum)
+        self.optimizer.load_state(checkpoint.optimizer)
+        if self.average:
+            self.average.load(checkpoint.average)
         self.history = checkpoint.history
 
     def train_epoch(self, epoch: int, beat: Callable[[], None]) -> None:
@@ -89,6 +95,8 @@ class Training:
         steps = steps_per_epoch(*sizes, config.batch_size)
         sums = torch.zeros(3, device=self.device)
         lam = 0.0
+        backbone = self.network.backbone
+        backbone.hold_below(depth_at(epoch, config, len(backbone.stage_names)))
         self.network.train()
         for step, (source_rows, target_rows) in enumerate(
             paired_batches(*sizes, config.batch_size, config.seed, epoch)
@@ -100,25 +108,26 @@ class Training:
             labels = self.data.source_labels[source_rows][ranks.share(config.batch_size)].to(
                 self.device
             )
-            if config.adversarial:
-                target = self._batch(self.data.target_images, target_rows, generators[1])
-                loss, parts = dann_loss(
-                    self.network, source, labels, target, lam, config.batch_size
-                )
-            else:
-                loss, parts = source_loss(self.network, source, labels, config.batch_size)
-            self.optimizer.sgd.zero_grad()
+            target = (
+                self._batch(self.data.target_images, target_rows, generators[1])
+                if config.adapts
+                else None
+            )
+            loss, parts = self._loss(source, labels, target, lam)
+            self.optimizer.torch.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             ranks.sum_gradients(self.optimizer.parameters)
-            self.optimizer.sgd.step()
+            self.optimizer.step()
+            if self.average:
+                self.average.update()
             sums += parts
             beat()
         trained = time.perf_counter() - start
-        label_loss, domain_loss, domain_accuracy = (ranks.sum_(sums) / steps).tolist()
-        self._require_finite("loss", label_loss + domain_loss, epoch)
+        label_loss, adaptation_loss, domain_accuracy = (ranks.sum_(sums) / steps).tolist()
+        self._require_finite("loss", label_loss + adaptation_loss, epoch)
         ranks.average_statistics(self.network)
         metrics = self._validate(epoch)
-        images = steps * config.batch_size * (2 if config.adversarial else 1)
+        images = steps * config.batch_size * (2 if config.adapts else 1)
         rates = self.optimizer.rates
         self.history += (
             EpochResult(
@@ -128,15 +137,31 @@ class Training:
                 precision_macro_val=metrics.precision_macro,
                 recall_macro_val=metrics.recall_macro,
                 label_loss=label_loss,
-                domain_loss=domain_loss if config.adversarial else None,
+                domain_loss=adaptation_loss if config.adversarial else None,
                 domain_accuracy=domain_accuracy if config.adversarial else None,
-                lambda_=lam if config.adversarial else None,
+                adaptation_loss=(
+                    adaptation_loss if config.adapts and not config.adversarial else None
+                ),
+                lambda_=lam if config.adapts else None,
                 learning_rate=rates[0],
                 head_learning_rate=rates[1],
                 images_per_s=images / trained,
                 seconds=time.perf_counter() - start,
             ),
         )
+
+    def _loss(
+        self, source: Tensor, labels: Tensor, target: Tensor | None, lam: float
+    ) -> tuple[Tensor, Tensor]:
+        config = self.config
+        size, smoothing = config.batch_size, config.label_smoothing
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            if target is None:
+                return source_loss(self.network, source, labels, size, smoothing)
+            adaptation = ADAPTATIONS[config.method]
+            return adapted_loss(
+                self.network, adaptation, source, labels, target, lam, size, smoothing
+            )
 
     def _batch(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
         """This worker's rows of a batch: gathered, augmented as in a single process, normalized."""
@@ -147,35 +172,43 @@ class Training:
 
     def _require_finite(self, what: str, value: float, epoch: int) -> None:
         if not math.isfinite(value):
+            rate, factor = self.config.learning_rate, self.config.head_lr_factor
             raise DivergedError(
                 f"the {what} became {value} in epoch {epoch}; the learning rate "
-                f"({self.config.learning_rate:g}, heads {self.optimizer.base_rates[1]:g}) "
+                f"({rate:g}, heads {rate * factor:g}) "
                 "is probably too high"
             )
 
     def _validate(self, epoch: int) -> Metrics:
-        logits = predict_logits(
-            self.network, self.data.val_images, self.spec, self.side, self.device, self.ranks
-        )
+        with self._validated_weights():
+            logits = predict_logits(
+                self.network, self.data.val_images, self.spec, self.side, self.device, self.ranks
+            )
         # The last step's update may be the one that broke the weights, after a loss still finite.
         self._require_finite("sum of validation logits", float(logits.sum()), epoch)
         return classification_metrics(
             self.data.val_labels.numpy(), logits.argmax(1).numpy(), self.data.classes
         )
 
+    def _validated_weights(self) -> AbstractContextManager[None]:
+        return self.average.applied() if self.average else nullcontext()
+
     def save(self) -> None:
         """Write ``best`` if this epoch is the best so far, then ``last``. Only the chief writes."""
         if not self.ranks.is_chief:
             return
-        model = trained_state(self.network)
         if best_epoch(self.history) is self.history[-1]:
-            save_checkpoint(
-                self.folder / BEST, Checkpoint(self.history, self.frozen_hash, model, {})
-            )
-        momentum = self.optimizer.momentum_state()
-        save_checkpoint(
-            self.folder / LAST, Checkpoint(self.history, self.frozen_hash, model, momentum)
+            with self._validated_weights():
+                best = Checkpoint(self.history, self.frozen_hash, trained_state(self.network))
+                save_checkpoint(self.folder / BEST, best)
+        last = Checkpoint(
+            self.history,
+            self.frozen_hash,
+            trained_state(self.network),
+            self.optimizer.state(),
+            self.average.average if self.average else {},
         )
+        save_checkpoint(self.folder / LAST, last)
 
 
 def input_side(config: TrialConfig, data: TrainingData) -> int:

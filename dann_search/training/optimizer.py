@@ -1,4 +1,4 @@
-"""SGD with one learning rate for the backbone and a larger one for the heads."""
+"""SGD or AdamW, a learning rate for each stage of the backbone and a larger one for the heads."""
 
 import torch
 from torch import Tensor, nn
@@ -7,54 +7,89 @@ from dann_search.config.trial import TrialConfig
 from dann_search.models.network import DannNetwork
 from dann_search.training.schedules import lr_factor_at
 
+HEADS = -1
+"""Group of what is not in the backbone."""
+
 
 class Optimizer:
-    """SGD with Nesterov momentum over the trained parameters, its rates a function of progress."""
+    """The trained parameters in groups, their rates a function of progress."""
 
     def __init__(self, network: DannNetwork, config: TrialConfig):
         self.config = config
         self.named = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        backbone = [p for name, p in self.named.items() if name.startswith("backbone.")]
-        heads = [p for name, p in self.named.items() if not name.startswith("backbone.")]
-        self.base_rates = (config.learning_rate, config.learning_rate * config.head_lr_factor)
-        groups = [
-            {"params": p, "lr": lr}
-            for p, lr in zip((backbone, heads), self.base_rates, strict=True)
-        ]
-        self.sgd = torch.optim.SGD(
-            groups,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            nesterov=config.momentum > 0,
+        top = len(network.backbone.stage_names) - 1
+        groups: dict[int, list[nn.Parameter]] = {top: []}
+        for name, parameter in self.named.items():
+            groups.setdefault(_group_of(name, network), []).append(parameter)
+        head_rate = config.learning_rate * config.head_lr_factor
+        rates = {
+            group: head_rate
+            if group == HEADS
+            else config.learning_rate * config.stage_lr_decay ** (top - group)
+            for group in groups
+        }
+        self.base_rates = list(rates.values())
+        self._shown = [list(rates).index(group) for group in (top, HEADS)]
+        self.torch = _build(
+            [{"params": groups[group], "lr": rate} for group, rate in rates.items()], config
         )
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What is trained, in a fixed order."""
-        return list(self.named.values())
+        """What is trained, in a fixed order; not what gradual unfreezing still holds."""
+        return [parameter for parameter in self.named.values() if parameter.requires_grad]
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Learning rates of the backbone and of the heads as last set."""
-        backbone, heads = (float(group["lr"]) for group in self.sgd.param_groups)
+        """Learning rates of the backbone's top stage and of the heads as last set."""
+        backbone, heads = (float(self.torch.param_groups[i]["lr"]) for i in self._shown)
         return backbone, heads
 
     def set_progress(self, p: float) -> None:
         """Set the rates for progress ``p`` in [0, 1]."""
         factor = lr_factor_at(p, self.config)
-        for group, base in zip(self.sgd.param_groups, self.base_rates, strict=True):
+        for group, base in zip(self.torch.param_groups, self.base_rates, strict=True):
             group["lr"] = base * factor
 
-    def momentum_state(self) -> dict[str, Tensor]:
-        """Momentum buffers by parameter name; empty before the first step."""
-        buffers = {
-            name: self.sgd.state[p].get("momentum_buffer")
-            for name, p in self.named.items()
-            if p in self.sgd.state
-        }
-        return {name: buffer for name, buffer in buffers.items() if buffer is not None}
+    def step(self) -> None:
+        """Move the parameters, gradients first clipped to ``gradient_clipping`` where it is set."""
+        if self.config.gradient_clipping:
+            nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clipping)
+        self.torch.step()
 
-    def load_momentum(self, state: dict[str, Tensor]) -> None:
-        """Put saved momentum buffers back."""
-        for name, buffer in state.items():
-            self.sgd.state[self.named[name]]["momentum_buffer"] = buffer.to(self.named[name].device)
+    def state(self) -> dict[str, Tensor]:
+        """Momentum and the like as ``<parameter>/<kind>``; empty before the first step."""
+        return {
+            f"{name}/{kind}": value
+            for name, p in self.named.items()
+            for kind, value in self.torch.state.get(p, {}).items()
+            if isinstance(value, Tensor)
+        }
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Put back what ``state`` gave."""
+        for key, value in state.items():
+            name, kind = key.rsplit("/", 1)
+            parameter = self.named[name]
+            # AdamW counts steps on the CPU.
+            device = value.device if kind == "step" else parameter.device
+            self.torch.state[parameter][kind] = value.to(device)
+
+
+def _group_of(name: str, network: DannNetwork) -> int:
+    if not name.startswith("backbone."):
+        return HEADS
+    return network.backbone.stage_of(name.removeprefix("backbone."))
+
+
+def _build(
+    groups: list[dict[str, object]], config: TrialConfig
+) -> torch.optim.SGD | torch.optim.AdamW:
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    return torch.optim.SGD(
+        groups,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.momentum > 0,
+    )

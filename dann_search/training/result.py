@@ -13,8 +13,9 @@ class EpochResult:
         f1_macro_val, accuracy_val, precision_macro_val, recall_macro_val: on target val.
         label_loss: mean cross-entropy on source batches.
         domain_loss: mean binary cross-entropy of the domain discriminator; None without one.
+        adaptation_loss: mean of another method's adaptation loss, times lambda; None without one.
         domain_accuracy: its share of right answers in training; None without one.
-        lambda_: weight of the reversed gradient at the epoch's last step; None without one.
+        lambda_: weight of the adaptation at the epoch's last step; None without any.
         learning_rate, head_learning_rate: at the epoch's last step.
         images_per_s: training images of both domains a second, over all workers.
         seconds: wall time of the epoch, validation included.
@@ -33,6 +34,7 @@ class EpochResult:
     head_learning_rate: float
     images_per_s: float
     seconds: float
+    adaptation_loss: float | None = None
 
 
 History = tuple[EpochResult, ...]

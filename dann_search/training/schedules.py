@@ -6,19 +6,28 @@ from dann_search.config.trial import TrialConfig
 
 
 def lambda_at(p: float, config: TrialConfig) -> float:
-    """Weight of the reversed gradient at progress ``p``.
+    """Weight of the adaptation at progress ``p``: 0 up to ``lambda_delay``, then with
+
+    q = (p - lambda_delay) / (1 - lambda_delay)
 
     - constant: ``lambda_max``
-    - linear: ``lambda_max * min(1, p / lambda_warmup)``
-    - ganin: ``lambda_max * (2 / (1 + exp(-lambda_gamma * p)) - 1)`` (Ganin et al. 2016, 5.2.2)
-    """
+    - linear: ``lambda_max * min(1, q / lambda_warmup)``
+    - cosine: ``lambda_max * (1 - cos(pi * min(1, q / lambda_warmup))) / 2``
+    - ganin: ``lambda_max * (2 / (1 + exp(-lambda_gamma * q)) - 1)`` (Ganin et al. 2016, 5.2.2)
+    """  # noqa: D415
+    if p < config.lambda_delay:
+        return 0.0
+    q = (p - config.lambda_delay) / (1 - config.lambda_delay)
+    warm = min(1.0, q / config.lambda_warmup)
     match config.lambda_schedule:
         case "constant":
             shape = 1.0
         case "linear":
-            shape = min(1.0, p / config.lambda_warmup)
+            shape = warm
+        case "cosine":
+            shape = (1 - math.cos(math.pi * warm)) / 2
         case "ganin":
-            shape = 2 / (1 + math.exp(-config.lambda_gamma * p)) - 1
+            shape = 2 / (1 + math.exp(-config.lambda_gamma * q)) - 1
     return config.lambda_max * shape
 
 
@@ -35,3 +44,14 @@ def lr_factor_at(p: float, config: TrialConfig) -> float:
             return (1 + math.cos(math.pi * p)) / 2
         case "ganin":
             return float((1 + 10 * p) ** -0.75)
+
+
+def depth_at(epoch: int, config: TrialConfig, stages: int) -> int:
+    """Stages that may be trained in ``epoch``, counted from 1.
+
+    All with ``gradual_unfreezing`` 0. Else the heads alone at first, and one stage more from the
+    top every ``gradual_unfreezing`` epochs (Howard and Ruder 2018, section 3.3).
+    """
+    if not config.gradual_unfreezing:
+        return stages
+    return min(stages, (epoch - 1) // config.gradual_unfreezing)

@@ -1,50 +1,61 @@
-"""One step of domain-adversarial training, as in the paper (Ganin et al. 2016, eq. 13 to 15)."""
+"""The loss of one step: labels on the source, and a method's adaptation to the target."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dann_search.models.network import DannNetwork
+from dann_search.training.methods import Adaptation
 
 
-def dann_loss(
+def adapted_loss(
     network: DannNetwork,
+    adaptation: Adaptation,
     source: Tensor,
     labels: Tensor,
     target: Tensor,
     lam: float,
     batch_size: int,
+    label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Label loss on source images plus domain loss on both, the latter reversed into the features.
+    """Label loss on source images plus a method's loss on both domains.
 
     Args:
-        network: with a domain discriminator.
+        network: the network.
+        adaptation: the method's loss.
         source: this worker's source images, normalized, (n, 3, side, side).
         labels: of the source images, (n,).
         target: this worker's target images, likewise.
-        lam: weight of the reversed gradient.
+        lam: weight of the adaptation.
         batch_size: images a domain over all workers: losses are this worker's share of their mean.
+        label_smoothing: share of probability spread over all classes (Szegedy et al. 2016, 7).
 
     Returns:
-        The loss, and (label loss, domain loss, right domain answers) as shares of the batch.
+        The loss, and (label loss, adaptation loss, right domain answers) as shares of the batch.
     """
     source_features, target_features = network.features_of_both(source, target)
-    label_loss = (
-        F.cross_entropy(network.classifier(source_features), labels, reduction="sum") / batch_size
-    )
-    logits = network.domain_logits(torch.cat([source_features, target_features]), lam)
+    features = torch.cat([source_features, target_features])
+    logits = network.classifier(features)
+    label_loss = _label_loss(logits[: len(source)], labels, batch_size, label_smoothing)
     domains = torch.cat([logits.new_zeros(len(source)), logits.new_ones(len(target))])
-    domain_loss = F.binary_cross_entropy_with_logits(logits, domains, reduction="sum") / (
-        2 * batch_size
-    )
-    right = ((logits > 0) == (domains > 0)).sum() / (2 * batch_size)
-    return label_loss + domain_loss, torch.stack([label_loss.detach(), domain_loss.detach(), right])
+    terms = adaptation(network, features, logits, domains, lam, batch_size)
+    parts = torch.stack([label_loss.detach(), terms.loss.detach(), terms.right])
+    return label_loss + terms.loss, parts
 
 
 def source_loss(
-    network: DannNetwork, source: Tensor, labels: Tensor, batch_size: int
+    network: DannNetwork,
+    source: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Label loss alone: no target, not even in batch norm. Returns as ``dann_loss`` does."""
-    label_loss = F.cross_entropy(network(source), labels, reduction="sum") / batch_size
+    """Label loss alone: no target, not even in batch norm. Returns as ``adapted_loss`` does."""
+    label_loss = _label_loss(network(source), labels, batch_size, label_smoothing)
     zero = label_loss.new_zeros(())
     return label_loss, torch.stack([label_loss.detach(), zero, zero])
+
+
+def _label_loss(logits: Tensor, labels: Tensor, batch_size: int, smoothing: float) -> Tensor:
+    total = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+    return total / batch_size

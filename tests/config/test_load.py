@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import load_experiment
 from dann_search.config.space import Space
-from dann_search.config.trial import TrialConfig
+from dann_search.config.trial import ADAPTING, TrialConfig
 from dann_search.errors import InputError
 
 STAGES = {"dann_cnn": 3, "resnet50": 5, "vgg16": 5}
@@ -401,7 +401,7 @@ space:
         [1.0, 10.0],
         [0.5, 0.9],
     ]
-    assert space.parameters["momentum"].holds({"head_lr_factor": 10.0})
+    assert space.parameters["momentum"].holds({"optimizer": "sgd", "head_lr_factor": 10.0})
 
 
 def test_choices_are_what_a_trial_holds(tmp_path: Path) -> None:
@@ -423,7 +423,8 @@ def test_a_condition_comes_after_what_it_names(tmp_path: Path) -> None:
     order = list(space.parameters)
     assert order == ["method", "backbone", "unfrozen_depth", "lambda_schedule", "lambda_gamma"]
     # An effect it can only have under Ganin's schedule and with a discriminator is implied.
-    assert space.parameters["lambda_gamma"].when == {"method": "dann", "lambda_schedule": "ganin"}
+    implied = {"method": ADAPTING, "lambda_schedule": "ganin"}
+    assert space.parameters["lambda_gamma"].when == implied
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()

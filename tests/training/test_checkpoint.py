@@ -35,9 +35,9 @@ def test_frozen_weights_are_not_in_the_file(trained: Path) -> None:
     for name in (LAST, BEST):
         checkpoint = load_checkpoint(trained / name)
         assert checkpoint.model and not any(key.startswith(frozen) for key in checkpoint.model)
-        assert not any(key.startswith(frozen) for key in checkpoint.momentum)
-    assert load_checkpoint(trained / LAST).momentum
-    assert load_checkpoint(trained / BEST).momentum == {}
+        assert not any(key.startswith(frozen) for key in checkpoint.optimizer)
+    assert load_checkpoint(trained / LAST).optimizer
+    assert load_checkpoint(trained / BEST).optimizer == {}
 
 
 def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert loaded.history == () and loaded.frozen_hash == saved.frozen_hash
     assert loaded.model.keys() == saved.model.keys()
     assert all(torch.equal(loaded.model[name], saved.model[name]) for name in saved.model)
-    assert torch.equal(loaded.momentum["x"], torch.ones(2))
+    assert torch.equal(loaded.optimizer["x"], torch.ones(2))
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])

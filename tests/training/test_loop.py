@@ -22,7 +22,11 @@ def assert_same_weights(one: Path, other: Path) -> None:
     """Of the last checkpoints, momentum included, and of the best ones."""
     for name in (LAST, BEST):
         a, b = load_checkpoint(one / name), load_checkpoint(other / name)
-        for mine, theirs in ((a.model, b.model), (a.momentum, b.momentum)):
+        for mine, theirs in (
+            (a.model, b.model),
+            (a.optimizer, b.optimizer),
+            (a.average, b.average),
+        ):
             assert mine.keys() == theirs.keys()
             assert all(torch.equal(mine[key], theirs[key]) for key in mine)
 
@@ -31,8 +35,12 @@ def assert_same_weights(one: Path, other: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [{}, {"batch_norm": "joint", "unfrozen_depth": 1}, {"method": "source_only", "momentum": 0.0},
-     {"batch_norm": "frozen", "lambda_schedule": "linear", "lr_schedule": "cosine"}],
-    ids=["dann", "joint", "source_only", "frozen"],
+     {"batch_norm": "frozen", "lambda_schedule": "linear", "lr_schedule": "cosine"},
+     {"method": "cdan", "optimizer": "adamw", "discriminator_dropout": 0.3, "lambda_delay": 0.4},
+     {"method": "mcc", "ema_decay": 0.8, "label_smoothing": 0.1, "gradient_clipping": 0.5},
+     {"method": "deep_coral", "gradual_unfreezing": 1, "stage_lr_decay": 0.5},
+     {"precision": "bf16"}],
+    ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "bf16"],
 )  # fmt: skip
 def test_an_interrupted_training_ends_as_if_it_had_not_been(
     tmp_path: Path, changes: dict[str, Any], stop: int

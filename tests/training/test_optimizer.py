@@ -5,6 +5,7 @@ import torch
 
 from dann_search.models.build import build_network
 from dann_search.training.optimizer import Optimizer
+from dann_search.training.ranks import ALONE
 from tests.training.recipes import recipe
 
 
@@ -22,25 +23,66 @@ def test_frozen_stages_are_not_optimized_and_no_parameter_twice() -> None:
     network = build_network(config, 3)
     optimizer = Optimizer(network, config)
     assert not any(name.startswith("backbone.") for name in optimizer.named)
-    groups = [p for group in optimizer.sgd.param_groups for p in group["params"]]
+    groups = [p for group in optimizer.torch.param_groups for p in group["params"]]
     assert len(groups) == len({id(p) for p in groups}) == len(optimizer.parameters)
 
 
-def test_momentum_saved_and_loaded_continues_alike() -> None:
-    config = recipe(momentum=0.9)
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_momentum_saved_and_loaded_continues_alike(kind: str) -> None:
+    config = recipe(momentum=0.9, optimizer=kind)
 
     def stepped(optimizer: Optimizer) -> list[torch.Tensor]:
         for parameter in optimizer.parameters:
             parameter.grad = torch.ones_like(parameter)
-        optimizer.sgd.step()
+        optimizer.step()
         return [p.detach().clone() for p in optimizer.parameters]
 
     first_network, second_network = build_network(config, 3), build_network(config, 3)
     first = Optimizer(first_network, config)
-    assert first.momentum_state() == {}
+    assert first.state() == {}
     stepped(first)
     second_network.load_state_dict(first_network.state_dict())
     second = Optimizer(second_network, config)
-    second.load_momentum({k: v.clone() for k, v in first.momentum_state().items()})
+    second.load_state({k: v.clone() for k, v in first.state().items()})
     for one, other in zip(stepped(first), stepped(second), strict=True):
         assert torch.equal(one, other)
+
+
+def test_each_stage_learns_slower_than_the_one_above() -> None:
+    config = recipe(learning_rate=0.1, stage_lr_decay=0.5, head_lr_factor=2.0)
+    network = build_network(config, 3)
+    optimizer = Optimizer(network, config)
+    rates = {id(p): g["lr"] for g in optimizer.torch.param_groups for p in g["params"]}
+    expected = {"conv1": 0.025, "conv2": 0.05, "conv3": 0.1}
+    for name, parameter in network.named_parameters():
+        stage = name.split(".")[2] if name.startswith("backbone.") else ""
+        assert rates[id(parameter)] == pytest.approx(expected.get(stage, 0.2)), name
+    assert optimizer.rates == pytest.approx((0.1, 0.2))
+
+
+def test_a_gradient_is_clipped_to_the_largest_norm() -> None:
+    config = recipe(gradient_clipping=0.5, learning_rate=1.0, head_lr_factor=1.0, momentum=0.0,
+                    weight_decay=0.0)  # fmt: skip
+    network = build_network(config, 3)
+    optimizer = Optimizer(network, config)
+    before = [p.detach().clone() for p in optimizer.parameters]
+    for parameter in optimizer.parameters:
+        parameter.grad = torch.full_like(parameter, 3.0)
+    optimizer.step()
+    moved = [a - b.detach() for a, b in zip(before, optimizer.parameters, strict=True)]
+    assert float(torch.cat([m.flatten() for m in moved]).norm()) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_held_stages_are_left_alone_by_weight_decay() -> None:
+    config = recipe(weight_decay=0.1)
+    network = build_network(config, 3)
+    optimizer = Optimizer(network, config)
+    network.backbone.hold_below(0)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    network.train()
+    network(torch.rand(4, 3, 16, 16)).sum().backward()
+    ALONE.sum_gradients(optimizer.parameters)
+    optimizer.step()
+    for name, parameter in network.named_parameters():
+        held = name.startswith(("backbone.", "discriminator."))
+        assert torch.equal(parameter, before[name]) == held, name

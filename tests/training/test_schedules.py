@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dann_search.training.schedules import lambda_at, lr_factor_at
+from dann_search.training.schedules import depth_at, lambda_at, lr_factor_at
 from tests.training.recipes import recipe
 
 PROGRESS = st.floats(0, 1)
@@ -43,15 +43,18 @@ def test_constant_lambda_is_constant(p: float, top: float) -> None:
 
 
 @given(
-    schedule=st.sampled_from(["constant", "linear", "ganin"]),
+    schedule=st.sampled_from(["constant", "linear", "cosine", "ganin"]),
+    delay=st.floats(0, 0.99),
     ends=st.tuples(PROGRESS, PROGRESS),
     gamma=st.floats(0.01, 1e6),
     top=MAXIMUM,
 )
 def test_lambda_grows_from_zero_to_its_maximum_at_most(
-    schedule: str, ends: tuple[float, float], gamma: float, top: float
+    schedule: str, delay: float, ends: tuple[float, float], gamma: float, top: float
 ) -> None:
-    config = recipe(lambda_schedule=schedule, lambda_max=top, lambda_gamma=gamma)
+    config = recipe(
+        lambda_schedule=schedule, lambda_max=top, lambda_gamma=gamma, lambda_delay=delay
+    )
     early, late = (lambda_at(p, config) for p in sorted(ends))
     assert 0 <= early <= late <= top
 
@@ -71,3 +74,43 @@ def test_learning_rates_follow_their_closed_forms(schedule: str, p: float, facto
 def test_learning_rates_never_rise(schedule: Any, ends: tuple[float, float]) -> None:
     early, late = (lr_factor_at(p, recipe(lr_schedule=schedule)) for p in sorted(ends))
     assert 0 <= late <= early <= 1
+
+
+@given(p=PROGRESS, top=MAXIMUM, warmup=st.floats(0.01, 1))
+def test_cosine_lambda_rises_along_half_a_wave(p: float, top: float, warmup: float) -> None:
+    config = recipe(lambda_schedule="cosine", lambda_max=top, lambda_warmup=warmup)
+    expected = top if p >= warmup else top * (1 - math.cos(math.pi * p / warmup)) / 2
+    assert lambda_at(p, config) == pytest.approx(expected)
+
+
+@given(p=PROGRESS, delay=st.floats(0, 0.99), schedule=st.sampled_from(["linear", "ganin"]))
+def test_a_delayed_schedule_is_the_schedule_of_what_is_left(
+    p: float, delay: float, schedule: str
+) -> None:
+    late = lambda_at(p, recipe(lambda_schedule=schedule, lambda_delay=delay))
+    if p < delay:
+        assert late == 0
+    else:
+        q = (p - delay) / (1 - delay)
+        assert late == pytest.approx(lambda_at(q, recipe(lambda_schedule=schedule)))
+
+
+@pytest.mark.parametrize("steps", [1, 150, 1000, 5000])
+def test_tllibs_warm_start_is_ganins_with_a_gamma_of_steps_by_a_thousand(steps: int) -> None:
+    """The mapping that docs/methods.md gives: its alpha is 1 and its max_iters 1,000."""
+    config = recipe(lambda_schedule="ganin", lambda_gamma=steps / 1000)
+    for step in (0, steps // 2, steps):
+        theirs = 2.0 / (1.0 + math.exp(-1.0 * step / 1000)) - 1.0
+        assert lambda_at(step / steps, config) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_deepdas_schedule_ends_at_0462() -> None:
+    assert lambda_at(1, recipe(lambda_schedule="ganin", lambda_gamma=1)) == pytest.approx(
+        0.4621, abs=1e-4
+    )
+
+
+def test_gradual_unfreezing_adds_a_stage_at_a_time() -> None:
+    config = recipe(gradual_unfreezing=2)
+    assert [depth_at(epoch, config, 3) for epoch in range(1, 10)] == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+    assert depth_at(1, recipe(), 3) == 3

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from dann_search.models.backbone import StagedBackbone
 from dann_search.models.network import DannNetwork
-from dann_search.training.step import dann_loss, source_loss
+from dann_search.training.methods import dann
+from dann_search.training.step import adapted_loss, source_loss
 from tests.training.recipes import recipe
 
 CLASSES, BATCH = 3, 4
@@ -31,7 +32,7 @@ def batch(seed: int) -> Tensor:
 def gradients(network: DannNetwork, lam: float) -> tuple[dict[str, Tensor], Tensor]:
     network.zero_grad()
     labels = torch.tensor([0, 1, 2, 0])
-    loss, parts = dann_loss(network, batch(1), labels, batch(2), lam, BATCH)
+    loss, parts = adapted_loss(network, dann.loss, batch(1), labels, batch(2), lam, BATCH)
     loss.backward()  # type: ignore[no-untyped-call]
     return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}, (
         parts
@@ -86,9 +87,9 @@ def test_reported_parts_are_the_two_losses_and_the_share_of_right_domains() -> N
 
 def test_shares_of_workers_add_up_to_the_whole_batch() -> None:
     network, labels = linear_network(), torch.tensor([0, 1, 2, 0])
-    whole, parts = dann_loss(network, batch(1), labels, batch(2), 0.4, BATCH)
+    whole, parts = adapted_loss(network, dann.loss, batch(1), labels, batch(2), 0.4, BATCH)
     shares = [
-        dann_loss(network, batch(1)[rows], labels[rows], batch(2)[rows], 0.4, BATCH)
+        adapted_loss(network, dann.loss, batch(1)[rows], labels[rows], batch(2)[rows], 0.4, BATCH)
         for rows in (slice(0, 1), slice(1, 4))
     ]
     torch.testing.assert_close(shares[0][0] + shares[1][0], whole)

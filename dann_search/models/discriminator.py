@@ -1,0 +1,53 @@
+"""The domain discriminator, and what CDAN shows it in place of the features alone."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LARGEST_PRODUCT = 4096
+"""Above this many features times classes CDAN's map is randomized (Long et al. 2018, section 3)."""
+
+RANDOM_SIZE = 1024
+
+
+def build_discriminator(size: int, width: int, depth: int, dropout: float) -> nn.Sequential:
+    """``depth`` hidden layers of ``width`` units, then one logit.
+
+    Args:
+        size: length of what it sees.
+        width: hidden units a layer.
+        depth: hidden layers; 0 for a linear discriminator.
+        dropout: probability, after each hidden layer.
+    """
+    layers: list[nn.Module] = []
+    for number in range(depth):
+        layers += [nn.Linear(width if number else size, width), nn.ReLU(inplace=True)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers, nn.Linear(width if depth else size, 1))
+
+
+class MultilinearMap(nn.Module):
+    """Features (n, size) and probabilities (n, classes) to their outer product, flattened.
+
+    Where that is long it is replaced by the product of two random projections (eq. 6), drawn when
+    the network is built and saved with it.
+    """
+
+    def __init__(self, size: int, classes: int):
+        super().__init__()
+        self.randomized = size * classes > LARGEST_PRODUCT
+        self.output_size = RANDOM_SIZE if self.randomized else size * classes
+        if self.randomized:
+            self.register_buffer("of_features", torch.randn(size, RANDOM_SIZE))
+            self.register_buffer("of_classes", torch.randn(classes, RANDOM_SIZE))
+
+    def forward(self, features: Tensor, probabilities: Tensor) -> Tensor:
+        """The conditioned features, (n, output_size)."""
+        if self.randomized:
+            projected: Tensor = features @ self.get_buffer("of_features")
+            return (
+                projected * (probabilities @ self.get_buffer("of_classes")) / math.sqrt(RANDOM_SIZE)
+            )
+        return (probabilities[:, :, None] * features[:, None, :]).flatten(1)

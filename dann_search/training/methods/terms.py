@@ -1,0 +1,53 @@
+"""What every adaptation method takes and gives."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dann_search.models.network import DannNetwork
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A method's part of the loss.
+
+    Attributes:
+        loss: to be added to the label loss; over several workers these add up.
+        right: share of right answers of the domain discriminator; zero without one.
+    """
+
+    loss: Tensor
+    right: Tensor
+
+
+class Adaptation(Protocol):
+    """A method's loss."""
+
+    def __call__(
+        self,
+        network: DannNetwork,
+        features: Tensor,
+        logits: Tensor,
+        domains: Tensor,
+        lam: float,
+        batch_size: int,
+    ) -> Terms:
+        """The method's part of the loss.
+
+        Args:
+            network: whose discriminator, if it has one, answers.
+            features: of this worker's images of both domains, (n, size).
+            logits: of the classes, (n, classes).
+            domains: 0 for source and 1 for target images, (n,).
+            lam: weight of the adaptation.
+            batch_size: images a domain over all workers.
+        """
+
+
+def domain_terms(answers: Tensor, domains: Tensor, batch_size: int) -> Terms:
+    """Binary cross-entropy of the discriminator's logits, and how many are right."""
+    total = F.binary_cross_entropy_with_logits(answers, domains, reduction="sum")
+    right = ((answers > 0) == (domains > 0)).sum() / (2 * batch_size)
+    return Terms(total / (2 * batch_size), right)

@@ -1,0 +1,147 @@
+"""Each adaptation method against its formula, on a linear network in double precision."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from dann_search.models.backbone import StagedBackbone
+from dann_search.models.discriminator import LARGEST_PRODUCT, MultilinearMap, build_discriminator
+from dann_search.models.network import DannNetwork
+from dann_search.training.methods import ADAPTATIONS, cdan, deep_coral, mcc
+from dann_search.training.methods.deep_coral import covariance
+from dann_search.training.methods.mcc import TEMPERATURE, class_confusion
+from tests.training.recipes import recipe
+
+CLASSES, SIZE, BATCH = 3, 5, 6
+DOMAINS = torch.tensor([0.0] * BATCH + [1.0] * BATCH, dtype=torch.float64)
+
+
+def network_for(method: str, **changes: Any) -> DannNetwork:
+    torch.manual_seed(0)
+    backbone = StagedBackbone({"only": nn.Conv2d(3, SIZE, 1, bias=False)}, SIZE)
+    return DannNetwork(backbone, CLASSES, recipe(method=method, bottleneck=0, **changes)).double()
+
+
+def features() -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(2 * BATCH, SIZE, generator=generator, dtype=torch.float64)
+
+
+def test_cdan_shows_the_discriminator_every_product_of_feature_and_probability() -> None:
+    network = network_for("cdan")
+    x = features().requires_grad_()
+    logits = network.classifier(x)
+    terms = cdan.loss(network, x, logits, DOMAINS, 1.0, BATCH)
+    with torch.no_grad():
+        probabilities = logits.softmax(1).numpy()
+        rows = [np.outer(p, f).ravel() for p, f in zip(probabilities, x.numpy(), strict=True)]
+        assert network.discriminator is not None
+        answers = network.discriminator(torch.from_numpy(np.stack(rows))).squeeze(1)
+        expected = nn.functional.binary_cross_entropy_with_logits(answers, DOMAINS)
+        right = ((answers > 0) == (DOMAINS > 0)).double().mean()
+    torch.testing.assert_close(terms.loss, expected)
+    assert float(terms.right) == pytest.approx(float(right))
+    terms.loss.backward()  # type: ignore[no-untyped-call]
+    assert network.classifier.weight.grad is None  # probabilities are conditions, not levers
+
+
+def test_cdans_gradient_in_the_features_is_reversed_by_lambda() -> None:
+    network = network_for("cdan")
+    logits = network.classifier(features()).detach()
+    found = []
+    for lam in (1.0, 0.25):
+        x = features().requires_grad_()
+        cdan.loss(network, x, logits, DOMAINS, lam, BATCH).loss.backward()  # type: ignore[no-untyped-call]
+        found.append(x.grad)
+    torch.testing.assert_close(found[1], 0.25 * found[0])  # type: ignore[operator]
+
+
+def test_a_long_multilinear_map_is_randomized_and_keeps_inner_products() -> None:
+    torch.manual_seed(0)
+    size, classes = 512, 12
+    assert size * classes > LARGEST_PRODUCT
+    whole, short = MultilinearMap(8, classes), MultilinearMap(size, classes)
+    assert not whole.randomized and whole.output_size == 8 * classes
+    assert short.randomized and short.output_size == 1024
+    f = torch.randn(2, size) + 1
+    g = torch.rand(2, classes).softmax(1)
+    mapped = short(f, g)
+    expected = (f[0] @ f[1]) * (g[0] @ g[1])
+    # The randomized map's inner product estimates that of the whole one (theorem 1).
+    assert float(mapped[0] @ mapped[1]) == pytest.approx(float(expected), rel=0.5)
+
+
+def by_hand(probabilities: np.ndarray[Any, Any]) -> float:
+    """Class confusion as the paper's equations 3 to 6 say, in loops."""
+    n, classes = probabilities.shape
+    entropy = [-sum(p * math.log(p) for p in row if p > 0) for row in probabilities]
+    raw = [1 + math.exp(-h) for h in entropy]
+    weights = [n * w / sum(raw) for w in raw]
+    confusion = np.zeros((classes, classes))
+    for i in range(n):
+        confusion += weights[i] * np.outer(probabilities[i], probabilities[i])
+    confusion /= confusion.sum(1, keepdims=True)
+    return float((confusion.sum() - np.trace(confusion)) / classes)
+
+
+@given(seed=st.integers(0, 1000), sharpness=st.floats(0.1, 20))
+def test_class_confusion_is_the_papers(seed: int, sharpness: float) -> None:
+    logits = np.random.default_rng(seed).normal(size=(7, 4)) * sharpness
+    probabilities = torch.from_numpy(logits).softmax(1)
+    found = float(class_confusion(probabilities))
+    assert found == pytest.approx(by_hand(probabilities.numpy()), abs=1e-8)
+    assert -1e-9 <= found <= 1 - 1 / 4 + 1e-9
+
+
+def test_certain_predictions_of_all_classes_are_not_confused() -> None:
+    assert float(class_confusion(torch.eye(4, dtype=torch.float64))) == pytest.approx(0, abs=1e-9)
+
+
+def test_mcc_uses_target_logits_alone_at_the_papers_temperature() -> None:
+    network = network_for("mcc")
+    logits = network.classifier(features())
+    expected = by_hand((logits[BATCH:] / TEMPERATURE).softmax(1).detach().numpy())
+    other = torch.cat([logits[:BATCH] * 3, logits[BATCH:]])
+    for given_logits in (logits, other):
+        terms = mcc.loss(network, features(), given_logits, DOMAINS, 0.5, BATCH)
+        assert float(terms.loss.detach()) == pytest.approx(0.5 * expected)
+
+
+@given(seed=st.integers(0, 1000))
+def test_covariance_is_numpys(seed: int) -> None:
+    x = np.random.default_rng(seed).normal(size=(6, 4))
+    found = covariance(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(found, np.cov(x, rowvar=False), atol=1e-12)
+
+
+def test_deep_coral_is_the_distance_of_the_covariances() -> None:
+    network, x = network_for("deep_coral"), features()
+    source, target = (np.cov(part.numpy(), rowvar=False) for part in (x[:BATCH], x[BATCH:]))
+    expected = ((source - target) ** 2).sum() / (4 * SIZE**2)
+    terms = deep_coral.loss(network, x, network.classifier(x), DOMAINS, 0.5, BATCH)
+    assert float(terms.loss) == pytest.approx(0.5 * expected)
+    same = torch.cat([x[:BATCH], x[:BATCH] + 7])
+    terms = deep_coral.loss(network, same, network.classifier(same), DOMAINS, 0.5, BATCH)
+    assert float(terms.loss) == pytest.approx(0, abs=1e-12)  # a shift of the mean is not seen
+
+
+@pytest.mark.parametrize("method", ADAPTATIONS)
+def test_without_lambda_no_method_moves_the_features(method: str) -> None:
+    network, x = network_for(method), features().requires_grad_()
+    terms = ADAPTATIONS[method](network, x, network.classifier(x), DOMAINS, 0.0, BATCH)
+    terms.loss.backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None and not x.grad.any()
+
+
+@pytest.mark.parametrize(("depth", "layers"), [(0, 1), (1, 3), (3, 7)])
+def test_a_discriminator_has_the_hidden_layers_asked_for(depth: int, layers: int) -> None:
+    assert len(build_discriminator(5, 8, depth, 0.0)) == layers
+    dropped = build_discriminator(5, 8, depth, 0.5)
+    assert sum(isinstance(m, nn.Dropout) for m in dropped) == depth
+    assert dropped(torch.rand(2, 5)).shape == (2, 1)
