@@ -103,6 +103,25 @@ class TrialConfig(Strict):
         0.0, ge=0, le=0.5, description="largest shift, as a fraction of the side"
     )
     horizontal_flip: float = Field(0.0, ge=0, le=1, description="probability")
+    vertical_flip: float = Field(0.0, ge=0, le=1, description="probability")
+    crop_scale: float = Field(
+        1.0, gt=0, le=1, description="smallest share of the area a random resized crop keeps"
+    )
+    colour_jitter: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="largest change of brightness, contrast and saturation; of hue a quarter turn "
+        "of it",
+    )
+    grayscale: float = Field(0.0, ge=0, le=1, description="probability")
+    erasing: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is hidden")
+    policy_strength: float = Field(
+        0.0, ge=0, le=1, description="of two random operations an image, as RandAugment's"
+    )
+    target_augmentation: float = Field(
+        1.0, ge=0, le=1, description="strength on target images, as a share of the source's"
+    )
 
     @property
     def adversarial(self) -> bool:

@@ -1,12 +1,12 @@
 """Augmentation of whole batches on their device, with parameters drawn for each sample."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
+from dann_search.data.colour import change_colours, erase
+from dann_search.data.draws import Draws, draw
 
 
 def augment(
@@ -14,37 +14,42 @@ def augment(
     config: TrialConfig,
     generator: torch.Generator,
     rows: tuple[int, int] | None = None,
+    strength: float = 1.0,
 ) -> Tensor:
-    """Rotate, shift and flip each image by its own random amount.
+    """Move, crop, flip, recolour and erase each image by its own random amounts.
 
     Args:
-        images: float, shape (n, 3, side, side).
-        config: ``rotation_degrees``, ``translation`` (fraction of the side) and
-            ``horizontal_flip`` (probability).
+        images: float in [0, 1], shape (n, 3, side, side).
+        config: its section on augmentation.
         generator: a CPU generator; the same one gives the same augmentation on every device.
         rows: (first, count) where these images are rows of a batch of ``count`` shared by several
             workers: each then gets what it would get in a single process.
+        strength: factor in [0, 1] on every amount and probability.
 
     Returns:
         A tensor of the same shape; what moves in from outside repeats the border.
     """
-    if not (config.rotation_degrees or config.translation or config.horizontal_flip):
+    if strength == 0:
         return images
-    n = len(images)
-    first, count = rows or (0, n)
-    draws = torch.rand(count, 4, generator=generator)[first : first + n]
-    angle = (draws[:, 0] * 2 - 1) * math.radians(config.rotation_degrees)
-    # affine_grid's unit is half a side.
-    shift = (draws[:, 1:3] * 2 - 1) * 2 * config.translation
-    mirror = torch.where(draws[:, 3] < config.horizontal_flip, -1.0, 1.0)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    theta = torch.stack(
-        [
-            torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
-            torch.stack([sin * mirror, cos, shift[:, 1]], 1),
-        ],
-        1,
-    ).to(images.device, images.dtype)
+    draws = draw(config, len(images), generator, rows, strength)
+    if draws is None:
+        return images
+    images = _move(images, draws)
+    images = change_colours(images, draws)
+    return erase(images, draws)
+
+
+def _move(images: Tensor, draws: Draws) -> Tensor:
+    """Crop, rotate, shear, shift and flip in one interpolation."""
+    if not draws.moves:
+        return images
+    cos, sin = torch.cos(draws.angle), torch.sin(draws.angle)
+    rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
+    one, zero = torch.ones_like(cos), torch.zeros_like(cos)
+    shear = torch.stack([torch.stack([one, draws.shear], 1), torch.stack([zero, one], 1)], 1)
+    # From places in the result to places in the image: flip first, crop last.
+    linear = draws.crop[:, :, None] * (rotation @ shear) * draws.mirror[:, None, :]
+    theta = torch.cat([linear, draws.shift[:, :, None]], 2).to(images.device, images.dtype)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 

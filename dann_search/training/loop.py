@@ -109,7 +109,12 @@ class Training:
                 self.device
             )
             target = (
-                self._batch(self.data.target_images, target_rows, generators[1])
+                self._batch(
+                    self.data.target_images,
+                    target_rows,
+                    generators[1],
+                    config.target_augmentation,
+                )
                 if config.adapts
                 else None
             )
@@ -163,11 +168,13 @@ class Training:
                 self.network, adaptation, source, labels, target, lam, size, smoothing
             )
 
-    def _batch(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+    def _batch(
+        self, images: Tensor, rows: Tensor, generator: torch.Generator, strength: float = 1.0
+    ) -> Tensor:
         """This worker's rows of a batch: gathered, augmented as in a single process, normalized."""
         mine = self.ranks.share(len(rows))
         batch = to_float(images[rows[mine]].to(self.device), self.side)
-        batch = augment(batch, self.config, generator, rows=(mine.start, len(rows)))
+        batch = augment(batch, self.config, generator, (mine.start, len(rows)), strength)
         return normalize(batch, self.spec.mean, self.spec.std)
 
     def _require_finite(self, what: str, value: float, epoch: int) -> None:

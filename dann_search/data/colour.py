@@ -1,0 +1,71 @@
+"""The part of augmentation that changes colours and hides rectangles."""
+
+import torch
+from torch import Tensor
+
+from dann_search.data.draws import Draws
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
+IN_PHASE, QUADRATURE = (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)
+"""The two axes of colour in the YIQ space, in which hue is an angle."""
+
+
+def change_colours(images: Tensor, draws: Draws) -> Tensor:
+    """Brightness, contrast, saturation, hue, grey levels and solarization, sample by sample.
+
+    Args:
+        images: in [0, 1], shape (n, 3, side, side).
+        draws: on the CPU, so that asking whether there is something to do waits for no GPU.
+    """
+    if bool((draws.brightness != 1).any() | (draws.contrast != 1).any()):
+        images = images * _each(draws.brightness, images)
+        mean = _luma(images).mean((2, 3), keepdim=True)
+        images = ((images - mean) * _each(draws.contrast, images) + mean).clamp(0, 1)
+    if bool((draws.saturation != 1).any() | (draws.hue != 0).any()):
+        images = _saturate_and_turn(images, draws).clamp(0, 1)
+    if bool((draws.levels < 256).any()):
+        levels = _each(draws.levels, images) - 1
+        images = torch.where(levels < 255, (images * levels).round() / levels, images)
+    if bool((draws.solarize < 1).any()):
+        images = torch.where(images > _each(draws.solarize, images), 1 - images, images)
+    return images
+
+
+def _saturate_and_turn(images: Tensor, draws: Draws) -> Tensor:
+    """Scale and rotate each pixel's colour about its brightness, in YIQ."""
+    to_yiq = images.new_tensor([LUMA, IN_PHASE, QUADRATURE])
+    cos, sin = (turn(draws.hue) * draws.saturation for turn in (torch.cos, torch.sin))
+    one, zero = torch.ones_like(cos), torch.zeros_like(cos)
+    turned = torch.stack(
+        [
+            torch.stack([one, zero, zero], 1),
+            torch.stack([zero, cos, -sin], 1),
+            torch.stack([zero, sin, cos], 1),
+        ],
+        1,
+    ).to(images.device, images.dtype)
+    matrix = torch.linalg.inv(to_yiq) @ turned @ to_yiq
+    return torch.einsum("nij,njhw->nihw", matrix, images)
+
+
+def _luma(images: Tensor) -> Tensor:
+    return (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+
+
+def _each(values: Tensor, images: Tensor) -> Tensor:
+    return values.to(images.device, images.dtype)[:, None, None, None]
+
+
+def erase(images: Tensor, draws: Draws) -> Tensor:
+    """Fill each sample's rectangle with the mean colour of its image."""
+    if not bool(draws.erased.any()):
+        return images
+    side = images.shape[-1]
+    left, top, right, bottom = (draws.erased.to(images.device) * side).round().unbind(1)
+    places = torch.arange(side, device=images.device)
+    columns = (places >= left[:, None]) & (places < right[:, None])
+    lines = (places >= top[:, None]) & (places < bottom[:, None])
+    hidden = (lines[:, :, None] & columns[:, None, :])[:, None]
+    return torch.where(hidden, images.mean((2, 3), keepdim=True), images)
