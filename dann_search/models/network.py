@@ -41,7 +41,9 @@ class DannNetwork(nn.Module):
                 config.discriminator_depth,
                 config.discriminator_dropout,
             )
-        self.batch_norm = config.batch_norm
+        # Random networks have no statistics worth keeping.
+        learnt = config.method == "from_scratch" and config.batch_norm == "frozen"
+        self.batch_norm = "separate" if learnt else config.batch_norm
 
     def train(self, mode: bool = True) -> "DannNetwork":
         """Like ``nn.Module.train``; ``batch_norm: frozen`` fixes the backbone's statistics."""

@@ -181,3 +181,14 @@ def test_the_stages_compute_what_torchvisions_network_does_at_its_native_size(na
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
     assert features.shape == (1, backbone.feature_size)
     assert features.std() > 0
+
+
+def test_a_random_network_learns_its_statistics_where_frozen_ones_are_asked_for() -> None:
+    moved = {}
+    for method in ("source_only", "from_scratch"):
+        network = network_of("resnet18", method=method, batch_norm="frozen").train()
+        before = network.backbone.state_dict()["stages.stem.1.running_mean"].clone()
+        network(images_for("resnet18"))
+        after = network.backbone.state_dict()["stages.stem.1.running_mean"]
+        moved[method] = not torch.equal(before, after)
+    assert moved == {"source_only": False, "from_scratch": True}
