@@ -164,7 +164,7 @@ def score(network: Any, task: Task) -> dict[str, float]:
 
 def pack_all(data: Path, folder: Path, transfers: list[str]) -> dict[str, Path]:
     """Unpack the tars and pack a store a transfer."""
-    from dann_search.config.experiment import DataConfig, DomainConfig
+    from dann_search.config.data import DataConfig, DomainConfig
     from dann_search.data.store import pack
 
     stores = {}

@@ -2,63 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from dann_search.config.data import DataConfig
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Parameter
 from dann_search.config.strict import Strict
 from dann_search.config.trial import TrialConfig
-
-
-class DomainConfig(Strict):
-    """Where a domain's images come from: an embedded data set, or a folder of class folders."""
-
-    dataset: Literal["digits", "digits-m"] | None = None
-    folder: Path | None = None
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.dataset is None) == (self.folder is None):
-            raise ValueError("needs exactly one of: dataset, folder")
-        return self
-
-    @property
-    def name(self) -> str:
-        """How the domain is called in tables."""
-        return self.dataset or (self.folder.name if self.folder else "")
-
-
-class SplitsConfig(Strict):
-    """Shares of each domain's images, drawn by class and by content hash."""
-
-    train: float = Field(0.6, gt=0, lt=1)
-    val: float = Field(0.2, gt=0, lt=1)
-    test: float = Field(0.2, gt=0, lt=1)
-    seed: int = Field(0, ge=0, lt=2**31)
-
-    @model_validator(mode="after")
-    def _sum(self) -> Self:
-        total = self.train + self.val + self.test
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"train + val + test must be 1, got {total:g}")
-        return self
-
-
-class DataConfig(Strict):
-    """Source and target domain and how they are split and sized."""
-
-    source: DomainConfig
-    target: DomainConfig
-    splits: SplitsConfig = SplitsConfig()
-    image_size: int | None = Field(None, ge=8, le=1024)
-
-    @model_validator(mode="after")
-    def _different(self) -> Self:
-        if self.source == self.target:
-            raise ValueError("source and target are the same domain")
-        return self
 
 
 class BudgetConfig(Strict):

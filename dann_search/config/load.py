@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from dann_search.config.data import PLACES, DataConfig, DomainConfig
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
@@ -81,21 +82,37 @@ def parse_experiment(source: SourceFile, base: Path, stages: Mapping[str, int]) 
             raise source.error(("weights", backbone), message)
         if not os.path.isfile(weights.file):
             raise source.error(("weights", backbone), f"no such file: {weights.file}")
-    for role in ("source", "target"):
-        folder = getattr(experiment.data, role).folder
-        if folder is not None and not os.path.isdir(folder):
-            raise source.error(("data", role, "folder"), f"no such folder: {folder}")
+    for path, domain in _domains(experiment.data):
+        for key in PLACES:
+            place = getattr(domain, key)
+            exists = os.path.isfile if key == "manifest" else os.path.isdir
+            if isinstance(place, Path) and not exists(place):
+                kind = "file" if key == "manifest" else "folder"
+                raise source.error((*path, key), f"no such {kind}: {place}")
     return experiment
+
+
+def _domains(data: DataConfig) -> list[tuple[KeyPath, DomainConfig]]:
+    """Every domain and where it stands in the file."""
+    if isinstance(data.source, DomainConfig):
+        sources: list[tuple[KeyPath, DomainConfig]] = [(("data", "source"), data.source)]
+    else:
+        sources = [(("data", "source", number), one) for number, one in enumerate(data.source)]
+    return [*sources, (("data", "target"), data.target)]
 
 
 def _with_located_paths(experiment: Experiment, source: SourceFile, base: Path) -> Experiment:
     """All paths absolute. The default storage alone lies in the working folder, not by the file."""
-    domains = {}
-    for role in ("source", "target"):
-        domain = getattr(experiment.data, role)
-        if domain.folder is not None:
-            folder = _located(source, ("data", role, "folder"), base, domain.folder)
-            domains[role] = domain.model_copy(update={"folder": folder})
+    domains = [
+        domain.model_copy(
+            update={
+                key: _located(source, (*path, key), base, place)
+                for key in ("root", *PLACES)
+                if isinstance(place := getattr(domain, key), Path)
+            }
+        )
+        for path, domain in _domains(experiment.data)
+    ]
     weights = {
         name: entry.model_copy(
             update={"file": _located(source, ("weights", name), base, entry.file)}
@@ -108,7 +125,10 @@ def _with_located_paths(experiment: Experiment, source: SourceFile, base: Path) 
         base if "storage" in source.content else Path.cwd(),
         experiment.storage,
     )
-    data = experiment.data.model_copy(update=domains)
+    one = isinstance(experiment.data.source, DomainConfig)
+    data = experiment.data.model_copy(
+        update={"source": domains[0] if one else tuple(domains[:-1]), "target": domains[-1]}
+    )
     return experiment.model_copy(update={"data": data, "weights": weights, "storage": storage})
 
 
@@ -152,6 +172,8 @@ def _path_of(source: SourceFile, location: tuple[int | str, ...]) -> KeyPath:
     """The part of pydantic's location that is in the file, without the names of union members."""
     if location[0] == "space":
         location = (*location[:2], *location[3:])  # the third names the parameter's kind
+    if location[:2] == ("data", "source") and location[2:3] in (("one",), ("several",)):
+        location = (*location[:2], *location[3:])
     node: Any = source.content
     for depth, key in enumerate(location):
         if isinstance(node, list):
@@ -171,6 +193,8 @@ def _valid_keys(path: KeyPath) -> list[str]:
     model: Any = Experiment
     if path[0] == "weights":
         return list(WeightsFile.model_fields)
+    if path[0] == "data" and len(path) > 2 and path[1] in ("source", "target"):
+        return list(DomainConfig.model_fields)
     for key in path[:-1]:
         model = TrialConfig if key == "training" else model.model_fields[str(key)].annotation
     assert issubclass(model, BaseModel)

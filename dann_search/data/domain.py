@@ -1,12 +1,15 @@
 """A domain: images of one label space with a content hash each, decoded only when packed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
+NO_LABEL = -1
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -16,10 +19,12 @@ class Domain:
     Attributes:
         name: how tables call it.
         class_names: one a label, in label order.
-        labels: label of each image, shape (n,).
+        labels: label of each image, shape (n,); ``NO_LABEL`` where it has none.
         keys: hash of each image's content, the same on every machine, length n.
         decode: image number and side in pixels -> uint8 array of shape (3, side, side).
         places: where each image came from, for messages.
+        splits: the split each image was given by its owner, length n; None to divide by ratio.
+        remarks: what its reader has to be told, a sentence each.
     """
 
     name: str
@@ -28,6 +33,25 @@ class Domain:
     keys: Sequence[str]
     decode: Callable[[int, int], Image]
     places: Sequence[str]
+    splits: Sequence[str] | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def subset(self, rows: Sequence[int]) -> Self:
+        """The images of these numbers, in this order; the class names stay."""
+        rows = list(rows)
+        return replace(
+            self,
+            labels=self.labels[rows],
+            keys=[self.keys[row] for row in rows],
+            decode=lambda index, side: self.decode(rows[index], side),
+            places=[self.places[row] for row in rows],
+            splits=None if self.splits is None else [self.splits[row] for row in rows],
+        )
+
+    def with_classes(self, names: Sequence[str]) -> Self:
+        """The same images under another list of class names that has all of theirs."""
+        index = np.array([names.index(name) for name in self.class_names] + [NO_LABEL])
+        return replace(self, class_names=tuple(names), labels=index[self.labels])

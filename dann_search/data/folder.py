@@ -1,76 +1,155 @@
-"""A domain from a folder of class folders: ``root/class/*.jpg``."""
+"""A domain from a folder of class folders: ``root/class/*.jpg``, or ``root/split/class/*.jpg``."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PILImage
-from PIL import ImageOps
 
-from dann_search.data.domain import Domain, Image
+from dann_search.data.decode import EXTENSIONS, decode_image
+from dann_search.data.domain import NO_LABEL, SPLITS, Domain
 from dann_search.errors import InputError
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+SPLIT_NAMES = {split: split for split in SPLITS} | {"valid": "val", "validation": "val"}
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """An image file, its class (None without) and, where its owner gave one, its split."""
+
+    file: Path
+    label: str | None
+    split: str | None = None
+
+
+def domain_of_files(
+    name: str,
+    files: Sequence[LabelledFile],
+    remarks: tuple[str, ...] = (),
+    class_names: Sequence[str] | None = None,
+) -> Domain:
+    """A domain of image files; their bytes are hashed, nothing is decoded yet."""
+    names = class_names or sorted({item.label for item in files if item.label is not None})
+    index = {label: number for number, label in enumerate(names)}
+    with ThreadPoolExecutor() as pool:
+        keys = list(pool.map(lambda item: _hash(item.file), files))
+    given = [item.split for item in files if item.split is not None]
+    return Domain(
+        name=name,
+        class_names=tuple(names),
+        labels=np.array(
+            [NO_LABEL if item.label is None else index[item.label] for item in files],
+            dtype=np.int64,
+        ),
+        keys=keys,
+        decode=lambda number, side: decode_image(files[number].file, side),
+        places=[str(item.file) for item in files],
+        splits=given or None,
+        remarks=remarks,
+    )
 
 
 def load_folder_domain(root: Path) -> Domain:
     """List the images of a folder and hash their bytes; nothing is decoded yet.
+
+    Where all its folders are named train, val (or valid, validation) and test, these are the
+    splits; ``train`` may then hold images without class folders, which have no label.
 
     Raises:
         InputError: no class folders, or none with an image.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
-    classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files = [(label, file) for label, folder in enumerate(classes) for file in _images(folder)]
-    if not files:
+    folders = _folders(root)
+    names = {folder.name for folder in folders}
+    if "train" in names and names <= SPLIT_NAMES.keys():
+        if "test" not in names:
+            raise InputError(f"{root}: holds the splits {', '.join(sorted(names))} but no test")
+        files = [item for f in folders for item in _files_of_split(f, SPLIT_NAMES[f.name])]
+    else:
+        files = _files_of_classes(root)
+    if not any(item.label for item in files):
+        raise InputError(f"{root}: no image in a class folder")
+    return domain_of_files(root.name, files, _left_out(root))
+
+
+def load_unlabelled(root: Path) -> list[LabelledFile]:
+    """All images below a folder, for the training split, whatever folders they lie in.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder")
+    if not (files := _images(root)):
+        raise InputError(f"{root}: no image in it ({', '.join(sorted(EXTENSIONS))})")
+    return [LabelledFile(file, None, "train") for file in files]
+
+
+def _files_of_split(folder: Path, split: str) -> list[LabelledFile]:
+    loose = [p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file()]
+    if loose and split != "train":
+        raise InputError(
+            f"{loose[0]}: an image without a class folder; {folder.name} is for measuring, so each "
+            "of its images needs a label"
+        )
+    if loose and _folders(folder):
+        raise InputError(
+            f"{folder}: holds both class folders and images beside them, such as {loose[0].name}; "
+            "keep either"
+        )
+    if loose:
+        return [LabelledFile(file, None, split) for file in sorted(loose)]
+    return [LabelledFile(item.file, item.label, split) for item in _files_of_classes(folder)]
+
+
+def _files_of_classes(root: Path) -> list[LabelledFile]:
+    classes = _folders(root)
+    by_class = {folder.name: _images(folder) for folder in classes}
+    if not any(by_class.values()):
         found = f"{len(classes)} folders and no image" if classes else "no folders"
         raise InputError(
             f"{root}: expected one folder a class with images in it "
             f"({', '.join(sorted(EXTENSIONS))}), found {found}"
         )
-    counts = np.bincount([label for label, _ in files], minlength=len(classes))
-    if empty := [folder.name for folder, count in zip(classes, counts, strict=True) if count == 0]:
+    if empty := [name for name, files in by_class.items() if not files]:
         raise InputError(f"{root}: no image in the class folder '{empty[0]}'; remove it or fill it")
-    with ThreadPoolExecutor() as pool:
-        keys = list(pool.map(lambda item: _hash(item[1]), files))
-    return Domain(
-        name=root.name,
-        class_names=tuple(folder.name for folder in classes),
-        labels=np.array([label for label, _ in files], dtype=np.int64),
-        keys=keys,
-        decode=lambda index, side: decode_image(files[index][1], side),
-        places=[str(file) for _, file in files],
+    return [LabelledFile(file, name) for name, files in by_class.items() for file in files]
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _visible_files(root: Path) -> list[Path]:
+    # macOS leaves files such as ._0001.jpg, other tools folders such as .cache.
+    files = (p for p in root.rglob("*") if p.is_file())
+    return sorted(
+        p for p in files if not any(part.startswith(".") for part in p.relative_to(root).parts)
     )
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(
-        p
-        for p in folder.rglob("[!.]*")  # macOS leaves files such as ._0001.jpg
-        if p.suffix.lower() in EXTENSIONS and p.is_file()
-    )
+    return [p for p in _visible_files(folder) if p.suffix.lower() in EXTENSIONS]
+
+
+def _left_out(root: Path) -> tuple[str, ...]:
+    """Files of other kinds are no part of the domain: said, lest photographs be missed."""
+    others = [
+        p.suffix or p.name for p in _visible_files(root) if p.suffix.lower() not in EXTENSIONS
+    ]
+    if not others:
+        return ()
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(others).most_common(5))
+    return (f"{root}: {len(others)} files are no images by their names and are left out ({kinds})",)
 
 
 def _hash(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as exc:
-        raise InputError(f"{file}: cannot be read: {exc.strerror}") from None
-
-
-def decode_image(file: Path, side: int) -> Image:
-    """Decode to RGB, turn as EXIF says, scale the short side to ``side`` and crop the centre.
-
-    Raises:
-        InputError: the file is no image that Pillow can read.
-    """
-    try:
-        with PILImage.open(file) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-    # Pillow's decoders raise whatever a damaged file leads them to: struct.error, EOFError, …
-    except Exception as exc:
-        raise InputError(f"{file}: not a readable image: {exc}") from None
-    square = ImageOps.fit(image, (side, side), PILImage.Resampling.BILINEAR)
-    return np.asarray(square).transpose(2, 0, 1)
+    except OSError:
+        # Decoding it will fail too, and then be told with all others.
+        return f"unreadable {file}"

@@ -7,67 +7,80 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dann_search.config.experiment import SplitsConfig
+from dann_search.config.data import SplitsConfig
+from dann_search.data.domain import NO_LABEL, SPLITS, Domain
 from dann_search.errors import InputError
 
-SPLITS = ("train", "val", "test")
+Splits = dict[str, NDArray[np.int64]]
+"""For each of train, val and test the sorted numbers of its images."""
 
 
-def split_indices(
-    keys: Sequence[str],
-    labels: NDArray[np.int64],
-    class_names: Sequence[str],
-    config: SplitsConfig,
-    domain: str,
-) -> dict[str, NDArray[np.int64]]:
-    """Divide images into train, val and test.
+def split_domain(domain: Domain, config: SplitsConfig) -> Splits:
+    """Divide a domain's images into train, val and test.
 
-    Within a class, the distinct contents are ordered by a seeded hash and cut at the cumulative
-    shares, so the split depends on the contents alone, not on the order or the names of files.
-    Copies of one content go together; where they carry different labels, the smallest places them.
-
-    Args:
-        keys: content hash of each image, length n.
-        labels: label of each image, shape (n,).
-        class_names: names for messages.
-        config: shares and seed.
-        domain: name for messages.
-
-    Returns:
-        For each of train, val and test the sorted indices of its images.
+    Splits that the images came with are kept; where there is none for validation, it is drawn from
+    the training images, ``val / (train + val)`` of them. Images without a label go to train.
 
     Raises:
         InputError: a class has too few distinct images to be in every split.
     """
+    labelled = np.flatnonzero(domain.labels != NO_LABEL)
+    if domain.splits is None:
+        parts = _divide(domain, labelled, (config.train, config.val, config.test), config.seed)
+    else:
+        given = np.array(domain.splits)
+        parts = {split: labelled[given[labelled] == split] for split in SPLITS}
+        if not len(parts["val"]):
+            shares = (config.train, config.val, 0.0)
+            parts = _divide(domain, parts["train"], shares, config.seed) | {"test": parts["test"]}
+    unlabelled = np.flatnonzero(domain.labels == NO_LABEL)
+    parts["train"] = np.sort(np.concatenate([parts["train"], unlabelled]))
+    return parts
+
+
+def _divide(
+    domain: Domain, rows: NDArray[np.int64], shares: tuple[float, float, float], seed: int
+) -> Splits:
+    """Divide the images numbered ``rows`` by shares.
+
+    Within a class, the distinct contents are ordered by a seeded hash and cut at the cumulative
+    shares, so the split depends on the contents alone, not on the order or the names of files.
+    Copies of one content go together; where they carry different labels, the smallest places them.
+    """
     copies: dict[str, list[int]] = defaultdict(list)
-    for index, key in enumerate(keys):
-        copies[key].append(index)
+    for row in rows:
+        copies[domain.keys[row]].append(int(row))
     by_class: dict[int, list[str]] = defaultdict(list)
     for key, members in copies.items():
-        by_class[min(int(labels[index]) for index in members)].append(key)
+        by_class[min(int(domain.labels[row]) for row in members)].append(key)
 
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for label, name in enumerate(class_names):
-        ordered = sorted(by_class[label], key=lambda key: _seeded(key, config.seed))
-        cuts = _cuts(len(ordered), config)
-        if min(cuts[0], cuts[1] - cuts[0], len(ordered) - cuts[1]) < 1:
+    wanted = [split for split, share in zip(SPLITS, shares, strict=True) if share]
+    for label, name in enumerate(domain.class_names):
+        ordered = sorted(by_class[label], key=lambda key: _seeded(key, seed))
+        sizes = _sizes(len(ordered), shares)
+        if sizes[0] < 1:
             raise InputError(
-                f"domain {domain}: class '{name}' has {len(ordered)} distinct images, too few to "
-                "have one in each of train, val and test; add images or remove the class"
+                f"domain {domain.name}: class '{name}' has {len(ordered)} distinct images, too "
+                f"few to have one in each of {_listed(wanted)}; add images or remove the class"
             )
-        pieces = (ordered[: cuts[0]], ordered[cuts[0] : cuts[1]], ordered[cuts[1] :])
-        for split, piece in zip(SPLITS, pieces, strict=True):
-            parts[split].extend(index for key in piece for index in copies[key])
-    return {split: np.array(sorted(indices), dtype=np.int64) for split, indices in parts.items()}
+        start = 0
+        for split, size in zip(SPLITS, sizes, strict=True):
+            piece, start = ordered[start : start + size], start + size
+            parts[split].extend(row for key in piece for row in copies[key])
+    return {split: np.array(sorted(members), dtype=np.int64) for split, members in parts.items()}
 
 
 def _seeded(key: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
 
 
-def _cuts(count: int, config: SplitsConfig) -> tuple[int, int]:
-    """Ends of train and val among ``count`` images: rounded shares, at least one image each."""
-    test = max(1, round(count * config.test))
-    val = max(1, round(count * config.val))
-    train = count - val - test
-    return train, train + val
+def _sizes(count: int, shares: tuple[float, float, float]) -> tuple[int, int, int]:
+    """Images for train, val, test of ``count``: rounded shares, at least one where wanted."""
+    total = sum(shares)
+    val, test = (max(1, round(count * share / total)) if share else 0 for share in shares[1:])
+    return count - val - test, val, test
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -4,10 +4,12 @@ Labels lie in a file of their own a split, and the target's training labels are 
 is not there cannot leak into training.
 """
 
-import hashlib
+import fcntl
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dann_search.config.experiment import DataConfig, DomainConfig
-from dann_search.data.digits import load_digits_domain
+from dann_search.config.data import DataConfig
 from dann_search.data.domain import Domain
-from dann_search.data.folder import load_folder_domain
-from dann_search.data.splits import split_indices
+from dann_search.data.duplicates import duplicate_remarks
+from dann_search.data.fingerprint import fingerprint, split_hash
+from dann_search.data.open_domain import DomainPair, open_pair
+from dann_search.data.pixels import readable, write_images
+from dann_search.data.remote import cache_folder
+from dann_search.data.splits import Splits, split_domain
 from dann_search.errors import InputError
 
 INFO = "store.json"
 ROLES = ("source", "target")
 UNLABELLED = ("target", "train")
+Progress = Callable[[int, int], None]
+"""Told how many images of how many are decoded."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class StoreInfo:
         sizes: images of each split, as ``{"source": {"train": n, …}, …}``.
         hashes: of the contents and labels of each split.
         duplicates: contents that are in both domains.
-        made_from: what was asked for, to know a store made for something else.
+        remarks: what a user has to know about the data, a sentence each.
+        made_from: what was asked for and of which contents, to know a store made for another.
     """
 
     class_names: list[str]
@@ -49,92 +57,125 @@ class StoreInfo:
     sizes: dict[str, dict[str, int]]
     hashes: dict[str, dict[str, str]]
     duplicates: int
+    remarks: list[str] = field(default_factory=list)
     made_from: dict[str, Any] = field(default_factory=dict)
 
 
-def load_domain(config: DomainConfig) -> Domain:
-    """Open the domain that a config names."""
-    if config.folder is not None:
-        return load_folder_domain(config.folder)
-    return load_digits_domain(str(config.dataset))
-
-
-def pack(config: DataConfig, image_size: int, folder: Path) -> StoreInfo:
+def pack(
+    config: DataConfig, image_size: int, folder: Path, progress: Progress = lambda done, all_: None
+) -> StoreInfo:
     """Decode, split and write both domains into ``folder``.
 
-    A finished store there is used as it is if it was made from the same configuration.
+    A finished store there is used as it is if it was made of the same contents in the same way.
+    Processes that start at once wait for the first.
 
     Raises:
-        InputError: an unreadable image, unequal classes, or a class too small to split.
+        InputError: unreadable images, unequal classes, a class too small to split, no room.
     """
-    made_from = {"data": config.model_dump(mode="json"), "image_size": image_size}
-    if (folder / INFO).exists():
-        if (info := read_info(folder)).made_from == made_from:
-            return info
-        (folder / INFO).unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    domains = {"source": load_domain(config.source), "target": load_domain(config.target)}
-    _check_classes(domains["source"], domains["target"])
-    sizes: dict[str, dict[str, int]] = {}
-    hashes: dict[str, dict[str, str]] = {}
-    for role, domain in domains.items():
-        parts = split_indices(
-            domain.keys, domain.labels, domain.class_names, config.splits, domain.name
-        )
-        sizes[role] = {split: len(indices) for split, indices in parts.items()}
-        hashes[role] = {split: _content_hash(domain, indices) for split, indices in parts.items()}
-        for split, indices in parts.items():
-            _write_split(domain, indices, image_size, folder, role, split)
-    info = StoreInfo(
+    with _locked(folder):
+        pair = open_pair(config, cache_folder())
+        made_from = {
+            "data": config.model_dump(mode="json"),
+            "image_size": image_size,
+            "contents": {role: fingerprint(domain) for role, domain in pair.by_role.items()},
+        }
+        if (folder / INFO).exists():
+            if (info := read_info(folder)).made_from == made_from:
+                return info
+            (folder / INFO).unlink()
+        _check_room(config, image_size, pair, folder)
+        info = _write(config, image_size, pair, folder, progress, made_from)
+        # Written last and renamed: its presence says that the store is whole.
+        temporary = folder / f".store-{os.getpid()}.json"
+        temporary.write_text(json.dumps(asdict(info), indent=1))
+        temporary.replace(folder / INFO)
+        return info
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Alone in ``folder``; the lock goes with the process."""
+    with open(folder / ".lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _check_room(config: DataConfig, side: int, pair: DomainPair, folder: Path) -> None:
+    images = sum(map(len, pair.by_role.values()))
+    needed = images * 3 * side**2 / 2**30
+    free = shutil.disk_usage(folder).free / 2**30
+    if needed <= min(free, config.store_limit_gib):
+        return
+    limit = f"only {free:.3g} GiB are free in {folder}"
+    if needed > config.store_limit_gib:
+        limit = f"data.store_limit_gib is {config.store_limit_gib:g}"
+    raise InputError(
+        f"data: {images:,} images of {side} x {side} pixels take {needed:.3g} GiB and {limit}; "
+        f"lower data.image_size (now {config.image_size or side}) or make room"
+    )
+
+
+def _write(
+    config: DataConfig,
+    side: int,
+    pair: DomainPair,
+    folder: Path,
+    progress: Progress,
+    made_from: dict[str, Any],
+) -> StoreInfo:
+    """Decode all; where images are unreadable, say which, or divide the others anew."""
+    domains, skipped = pair.by_role, list[str]()
+    while True:
+        parts = {role: _split(role, domain, config) for role, domain in domains.items()}
+        failed = {
+            role: write_images(domains[role], parts[role], side, folder, role, reporter)
+            for role, reporter in _reporters(domains, progress).items()
+        }
+        if not any(failed.values()):
+            break
+        domains, told = readable(domains, failed, config.unreadable, folder)
+        skipped += told
+    for role, splits in parts.items():
+        for split, rows in splits.items():
+            if (role, split) != UNLABELLED:
+                np.save(folder / f"{role}.{split}.labels.npy", domains[role].labels[rows])
+    remarks = [*pair.remarks, *skipped, *duplicate_remarks(domains, parts)]
+    return StoreInfo(
         class_names=list(domains["source"].class_names),
-        image_size=image_size,
+        image_size=side,
         fixed_size=config.image_size is not None,
         domains={role: domain.name for role, domain in domains.items()},
-        sizes=sizes,
-        hashes=hashes,
+        sizes={role: {split: len(rows) for split, rows in parts[role].items()} for role in ROLES},
+        hashes={
+            role: {split: split_hash(domains[role], rows) for split, rows in parts[role].items()}
+            for role in ROLES
+        },
         duplicates=len(set(domains["source"].keys) & set(domains["target"].keys)),
+        remarks=remarks,
         made_from=made_from,
     )
-    # Written last and renamed: its presence says that the store is whole.
-    temporary = folder / f".store-{os.getpid()}.json"
-    temporary.write_text(json.dumps(asdict(info), indent=1))
-    temporary.replace(folder / INFO)
-    return info
 
 
-def _check_classes(source: Domain, target: Domain) -> None:
-    missing = {
-        source.name: sorted(set(target.class_names) - set(source.class_names)),
-        target.name: sorted(set(source.class_names) - set(target.class_names)),
-    }
-    for name, classes in missing.items():
-        if classes:
-            shown = ", ".join(classes[:5]) + (" …" if len(classes) > 5 else "")
-            raise InputError(
-                f"domain {name} lacks {len(classes)} classes that the other domain has: {shown}"
-            )
+def _split(role: str, domain: Domain, config: DataConfig) -> Splits:
+    parts = split_domain(domain, config.splits)
+    for split in ("train",) if role == "source" else ("val", "test"):
+        counts = np.bincount(domain.labels[parts[split]], minlength=len(domain.class_names))
+        if not counts.all():
+            name = domain.class_names[int(counts.argmin())]
+            raise InputError(f"domain {domain.name}: no image of class '{name}' in its {split}")
+    return parts
 
 
-def _content_hash(domain: Domain, indices: NDArray[np.int64]) -> str:
-    lines = sorted(f"{domain.keys[i]} {domain.class_names[domain.labels[i]]}" for i in indices)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _reporters(domains: dict[str, Domain], progress: Progress) -> dict[str, Progress]:
+    """One a role, counting on where the other ended."""
+    total = sum(map(len, domains.values()))
+    begun = {"source": 0, "target": len(domains["source"])}
 
+    def reporter(offset: int) -> Progress:
+        return lambda done, _: progress(offset + done, total)
 
-def _write_split(
-    domain: Domain, indices: NDArray[np.int64], side: int, folder: Path, role: str, split: str
-) -> None:
-    path = folder / f"{role}.{split}.images.npy"
-    shape = (len(indices), 3, side, side)
-    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-
-    def decode(row: int) -> None:
-        images[row] = domain.decode(int(indices[row]), side)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(decode, range(len(indices))))
-    images.flush()
-    if (role, split) != UNLABELLED:
-        np.save(folder / f"{role}.{split}.labels.npy", domain.labels[indices])
+    return {role: reporter(offset) for role, offset in begun.items()}
 
 
 def open_images(folder: Path, role: str, split: str) -> NDArray[np.uint8]:

@@ -8,31 +8,9 @@ from torch import nn
 
 from dann_search.models.backbone import Backbone, StagedBackbone
 from dann_search.models.catalog import CATALOG
+from dann_search.torchvision_shim import torchvision
 
-
-def _declare_missing_operators() -> None:
-    """Let torchvision be imported beside a CPU-only torch.
-
-    The wheel on the package index is linked against CUDA's libraries. Beside a CPU build of torch
-    its compiled operators stay unloaded, and its import then fails as it registers shapes for two
-    of them (box suppression, which no backbone uses). Declaring the two is all that is needed.
-    """
-    if torch.version.cuda is not None or torch.version.hip is not None:
-        return
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            library.define(schema)  # type: ignore[no-untyped-call]
-    _keep_alive.append(library)
-
-
-_keep_alive: list[torch.library.Library] = []
-try:
-    import torchvision.models as tv
-except RuntimeError:
-    _declare_missing_operators()
-    import torchvision.models as tv
+tv = torchvision.models
 
 
 def _named(stages: dict[str, list[nn.Module]], feature_size: int) -> Backbone:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import normalize, to_float
-from dann_search.data.folder import decode_image
+from dann_search.data.decode import decode_image
 from dann_search.errors import InputError
 from dann_search.models.build import build_network
 from dann_search.results.best import FORMAT, RECORD, WEIGHTS

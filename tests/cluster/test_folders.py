@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 import dann_search
-from dann_search.config.experiment import DomainConfig
-from dann_search.data.store import load_domain
+from dann_search.config.data import DomainConfig
+from dann_search.data.open_domain import open_domain
 from dann_search.results.reader import open_experiment
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
@@ -17,7 +17,7 @@ SPACE = Path(__file__).parents[2] / "search_spaces" / "image_folders.yaml"
 
 def write_folders(root: Path, dataset: str, classes: int, each: int) -> Path:
     """Real JPEGs of an embedded domain, in class folders."""
-    domain = load_domain(DomainConfig(dataset=dataset))
+    domain = open_domain(DomainConfig.model_validate({"dataset": dataset}), root)
     written = [0] * 10
     for index, label in enumerate(domain.labels):
         if label < classes and written[label] < each:

@@ -71,7 +71,7 @@ resources: {workers_per_trial: 1, cpus_per_worker: 1, gpus_per_worker: 0}
 storage: kept
 """
     experiment, space = load(tmp_path, text)
-    assert experiment.data.source.folder == (tmp_path / "amazon").resolve()
+    assert experiment.data.sources[0].folder == (tmp_path / "amazon").resolve()
     assert experiment.weights["resnet50"].file == (tmp_path / "resnet50.safetensors").resolve()
     assert experiment.folder == (tmp_path / "kept" / "office-a2w").resolve()
     assert space.backbones == ["vgg16", "resnet50"]
@@ -147,9 +147,19 @@ def test_an_unknown_key_of_a_domain_is_refused_with_the_nearest_one(tmp_path: Pa
     [
         ("{dataset: digit}", "data.source.dataset: unknown value 'digit'; did you mean 'digits'?"),
         ("{folder: imgs}", "data.source.folder: no such folder: imgs"),
-        ("{folder: ., dataset: digits}", "data.source: needs exactly one of: dataset, folder"),
-        ("{}", "data.source: needs exactly one of: dataset, folder"),
+        ("{folder: ., dataset: digits}", "data.source: needs exactly one of: dataset, folder, "
+         "manifest"),
+        ("{}", "data.source: needs exactly one of: dataset, folder, "
+         "manifest"),
         ("digits", "data.source: must be a section with keys, got 'digits'"),
+        ("{folder: 5}", "data.source.folder: must be text or a path, got 5"),
+        ("{manifest: a.csv}", "data.source.manifest: no such file: a.csv"),
+        ("{dataset: digits, root: .}", "data.source: root is the folder of a torchvision data set; "
+         "name one under dataset"),
+        ("[{folder: imgs}, {dataset: digits}]", "data.source.0.folder: no such folder: imgs"),
+        ("[]", "data.source: must be a list with at least one value, got []"),
+        ("{dataset: digits, classes: [a]}", "data.source.classes: must be a section with keys, "
+         "got ['a']"),
         ("{folder: ~nobody-here/x}", "data.source.folder: not a usable path: '~nobody-here/x' "
          "(Could not determine home directory.)"),
         ('{folder: "a\\0b"}', "data.source.folder: not a usable path: 'a\\x00b' "
@@ -161,6 +171,46 @@ def test_a_domain_that_cannot_be_opened_is_refused(
 ) -> None:
     text = f"data:\n  source: {source}\n  target: {{dataset: digits-m}}\n"
     assert message(tmp_path, text) == f"space.yaml:2: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{folder: ., unlabelled: .}", "a source has labels: 'unlabelled' belongs to the target"),
+        (
+            "[{dataset: digits}, {dataset: digits}]",
+            "the same domain stands twice among the sources",
+        ),
+        ("[{folder: .}, {dataset: digits-m}]", "source and target are the same domain"),
+    ],
+)
+def test_domains_that_do_not_go_together_are_refused(
+    tmp_path: Path, source: str, expected: str
+) -> None:
+    text = f"data:\n  source: {source}\n  target: {{dataset: digits-m}}\n"
+    assert message(tmp_path, text) == f"space.yaml:1: data: {expected}"
+
+
+def test_all_kinds_of_domains_are_read_with_their_places(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "list.csv").touch()
+    text = """data:
+  source:
+    - {folder: photos, classes: {automobile: car}}
+    - {manifest: list.csv}
+    - {dataset: cifar10, root: sets}
+    - {folder: "s3://bucket/a//b"}
+  target: {folder: photos, unlabelled: photos}
+"""
+    data = load(tmp_path, text)[0].data
+    photos, listed, cifar, remote = data.sources
+    assert (photos.folder, photos.classes) == (tmp_path / "photos", {"automobile": "car"})
+    assert listed.manifest == tmp_path / "list.csv"
+    assert cifar.root == tmp_path / "sets"
+    assert remote.folder == "s3://bucket/a//b"
+    assert data.target.unlabelled == tmp_path / "photos"
+    assert [domain.name for domain in data.sources] == ["photos", "list", "cifar10", "b"]
+    assert type(data).model_validate_json(data.model_dump_json()) == data
 
 
 def test_one_domain_as_source_and_target_is_refused(tmp_path: Path) -> None:
@@ -358,7 +408,8 @@ def test_depth_may_exceed_the_stages_of_some_backbones_but_not_of_all(tmp_path: 
          "did you mean 'training'?"),
         ("name.x=3", "--set name.x=3: 'name' holds a value, not a section"),
         ("data={source: {dataset: x}}", "--set data={source: {dataset: x}}: data.source.dataset: "
-         "unknown value 'x'; valid: digits, digits-m"),
+         "unknown value 'x'; valid: cifar10, digits, digits-m, fashion_mnist, mnist, stl10, svhn, "
+             "usps"),
     ],
 )  # fmt: skip
 def test_a_bad_override_is_named_as_it_was_typed(tmp_path: Path, item: str, expected: str) -> None:

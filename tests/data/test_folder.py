@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dann_search.data.folder import decode_image, load_folder_domain
+from dann_search.data.decode import decode_image
+from dann_search.data.folder import load_folder_domain
 from dann_search.errors import InputError
 from tests.data.images import noise, write_domain
 
@@ -98,3 +99,82 @@ def test_an_empty_class_folder_is_refused_by_name(tmp_path: Path) -> None:
     (root / "mug").mkdir()
     with pytest.raises(InputError, match="no image in the class folder 'mug'; remove it or fill"):
         load_folder_domain(root)
+
+
+def test_sixteen_bits_a_pixel_become_eight(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64)
+    Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / "deep.tif")
+    Image.fromarray((ramp / 257).astype(np.uint8)).save(tmp_path / "shallow.png")
+    expected = decode_image(tmp_path / "shallow.png", 64).astype(int)
+    for name in ("deep.png", "deep.tif"):
+        assert abs(decode_image(tmp_path / name, 64) - expected).max() <= 1
+    Image.fromarray((ramp * 9).astype(np.int32)).save(tmp_path / "deeper.tif")
+    with pytest.raises(InputError, match=r"deeper\.tif: .*32-bit numbers"):
+        decode_image(tmp_path / "deeper.tif", 64)
+
+
+def test_the_first_image_of_an_animation_counts(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("white", "black")]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:], lossless=True)
+    assert decode_image(tmp_path / "moving.webp", 8).min() == 255
+
+
+def test_a_large_jpeg_decoded_at_a_fraction_looks_as_decoded_whole(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[0:900, 0:1200]
+    wave = 127 + 80 * np.sin(rows / 90) + 40 * np.cos(columns / 70)
+    Image.fromarray(np.stack([wave] * 3, 2).astype(np.uint8)).save(tmp_path / "a.jpg", quality=95)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        opened.convert("RGB").save(tmp_path / "a.png")
+    difference = decode_image(tmp_path / "a.jpg", 64).astype(int) - decode_image(
+        tmp_path / "a.png", 64
+    )
+    assert abs(difference).max() <= 3
+
+
+def test_splits_of_the_owner_are_read_under_their_usual_names(tmp_path: Path) -> None:
+    for split, count in ("train", 2), ("valid", 1), ("test", 1):
+        write_domain(tmp_path / "d" / split, {"mug": count, "bike": 1})
+    domain = load_folder_domain(tmp_path / "d")
+    assert domain.class_names == ("bike", "mug")
+    assert domain.splits is not None
+    where = [
+        (split, Path(place).parent.name)
+        for split, place in zip(domain.splits, domain.places, strict=True)
+    ]
+    assert sorted(where) == [
+        ("test", "bike"),
+        ("test", "mug"),
+        ("train", "bike"),
+        ("train", "mug"),
+        ("train", "mug"),
+        ("val", "bike"),
+        ("val", "mug"),
+    ]
+
+
+def test_classes_of_these_names_beside_others_are_classes(tmp_path: Path) -> None:
+    domain = load_folder_domain(write_domain(tmp_path / "d", {"train": 1, "bus": 1, "test": 1}))
+    assert domain.class_names == ("bus", "test", "train") and domain.splits is None
+
+
+def test_a_broken_layout_of_splits_is_refused(tmp_path: Path) -> None:
+    write_domain(tmp_path / "d" / "train", {"mug": 1})
+    write_domain(tmp_path / "d" / "val", {"mug": 1})
+    with pytest.raises(InputError, match="holds the splits train, val but no test"):
+        load_folder_domain(tmp_path / "d")
+    write_domain(tmp_path / "d" / "test", {"mug": 1})
+    noise(1).save(tmp_path / "d" / "train" / "loose.jpg")
+    with pytest.raises(InputError, match=r"both class folders and images .* such as loose\.jpg"):
+        load_folder_domain(tmp_path / "d")
+    (tmp_path / "d" / "train" / "loose.jpg").rename(tmp_path / "d" / "test" / "loose.jpg")
+    with pytest.raises(InputError, match=r"test/loose\.jpg: an image without a class folder"):
+        load_folder_domain(tmp_path / "d")
+
+
+def test_files_of_other_kinds_are_told(tmp_path: Path) -> None:
+    root = write_domain(tmp_path / "d", {"mug": 1})
+    for name in ("a.gif", "b.gif", "notes.txt"):
+        (root / "mug" / name).touch()
+    [remark] = load_folder_domain(root).remarks
+    assert remark.endswith("3 files are no images by their names and are left out (2 .gif, 1 .txt)")

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dann_search.config.experiment import SplitsConfig
-from dann_search.data.splits import SPLITS, split_indices
+from dann_search.config.data import SplitsConfig
+from dann_search.data.domain import SPLITS, Domain, Image
+from dann_search.data.splits import split_domain
 from dann_search.errors import InputError
 
 SHARES = st.sampled_from([(0.6, 0.2, 0.2), (0.8, 0.1, 0.1), (0.4, 0.3, 0.3), (0.34, 0.33, 0.33)])
@@ -20,8 +21,16 @@ def config_of(shares: tuple[float, float, float], seed: int = 0) -> SplitsConfig
 
 
 def split(keys: list[str], labels: list[int], config: SplitsConfig) -> dict[str, NDArray[np.int64]]:
-    names = [f"class {label}" for label in range(max(labels) + 1)]
-    return split_indices(keys, np.array(labels), names, config, "test")
+    return split_domain(domain_of(keys, labels), config)
+
+
+def domain_of(keys: list[str], labels: list[int], splits: list[str] | None = None) -> Domain:
+    names = tuple(f"class {label}" for label in range(max(labels) + 1))
+
+    def decode(index: int, side: int) -> Image:
+        raise AssertionError("splitting decodes nothing")
+
+    return Domain("test", names, np.array(labels), keys, decode, keys, splits)
 
 
 @st.composite
@@ -109,3 +118,52 @@ def test_a_class_of_too_few_distinct_images_is_refused_by_name() -> None:
     keys, labels = ["a", "a", "b", *"cdefghij"], [0, 0, 0, *[1] * 8]
     with pytest.raises(InputError, match=r"domain test: class 'class 0' has 2 distinct images"):
         split(keys, labels, config_of((0.6, 0.2, 0.2)))
+
+
+@PROFILE
+@given(images=image_sets(), shares=SHARES, seed=st.integers(0, 100), data=st.data())
+def test_given_splits_are_kept_and_only_a_missing_val_is_drawn_from_train(
+    images: tuple[list[str], list[int]],
+    shares: tuple[float, float, float],
+    seed: int,
+    data: st.DataObject,
+) -> None:
+    keys, labels = images
+    given_val = data.draw(st.booleans())
+    names = SPLITS if given_val else ("train", "test")
+    owner = [names[int(key.split("-")[1]) % len(names)] for key in keys]
+    parts = split_domain(domain_of(keys, labels, owner), config_of(shares, seed))
+    of = {name: {i for i, split in enumerate(owner) if split == name} for name in SPLITS}
+    mine = {name: set(parts[name].tolist()) for name in SPLITS}
+    assert mine["test"] == of["test"]
+    assert mine["train"] | mine["val"] == of["train"] | of["val"]
+    assert not mine["train"] & mine["val"]
+    if given_val:
+        assert mine["val"] == of["val"]
+    else:
+        assert {labels[i] for i in mine["val"]} == set(labels)
+
+
+def test_val_is_drawn_from_train_in_their_proportion() -> None:
+    keys = [str(n) for n in range(500)]
+    owner = ["train"] * 400 + ["test"] * 100
+    parts = split_domain(domain_of(keys, [0] * 500, owner), config_of((0.6, 0.2, 0.2)))
+    assert {name: len(rows) for name, rows in parts.items()} == {
+        "train": 300,
+        "val": 100,
+        "test": 100,
+    }
+
+
+@PROFILE
+@given(images=image_sets(), bare=st.integers(1, 20), shares=SHARES)
+def test_images_without_a_label_go_to_train_and_move_no_other(
+    images: tuple[list[str], list[int]], bare: int, shares: tuple[float, float, float]
+) -> None:
+    keys, labels = images
+    before = split(keys, labels, config_of(shares))
+    after = split([*keys, *(f"bare {n}" for n in range(bare))], labels + [-1] * bare,
+                  config_of(shares))  # fmt: skip
+    extra = list(range(len(keys), len(keys) + bare))
+    assert after["train"].tolist() == before["train"].tolist() + extra
+    assert all((after[name] == before[name]).all() for name in ("val", "test"))

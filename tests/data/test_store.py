@@ -1,12 +1,17 @@
 """The packed store: what it holds, and what it must not."""
 
+import struct
 import tarfile
+import zlib
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from dann_search.config.experiment import DataConfig, DomainConfig
+from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.data.folder import load_folder_domain
 from dann_search.data.store import open_images, open_labels, pack, read_info
 from dann_search.data.training_data import open_training_data
@@ -78,15 +83,42 @@ def test_labels_of_target_training_images_are_written_nowhere(
     assert not hasattr(open_training_data(tmp_path / "store"), "target_labels")
 
 
-def test_packing_twice_changes_nothing_and_needs_no_images(
-    config: DataConfig, tmp_path: Path
-) -> None:
+def test_packing_twice_decodes_once(config: DataConfig, tmp_path: Path) -> None:
     first = pack(config, SIDE, tmp_path / "store")
     before = content(tmp_path / "store")
-    for file in (tmp_path / "amazon").rglob("*.jpg"):
-        file.unlink()
-    assert pack(config, SIDE, tmp_path / "store") == first == read_info(tmp_path / "store")
+    decoded: list[int] = []
+    again = pack(config, SIDE, tmp_path / "store", lambda done, of: decoded.append(done))
+    assert again == first == read_info(tmp_path / "store")
     assert content(tmp_path / "store") == before
+    assert decoded == []
+
+
+def test_a_store_of_changed_images_is_made_anew(config: DataConfig, tmp_path: Path) -> None:
+    first = pack(config, SIDE, tmp_path / "store")
+    noise(77).save(tmp_path / "webcam" / "mug" / "000.jpg")
+    again = pack(config, SIDE, tmp_path / "store")
+    assert again.hashes["source"] == first.hashes["source"]
+    assert again.hashes["target"] != first.hashes["target"]
+
+
+def test_progress_counts_every_image_of_both_domains(config: DataConfig, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    pack(config, SIDE, tmp_path / "store", lambda done, of: told.append((done, of)))
+    assert sorted(told) == [(done, 40) for done in range(1, 41)]
+
+
+def test_processes_that_start_at_once_decode_once(config: DataConfig, tmp_path: Path) -> None:
+    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
+        store = tmp_path / "store"
+        counts = list(pool.map(decoded_by_packing, [config] * 3, [store] * 3))
+    assert sorted(counts) == [0, 0, 40]
+    assert len(open_training_data(tmp_path / "store").source_images) == 12
+
+
+def decoded_by_packing(config: DataConfig, store: Path) -> int:
+    told: list[int] = []
+    pack(config, SIDE, store, lambda done, of: told.append(done))
+    return len(told)
 
 
 def test_two_packings_of_the_same_images_are_identical(config: DataConfig, tmp_path: Path) -> None:
@@ -144,7 +176,9 @@ def test_unequal_classes_are_refused_by_name(config: DataConfig, tmp_path: Path)
 
 def test_a_damaged_image_is_named_and_leaves_no_store(config: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "webcam" / "mug" / "003.jpg").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"mug/003\.jpg: not a readable image"):
+    with pytest.raises(
+        InputError, match=r"1 of 40 images cannot be read:\n .*mug/003\.jpg: cannot"
+    ):
         pack(config, SIDE, tmp_path / "store")
     assert not (tmp_path / "store" / "store.json").exists()
 
@@ -162,6 +196,112 @@ def test_training_data_never_opens_the_test_split(config: DataConfig, tmp_path: 
     for file in (tmp_path / "store").glob("*.test.*"):
         file.unlink()
     open_training_data(tmp_path / "store")
+
+
+def damage(root: Path) -> list[Path]:
+    """Every kind of unreadable file, in the classes of a domain."""
+    whole = (root / "mug" / "001.jpg").read_bytes()
+    damaged = {
+        "truncated.jpg": whole[: len(whole) // 2],
+        "empty.jpg": b"",
+        "text.png": b"no image",
+    }
+    for name, content in damaged.items():
+        (root / "mug" / name).write_bytes(content)
+    Image.fromarray(np.zeros((9, 9), dtype=np.float32)).save(root / "bike" / "float.tif")
+    (root / "bike" / "bomb.png").write_bytes(png_header(40_000, 40_000))
+    return [root / "mug" / name for name in damaged] + [
+        root / "bike" / "float.tif",
+        root / "bike" / "bomb.png",
+    ]
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The beginning of a PNG that claims a size."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    checked = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + checked
+
+
+def test_all_unreadable_images_are_named_in_one_message(config: DataConfig, tmp_path: Path) -> None:
+    files = damage(tmp_path / "webcam")
+    with pytest.raises(InputError) as caught:
+        pack(config, SIDE, tmp_path / "store")
+    said = str(caught.value)
+    assert said.startswith("5 of 45 images cannot be read:")
+    assert all(str(file) in said for file in files)
+    assert said.endswith("data.unreadable: skip")
+
+
+def test_unreadable_images_are_left_out_where_that_is_asked_for_and_told(
+    config: DataConfig, tmp_path: Path
+) -> None:
+    clean = pack(config, SIDE, tmp_path / "clean")
+    files = damage(tmp_path / "webcam")
+    info = pack(config.model_copy(update={"unreadable": "skip"}), SIDE, tmp_path / "store")
+    assert (info.hashes, info.sizes) == (clean.hashes, clean.sizes)
+    for role, split in ("target", "train"), ("target", "test"):
+        mine, others = (open_images(tmp_path / s, role, split) for s in ("store", "clean"))
+        assert sorted(x.tobytes() for x in mine) == sorted(x.tobytes() for x in others)
+    [remark] = info.remarks
+    assert remark.startswith("5 of 45 images cannot be read and are left out:")
+    listed = (tmp_path / "store" / "unreadable.txt").read_text()
+    assert all(str(file) in remark and str(file) in listed for file in files)
+
+
+def test_a_store_beyond_the_limit_is_refused_before_decoding(
+    config: DataConfig, tmp_path: Path
+) -> None:
+    told: list[int] = []
+    small = config.model_copy(update={"store_limit_gib": 1e-5})
+    with pytest.raises(
+        InputError, match=r"40 images of 12 x 12 pixels .*data.store_limit_gib is 1e-05"
+    ):
+        pack(small, SIDE, tmp_path / "store", lambda done, of: told.append(done))
+    assert told == []
+
+
+def test_images_in_two_splits_that_a_user_gave_are_told(tmp_path: Path) -> None:
+    write_domain(tmp_path / "amazon", CLASSES, seed=1)
+    for number, split in enumerate(("train", "val", "test"), start=2):
+        write_domain(tmp_path / "webcam" / split, {"bike": 3, "mug": 3}, seed=number)
+    copied = tmp_path / "webcam" / "test" / "mug" / "copy.jpg"
+    copied.write_bytes((tmp_path / "webcam" / "train" / "mug" / "000.jpg").read_bytes())
+    info = pack(config_of(tmp_path), SIDE, tmp_path / "store")
+    assert info.sizes["target"] == {"train": 6, "val": 6, "test": 7}
+    assert info.remarks == [
+        f"webcam: 1 images are in both its train and its test split, such as {copied}"
+    ]
+
+
+def test_an_unlabelled_target_is_trained_on(tmp_path: Path) -> None:
+    write_domain(tmp_path / "amazon", CLASSES, seed=1)
+    write_domain(tmp_path / "webcam", CLASSES, seed=2)
+    write_domain(tmp_path / "more", {"anything": 7}, seed=3)
+    target = DomainConfig(folder=tmp_path / "webcam", unlabelled=tmp_path / "more")
+    config = config_of(tmp_path).model_copy(update={"target": target})
+    info = pack(config, SIDE, tmp_path / "store")
+    assert info.sizes["target"] == {"train": 12 + 7, "val": 4, "test": 4}
+    assert info.class_names == ["bike", "mug"]
+    assert len(open_training_data(tmp_path / "store").target_images) == 19
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"train": CLASSES, "test": {"bike": 3}}, "no image of class 'mug' in its test"),
+        ({"train": CLASSES, "val": {"mug": 3}, "test": CLASSES},
+         "no image of class 'bike' in its val"),
+    ],
+)  # fmt: skip
+def test_a_target_class_that_cannot_be_measured_is_refused(
+    tmp_path: Path, splits: dict[str, dict[str, int]], message: str
+) -> None:
+    write_domain(tmp_path / "amazon", CLASSES, seed=1)
+    for number, (split, classes) in enumerate(splits.items(), start=2):
+        write_domain(tmp_path / "webcam" / split, classes, seed=number)
+    with pytest.raises(InputError, match=f"domain webcam: {message}"):
+        pack(config_of(tmp_path), SIDE, tmp_path / "store")
 
 
 @pytest.mark.skipif(not REAL_IMAGES.exists(), reason=f"real images are absent: {REAL_IMAGES}")

@@ -145,7 +145,7 @@ HEADS = ("fc", "classifier", "head", "heads")
 
 def without_head(name: str) -> torch.nn.Module:
     """Torchvision's own network up to the features that its last linear layer gets."""
-    from dann_search.models.torchvision_models import tv  # type: ignore[attr-defined]
+    from dann_search.models.torchvision_models import tv
 
     options = {"init_weights": False} if name == "inception_v3" else {}
     whole: torch.nn.Module = tv.get_model(name, weights=None, **options)

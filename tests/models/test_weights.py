@@ -13,7 +13,7 @@ from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.models.build import build_network, uses_pretrained
-from dann_search.models.torchvision_models import tv  # type: ignore[attr-defined]
+from dann_search.models.torchvision_models import tv
 from dann_search.models.weights import load_weights, read_state
 
 BACKBONE = "squeezenet1_1"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dann_search.config.experiment import DataConfig, DomainConfig
+from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.data.store import pack
 from dann_search.data.training_data import open_training_data
 from dann_search.training.checkpoint import BEST, LAST, load_checkpoint

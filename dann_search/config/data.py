@@ -1,0 +1,112 @@
+"""The ``data`` section of an experiment file: two domains, how they are split and sized."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+
+from dann_search.config.strict import Strict
+
+EMBEDDED = ("digits", "digits-m")
+DataSet = Literal[
+    "digits", "digits-m", "cifar10", "stl10", "mnist", "usps", "svhn", "fashion_mnist"
+]
+Url = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://.")]
+Place = Annotated[Url | Path, Field(union_mode="left_to_right")]
+"""A local path, or a URL that fsspec reads (s3://, gs://, …)."""
+
+PLACES = ("folder", "manifest", "unlabelled")
+KINDS = ("dataset", "folder", "manifest")
+
+
+class DomainConfig(Strict):
+    """Where a domain's images come from."""
+
+    dataset: DataSet | None = Field(None, description="an embedded data set or one of torchvision")
+    root: Path | None = Field(None, description="folder of torchvision's data sets")
+    folder: Place | None = Field(None, description="one folder a class; or train/, val/, test/")
+    manifest: Place | None = Field(None, description="CSV or Parquet of path, label and split")
+    unlabelled: Place | None = Field(
+        None, description="folder of more images for the target's training split"
+    )
+    classes: dict[str, str] = Field(
+        default_factory=dict, description="this domain's class names to those both domains share"
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if sum(getattr(self, kind) is not None for kind in KINDS) != 1:
+            raise ValueError(f"needs exactly one of: {', '.join(KINDS)}")
+        if self.root is not None and (self.dataset is None or self.dataset in EMBEDDED):
+            raise ValueError("root is the folder of a torchvision data set; name one under dataset")
+        return self
+
+    @property
+    def name(self) -> str:
+        """How the domain is called in tables."""
+        if self.dataset:
+            return self.dataset
+        place = str(self.folder or self.manifest)
+        return Path(place).stem if self.manifest else Path(place).name
+
+
+class SplitsConfig(Strict):
+    """Shares of each domain's images, drawn by class and by content hash.
+
+    A domain that comes with splits of its own keeps them; without a val split it gives a part of
+    its training split, in the proportion of ``val`` to ``train``.
+    """
+
+    train: float = Field(0.6, gt=0, lt=1)
+    val: float = Field(0.2, gt=0, lt=1)
+    test: float = Field(0.2, gt=0, lt=1)
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + val + test must be 1, got {total:g}")
+        return self
+
+
+def _one_or_several(value: Any) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
+
+
+Sources = Annotated[
+    Annotated[DomainConfig, Tag("one")]
+    | Annotated[tuple[DomainConfig, ...], Field(min_length=1), Tag("several")],
+    Discriminator(_one_or_several),
+]
+
+
+class DataConfig(Strict):
+    """Source (one or several) and target domain and how they are split and sized."""
+
+    source: Sources
+    target: DomainConfig
+    splits: SplitsConfig = SplitsConfig()
+    image_size: int | None = Field(None, ge=8, le=1024)
+    shared_classes_only: bool = Field(
+        False, description="leave out images of classes that only one domain has"
+    )
+    unreadable: Literal["error", "skip"] = Field(
+        "error", description="what to do about images that cannot be decoded"
+    )
+    store_limit_gib: float = Field(50.0, gt=0, description="largest packed store, in GiB")
+
+    @property
+    def sources(self) -> tuple[DomainConfig, ...]:
+        """The source domains."""
+        return (self.source,) if isinstance(self.source, DomainConfig) else self.source
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if self.target in self.sources:
+            raise ValueError("source and target are the same domain")
+        if len(set(map(repr, self.sources))) < len(self.sources):
+            raise ValueError("the same domain stands twice among the sources")
+        if any(domain.unlabelled for domain in self.sources):
+            raise ValueError("a source has labels: 'unlabelled' belongs to the target")
+        return self

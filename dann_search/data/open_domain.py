@@ -1,0 +1,185 @@
+"""Open the domains that a config names, under one list of classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from dann_search.config.data import EMBEDDED, DataConfig, DomainConfig
+from dann_search.data.digits import load_digits_domain
+from dann_search.data.domain import NO_LABEL, Domain, Image
+from dann_search.data.folder import (
+    LabelledFile,
+    domain_of_files,
+    load_folder_domain,
+    load_unlabelled,
+)
+from dann_search.data.manifest import load_manifest_domain
+from dann_search.data.remote import local_copy
+from dann_search.data.torchvision_sets import load_torchvision_domain
+from dann_search.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class DomainPair:
+    """Source and target under the same class names, and what was decided to get there."""
+
+    source: Domain
+    target: Domain
+    remarks: tuple[str, ...]
+
+    @property
+    def by_role(self) -> dict[str, Domain]:
+        """The domains by their roles."""
+        return {"source": self.source, "target": self.target}
+
+
+def open_pair(config: DataConfig, cache: Path) -> DomainPair:
+    """Open source and target.
+
+    Args:
+        config: which.
+        cache: folder for copies of what lies behind URLs.
+
+    Raises:
+        InputError: a domain cannot be opened, a source has images without labels, or the classes
+        differ and ``shared_classes_only`` does not say to go on.
+    """
+    source = combine([open_domain(domain, cache) for domain in config.sources])
+    target = open_domain(config.target, cache)
+    if (bare := np.flatnonzero(source.labels == NO_LABEL)).size:
+        raise InputError(
+            f"domain {source.name}: {len(bare)} images have no label, the first is "
+            f"{source.places[bare[0]]}; every source image needs one"
+        )
+    remarks = source.remarks + target.remarks
+    both = sorted(set(source.class_names) & set(target.class_names))
+    left_out = []
+    for domain, other in ((source, target), (target, source)):
+        if alone := sorted(set(domain.class_names) - set(both)):
+            if not config.shared_classes_only:
+                raise _unequal(domain, other, alone)
+            count = int(np.isin(domain.labels, [domain.class_names.index(n) for n in alone]).sum())
+            left_out.append(
+                f"{domain.name}: {count} images of {len(alone)} classes that {other.name} has not "
+                f"are left out ({_some(alone)})"
+            )
+    if len(both) < 2:
+        raise InputError(
+            f"domains {source.name} and {target.name} share {len(both)} classes; 2 are needed"
+        )
+    source, target = (_only(domain, both) for domain in (source, target))
+    return DomainPair(source, target, (*remarks, *left_out))
+
+
+def open_domain(config: DomainConfig, cache: Path) -> Domain:
+    """Open one domain under the class names that its config gives it."""
+    if config.dataset in EMBEDDED:
+        domain = load_digits_domain(str(config.dataset))
+    elif config.dataset is not None:
+        if config.root is None:
+            raise InputError(f"data set {config.dataset}: needs root, the folder where it lies")
+        domain = load_torchvision_domain(config.dataset, config.root)
+    elif config.manifest is not None:
+        domain = load_manifest_domain(_local_file(config.manifest, cache))
+    else:
+        assert config.folder is not None
+        domain = load_folder_domain(_local(config.folder, cache))
+    if config.unlabelled is not None:
+        domain = _with_unlabelled(domain, load_unlabelled(_local(config.unlabelled, cache)))
+    return _renamed(replace(domain, name=config.name), config.classes)
+
+
+def combine(domains: Sequence[Domain]) -> Domain:
+    """Several domains as one; either all or none came with splits.
+
+    Raises:
+        InputError: some came with splits of their own and others did not.
+    """
+    if len(domains) == 1:
+        return domains[0]
+    given = [domain for domain in domains if domain.splits is not None]
+    if given and len(given) < len(domains):
+        other = next(domain for domain in domains if domain.splits is None)
+        raise InputError(
+            f"domain {given[0].name} comes with splits and domain {other.name} without; "
+            "give all sources splits, or none"
+        )
+    names = sorted({name for domain in domains for name in domain.class_names})
+    remarks = tuple(remark for domain in domains for remark in domain.remarks)
+    for domain in domains:
+        if lacking := sorted(set(names) - set(domain.class_names)):
+            remarks += (f"{domain.name}: lacks {_some(lacking)}, which other sources have",)
+    aligned = [domain.with_classes(names) for domain in domains]
+    where = [(domain, row) for domain in aligned for row in range(len(domain))]
+
+    def decode(number: int, side: int) -> Image:
+        domain, row = where[number]
+        return domain.decode(row, side)
+
+    return Domain(
+        name="+".join(domain.name for domain in domains),
+        class_names=tuple(names),
+        labels=np.concatenate([domain.labels for domain in aligned]),
+        keys=[key for domain in domains for key in domain.keys],
+        decode=decode,
+        places=[place for domain in domains for place in domain.places],
+        splits=[split for domain in given for split in domain.splits or ()] if given else None,
+        remarks=remarks,
+    )
+
+
+def _with_unlabelled(domain: Domain, files: Sequence[LabelledFile]) -> Domain:
+    more = domain_of_files("unlabelled", files, class_names=domain.class_names)
+    if domain.splits is None:
+        more = replace(more, splits=None)
+    return replace(combine([domain, more]), name=domain.name, remarks=domain.remarks)
+
+
+def _renamed(domain: Domain, names: dict[str, str]) -> Domain:
+    """The classes under the names given; several may become one."""
+    for name in names:
+        if name not in domain.class_names:
+            raise InputError(
+                f"domain {domain.name}: classes: it has no class '{name}'; "
+                f"{nearest(name, domain.class_names)}"
+            )
+    if not names:
+        return domain
+    new = [names.get(name, name) for name in domain.class_names]
+    index = np.array([sorted(set(new)).index(name) for name in new] + [NO_LABEL])
+    return replace(domain, class_names=tuple(sorted(set(new))), labels=index[domain.labels])
+
+
+def _only(domain: Domain, names: Sequence[str]) -> Domain:
+    """The images of these classes and those without a label, classes in this order."""
+    kept = [*(domain.class_names.index(name) for name in names), NO_LABEL]
+    rows = np.flatnonzero(np.isin(domain.labels, kept)).tolist()
+    index = np.full(len(domain.class_names) + 1, NO_LABEL)
+    index[kept[:-1]] = np.arange(len(names))
+    part = domain.subset(rows)
+    return replace(part, class_names=tuple(names), labels=index[part.labels])
+
+
+def _unequal(domain: Domain, other: Domain, alone: Sequence[str]) -> InputError:
+    return InputError(
+        f"domain {other.name} lacks {len(alone)} classes that {domain.name} has: {_some(alone)}; "
+        "map their names under 'classes', or go on without them: data.shared_classes_only: true"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
+def _local(place: str | Path, cache: Path) -> Path:
+    return place if isinstance(place, Path) else local_copy(place, cache)
+
+
+def _local_file(place: str | Path, cache: Path) -> Path:
+    """A manifest behind a URL comes with the folder around it, where its images lie."""
+    if isinstance(place, Path):
+        return place
+    folder, _, name = place.rpartition("/")
+    return local_copy(folder, cache) / PurePosixPath(name).name

@@ -1,0 +1,83 @@
+"""Folders and files behind URLs (s3://, gs://, …), copied to this node once."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dann_search.errors import InputError
+
+DONE = "copied.json"
+"""Beside a copy: the names and sizes of what was copied, written when all of it is there."""
+
+
+def cache_folder() -> Path:
+    """Where copies lie: ``dann-search`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dann-search"
+
+
+def local_copy(url: str, cache: Path) -> Path:
+    """The local copy of what lies at ``url``, made where there is none of the present content.
+
+    The files' names and sizes tell whether a copy is still that of the URL's content.
+
+    Args:
+        url: of a file or of a folder; credentials come from where fsspec's file system takes them.
+        cache: folder of the copies.
+
+    Raises:
+        InputError: nothing there, no access, or no package for that kind of URL.
+    """
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+        files = _listing(system, path)
+    except ImportError as exc:
+        raise InputError(f"{url}: {exc}") from None
+    # Each file system has its own errors: botocore's, aiohttp's, gcsfs's, …
+    except Exception as exc:
+        raise InputError(f"{url}: cannot be listed: {type(exc).__name__}: {exc}") from None
+    if not files:
+        raise InputError(f"{url}: nothing there")
+    home = cache / hashlib.sha256(url.encode()).hexdigest()[:16]
+    content = home / PurePosixPath(path).name
+    record = json.dumps(files, sort_keys=True)
+    if not (home / DONE).is_file() or (home / DONE).read_text() != record:
+        _copy(system, path, files, home, url)
+        (home / DONE).write_text(record)
+    return content
+
+
+def _listing(system: Any, path: str) -> dict[str, int]:
+    """Size of each file, by its path relative to ``path``."""
+    found = system.find(path, detail=True)
+    root = PurePosixPath(system._strip_protocol(path))
+    sizes = {}
+    for name, info in found.items():
+        relative = PurePosixPath(name).relative_to(root)
+        if ".." in relative.parts:
+            raise ValueError(f"a path that leads outside: {name}")
+        sizes[str(relative)] = int(info["size"])
+    return sizes
+
+
+def _copy(system: Any, path: str, files: dict[str, int], home: Path, url: str) -> None:
+    """Copy beside the place and rename there: no process ever sees half a copy."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".copying-") as name:
+        new = Path(name) / "copy"
+        target = new / PurePosixPath(path).name
+        try:
+            for relative in files:
+                file = target / relative
+                file.parent.mkdir(parents=True, exist_ok=True)
+                remote = path if relative == "." else f"{path.rstrip('/')}/{relative}"
+                system.get_file(remote, str(target if relative == "." else file))
+        except Exception as exc:
+            raise InputError(f"{url}: cannot be copied: {type(exc).__name__}: {exc}") from None
+        shutil.rmtree(home, ignore_errors=True)
+        os.rename(new, home)

@@ -1,0 +1,110 @@
+"""Manifests: tables of images, CSV and Parquet alike."""
+
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from dann_search.data.domain import NO_LABEL
+from dann_search.data.manifest import load_manifest_domain
+from dann_search.errors import InputError
+from tests.data.images import noise
+
+TEXT = st.text("abcÄß,;\"' 0", min_size=1, max_size=8).map(str.strip).filter(bool)
+
+
+def write(folder: Path, rows: list[dict[str, str]], kind: str = "csv", images: int = 6) -> Path:
+    (folder / "images").mkdir(exist_ok=True)
+    for number in range(images):
+        noise(number).save(folder / "images" / f"{number}.jpg")
+    path = folder / f"photos.{kind}"
+    if kind == "parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+def rows_of(labels: list[str], splits: list[str] | None = None) -> list[dict[str, str]]:
+    rows = [{"path": f"images/{n}.jpg", "label": label} for n, label in enumerate(labels)]
+    for row, split in zip(rows, splits or [], strict=bool(splits)):
+        row["split"] = split
+    return rows
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_paths_labels_and_splits_are_read(tmp_path: Path, kind: str) -> None:
+    rows = rows_of(["mug", "bike", "", "mug"], ["train", "validation", "train", "test"])
+    domain = load_manifest_domain(write(tmp_path, rows, kind))
+    assert domain.class_names == ("bike", "mug")
+    assert list(domain.labels) == [1, 0, NO_LABEL, 1]
+    assert domain.splits == ["train", "val", "train", "test"]
+    assert domain.places[3] == str(tmp_path / "images" / "3.jpg")
+    assert domain.decode(0, 8).shape == (3, 8, 8)
+
+
+def test_a_byte_order_mark_and_spaces_do_no_harm(tmp_path: Path) -> None:
+    path = write(tmp_path, rows_of(["mug", "bike"]))
+    path.write_text("\ufeff" + path.read_text().replace(",mug", ", mug "))
+    domain = load_manifest_domain(path)
+    assert domain.class_names == ("bike", "mug") and domain.splits is None
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(labels=st.lists(TEXT, min_size=1, max_size=6))
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_any_labels_come_back_as_written(
+    tmp_path_factory: pytest.TempPathFactory, labels: list[str], kind: str
+) -> None:
+    path = write(tmp_path_factory.mktemp("manifest"), rows_of(labels), kind)
+    domain = load_manifest_domain(path)
+    assert [domain.class_names[label] for label in domain.labels] == labels
+    assert domain.class_names == tuple(sorted(set(labels)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path\nimages/0.jpg\n", "photos.csv: no column 'label'; it has path"),
+        ("", "photos.csv: no column 'path'; it has none"),
+        ("path,label\n", "photos.csv: no rows"),
+        ("path,label\nimages/0.jpg,a\nimages/9.jpg,a\n",
+         "photos.csv:3: no such file: images/9.jpg"),
+        ("path,label\n,a\n", "photos.csv:2: the path is empty"),
+        ("path,label\nimages/0.jpg\n", "photos.csv:2: expected 2 cells"),
+        ("path,label\nimages/0.jpg,a,b\n", "photos.csv:2: expected 2 cells"),
+        ("path,label\nimages/0.jpg,a\nimages/../images/0.jpg,b\n",
+         "photos.csv:3: images/../images/0.jpg stands already at photos.csv:2"),
+        ("path,label\nphotos.csv,a\n", "photos.csv:2: photos.csv is no image"),
+        ("path,label,split\nimages/0.jpg,a,tran\n",
+         "photos.csv:2: unknown split 'tran'; did you mean 'train'?"),
+        ("path,label,split\nimages/0.jpg,,test\n",
+         "photos.csv:2: an image of the test split needs a label"),
+        ("path,label,split\nimages/0.jpg,a,train\n", "photos.csv: no row of the test split"),
+        ("path,label\nimages/0.jpg,\n", "photos.csv: no row has a label"),
+    ],
+)  # fmt: skip
+def test_a_bad_manifest_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, rows_of(["a"]))
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_manifest_domain(path)
+    assert str(caught.value).replace(f"{tmp_path}/", "").startswith(message)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a manifest is a \.csv or a \.parquet file"):
+        load_manifest_domain(tmp_path / "photos.xlsx")
+    (tmp_path / "photos.parquet").write_bytes(b"no parquet")
+    with pytest.raises(InputError, match=r"photos\.parquet: not a valid Parquet file"):
+        load_manifest_domain(tmp_path / "photos.parquet")
+    (tmp_path / "photos.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"photos\.csv: not a valid CSV file"):
+        load_manifest_domain(tmp_path / "photos.csv")
