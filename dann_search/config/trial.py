@@ -35,6 +35,9 @@ class TrialConfig(Strict):
     batch_size: int = Field(
         32, ge=2, le=65_536, description="images a domain and step, over all workers"
     )
+    class_balanced: bool = Field(
+        False, description="draw each class of the source equally often rather than each image"
+    )
     seed: int = Field(0, ge=0, lt=2**31)
 
     learning_rate: float = Field(1e-3, gt=0, description="of the backbone at the start of training")

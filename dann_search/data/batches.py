@@ -20,24 +20,50 @@ def steps_per_epoch(source: int, target: int, batch_size: int) -> int:
 
 
 def paired_batches(
-    source: int, target: int, batch_size: int, seed: int, epoch: int
+    source: int,
+    target: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    balanced_labels: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (source indices, target indices) of each step, ``batch_size`` each.
 
     Each domain is shuffled, and shuffled anew where it has to be repeated to fill the epoch. A
-    domain smaller than a batch appears several times in it.
+    domain smaller than a batch appears several times in it. With ``balanced_labels``, those of the
+    source's images, every class of the source is drawn equally often instead of every image.
     """
     steps = steps_per_epoch(source, target, batch_size)
-    streams = [
-        _shuffled(size, steps * batch_size, epoch_seed(seed, epoch, stream))
-        for stream, size in enumerate((source, target))
-    ]
-    for step in range(steps):
-        rows = slice(step * batch_size, (step + 1) * batch_size)
-        yield streams[0][rows], streams[1][rows]
+    count = steps * batch_size
+    seeds = [epoch_seed(seed, epoch, stream) for stream in (0, 1)]
+    from_source = (
+        _shuffled(source, count, seeds[0])
+        if balanced_labels is None
+        else _balanced(balanced_labels, count, seeds[0])
+    )
+    from_target = _shuffled(target, count, seeds[1])
+    yield from zip(
+        torch.split(from_source, batch_size), torch.split(from_target, batch_size), strict=True
+    )
+
+
+def _balanced(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Rounds of one image of each class, the classes in a new order each round."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = torch.unique(labels).tolist()
+    rounds = -(-count // len(classes))
+    by_class = []
+    for label in classes:
+        rows = (labels == label).nonzero().squeeze(1)
+        by_class.append(rows[_passes(len(rows), rounds, generator)])
+    order = torch.rand(rounds, len(classes), generator=generator).argsort(1)
+    return torch.stack(by_class, 1).gather(1, order).flatten()[:count]
 
 
 def _shuffled(size: int, count: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
+    return _passes(size, count, torch.Generator().manual_seed(seed))
+
+
+def _passes(size: int, count: int, generator: torch.Generator) -> Tensor:
     passes = [torch.randperm(size, generator=generator) for _ in range(-(-count // size))]
     return torch.cat(passes)[:count]

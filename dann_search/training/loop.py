@@ -99,7 +99,13 @@ class Training:
         backbone.hold_below(depth_at(epoch, config, len(backbone.stage_names)))
         self.network.train()
         for step, (source_rows, target_rows) in enumerate(
-            paired_batches(*sizes, config.batch_size, config.seed, epoch)
+            paired_batches(
+                *sizes,
+                config.batch_size,
+                config.seed,
+                epoch,
+                self.data.source_labels if config.class_balanced else None,
+            )
         ):
             p = ((epoch - 1) * steps + step) / (config.epochs * steps)
             lam = lambda_at(p, config)

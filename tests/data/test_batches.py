@@ -63,3 +63,35 @@ def test_seeds_are_distinct_and_fit_a_generator(
 ) -> None:
     assert (epoch_seed(*one) == epoch_seed(*other)) == (one == other)
     torch.Generator().manual_seed(epoch_seed(*one))
+
+
+@PROFILE
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=2, max_size=6),
+    batch_size=st.integers(2, 30),
+    seed=st.integers(0, 1000),
+)
+def test_balanced_batches_draw_every_class_equally_often(
+    sizes: list[int], batch_size: int, seed: int
+) -> None:
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    pairs = list(paired_batches(sum(sizes), 50, batch_size, seed, 1, labels))
+    drawn = torch.cat([source for source, _ in pairs])
+    counts = Counter(labels[drawn].tolist())
+    assert set(counts.values()) <= {len(drawn) // len(sizes), -(-len(drawn) // len(sizes))}
+    for label, size in enumerate(sizes):
+        # Within a class every image is drawn before any is drawn again.
+        times = Counter(row for row in drawn.tolist() if labels[row] == label)
+        assert len(times) == min(size, counts[label])
+        assert max(times.values()) - min(times.values()) <= 1
+    plain = list(paired_batches(sum(sizes), 50, batch_size, seed, 1))
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(pairs, plain, strict=True))
+
+
+def test_balanced_batches_are_shuffled_anew_each_epoch() -> None:
+    labels = torch.tensor([0] * 30 + [1] * 10)
+    epochs = [
+        torch.cat([source for source, _ in paired_batches(40, 40, 8, 0, epoch, labels)])
+        for epoch in (1, 1, 2)
+    ]
+    assert torch.equal(epochs[0], epochs[1]) and not torch.equal(epochs[0], epochs[2])

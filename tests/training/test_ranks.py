@@ -1,7 +1,6 @@
 """Several workers train as one does."""
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +38,10 @@ def test_alone_there_is_nothing_to_exchange() -> None:
     assert ALONE.gather_rows(tensor, 3) is tensor
 
 
-def worker(rank: int, size: int, port: int, folder: str, recipes: list[dict[str, Any]]) -> None:
+def worker(rank: int, size: int, folder: str, recipes: list[dict[str, Any]]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size
+        "gloo", init_method=f"file://{folder}/meeting-point", rank=rank, world_size=size
     )
     ranks = Ranks(rank, size, dist.group.WORLD)
     # An odd number of validation images: shares differ.
@@ -53,6 +52,8 @@ def worker(rank: int, size: int, port: int, folder: str, recipes: list[dict[str,
         told.write_text(json.dumps(metrics(history)))
     told = Path(folder) / f"statistics.{rank}.json"
     told.write_text(json.dumps(averaged_statistics(ranks)))
+    # Ended while the other still talks, gloo's threads would abort the process.
+    dist.barrier()
     dist.destroy_process_group()
 
 
@@ -67,13 +68,6 @@ def averaged_statistics(ranks: Ranks) -> list[float]:
     return [float(mean[0]) for mean in means]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
     """Equal where no batch statistics are taken; with them each worker takes its own."""
     recipes: list[dict[str, Any]] = [
@@ -81,7 +75,7 @@ def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
         {**WITHOUT_STATISTICS, "method": "source_only", "batch_size": 10},
         {"batch_norm": "separate", "unfrozen_depth": 2},
     ]
-    spawn(worker, (2, free_port(), str(tmp_path), recipes), nprocs=2)  # type: ignore[no-untyped-call]
+    spawn(worker, (2, str(tmp_path), recipes), nprocs=2)  # type: ignore[no-untyped-call]
     for rank in (0, 1):
         frozen, trained = json.loads((tmp_path / f"statistics.{rank}.json").read_text())
         # Moving statistics are averaged, frozen ones left as they are.
