@@ -24,6 +24,7 @@ from dann_search.search.launch import (
     prepare,
     search,
 )
+from dann_search.tracking.packing import packing_progress
 from dann_search.tracking.progress import LiveTable, PlainLines
 
 
@@ -82,7 +83,9 @@ def launch(
         storage=Path(storage) if storage else None,
         trials=trials,
     )
-    return _run(experiment, space, prepare(experiment, space), plain=plain)
+    with packing_progress(Console(stderr=True), plain=plain) as progress:
+        folder = prepare(experiment, space, progress)
+    return _run(experiment, space, folder, plain=plain)
 
 
 def resume(experiment: str | Path, *, add_trials: int = 0, plain: bool = True) -> SearchResult:
@@ -133,9 +136,7 @@ def _header(info: StoreInfo) -> str:
         f"{info.sizes['target']['train']} unlabelled target images, {len(info.class_names)} "
         f"classes; {info.sizes['target']['val']} target labels choose the model"
     )
-    if info.duplicates:
-        text += f"\nwarning: {info.duplicates} images are in both domains"
-    return text
+    return "\n".join([text, *(f"note: {remark}" for remark in info.remarks)])
 
 
 def _observer(space: Space, plain: bool, header: str) -> MakeObserver:

@@ -42,8 +42,14 @@ class Outcome:
     stopped_by: str
 
 
-def prepare(experiment: Experiment, space: Space) -> ExperimentFolder:
+def prepare(
+    experiment: Experiment,
+    space: Space,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> ExperimentFolder:
     """Check what can go wrong before anything expensive, then lay out the experiment's folder.
+
+    ``progress`` is told how many images of how many are packed.
 
     Raises:
         InputError: the name is taken, storage cannot be written, too few CPUs, missing weights,
@@ -68,7 +74,7 @@ def prepare(experiment: Experiment, space: Space) -> ExperimentFolder:
             "choose another with --storage DIR"
         ) from None
     size = experiment.data.image_size or largest_native_size(space.backbones)
-    info = pack(experiment.data, size, folder.data)
+    info = pack(experiment.data, size, folder.data, progress)
     _write_record(experiment, folder, info)
     return folder
 
