@@ -189,7 +189,7 @@ def results(tasks: list[Task], out: Path, jobs: int) -> Iterator[dict[str, Any]]
     kept = {row["key"]: row for row in map(json.loads, lines)}
     yield from (kept[task.key] for task in tasks if task.key in kept)
     missing = [task for task in tasks if task.key not in kept]
-    with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=8) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         for number, done in enumerate(as_completed(pool.submit(train_one, t) for t in missing), 1):
             row = done.result()
             with out.open("a") as file:
