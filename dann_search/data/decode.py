@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PILImage
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 from dann_search.data.domain import Image
 from dann_search.errors import InputError
@@ -36,6 +36,10 @@ def decode_image(file: Path, side: int) -> Image:
         with PILImage.open(file) as opened:
             opened.draft(None, (2 * side, 2 * side))
             image = _eight_bits(ImageOps.exif_transpose(opened)).convert("RGB")
+    except UnidentifiedImageError:
+        empty = file.stat().st_size == 0
+        reason = "the file is empty" if empty else "no kind of image that Pillow knows"
+        raise UnreadableImageError(str(file), reason) from None
     # Pillow's decoders raise whatever a damaged file leads them to: struct.error, EOFError, …
     except Exception as exc:
         raise UnreadableImageError(str(file), str(exc) or type(exc).__name__) from None
