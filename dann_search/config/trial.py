@@ -67,8 +67,9 @@ class TrialConfig(Strict):
     ema_decay: float = Field(
         0.0, ge=0, lt=1, description="of a moving average of the weights, validated; 0 for none"
     )
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16 computes forward passes in bfloat16, weights stay fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32",
+        description="of forward passes; weights stay fp32, and the loss of fp16 is scaled",
     )
     batch_norm: Literal["joint", "separate", "frozen"] = Field(
         "separate",

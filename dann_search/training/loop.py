@@ -125,8 +125,7 @@ class Training:
                 else None
             )
             loss, parts = self._loss(source, labels, target, lam)
-            self.optimizer.torch.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.backward(loss)
             ranks.sum_gradients(self.optimizer.parameters)
             self.optimizer.step()
             if self.average:
@@ -166,7 +165,7 @@ class Training:
     ) -> tuple[Tensor, Tensor]:
         config = self.config
         size, smoothing = config.batch_size, config.label_smoothing
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        with autocast(self.device, config):
             if target is None:
                 return source_loss(self.network, source, labels, size, smoothing)
             adaptation = ADAPTATIONS[config.method]
@@ -222,6 +221,12 @@ class Training:
             self.average.average if self.average else {},
         )
         save_checkpoint(self.folder / LAST, last)
+
+
+def autocast(device: torch.device, config: TrialConfig) -> torch.autocast:
+    """The forward pass in the precision of the recipe."""
+    dtype = torch.float16 if config.precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=config.precision != "fp32")
 
 
 def input_side(config: TrialConfig, data: TrainingData) -> int:

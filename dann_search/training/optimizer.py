@@ -10,12 +10,24 @@ from dann_search.training.schedules import lr_factor_at
 HEADS = -1
 """Group of what is not in the backbone."""
 
+SCALER = "scaler"
+SCALING = ("scale", "_growth_tracker")
+"""What moves of fp16's gradient scaler."""
+
 
 class Optimizer:
-    """The trained parameters in groups, their rates a function of progress."""
+    """The trained parameters in groups, their rates a function of progress.
+
+    Args:
+        network: on the device where it is trained.
+        config: optimizer, rates, clipping and precision.
+    """
 
     def __init__(self, network: DannNetwork, config: TrialConfig):
         self.config = config
+        # Gradients of fp16 vanish below 6e-8: the loss is scaled up, and they down again.
+        device = next(network.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")
         self.named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         top = len(network.backbone.stage_names) - 1
         groups: dict[int, list[nn.Parameter]] = {top: []}
@@ -51,15 +63,26 @@ class Optimizer:
         for group, base in zip(self.torch.param_groups, self.base_rates, strict=True):
             group["lr"] = base * factor
 
+    def backward(self, loss: Tensor) -> None:
+        """Replace the gradients by those of ``loss``, scaled under fp16 until ``step``."""
+        self.torch.zero_grad()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
     def step(self) -> None:
-        """Move the parameters, gradients first clipped to ``gradient_clipping`` where it is set."""
+        """Move the parameters, gradients first clipped to ``gradient_clipping`` where it is set.
+
+        Under fp16 a step whose gradients overflowed is left out.
+        """
+        self.scaler.unscale_(self.torch)
         if self.config.gradient_clipping:
             nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clipping)
-        self.torch.step()
+        self.scaler.step(self.torch)
+        self.scaler.update()
 
     def state(self) -> dict[str, Tensor]:
         """Momentum and the like as ``<parameter>/<kind>``; empty before the first step."""
-        return {
+        scaler = self.scaler.state_dict()
+        return {f"{SCALER}/{kind}": torch.tensor(scaler[kind]) for kind in SCALING if scaler} | {
             f"{name}/{kind}": value
             for name, p in self.named.items()
             for kind, value in self.torch.state.get(p, {}).items()
@@ -68,8 +91,16 @@ class Optimizer:
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Put back what ``state`` gave."""
+        if scaling := {
+            kind: state[f"{SCALER}/{kind}"].item()
+            for kind in SCALING
+            if f"{SCALER}/{kind}" in state
+        }:
+            self.scaler.load_state_dict(self.scaler.state_dict() | scaling)
         for key, value in state.items():
             name, kind = key.rsplit("/", 1)
+            if name == SCALER:
+                continue
             parameter = self.named[name]
             # AdamW counts steps on the CPU.
             device = value.device if kind == "step" else parameter.device

@@ -39,8 +39,8 @@ def assert_same_weights(one: Path, other: Path) -> None:
      {"method": "cdan", "optimizer": "adamw", "discriminator_dropout": 0.3, "lambda_delay": 0.4},
      {"method": "mcc", "ema_decay": 0.8, "label_smoothing": 0.1, "gradient_clipping": 0.5},
      {"method": "deep_coral", "gradual_unfreezing": 1, "stage_lr_decay": 0.5},
-     {"precision": "bf16"}],
-    ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "bf16"],
+     {"precision": "bf16"}, {"precision": "fp16"}],
+    ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "bf16", "fp16"],
 )  # fmt: skip
 def test_an_interrupted_training_ends_as_if_it_had_not_been(
     tmp_path: Path, changes: dict[str, Any], stop: int

@@ -86,3 +86,38 @@ def test_held_stages_are_left_alone_by_weight_decay() -> None:
     for name, parameter in network.named_parameters():
         held = name.startswith(("backbone.", "discriminator."))
         assert torch.equal(parameter, before[name]) == held, name
+
+
+def total_of(optimizer: Optimizer) -> torch.Tensor:
+    return torch.stack([p.sum() for p in optimizer.parameters]).sum()
+
+
+def test_the_scale_of_fp16_cancels_in_a_step_and_clipping_sees_true_gradients() -> None:
+    moved = {}
+    for precision in ("fp32", "fp16"):
+        config = recipe(precision=precision, gradient_clipping=0.5, weight_decay=0.0)
+        network = build_network(config, 3)
+        optimizer = Optimizer(network, config)
+        before = [p.detach().clone() for p in optimizer.parameters]
+        optimizer.backward(total_of(optimizer))
+        optimizer.step()
+        moved[precision] = [
+            p.detach() - old for p, old in zip(optimizer.parameters, before, strict=True)
+        ]
+    for plain, scaled in zip(moved["fp32"], moved["fp16"], strict=True):
+        assert plain.abs().max() > 0
+        assert torch.allclose(plain, scaled, rtol=1e-6, atol=1e-9)
+
+
+def test_a_step_of_fp16_that_overflows_is_left_out_and_the_smaller_scale_is_saved() -> None:
+    config = recipe(precision="fp16")
+    network = build_network(config, 3)
+    optimizer = Optimizer(network, config)
+    before = [p.detach().clone() for p in optimizer.parameters]
+    optimizer.backward(total_of(optimizer) * 1e35)
+    optimizer.step()
+    for parameter, old in zip(optimizer.parameters, before, strict=True):
+        assert torch.equal(parameter, old)
+    other = Optimizer(build_network(config, 3), config)
+    other.load_state(optimizer.state())
+    assert other.scaler.get_scale() == optimizer.scaler.get_scale() == 2.0**15
