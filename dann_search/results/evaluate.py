@@ -13,6 +13,7 @@ from rich.table import Table
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
+from dann_search.data.domain import NO_LABEL
 from dann_search.data.folder import load_folder_domain
 from dann_search.data.store import open_labels
 from dann_search.data.training_data import as_tensor
@@ -140,6 +141,11 @@ def evaluate(model_dir: Path, store: Path | None, data: Path | None) -> Evaluati
 
 def _labelled_folder(model: DannModel, data: Path) -> tuple[Tensor, NDArray[np.int64]]:
     domain = load_folder_domain(data)
+    if (bare := np.flatnonzero(domain.labels == NO_LABEL)).size:
+        raise InputError(
+            f"{data}: {len(bare)} images have no label, such as {domain.places[bare[0]]}; "
+            "evaluating needs a class folder for each"
+        )
     unknown = sorted(set(domain.class_names) - set(model.class_names))
     if unknown:
         raise InputError(

@@ -112,3 +112,11 @@ def test_a_model_outside_its_experiment_asks_for_a_folder(
     write_best(experiment, out=tmp_path / "model")
     with pytest.raises(InputError, match="--data FOLDER"):
         evaluate_target(tmp_path / "model")
+
+
+def test_images_without_a_label_are_refused(experiment: ExperimentFolder, tmp_path: Path) -> None:
+    labelled_folder(experiment, tmp_path / "photos" / "test", {})
+    (tmp_path / "photos" / "train").mkdir()
+    Image.new("RGB", (28, 28)).save(tmp_path / "photos" / "train" / "loose.png")
+    with pytest.raises(InputError, match=r"1 images have no label, such as .*loose\.png"):
+        evaluate_target(experiment.root, tmp_path / "photos")
