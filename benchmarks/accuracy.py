@@ -8,7 +8,8 @@ rates; what is scored is the network after the last epoch, on the target's test 
 target label chooses anything. A column of ours more: the epoch chosen on the target's validation
 split, as a search does. Runs that --out holds already are not repeated.
 
-skada and pytorch-adapt: pip install skada pytorch-adapt 'setuptools<81'.
+    pip install -e '.[timm]'                 # for --methods of ours
+    pip install -e '.[timm,benchmarks]'      # for skada_dann and pytorch_adapt_dann too
 """
 
 import argparse
