@@ -26,6 +26,7 @@ from dann_search.search.launch import (
 )
 from dann_search.tracking.packing import packing_progress
 from dann_search.tracking.progress import LiveTable, PlainLines
+from dann_search.training.result import F1_MACRO
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SearchResult:
 
     outcome: Outcome
     best: TrialRow | None
+    objective: str = F1_MACRO
 
     def to_json(self) -> dict[str, Any]:
         """As ``launch --json`` prints it."""
@@ -111,7 +113,8 @@ def _run(
     plain: bool,
 ) -> SearchResult:
     info = read_info(folder.data)
-    observer = _observer(space, plain, _header(info))
+    objective = experiment.search.objective
+    observer = _observer(space, plain, objective, _header(info, objective))
     outcome = search(experiment, space, folder, observer, add_trials=add_trials)
     write_csv(folder)
     rows = read_trials(folder)
@@ -123,27 +126,31 @@ def _run(
                 f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
                 f"logs: {folder.trial(failed[0].number)}, {folder.ray}"
             )
-        return SearchResult(outcome, None)
+        return SearchResult(outcome, None, objective)
     write_best(folder)
-    return SearchResult(outcome, best[0])
+    return SearchResult(outcome, best[0], objective)
 
 
-def _header(info: StoreInfo) -> str:
+def _header(info: StoreInfo, objective: str) -> str:
     """What goes in, and how many target labels are spent on choosing."""
+    labels = info.sizes["target"]["val"]
+    chosen = f"{labels} target labels choose the model"
+    if objective != F1_MACRO:
+        chosen = f"{objective} chooses the model; {labels} target labels only show its F1"
     source, target = info.domains["source"], info.domains["target"]
     text = (
         f"{source} → {target}: {info.sizes['source']['train']} labelled source images, "
         f"{info.sizes['target']['train']} unlabelled target images, {len(info.class_names)} "
-        f"classes; {info.sizes['target']['val']} target labels choose the model"
+        f"classes; {chosen}"
     )
     return "\n".join([text, *(f"note: {remark}" for remark in info.remarks)])
 
 
-def _observer(space: Space, plain: bool, header: str) -> MakeObserver:
+def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObserver:
     def make(terminal: Any, record: Any) -> PlainLines | LiveTable:
         console = Console(file=terminal)
         console.print(header, markup=False, highlight=False, soft_wrap=True)
-        state = (space, record.total, record.counts().finished, record.best())
+        state = (space, record.total, record.counts().finished, record.best(), objective)
         return PlainLines(console, *state) if plain else LiveTable(console, *state)
 
     return make

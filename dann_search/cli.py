@@ -96,7 +96,10 @@ def _show_search(as_json: bool, result: Any) -> None:
         f"{counts.failed} failed in {duration(outcome.elapsed_s)}"
     ]
     if best:
-        lines.append(f"best: trial {best.number}, macro-F1 {best.f1_macro_val:.3f} on target val")
+        by = "" if result.objective == "f1_macro" else f", chosen by {result.objective}"
+        lines.append(
+            f"best: trial {best.number}, macro-F1 {best.f1_macro_val:.3f} on target val{by}"
+        )
         lines.append(f"    {describe(best.params)}")
         lines.append(f"    {where / 'best' / 'model.safetensors'}")
     interrupted = outcome.stopped_by != "trials"
@@ -149,10 +152,12 @@ def leaderboard(
     Example: dann-search leaderboard quickstart --top 5
     """
     from dann_search.results import leaderboard as room
-    from dann_search.results.reader import open_experiment, read_trials
+    from dann_search.results.reader import open_experiment, read_experiment, read_trials
 
-    rows = room.ranked(read_trials(open_experiment(experiment)))[:top]
-    emit(as_json, room.to_json(rows), room.render(rows))
+    folder = open_experiment(experiment)
+    rows = room.ranked(read_trials(folder))[:top]
+    objective = read_experiment(folder).search.objective
+    emit(as_json, room.to_json(rows), room.render(rows, objective))
 
 
 @app.command()

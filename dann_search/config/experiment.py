@@ -19,8 +19,19 @@ class BudgetConfig(Strict):
     hours: float | None = Field(None, gt=0)
 
 
+Objective = Literal[
+    "f1_macro", "source_accuracy", "entropy", "info_max", "snd", "bnm", "dev", "iwcv", "class_ami"
+]
+
+
 class SearchConfig(Strict):
     """How the space is searched."""
+
+    objective: Objective = Field(
+        "f1_macro",
+        description="what chooses epochs and trials: macro-F1 on the target's validation labels, "
+        "or a validator that needs none of them",
+    )
 
     trials: int = Field(20, ge=1, le=1_000_000)
     sampler: Literal["tpe", "random"] = "tpe"

@@ -78,7 +78,7 @@ def parse_experiment(source: SourceFile, base: Path, stages: Mapping[str, int]) 
     experiment = _with_located_paths(experiment, source, base)
     for backbone, weights in experiment.weights.items():
         if backbone not in stages:
-            message = f"unknown backbone '{backbone}'; {nearest(backbone, stages)}"
+            message = f"unknown backbone {backbone!r}; {nearest(backbone, stages)}"
             raise source.error(("weights", backbone), message)
         if not os.path.isfile(weights.file):
             raise source.error(("weights", backbone), f"no such file: {weights.file}")
@@ -165,7 +165,9 @@ def _key_error(source: SourceFile, location: tuple[int | str, ...]) -> InputErro
     path = _path_of(source, tuple(keys))
     if not isinstance(keys[-1], str) or not path or path[-1] != keys[-1]:
         return source.error(path[: len(keys) - 1], f"keys must be text, got {shown(keys[-1])}")
-    return source.error(path, f"unknown key '{path[-1]}'; {nearest(path[-1], _valid_keys(path))}")
+    return source.error(
+        path, f"unknown key {shown(path[-1])}; {nearest(path[-1], _valid_keys(path))}"
+    )
 
 
 def _path_of(source: SourceFile, location: tuple[int | str, ...]) -> KeyPath:

@@ -37,7 +37,7 @@ class SourceFile:
 
         The nearest parent's where the file has no such key.
         """
-        key = ".".join(map(str, path))
+        key = ".".join(map(_plain, path))
         for length in range(len(path), 0, -1):
             if path[:length] in self.overridden:
                 return f"{self.overridden[path[:length]]}: {key}"
@@ -63,6 +63,12 @@ class SourceFile:
         self.overridden[path] = origin
         for known in [known for known in self.lines if known[: len(path)] == path]:
             del self.lines[known]
+
+
+def _plain(key: str | int) -> str:
+    """A key on one line, whatever is in it."""
+    text = str(key)
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def read_yaml(path: Path) -> SourceFile:
@@ -135,7 +141,7 @@ def _note_lines(
             name = str(key.value)
             if name in seen:
                 raise InputError(
-                    f"{source.name}:{key.start_mark.line + 1}: the key '{name}' stands twice"
+                    f"{source.name}:{key.start_mark.line + 1}: the key {name!r} stands twice"
                 )
             seen.add(name)
             source.lines[(*path, name)] = key.start_mark.line + 1

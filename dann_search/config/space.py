@@ -84,7 +84,7 @@ def _check_name(name: str, experiment: Experiment) -> None:
         raise SpaceError(("space", name), message)
     valid = [field for field in TrialConfig.model_fields if field not in NOT_SEARCHED]
     if name not in valid:
-        raise SpaceError(("space", name), f"unknown parameter '{name}'; {nearest(name, valid)}")
+        raise SpaceError(("space", name), f"unknown parameter {name!r}; {nearest(name, valid)}")
     if name in experiment.training:
         message = f"'{name}' is fixed under training and searched here; keep one"
         raise SpaceError(("space", name), message)
@@ -129,7 +129,7 @@ def _with_implied(
         if other == name:
             raise SpaceError(path, f"'{name}' cannot depend on itself")
         if other not in known:
-            raise SpaceError(path, f"unknown parameter '{other}'; {nearest(other, known)}")
+            raise SpaceError(path, f"unknown parameter {other!r}; {nearest(other, known)}")
         for value in wanted if isinstance(wanted, list) else [wanted]:
             if problem := _never(other, value, searched.get(other), fixed):
                 raise SpaceError(path, problem)
@@ -180,7 +180,7 @@ def _check_backbones(space: Space) -> None:
             path: KeyPath = (
                 ("space", "backbone", "choice", index) if searched else ("training", "backbone")
             )
-            raise SpaceError(path, f"unknown backbone '{name}'; {nearest(name, space.stages)}")
+            raise SpaceError(path, f"unknown backbone {name!r}; {nearest(name, space.stages)}")
 
 
 def _check_depth(space: Space) -> None:

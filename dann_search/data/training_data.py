@@ -1,4 +1,4 @@
-"""What training may see: labelled source, unlabelled target, the target's labelled val split."""
+"""What training may see: labelled source, unlabelled target, the labelled val splits of both."""
 
 import warnings
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ class TrainingData:
     target_images: Tensor
     val_images: Tensor
     val_labels: Tensor
+    source_val_images: Tensor
+    source_val_labels: Tensor
 
     @property
     def classes(self) -> int:
@@ -39,6 +41,8 @@ def open_training_data(folder: Path) -> TrainingData:
         target_images=as_tensor(folder, "target", "train"),
         val_images=as_tensor(folder, "target", "val"),
         val_labels=torch.from_numpy(open_labels(folder, "target", "val")),
+        source_val_images=as_tensor(folder, "source", "val"),
+        source_val_labels=torch.from_numpy(open_labels(folder, "source", "val")),
     )
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -18,7 +18,7 @@ from typing import Any, get_args
 from rich.console import Group
 from rich.table import Table
 
-from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.experiment import Experiment
 from dann_search.config.trial import Method, TrialConfig
 from dann_search.errors import InputError, RunError, nearest
 from dann_search.layout import ExperimentFolder
@@ -121,8 +121,9 @@ def compare(
 ) -> Comparison:
     """Train the winner and its baselines anew and score them on the target's test split.
 
-    Every run has the winner's recipe but for method and seed; its model is the best epoch on
-    validation. A run that was finished before is not trained again, one that was cut off goes on.
+    Every run has the winner's recipe but for method and seed; its model is the best epoch by the
+    search's objective. A run that was finished before is not trained again, one that was cut off
+    goes on.
 
     Args:
         folder: the experiment.
@@ -206,10 +207,7 @@ def _train_all(
     # Spawned, not forked: torch's threads do not survive a fork.
     pool = ProcessPoolExecutor(at_once, get_context("spawn"), initializer=_end_on_interrupt)
     try:
-        tasks = {
-            pool.submit(_train, run, folder.data, experiment.weights, threads): run
-            for run in waiting
-        }
+        tasks = {pool.submit(_train, run, folder.data, experiment, threads): run for run in waiting}
         for number, task in enumerate(as_completed(tasks), ready + 1):
             run = tasks[task]
             if (error := task.exception()) is not None:
@@ -224,7 +222,7 @@ def _end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _train(run: Run, data: Path, weights: Mapping[str, WeightsFile], threads: int) -> None:
+def _train(run: Run, data: Path, experiment: Experiment, threads: int) -> None:
     """In a process of its own: train to the end, from a checkpoint where there is one."""
     import torch
 
@@ -233,7 +231,14 @@ def _train(run: Run, data: Path, weights: Mapping[str, WeightsFile], threads: in
 
     torch.set_num_threads(threads)
     run.folder.mkdir(parents=True, exist_ok=True)
-    for _ in train(run.config, open_training_data(data), run.folder, weights=weights):
+    epochs = train(
+        run.config,
+        open_training_data(data),
+        run.folder,
+        weights=experiment.weights,
+        objective=experiment.search.objective,
+    )
+    for _ in epochs:
         pass
     (run.folder / DONE).touch()
 

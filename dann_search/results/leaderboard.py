@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,19 +10,23 @@ from rich.table import Table
 
 from dann_search.layout import ExperimentFolder
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
+from dann_search.training.result import F1_MACRO
 
 ORDER = ("completed", "pruned", "running", "failed")
 STYLES = {"completed": "", "pruned": "dim", "running": "cyan", "failed": "red"}
 
 
 def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """Completed trials by F1, then those stopped early, unfinished and failed; earliest on ties.
+    """Completed trials by score, then those stopped early, unfinished and failed; earliest on ties.
 
     A stopped trial never stands above a completed one: see docs/decisions/0002.
     """
-    return sorted(
-        rows, key=lambda row: (ORDER.index(row.state), -(row.f1_macro_val or 0.0), row.number)
-    )
+
+    def place(row: TrialRow) -> tuple[int, float, int]:
+        score = -math.inf if row.score is None else row.score
+        return ORDER.index(row.state), -score, row.number
+
+    return sorted(rows, key=place)
 
 
 def finished(rows: Sequence[TrialRow]) -> list[TrialRow]:
@@ -37,6 +42,8 @@ def to_json(rows: Sequence[TrialRow]) -> dict[str, Any]:
                 "trial": row.number,
                 "state": row.state,
                 "f1_macro_val": row.f1_macro_val,
+                "score": row.score,
+                "validators": row.validators,
                 "epochs": row.epochs,
                 "best_epoch": row.best_epoch,
                 "config": row.config,
@@ -53,29 +60,35 @@ def write_csv(folder: ExperimentFolder) -> None:
     names = list(read_experiment(folder).space)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "trial", "state", "f1_macro_val", "epochs", "best_epoch", *names])
-    for rank, row in enumerate(ranked(read_trials(folder)), 1):
+    rows = ranked(read_trials(folder))
+    validators = sorted({name for row in rows for name in row.validators})
+    head = ["rank", "trial", "state", "f1_macro_val", "epochs", "best_epoch"]
+    writer.writerow([*head, *names, *validators])
+    for rank, row in enumerate(rows, 1):
         values = [row.params.get(name, "") for name in names]
+        columns = [repr(row.validators[name]) if row.validators else "" for name in validators]
         score = "" if row.f1_macro_val is None else repr(row.f1_macro_val)
         best = "" if row.best_epoch is None else row.best_epoch
-        writer.writerow([rank, row.number, row.state, score, row.epochs, best, *values])
+        writer.writerow([rank, row.number, row.state, score, row.epochs, best, *values, *columns])
     temporary = folder.leaderboard.with_suffix(".new")
     temporary.write_text(text.getvalue(), encoding="utf-8")
     temporary.replace(folder.leaderboard)
 
 
-def render(rows: Sequence[TrialRow]) -> Table:
-    """The table people read."""
+def render(rows: Sequence[TrialRow], objective: str = F1_MACRO) -> Table:
+    """The table people read; with another objective than F1, its value beside it."""
     from dann_search.tracking.progress import describe
 
     table = Table(box=None, pad_edge=False)
-    for name in ("trial", "state", "F1 val", "epochs"):
+    scores = ["F1 val"] if objective == F1_MACRO else [objective, "F1 val"]
+    for name in ("trial", "state", *scores, "epochs"):
         table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
     table.add_column("searched parameters", overflow="fold")
     for row in rows:
-        score = "" if row.f1_macro_val is None else f"{row.f1_macro_val:.3f}"
+        shown = [row.f1_macro_val] if objective == F1_MACRO else [row.score, row.f1_macro_val]
+        cells = ["" if value is None else f"{value:.3f}" for value in shown]
         text = describe(row.params) if row.error is None else row.error
         table.add_row(
-            str(row.number), row.state, score, str(row.epochs), text, style=STYLES[row.state]
+            str(row.number), row.state, *cells, str(row.epochs), text, style=STYLES[row.state]
         )
     return table

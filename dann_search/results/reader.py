@@ -22,9 +22,11 @@ class TrialRow:
     Attributes:
         number: its number in the study.
         state: completed, pruned, failed or running (unfinished).
-        f1_macro_val: of its best epoch; None before the first.
+        score: the objective's value at its best epoch; None before the first.
+        f1_macro_val: of that epoch.
+        validators: of that epoch, by name; empty where an older version searched.
         epochs: epochs done.
-        best_epoch: the epoch of highest F1, the earliest on ties.
+        best_epoch: the epoch of highest score, the earliest on ties.
         config: the whole recipe.
         params: the searched parameters that apply to it.
         error: why it failed.
@@ -32,7 +34,9 @@ class TrialRow:
 
     number: int
     state: str
+    score: float | None
     f1_macro_val: float | None
+    validators: dict[str, float]
     epochs: int
     best_epoch: int | None
     config: dict[str, Any]
@@ -107,10 +111,14 @@ def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
 def _row(trial: Any) -> TrialRow:
     scores = trial.intermediate_values
     best = max(scores, key=lambda epoch: (scores[epoch], -epoch), default=None)
+    score = None if best is None else scores[best]
+    noted = trial.user_attrs.get("best_epoch", {})
     return TrialRow(
         number=trial.number,
         state=STATES.get(trial.state.name, "running"),
-        f1_macro_val=None if best is None else scores[best],
+        score=score,
+        f1_macro_val=noted.get("f1_macro_val", score),
+        validators=noted.get("validators", {}),
         epochs=len(scores),
         best_epoch=best,
         config=trial.user_attrs.get("config", {}),

@@ -144,7 +144,7 @@ def search(
                 log = folder.ray / "driver.log"
                 with quiet_output(log) as terminal:
                     watchers = [
-                        TensorBoardWriter(folder.tensorboard, space),
+                        TensorBoardWriter(folder.tensorboard, space, experiment.search.objective),
                         make_observer(terminal, record),
                     ]
                     try:
@@ -187,6 +187,7 @@ def _run(
             name=f"group-{int(time.time())}",
             data=folder.data,
             weights=experiment.weights,
+            objective=experiment.search.objective,
             stall_timeout_s=resources.stall_timeout_s,
             storage=folder.ray,
         )

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from dann_search.search.pruning import make_pruner
 from dann_search.search.suggest import suggest
 
 TOTAL = "total_trials"
+BEST = "best_epoch"
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,11 @@ class StudyRecord:
                 self.storage.set_trial_intermediate_value(self._ids[number], epoch, score)
         return len(known)
 
+    def note_best(self, number: int, epoch: Mapping[str, Any]) -> None:
+        """Keep what the trial's best epoch has beside the objective's value."""
+        shown = ("epoch", "f1_macro_val", "validators")
+        self.note(number, BEST, {name: epoch[name] for name in shown})
+
     def should_stop(self, number: int) -> bool:
         """Whether the pruner ends the trial after its last reported epoch."""
         return self.study.pruner.prune(self.study, self.frozen(number))
@@ -158,7 +164,7 @@ class StudyRecord:
         )
 
     def best(self) -> tuple[int, float] | None:
-        """Number and F1 of the best trial: completed where there is any, earliest on ties."""
+        """Number and score of the best trial: completed where there is any, earliest on ties."""
         trials = self.study.get_trials(deepcopy=False)
         for state in (TrialState.COMPLETE, TrialState.PRUNED):
             found = [

@@ -13,6 +13,7 @@ from dann_search.layout import ExperimentFolder
 from dann_search.search.study import Assignment, StudyRecord
 from dann_search.search.worker_group import WorkerGroup
 from dann_search.tracking.observer import Observer
+from dann_search.training.result import best_of, score_of
 
 
 class Bookkeeper:
@@ -21,7 +22,9 @@ class Bookkeeper:
     def __init__(self, record: StudyRecord, folder: ExperimentFolder, observers: list[Observer]):
         self.record, self.folder, self.observers = record, folder, observers
         self.epochs = record.space.fixed.epochs
+        self.objective = record.experiment.search.objective
         self._noted: set[int] = set()
+        self._best: dict[int, int] = {}
 
     def next_trial(self) -> Assignment | None:
         """Take the next trial from the study."""
@@ -35,7 +38,11 @@ class Bookkeeper:
     def result(self, number: int, result: dict[str, Any]) -> bool:
         """Store new epochs; whether the pruner stops the trial."""
         history = result["history"]
-        known = self.record.report(number, [epoch["f1_macro_val"] for epoch in history])
+        known = self.record.report(number, [score_of(epoch, self.objective) for epoch in history])
+        best = best_of(history, self.objective) if history else None
+        if best and self._best.get(number) != best["epoch"]:
+            self._best[number] = best["epoch"]
+            self.record.note_best(number, best)
         if number not in self._noted and result["startup_s"] is not None:
             self._noted.add(number)
             self.record.note(number, "startup_s", round(result["startup_s"], 4))

@@ -39,6 +39,7 @@ class GroupConfig:
     use_gpu: bool
     data: str
     weights: Mapping[str, WeightsFile]
+    objective: str
     stall_timeout_s: float
 
 
@@ -110,6 +111,7 @@ class _Worker:
                 device=self.device,
                 ranks=self.ranks,
                 weights=self.config.weights,
+                objective=self.config.objective,
                 on_begin=lambda: self._began(order),
                 beat=self.watchdog.beat,
             )
@@ -204,11 +206,13 @@ class WorkerGroup:
         name: str,
         data: Path,
         weights: Mapping[str, WeightsFile],
+        objective: str,
         stall_timeout_s: float,
         storage: Path,
     ):
         self.dispatcher, self.plan, self.name, self.storage = dispatcher, plan, name, storage
-        self.data, self.weights, self.stall_timeout_s = data, weights, stall_timeout_s
+        self.data, self.weights, self.objective = data, weights, objective
+        self.stall_timeout_s = stall_timeout_s
         self.closing = False
         self.error: str | None = None
         self._thread = threading.Thread(
@@ -254,6 +258,7 @@ class WorkerGroup:
             use_gpu=plan.gpus_per_worker > 0,
             data=str(self.data),
             weights=self.weights,
+            objective=self.objective,
             stall_timeout_s=self.stall_timeout_s,
         )
         TorchTrainer(

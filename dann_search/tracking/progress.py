@@ -12,13 +12,14 @@ from rich.text import Text
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.tracking.observer import Observer
+from dann_search.training.result import F1_MACRO, score_of
 
 SHOWN_ENDED = 8
 """Ended trials shown in the live table, the newest last."""
 
 
 class TrialState:
-    """One trial as the console knows it."""
+    """One trial as the console knows it; its scores are values of the objective."""
 
     def __init__(self, number: int, recipe: dict[str, Any], known: Sequence[float]):
         self.number, self.recipe, self.state = number, recipe, "running"
@@ -26,14 +27,23 @@ class TrialState:
 
     @property
     def best(self) -> float | None:
-        """F1 of its best epoch so far."""
+        """Score of its best epoch so far."""
         return max(self.scores, default=None)
 
 
 class SearchProgress(Observer):
     """Counts trials and epochs, keeps the best, estimates what remains."""
 
-    def __init__(self, space: Space, total: int, finished: int, best: tuple[int, float] | None):
+    def __init__(
+        self,
+        space: Space,
+        total: int,
+        finished: int,
+        best: tuple[int, float] | None,
+        objective: str = F1_MACRO,
+    ):
+        self.objective = objective
+        self.label = "F1" if objective == F1_MACRO else objective
         self.space, self.total, self.finished_before = space, total, finished
         self.epochs = space.fixed.epochs
         self.trials: dict[int, TrialState] = {}
@@ -52,7 +62,7 @@ class SearchProgress(Observer):
         trial = self.trials[number]
         self.first_epoch = self.first_epoch or time.monotonic()
         self.epochs_seen += len(history) - known
-        trial.scores = [result["f1_macro_val"] for result in history]
+        trial.scores = [score_of(result, self.objective) for result in history]
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """It leaves the running ones."""
@@ -68,7 +78,7 @@ class SearchProgress(Observer):
 
     @property
     def best(self) -> tuple[int, float, dict[str, Any]] | None:
-        """Number, F1 and recipe of the best trial; of completed ones, where there are any.
+        """Number, score and recipe of the best trial; of completed ones, where there are any.
 
         The recipe of one of an earlier run is not repeated.
         """
@@ -116,7 +126,7 @@ class LiveTable(SearchProgress):
         table = Table(box=None, pad_edge=False, expand=False)
         for name, justify in (("trial", "right"), ("state", "left"), ("epoch", "right")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
-        table.add_column("best F1", justify="right")
+        table.add_column(f"best {self.label}", justify="right")
         table.add_column("recipe", overflow="ellipsis", no_wrap=True)
         for trial in [*self.ended[-SHOWN_ENDED:], *list(self.trials.values())]:
             score = "" if trial.best is None else f"{trial.best:.3f}"
@@ -133,7 +143,7 @@ class LiveTable(SearchProgress):
         """One line: done, best, time."""
         parts = [f"{self.finished}/{self.total} trials done, {len(self.trials)} running"]
         if self.best:
-            parts.append(f"best F1 {self.best[1]:.3f} (trial {self.best[0]})")
+            parts.append(f"best {self.label} {self.best[1]:.3f} (trial {self.best[0]})")
         else:
             parts.append("starting Ray" if self.first_epoch is None else "")
         parts.append(f"elapsed {duration(time.monotonic() - self.begun)}")
@@ -153,7 +163,7 @@ class PlainLines(SearchProgress):
         """Print it."""
         trial = self.trials[number]
         super().trial_ended(number, state, error)
-        score = "" if trial.best is None else f", best F1 {trial.best:.3f}"
+        score = "" if trial.best is None else f", best {self.label} {trial.best:.3f}"
         left = f", about {duration(self.remaining_s)} left" if self.remaining_s else ""
         line = (
             f"[{duration(time.monotonic() - self.begun)}] trial {number} {state} after "

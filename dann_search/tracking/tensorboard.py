@@ -20,6 +20,7 @@ from dann_search.config.parameter import Choice, Int, LogUniform, Parameter, Uni
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.tracking.observer import Observer
+from dann_search.training.result import F1_MACRO, best_of
 
 TAGS = {
     "f1_macro_val": "val/f1_macro",
@@ -49,8 +50,8 @@ STATUS = {
 class TensorBoardWriter(Observer):
     """Writes each trial's scalars as they come, and its hyperparameters."""
 
-    def __init__(self, folder: Path, space: Space):
-        self.folder, self.space = folder, space
+    def __init__(self, folder: Path, space: Space, objective: str = F1_MACRO):
+        self.folder, self.space, self.objective = folder, space, objective
         self.writers: dict[int, EventFileWriter] = {}
         self.written: dict[int, int] = {}
         self._describe_experiment()
@@ -88,8 +89,12 @@ class TensorBoardWriter(Observer):
                 for name, tag in TAGS.items()
                 if result[name] is not None
             ]
-            best = max(r["f1_macro_val"] for r in history[: result["epoch"]])
-            values.append(Summary.Value(tag=BEST_F1, simple_value=best))
+            values += [
+                Summary.Value(tag=f"validators/{name}", simple_value=value)
+                for name, value in result["validators"].items()
+            ]
+            best = best_of(history[: result["epoch"]], self.objective)
+            values.append(Summary.Value(tag=BEST_F1, simple_value=best["f1_macro_val"]))
             _add(self.writers[number], Summary(value=values), step=result["epoch"])
         self.written[number] = len(history)
         self.writers[number].flush()

@@ -34,12 +34,14 @@ from dann_search.training.ema import WeightAverage
 from dann_search.training.methods import ADAPTATIONS
 from dann_search.training.metrics import Metrics, classification_metrics
 from dann_search.training.optimizer import Optimizer
-from dann_search.training.predict import predict_logits
+from dann_search.training.predict import Outputs, predict_outputs
 from dann_search.training.ranks import ALONE, Ranks
-from dann_search.training.result import EpochResult, History, best_epoch
+from dann_search.training.result import F1_MACRO, EpochResult, History, best_epoch
 from dann_search.training.schedules import depth_at, lambda_at
 from dann_search.training.seeding import reset_torch
 from dann_search.training.step import adapted_loss, source_loss
+from dann_search.training.validators import validate
+from dann_search.training.validators.view import ValidationView
 
 AUGMENT_SOURCE, AUGMENT_TARGET, GLOBAL = 2, 3, 4
 """Streams of random numbers besides the two that shuffle the domains."""
@@ -60,10 +62,11 @@ class Training:
         device: torch.device,
         ranks: Ranks = ALONE,
         weights: Mapping[str, WeightsFile] | None = None,
+        objective: str = F1_MACRO,
     ):
         reset_torch(config.seed)
         self.config, self.data, self.folder = config, data, folder
-        self.device, self.ranks = device, ranks
+        self.device, self.ranks, self.objective = device, ranks, objective
         self.spec = spec_of(config.backbone, weights)
         self.side = input_side(config, data)
         self.network = build_network(config, data.classes, weights).to(device)
@@ -136,7 +139,7 @@ class Training:
         label_loss, adaptation_loss, domain_accuracy = (ranks.sum_(sums) / steps).tolist()
         self._require_finite("loss", label_loss + adaptation_loss, epoch)
         ranks.average_statistics(self.network)
-        metrics = self._validate(epoch)
+        metrics, validators = self._validate(epoch)
         images = steps * config.batch_size * (2 if config.adapts else 1)
         rates = self.optimizer.rates
         self.history += (
@@ -157,6 +160,7 @@ class Training:
                 head_learning_rate=rates[1],
                 images_per_s=images / trained,
                 seconds=time.perf_counter() - start,
+                validators=validators,
             ),
         )
 
@@ -191,16 +195,27 @@ class Training:
                 "is probably too high"
             )
 
-    def _validate(self, epoch: int) -> Metrics:
+    def _validate(self, epoch: int) -> tuple[Metrics, dict[str, float]]:
         with self._validated_weights():
-            logits = predict_logits(
-                self.network, self.data.val_images, self.spec, self.side, self.device, self.ranks
-            )
+            target = self._outputs(self.data.val_images)
+            source = self._outputs(self.data.source_val_images)
         # The last step's update may be the one that broke the weights, after a loss still finite.
-        self._require_finite("sum of validation logits", float(logits.sum()), epoch)
-        return classification_metrics(
-            self.data.val_labels.numpy(), logits.argmax(1).numpy(), self.data.classes
+        for logits in (target.logits, source.logits):
+            self._require_finite("sum of validation logits", float(logits.sum()), epoch)
+        metrics = classification_metrics(
+            self.data.val_labels.numpy(), target.logits.argmax(1).numpy(), self.data.classes
         )
+        view = ValidationView(
+            source_logits=source.logits.double().numpy(),
+            source_features=source.features.double().numpy(),
+            source_labels=self.data.source_val_labels.numpy(),
+            target_logits=target.logits.double().numpy(),
+            target_features=target.features.double().numpy(),
+        )
+        return metrics, validate(view, torch.get_num_threads())
+
+    def _outputs(self, images: Tensor) -> Outputs:
+        return predict_outputs(self.network, images, self.spec, self.side, self.device, self.ranks)
 
     def _validated_weights(self) -> AbstractContextManager[None]:
         return self.average.applied() if self.average else nullcontext()
@@ -209,7 +224,7 @@ class Training:
         """Write ``best`` if this epoch is the best so far, then ``last``. Only the chief writes."""
         if not self.ranks.is_chief:
             return
-        if best_epoch(self.history) is self.history[-1]:
+        if best_epoch(self.history, self.objective) is self.history[-1]:
             with self._validated_weights():
                 best = Checkpoint(self.history, self.frozen_hash, trained_state(self.network))
                 save_checkpoint(self.folder / BEST, best)
@@ -242,6 +257,7 @@ def train(
     device: torch.device | None = None,
     ranks: Ranks = ALONE,
     weights: Mapping[str, WeightsFile] | None = None,
+    objective: str = F1_MACRO,
     on_begin: Callable[[], None] = lambda: None,
     beat: Callable[[], None] = lambda: None,
 ) -> Iterator[History]:
@@ -257,6 +273,7 @@ def train(
         device: of the network and the batches; the CPU by default.
         ranks: this worker among those of the trial.
         weights: explicit files of pre-trained weights, by backbone.
+        objective: what chooses the epoch that is kept as the best.
         on_begin: called once, when network and data are ready.
         beat: called after every step, a sign of life.
 
@@ -264,7 +281,9 @@ def train(
         DivergedError: the loss or the validation logits are no longer finite.
         RunError: a checkpoint that cannot be continued.
     """
-    training = Training(config, data, folder, device or torch.device("cpu"), ranks, weights)
+    training = Training(
+        config, data, folder, device or torch.device("cpu"), ranks, weights, objective
+    )
     on_begin()
     if training.history:
         yield training.history

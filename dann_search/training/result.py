@@ -1,7 +1,11 @@
 """What an epoch of training reports, and the one rule of which epoch is best."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+F1_MACRO = "f1_macro"
+"""The objective by default: macro-F1 on the target's validation labels."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class EpochResult:
         learning_rate, head_learning_rate: at the epoch's last step.
         images_per_s: training images of both domains a second, over all workers.
         seconds: wall time of the epoch, validation included.
+        validators: label-free scores, by name; empty where an older version trained.
     """
 
     epoch: int
@@ -35,11 +40,26 @@ class EpochResult:
     images_per_s: float
     seconds: float
     adaptation_loss: float | None = None
+    validators: dict[str, float] = field(default_factory=dict)
 
 
 History = tuple[EpochResult, ...]
 
 
-def best_epoch(history: Sequence[EpochResult]) -> EpochResult:
-    """The epoch of highest validation macro-F1, the earliest on ties."""
-    return max(history, key=lambda result: (result.f1_macro_val, -result.epoch))
+def score_of(epoch: Mapping[str, Any], objective: str) -> float:
+    """What an epoch, its fields by name, is worth by the objective: the higher, the better."""
+    score: float = (
+        epoch["f1_macro_val"] if objective == F1_MACRO else epoch["validators"][objective]
+    )
+    return score
+
+
+def best_of(history: Sequence[Mapping[str, Any]], objective: str) -> Mapping[str, Any]:
+    """The epoch of highest score, the earliest on ties."""
+    return max(history, key=lambda epoch: (score_of(epoch, objective), -epoch["epoch"]))
+
+
+def best_epoch(history: Sequence[EpochResult], objective: str = F1_MACRO) -> EpochResult:
+    """``best_of`` epochs as training makes them."""
+    number: int = best_of([vars(epoch) for epoch in history], objective)["epoch"]
+    return history[number - 1]

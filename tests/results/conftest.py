@@ -1,6 +1,7 @@
 """One finished experiment for all tests of results, searched in this process without Ray."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from dann_search.models.registry import stage_counts
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
 from dann_search.training.loop import train
+from dann_search.training.result import best_of, score_of
 from tests.experiments import space_file
 
 
@@ -26,13 +28,16 @@ def search_here(folder_of_file: Path, **changes: object) -> ExperimentFolder:
             continue
         where = folder.trial(trial.number)
         where.mkdir(parents=True)
-        for history in train(trial.config, data, where):
-            scores = [result.f1_macro_val for result in history]
+        objective = experiment.search.objective
+        for history in train(trial.config, data, where, objective=objective):
+            epochs = [asdict(result) for result in history]
+            scores = [score_of(epoch, objective) for epoch in epochs]
             if trial.number == 1:
                 record.report(1, [0.99])
                 record.prune(1)
                 break
             record.report(trial.number, scores)
+            record.note_best(trial.number, best_of(epochs, objective))
         else:
             record.complete(trial.number)
     record.close()

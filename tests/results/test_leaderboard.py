@@ -2,13 +2,17 @@
 
 import csv
 import io
+from pathlib import Path
 
 import optuna
 from rich.console import Console
 
 from dann_search.layout import ExperimentFolder
+from dann_search.results.best import write_best
 from dann_search.results.leaderboard import ranked, render, to_json, write_csv
 from dann_search.results.reader import read_trials
+from dann_search.training.checkpoint import BEST, load_checkpoint
+from tests.results.conftest import search_here
 
 
 def test_completed_trials_stand_above_a_stopped_one_with_a_higher_score(
@@ -52,3 +56,21 @@ def test_the_table_shows_scores_and_errors(searched: ExperimentFolder) -> None:
     text = io.StringIO()
     Console(file=text, width=100).print(render(ranked(read_trials(searched))))
     assert "0.990" in text.getvalue() and "the loss became nan" in text.getvalue()
+
+
+def test_another_objective_orders_trials_and_chooses_the_epoch(tmp_path: Path) -> None:
+    folder = search_here(tmp_path, training__epochs=3, search__objective="entropy")
+    rows = ranked(read_trials(folder))
+    completed = [row for row in rows if row.state == "completed"]
+    scores = [row.score or 0.0 for row in completed]
+    assert scores == sorted(scores, reverse=True) and len(scores) == 2
+    for row in completed:
+        best = load_checkpoint(folder.trial(row.number) / BEST).history[-1]
+        assert (row.best_epoch, row.f1_macro_val) == (best.epoch, best.f1_macro_val)
+        assert row.score == best.validators["entropy"]
+        assert row.validators == best.validators
+    record = write_best(folder).record
+    assert (record["objective"], record["trial"]) == ("entropy", completed[0].number)
+    assert record["validators"]["entropy"] == scores[0]
+    heads = [column.header for column in render(rows, "entropy").columns]
+    assert heads[2:4] == ["entropy", "F1 val"]

@@ -51,6 +51,7 @@ def tiny_data(seed: int = 0, source: int = 48, target: int = 40, val: int = 24) 
     source_images, source_labels = images(source, False)
     target_images, _ = images(target, True)
     val_images, val_labels = images(val, True)
+    source_val = images(val - 3, False)
     info = StoreInfo(
         class_names=["dark", "middle", "bright"],
         image_size=SIDE,
@@ -60,7 +61,9 @@ def tiny_data(seed: int = 0, source: int = 48, target: int = 40, val: int = 24) 
         hashes={},
         duplicates=0,
     )
-    return TrainingData(info, source_images, source_labels, target_images, val_images, val_labels)
+    return TrainingData(
+        info, source_images, source_labels, target_images, val_images, val_labels, *source_val
+    )
 
 
 def run(

@@ -13,7 +13,7 @@ from dann_search.data.store import pack
 from dann_search.data.training_data import open_training_data
 from dann_search.training.checkpoint import BEST, LAST, load_checkpoint
 from dann_search.training.loop import DivergedError, train
-from dann_search.training.result import best_epoch
+from dann_search.training.result import best_epoch, score_of
 from tests.data.images import write_domain
 from tests.training.recipes import disturbed_torch, metrics, recipe, run, tiny_data, with_images
 
@@ -193,3 +193,25 @@ def test_images_are_scaled_to_the_backbones_side_unless_the_user_chose_one(tmp_p
     free = replace(data, info=replace(data.info, fixed_size=False))
     assert input_side(recipe(), free) == CATALOG["dann_cnn"].image_size
     assert len(run(recipe(epochs=1), free, tmp_path)) == 1
+
+
+def test_validators_read_no_label_of_the_target(tmp_path: Path) -> None:
+    data = tiny_data()
+    other = with_images(data, val_labels=data.val_labels.flip(0))
+    config = recipe(epochs=1)
+    before, after = (run(config, d, tmp_path / str(i))[0] for i, d in enumerate((data, other)))
+    assert before.f1_macro_val != after.f1_macro_val
+    assert before.validators == after.validators != {}
+    relabelled = with_images(data, source_val_labels=data.source_val_labels.flip(0))
+    source = run(config, relabelled, tmp_path / "source")[0]
+    assert source.validators["source_accuracy"] != before.validators["source_accuracy"]
+
+
+@pytest.mark.parametrize("objective", ["f1_macro", "entropy", "source_accuracy"])
+def test_the_epoch_kept_is_the_best_by_the_objective(tmp_path: Path, objective: str) -> None:
+    config = recipe(epochs=6, lr_schedule="constant", learning_rate=0.05)
+    history = run(config, tiny_data(), tmp_path, objective=objective)
+    scores = [score_of(vars(epoch), objective) for epoch in history]
+    best = load_checkpoint(tmp_path / BEST).history[-1]
+    assert best.epoch == scores.index(max(scores)) + 1
+    assert best == history[best.epoch - 1]

@@ -1,0 +1,25 @@
+"""Class-AMI: whether the target's predicted classes are its clusters."""
+
+import warnings
+
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_mutual_info_score
+
+from dann_search.training.validators.view import ValidationView
+
+
+def class_ami(view: ValidationView) -> float:
+    """Adjusted mutual information of predicted classes and k-means clusters of the features.
+
+    Musgrave et al. 2022, "Three new validators and a large-scale benchmark ranking for unsupervised
+    domain adaptation", section 3.2; as many clusters as classes. 1 where they are the same
+    partition, about 0 where they have nothing to do with each other.
+    """
+    features, classes = view.target_features, view.target_logits.shape[1]
+    means = KMeans(min(classes, len(features)), n_init=1, random_state=0)
+    with warnings.catch_warnings():
+        # Fewer distinct points than clusters: a network that has collapsed, and is told so by 0.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clusters = means.fit_predict(features)
+    return float(adjusted_mutual_info_score(view.target_logits.argmax(axis=1), clusters))

@@ -1,0 +1,75 @@
+"""What a validator may see: predictions and features, the source's labels, none of the target's."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dann_search.training.validators.density_ratio import density_ratio
+
+Floats = NDArray[np.float64]
+
+MOST_ROWS = 2000
+"""Rows a validator looks at of each domain: some of them take time that grows with the square."""
+
+
+@dataclass(frozen=True)
+class ValidationView:
+    """A network's outputs on the validation splits of both domains.
+
+    Attributes:
+        source_logits: shape (m, classes).
+        source_features: what the classifier sees, shape (m, size).
+        source_labels: shape (m,).
+        target_logits: shape (n, classes).
+        target_features: shape (n, size).
+    """
+
+    source_logits: Floats
+    source_features: Floats
+    source_labels: NDArray[np.int64]
+    target_logits: Floats
+    target_features: Floats
+
+    @property
+    def target_probabilities(self) -> Floats:
+        """Softmax of the target's logits, shape (n, classes)."""
+        return softmax(self.target_logits)
+
+    @cached_property
+    def density_ratio(self) -> Floats:
+        """Target's over source's density at each source image's features, shape (m,)."""
+        return density_ratio(self.source_features, self.target_features)
+
+    def thinned(self, most: int = MOST_ROWS) -> Self:
+        """At most ``most`` rows of each domain, evenly spaced: the same ones every epoch."""
+        source = _rows(len(self.source_logits), most)
+        target = _rows(len(self.target_logits), most)
+        return replace(
+            self,
+            source_logits=self.source_logits[source],
+            source_features=self.source_features[source],
+            source_labels=self.source_labels[source],
+            target_logits=self.target_logits[target],
+            target_features=self.target_features[target],
+        )
+
+
+def _rows(count: int, most: int) -> NDArray[np.int64]:
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
+def softmax(logits: Floats) -> Floats:
+    """Over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def entropy(probabilities: Floats) -> Floats:
+    """In nats, over the last axis; 0 log 0 is 0."""
+    logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
+    found: Floats = -(probabilities * logs).sum(axis=-1)
+    return found
