@@ -61,7 +61,7 @@ def readable(
     failed: Mapping[str, Failures],
     policy: Literal["error", "skip"],
     folder: Path,
-) -> tuple[dict[str, Domain], list[str]]:
+) -> tuple[dict[str, Domain], str]:
     """The domains without the images that failed, and what is to be said of it.
 
     All of them are listed in ``folder/unreadable.txt``.
@@ -86,7 +86,7 @@ def readable(
         role: domain.subset([row for row in range(len(domain)) if row not in failed[role]])
         for role, domain in domains.items()
     }
-    return left, [f"{of_all} and are left out:{_listed(lines, record)}"]
+    return left, f"{of_all} and are left out:{_listed(lines, record)}"
 
 
 def _listed(lines: Sequence[str], record: Path) -> str:

@@ -46,6 +46,7 @@ class StoreInfo:
         sizes: images of each split, as ``{"source": {"train": n, …}, …}``.
         hashes: of the contents and labels of each split.
         duplicates: contents that are in both domains.
+        skipped: hashes of the images left out because they cannot be decoded.
         remarks: what a user has to know about the data, a sentence each.
         made_from: what was asked for and of which contents, to know a store made for another.
     """
@@ -57,6 +58,7 @@ class StoreInfo:
     sizes: dict[str, dict[str, int]]
     hashes: dict[str, dict[str, str]]
     duplicates: int
+    skipped: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     made_from: dict[str, Any] = field(default_factory=dict)
 
@@ -125,7 +127,7 @@ def _write(
     made_from: dict[str, Any],
 ) -> StoreInfo:
     """Decode all; where images are unreadable, say which, or divide the others anew."""
-    domains, skipped = pair.by_role, list[str]()
+    domains, told = pair.by_role, list[str]()
     while True:
         parts = {role: _split(role, domain, config) for role, domain in domains.items()}
         failed = {
@@ -134,13 +136,13 @@ def _write(
         }
         if not any(failed.values()):
             break
-        domains, told = readable(domains, failed, config.unreadable, folder)
-        skipped += told
+        domains, remark = readable(domains, failed, config.unreadable, folder)
+        told.append(remark)
     for role, splits in parts.items():
         for split, rows in splits.items():
             if (role, split) != UNLABELLED:
                 np.save(folder / f"{role}.{split}.labels.npy", domains[role].labels[rows])
-    remarks = [*pair.remarks, *skipped, *duplicate_remarks(domains, parts)]
+    remarks = [*pair.remarks, *told, *duplicate_remarks(domains, parts)]
     return StoreInfo(
         class_names=list(domains["source"].class_names),
         image_size=side,
@@ -152,6 +154,11 @@ def _write(
             for role in ROLES
         },
         duplicates=len(set(domains["source"].keys) & set(domains["target"].keys)),
+        skipped=sorted(
+            set(pair.source.keys)
+            .union(pair.target.keys)
+            .difference(*(domain.keys for domain in domains.values()))
+        ),
         remarks=remarks,
         made_from=made_from,
     )

@@ -7,22 +7,23 @@ import hashlib
 import json
 import os
 import signal
-import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from rich.console import Group
-from rich.table import Table
+import numpy as np
+from numpy.typing import NDArray
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.trial import Method, TrialConfig
+from dann_search.data.target_labels import target_train_labels
 from dann_search.errors import InputError, RunError, nearest
 from dann_search.layout import ExperimentFolder
 from dann_search.results.best import choose
+from dann_search.results.comparison import SUPERVISED, Comparison, Scores
 from dann_search.results.reader import read_experiment, read_trials
 
 DONE = "done"
@@ -37,78 +38,6 @@ class Run:
     seed: int
     config: TrialConfig
     folder: Path
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One method's scores on the target's test split, one a seed."""
-
-    f1_macro: list[float]
-    accuracy: list[float]
-    same_as: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``compare --json`` prints it."""
-        content: dict[str, Any] = {
-            "f1_macro_test": _summary(self.f1_macro),
-            "accuracy_test": _summary(self.accuracy),
-        }
-        return content if self.same_as is None else {**content, "same_as": self.same_as}
-
-
-def _summary(values: list[float]) -> dict[str, Any]:
-    return {"mean": statistics.mean(values), "sd": statistics.stdev(values), "values": values}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Every method's scores, the winner's first."""
-
-    winner: str
-    trial: int
-    seeds: list[int]
-    methods: dict[str, Scores]
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``compare --json`` prints it."""
-        return {
-            "methods": {name: scores.to_json() for name, scores in self.methods.items()},
-            "trial": self.trial,
-            "seeds": self.seeds,
-            "verdict": self.verdict(),
-        }
-
-    def verdict(self) -> str:
-        """Whether the winner is above source-only by more than seeds differ, in one line."""
-        if self.winner == "source_only" or "source_only" not in self.methods:
-            return f"there is no source_only to compare {self.winner} to"
-        mine, base = self.methods[self.winner].f1_macro, self.methods["source_only"].f1_macro
-        gap = statistics.mean(mine) - statistics.mean(base)
-        noise = max(statistics.stdev(mine), statistics.stdev(base))
-        numbers = f"macro-F1 {gap:+.3f}, standard deviation over seeds {noise:.3f}"
-        if gap > noise:
-            return f"{self.winner} is above source_only: {numbers}"
-        if gap > 0:
-            return f"{self.winner} is above source_only by no more than seeds differ: {numbers}"
-        return f"adaptation does not help here: {self.winner} against source_only {numbers}"
-
-    def render(self) -> Group:
-        """The table people read."""
-        table = Table(box=None, pad_edge=False)
-        table.add_column(f"target test, {len(self.seeds)} seeds")
-        for name in ("macro-F1", "accuracy"):
-            table.add_column(name, justify="right")
-        for name, scores in self.methods.items():
-            if scores.same_as:
-                note = f"same as {scores.same_as}: no pre-trained weights"
-                table.add_row(name, note, "")
-                continue
-            cells = (
-                f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
-                for values in (scores.f1_macro, scores.accuracy)
-            )
-            table.add_row(name, *cells)
-        return Group(table, "", self.verdict())
 
 
 def compare(
@@ -127,13 +56,15 @@ def compare(
 
     Args:
         folder: the experiment.
-        methods: names; by default the winner's method, source_only and from_scratch.
+        methods: names; by default the winner's method, source_only and from_scratch. The upper
+            bound target_supervised reads the labels of the target's training images.
         seeds: runs a method, with seeds the search never used for the winner.
         workers: trainings at once; by default what the machine's CPUs carry.
         progress: told a line for each training that ends.
 
     Raises:
-        InputError: no finished trial, an unknown method, fewer than two seeds.
+        InputError: no finished trial, an unknown method, fewer than two seeds, or labels of the
+        target that cannot be had for target_supervised.
         RunError: a training failed.
     """
     experiment = read_experiment(folder)
@@ -150,12 +81,15 @@ def compare(
         if method not in same
         for seed in numbers
     ]
-    _train_all(runs, experiment, folder, workers, progress)
+    labels = None
+    if SUPERVISED in names:
+        labels = target_train_labels(experiment.data, folder.data)
+    _train_all(runs, experiment, folder, labels, workers, progress)
     scores: dict[str, Scores] = {}
     for method in names:
         if method not in same:
             mine = [run for run in runs if run.method == method]
-            results = [_score(run, experiment, folder) for run in mine]
+            results = [score_run(run, experiment, folder) for run in mine]
             scores[method] = Scores([f1 for f1, _ in results], [a for _, a in results])
     for method, other in same.items():
         scores[method] = Scores(scores[other].f1_macro, scores[other].accuracy, same_as=other)
@@ -165,7 +99,7 @@ def compare(
 
 
 def _checked(methods: list[str]) -> list[str]:
-    known = get_args(Method)
+    known = (*get_args(Method), SUPERVISED)
     for method in methods:
         if method not in known:
             raise InputError(f"unknown method '{method}'; {nearest(method, known)}")
@@ -186,7 +120,8 @@ def _same_as(winner: TrialConfig, methods: list[str], experiment: Experiment) ->
 
 
 def _planned(folder: ExperimentFolder, winner: TrialConfig, method: str, seed: int) -> Run:
-    config = winner.model_copy(update={"method": method, "seed": seed})
+    trained_as = "source_only" if method == SUPERVISED else method
+    config = winner.model_copy(update={"method": trained_as, "seed": seed})
     recipe = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
     return Run(method, seed, config, folder.compare / f"{method}-seed{seed}-{recipe}")
 
@@ -195,6 +130,7 @@ def _train_all(
     runs: list[Run],
     experiment: Experiment,
     folder: ExperimentFolder,
+    target_labels: NDArray[np.int64] | None,
     workers: int | None,
     progress: Callable[[str], None],
 ) -> None:
@@ -207,7 +143,11 @@ def _train_all(
     # Spawned, not forked: torch's threads do not survive a fork.
     pool = ProcessPoolExecutor(at_once, get_context("spawn"), initializer=_end_on_interrupt)
     try:
-        tasks = {pool.submit(_train, run, folder.data, experiment, threads): run for run in waiting}
+        tasks = {}
+        for run in waiting:
+            labels = target_labels if run.method == SUPERVISED else None
+            task = pool.submit(_train, run, folder.data, experiment, threads, labels)
+            tasks[task] = run
         for number, task in enumerate(as_completed(tasks), ready + 1):
             run = tasks[task]
             if (error := task.exception()) is not None:
@@ -222,7 +162,13 @@ def _end_on_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _train(run: Run, data: Path, experiment: Experiment, threads: int) -> None:
+def _train(
+    run: Run,
+    store: Path,
+    experiment: Experiment,
+    threads: int,
+    target_labels: NDArray[np.int64] | None,
+) -> None:
     """In a process of its own: train to the end, from a checkpoint where there is one."""
     import torch
 
@@ -231,9 +177,20 @@ def _train(run: Run, data: Path, experiment: Experiment, threads: int) -> None:
 
     torch.set_num_threads(threads)
     run.folder.mkdir(parents=True, exist_ok=True)
+    data = open_training_data(store)
+    if target_labels is not None:
+        data = replace(
+            data,
+            source_images=data.target_images,
+            source_labels=torch.from_numpy(target_labels),
+            source_val_images=data.val_images,
+            source_val_labels=data.val_labels,
+            # Not looked at, but counted: an epoch has as many steps as the winner's.
+            target_images=data.source_images,
+        )
     epochs = train(
         run.config,
-        open_training_data(data),
+        data,
         run.folder,
         weights=experiment.weights,
         objective=experiment.search.objective,
@@ -243,7 +200,7 @@ def _train(run: Run, data: Path, experiment: Experiment, threads: int) -> None:
     (run.folder / DONE).touch()
 
 
-def _score(run: Run, experiment: Experiment, folder: ExperimentFolder) -> tuple[float, float]:
+def score_run(run: Run, experiment: Experiment, folder: ExperimentFolder) -> tuple[float, float]:
     """Macro-F1 and accuracy of a finished run's best epoch on the target's test split."""
     import torch
 

@@ -173,6 +173,13 @@ def test_a_domain_that_cannot_be_opened_is_refused(
     assert message(tmp_path, text) == f"space.yaml:2: {expected}"
 
 
+def test_the_upper_bound_of_compare_is_no_method_of_a_search(tmp_path: Path) -> None:
+    said = message(tmp_path, DATA + "training: {method: target_supervised}\n")
+    assert said.startswith("space.yaml:4: training.method: unknown value 'target_supervised'; ")
+    said = message(tmp_path, DATA + "space: {method: {choice: [dann, target_supervised]}}\n")
+    assert "target_supervised" in said
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

@@ -1,14 +1,24 @@
 """The winner against its baselines."""
 
+import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from dann_search.config.data import DataConfig
+from dann_search.data.open_domain import open_domain
+from dann_search.data.store import open_images, pack
+from dann_search.data.target_labels import target_train_labels
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.compare import Comparison, Scores, compare
+from dann_search.results.compare import compare
+from dann_search.results.comparison import Comparison, Scores
+from dann_search.results.reader import read_experiment
 from dann_search.training.checkpoint import BEST
+from tests.data.images import write_domain
 
 pytestmark = pytest.mark.slow
 
@@ -75,3 +85,61 @@ def test_the_verdict_says_whether_adaptation_helps(
 ) -> None:
     methods = {"dann": Scores(dann, dann), "source_only": Scores(base, base)}
     assert words in Comparison("dann", 0, [1, 2], methods).verdict()
+
+
+def test_the_upper_bound_is_trained_on_the_target_with_its_labels(
+    experiment: ExperimentFolder,
+) -> None:
+    result = compare(experiment, methods=["source_only", "target_supervised"], seeds=2, workers=2)
+    bound, base = (result.methods[name] for name in ("target_supervised", "source_only"))
+    assert np.mean(bound.f1_macro) > np.mean(base.f1_macro)
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(result.render())
+    assert "upper bound: it was trained on the target's own labels" in console.export_text()
+    # Nothing but weights and scores is left of it.
+    files = {path.name for path in experiment.compare.rglob("*") if path.is_file()}
+    assert files == {"best.safetensors", "last.safetensors", "done", "comparison.json"}
+    assert not (experiment.data / "target.train.labels.npy").exists()
+
+
+def test_labels_of_the_upper_bound_are_those_of_the_stored_images(
+    experiment: ExperimentFolder,
+) -> None:
+    config = read_experiment(experiment).data
+    labels = target_train_labels(config, experiment.data)
+    domain = open_domain(config.target, experiment.root)
+    label_of = {
+        domain.decode(row, 16).tobytes(): int(domain.labels[row]) for row in range(len(domain))
+    }
+    images = open_images(experiment.data, "target", "train")
+    assert [label_of[image.tobytes()] for image in images] == labels.tolist()
+
+
+def test_the_upper_bound_is_refused_where_the_images_have_changed(
+    experiment: ExperimentFolder,
+) -> None:
+    info = json.loads((experiment.data / "store.json").read_text())
+    info["hashes"]["target"]["train"] = "of other images"
+    (experiment.data / "store.json").write_text(json.dumps(info))
+    with pytest.raises(InputError, match="domain digits-m: its training images are no longer"):
+        compare(experiment, methods=["target_supervised"], seeds=2)
+
+
+def test_unlabelled_target_images_have_no_upper_bound(tmp_path: Path) -> None:
+    write_domain(tmp_path / "amazon", {"bike": 10, "mug": 10}, seed=1)
+    write_domain(tmp_path / "webcam", {"bike": 10, "mug": 10}, seed=2)
+    write_domain(tmp_path / "more", {"x": 3}, seed=3)
+    (tmp_path / "webcam" / "mug" / "broken.jpg").touch()
+    target = {"folder": tmp_path / "webcam"}
+    config = DataConfig.model_validate(
+        {"source": {"folder": tmp_path / "amazon"}, "target": target, "unreadable": "skip"}
+    )
+    pack(config, 12, tmp_path / "store")
+    assert target_train_labels(config, tmp_path / "store").tolist() == [0] * 6 + [1] * 6
+    config = DataConfig.model_validate(
+        {"source": config.source, "target": target | {"unlabelled": tmp_path / "more"},
+         "unreadable": "skip"}
+    )  # fmt: skip
+    pack(config, 12, tmp_path / "store")
+    with pytest.raises(InputError, match="3 of its 15 training images have no label"):
+        target_train_labels(config, tmp_path / "store")
