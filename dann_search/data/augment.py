@@ -40,9 +40,9 @@ def augment(
 
 
 def _move(images: Tensor, draws: Draws) -> Tensor:
-    """Crop, rotate, shear, shift and flip in one interpolation."""
+    """Crop, rotate, shear, shift and flip in one interpolation; flip alone without any."""
     if not draws.moves:
-        return images
+        return _flip(images, draws)
     cos, sin = torch.cos(draws.angle), torch.sin(draws.angle)
     rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
@@ -54,9 +54,17 @@ def _move(images: Tensor, draws: Draws) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
+def _flip(images: Tensor, draws: Draws) -> Tensor:
+    for number, dimension in ((0, 3), (1, 2)):
+        mirrored = draws.mirror[:, number, None, None, None] < 0
+        if mirrored.any():
+            images = torch.where(mirrored.to(images.device), images.flip(dimension), images)
+    return images
+
+
 def to_float(images: Tensor, side: int) -> Tensor:
     """Scale uint8 images to [0, 1] and to ``side`` pixels where the store is of another size."""
-    scaled = images.float() / 255
+    scaled = images.float().div_(255)
     if images.shape[-1] != side:
         scaled = F.interpolate(
             scaled, size=(side, side), mode="bilinear", antialias=True, align_corners=False
@@ -65,5 +73,6 @@ def to_float(images: Tensor, side: int) -> Tensor:
 
 
 def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """(x - mean) / std per channel."""
-    return (images - images.new_tensor(mean)[:, None, None]) / images.new_tensor(std)[:, None, None]
+    """(x - mean) / std per channel, in one pass."""
+    shift, scale = (images.new_tensor(values)[:, None, None] for values in (mean, std))
+    return torch.addcmul(-shift / scale, images, 1 / scale)

@@ -46,8 +46,8 @@ class Draws:
 
     @property
     def moves(self) -> bool:
-        """Whether any image is moved, cropped or flipped."""
-        still = (self.angle, self.shear, self.shift, self.crop - 1, self.mirror - 1)
+        """Whether any image is moved or cropped, so that its pixels have to be interpolated."""
+        still = (self.angle, self.shear, self.shift, self.crop - 1)
         return any(bool(amount.any()) for amount in still)
 
 
