@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -32,16 +33,17 @@ from dann_search.training.checkpoint import (
 )
 from dann_search.training.ema import WeightAverage
 from dann_search.training.methods import ADAPTATIONS
-from dann_search.training.metrics import Metrics, classification_metrics
 from dann_search.training.optimizer import Optimizer
-from dann_search.training.predict import Outputs, predict_outputs
 from dann_search.training.ranks import ALONE, Ranks
 from dann_search.training.result import F1_MACRO, EpochResult, History, best_epoch
 from dann_search.training.schedules import depth_at, lambda_at
 from dann_search.training.seeding import reset_torch
 from dann_search.training.step import adapted_loss, source_loss
-from dann_search.training.validators import validate
-from dann_search.training.validators.view import ValidationView
+from dann_search.training.validation import (
+    label_free_scores,
+    target_metrics,
+    validation_outputs,
+)
 
 AUGMENT_SOURCE, AUGMENT_TARGET, GLOBAL = 2, 3, 4
 """Streams of random numbers besides the two that shuffle the domains."""
@@ -49,6 +51,16 @@ AUGMENT_SOURCE, AUGMENT_TARGET, GLOBAL = 2, 3, 4
 
 class DivergedError(RunError):
     """The loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """This worker's part of one step: images (n, 3, side, side), labels (n,) of the source."""
+
+    progress: float
+    source: Tensor
+    labels: Tensor
+    target: Tensor | None
 
 
 class Training:
@@ -73,6 +85,8 @@ class Training:
         self.optimizer = Optimizer(self.network, config)
         self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.frozen_hash = frozen_hash(self.network)
+        sizes = len(data.source_images), len(data.target_images)
+        self.steps = steps_per_epoch(*sizes, config.batch_size)
         self.history: History = ()
         if (folder / LAST).exists():
             self._restore(folder / LAST)
@@ -88,93 +102,100 @@ class Training:
     def train_epoch(self, epoch: int, beat: Callable[[], None]) -> None:
         """Train one epoch, validate, append to the history."""
         start = time.perf_counter()
-        config, ranks = self.config, self.ranks
-        reset_torch(epoch_seed(config.seed, epoch, GLOBAL))
-        generators = [
-            torch.Generator().manual_seed(epoch_seed(config.seed, epoch, stream))
-            for stream in (AUGMENT_SOURCE, AUGMENT_TARGET)
-        ]
-        sizes = len(self.data.source_images), len(self.data.target_images)
-        steps = steps_per_epoch(*sizes, config.batch_size)
-        sums = torch.zeros(3, device=self.device)
-        lam = 0.0
+        reset_torch(epoch_seed(self.config.seed, epoch, GLOBAL))
         backbone = self.network.backbone
-        backbone.hold_below(depth_at(epoch, config, len(backbone.stage_names)))
+        backbone.hold_below(depth_at(epoch, self.config, len(backbone.stage_names)))
         self.network.train()
-        for step, (source_rows, target_rows) in enumerate(
-            paired_batches(
-                *sizes,
-                config.batch_size,
-                config.seed,
-                epoch,
-                self.data.source_labels if config.class_balanced else None,
-            )
-        ):
-            p = ((epoch - 1) * steps + step) / (config.epochs * steps)
-            lam = lambda_at(p, config)
-            self.optimizer.set_progress(p)
-            source = self._batch(self.data.source_images, source_rows, generators[0])
-            labels = self.data.source_labels[source_rows][ranks.share(config.batch_size)].to(
-                self.device
-            )
-            target = (
-                self._batch(
-                    self.data.target_images,
-                    target_rows,
-                    generators[1],
-                    config.target_augmentation,
-                )
-                if config.adapts
-                else None
-            )
-            loss, parts = self._loss(source, labels, target, lam)
+        sums, lam = torch.zeros(3, device=self.device), 0.0
+        for step in self._steps(epoch):
+            lam = lambda_at(step.progress, self.config)
+            self.optimizer.set_progress(step.progress)
+            loss, parts = self._loss(step, lam)
             self.optimizer.backward(loss)
-            ranks.sum_gradients(self.optimizer.parameters)
+            self.ranks.sum_gradients(self.optimizer.parameters)
             self.optimizer.step()
             if self.average:
                 self.average.update()
             sums += parts
             beat()
         trained = time.perf_counter() - start
-        label_loss, adaptation_loss, domain_accuracy = (ranks.sum_(sums) / steps).tolist()
-        self._require_finite("loss", label_loss + adaptation_loss, epoch)
-        ranks.average_statistics(self.network)
-        metrics, validators = self._validate(epoch)
-        images = steps * config.batch_size * (2 if config.adapts else 1)
-        rates = self.optimizer.rates
-        self.history += (
-            EpochResult(
-                epoch=epoch,
-                f1_macro_val=metrics.f1_macro,
-                accuracy_val=metrics.accuracy,
-                precision_macro_val=metrics.precision_macro,
-                recall_macro_val=metrics.recall_macro,
-                label_loss=label_loss,
-                domain_loss=adaptation_loss if config.adversarial else None,
-                domain_accuracy=domain_accuracy if config.adversarial else None,
-                adaptation_loss=(
-                    adaptation_loss if config.adapts and not config.adversarial else None
+        means = (self.ranks.sum_(sums) / self.steps).tolist()
+        self._require_finite("loss", means[0] + means[1], epoch)
+        self.ranks.average_statistics(self.network)
+        self.history += (self._result(epoch, means, lam, trained, start),)
+
+    def _steps(self, epoch: int) -> Iterator[Step]:
+        """This worker's part of each batch of an epoch: augmented, normalized, on the device."""
+        config, data = self.config, self.data
+        of_source, of_target = (
+            torch.Generator().manual_seed(epoch_seed(config.seed, epoch, stream))
+            for stream in (AUGMENT_SOURCE, AUGMENT_TARGET)
+        )
+        batches = paired_batches(
+            len(data.source_images),
+            len(data.target_images),
+            config.batch_size,
+            config.seed,
+            epoch,
+            data.source_labels if config.class_balanced else None,
+        )
+        mine = self.ranks.share(config.batch_size)
+        for number, (source, target) in enumerate(batches):
+            yield Step(
+                progress=((epoch - 1) * self.steps + number) / (config.epochs * self.steps),
+                source=self._batch(data.source_images, source, of_source),
+                labels=data.source_labels[source][mine].to(self.device),
+                target=(
+                    self._batch(data.target_images, target, of_target, config.target_augmentation)
+                    if config.adapts
+                    else None
                 ),
-                lambda_=lam if config.adapts else None,
-                learning_rate=rates[0],
-                head_learning_rate=rates[1],
-                images_per_s=images / trained,
-                seconds=time.perf_counter() - start,
-                validators=validators,
-            ),
+            )
+
+    def _result(
+        self, epoch: int, means: list[float], lam: float, trained_s: float, start: float
+    ) -> EpochResult:
+        """Validate, and put together what the epoch has to tell."""
+        config = self.config
+        with self._validated_weights():
+            outputs = validation_outputs(
+                self.network, self.data, self.spec, self.side, self.device, self.ranks
+            )
+        # The last step's update may be the one that broke the weights, after a loss still finite.
+        self._require_finite("sum of validation logits", outputs.logit_sum, epoch)
+        metrics = target_metrics(outputs, self.data)
+        validators = label_free_scores(outputs, self.data)
+        label_loss, adaptation_loss, domain_accuracy = means
+        images = self.steps * config.batch_size * (2 if config.adapts else 1)
+        backbone_rate, head_rate = self.optimizer.rates
+        other = config.adapts and not config.adversarial
+        return EpochResult(
+            epoch=epoch,
+            f1_macro_val=metrics.f1_macro,
+            accuracy_val=metrics.accuracy,
+            precision_macro_val=metrics.precision_macro,
+            recall_macro_val=metrics.recall_macro,
+            label_loss=label_loss,
+            domain_loss=adaptation_loss if config.adversarial else None,
+            domain_accuracy=domain_accuracy if config.adversarial else None,
+            adaptation_loss=adaptation_loss if other else None,
+            lambda_=lam if config.adapts else None,
+            learning_rate=backbone_rate,
+            head_learning_rate=head_rate,
+            images_per_s=images / trained_s,
+            seconds=time.perf_counter() - start,
+            validators=validators,
         )
 
-    def _loss(
-        self, source: Tensor, labels: Tensor, target: Tensor | None, lam: float
-    ) -> tuple[Tensor, Tensor]:
+    def _loss(self, step: Step, lam: float) -> tuple[Tensor, Tensor]:
         config = self.config
-        size, smoothing = config.batch_size, config.label_smoothing
+        shared = (config.batch_size, config.label_smoothing)
         with autocast(self.device, config):
-            if target is None:
-                return source_loss(self.network, source, labels, size, smoothing)
+            if step.target is None:
+                return source_loss(self.network, step.source, step.labels, *shared)
             adaptation = ADAPTATIONS[config.method]
             return adapted_loss(
-                self.network, adaptation, source, labels, target, lam, size, smoothing
+                self.network, adaptation, step.source, step.labels, step.target, lam, *shared
             )
 
     def _batch(
@@ -194,28 +215,6 @@ class Training:
                 f"({rate:g}, heads {rate * factor:g}) "
                 "is probably too high"
             )
-
-    def _validate(self, epoch: int) -> tuple[Metrics, dict[str, float]]:
-        with self._validated_weights():
-            target = self._outputs(self.data.val_images)
-            source = self._outputs(self.data.source_val_images)
-        # The last step's update may be the one that broke the weights, after a loss still finite.
-        for logits in (target.logits, source.logits):
-            self._require_finite("sum of validation logits", float(logits.sum()), epoch)
-        metrics = classification_metrics(
-            self.data.val_labels.numpy(), target.logits.argmax(1).numpy(), self.data.classes
-        )
-        view = ValidationView(
-            source_logits=source.logits.double().numpy(),
-            source_features=source.features.double().numpy(),
-            source_labels=self.data.source_val_labels.numpy(),
-            target_logits=target.logits.double().numpy(),
-            target_features=target.features.double().numpy(),
-        )
-        return metrics, validate(view, torch.get_num_threads())
-
-    def _outputs(self, images: Tensor) -> Outputs:
-        return predict_outputs(self.network, images, self.spec, self.side, self.device, self.ranks)
 
     def _validated_weights(self) -> AbstractContextManager[None]:
         return self.average.applied() if self.average else nullcontext()

@@ -1,0 +1,62 @@
+"""What is measured of a network after an epoch: metrics on the target, and label-free scores."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dann_search.data.training_data import TrainingData
+from dann_search.models.catalog import BackboneSpec
+from dann_search.models.network import DannNetwork
+from dann_search.training.metrics import Metrics, classification_metrics
+from dann_search.training.predict import Outputs, predict_outputs
+from dann_search.training.ranks import Ranks
+from dann_search.training.validators import validate
+from dann_search.training.validators.view import ValidationView
+
+
+@dataclass(frozen=True)
+class ValidationOutputs:
+    """A network's outputs on the validation splits, the same on every worker."""
+
+    source: Outputs
+    target: Outputs
+
+    @property
+    def logit_sum(self) -> float:
+        """Not finite where any logit is not."""
+        return float(self.source.logits.sum() + self.target.logits.sum())
+
+
+def validation_outputs(
+    network: DannNetwork,
+    data: TrainingData,
+    spec: BackboneSpec,
+    side: int,
+    device: torch.device,
+    ranks: Ranks,
+) -> ValidationOutputs:
+    """Run the network on both validation splits, each worker on its share."""
+
+    def outputs(images: Tensor) -> Outputs:
+        return predict_outputs(network, images, spec, side, device, ranks)
+
+    return ValidationOutputs(outputs(data.source_val_images), outputs(data.val_images))
+
+
+def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> Metrics:
+    """Against the target's validation labels: the oracle's view."""
+    predicted = outputs.target.logits.argmax(1).numpy()
+    return classification_metrics(data.val_labels.numpy(), predicted, data.classes)
+
+
+def label_free_scores(outputs: ValidationOutputs, data: TrainingData) -> dict[str, float]:
+    """Every validator's value; no label of the target is looked at."""
+    view = ValidationView(
+        source_logits=outputs.source.logits.double().numpy(),
+        source_features=outputs.source.features.double().numpy(),
+        source_labels=data.source_val_labels.numpy(),
+        target_logits=outputs.target.logits.double().numpy(),
+        target_features=outputs.target.features.double().numpy(),
+    )
+    return validate(view, torch.get_num_threads())
