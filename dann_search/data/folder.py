@@ -73,7 +73,7 @@ def load_folder_domain(root: Path) -> Domain:
         files = _files_of_classes(root)
     if not any(item.label for item in files):
         raise InputError(f"{root}: no image in a class folder")
-    return domain_of_files(root.name, files, _left_out(root))
+    return domain_of_files(root.name, files, left_out(root))
 
 
 def load_unlabelled(root: Path) -> list[LabelledFile]:
@@ -136,7 +136,7 @@ def _images(folder: Path) -> list[Path]:
     return [p for p in _visible_files(folder) if p.suffix.lower() in EXTENSIONS]
 
 
-def _left_out(root: Path) -> tuple[str, ...]:
+def left_out(root: Path) -> tuple[str, ...]:
     """Files of other kinds are no part of the domain: said, lest photographs be missed."""
     others = [
         p.suffix or p.name for p in _visible_files(root) if p.suffix.lower() not in EXTENSIONS

@@ -12,6 +12,7 @@ from dann_search.data.domain import NO_LABEL, Domain, Image
 from dann_search.data.folder import (
     LabelledFile,
     domain_of_files,
+    left_out,
     load_folder_domain,
     load_unlabelled,
 )
@@ -87,7 +88,8 @@ def open_domain(config: DomainConfig, cache: Path) -> Domain:
         assert config.folder is not None
         domain = load_folder_domain(_local(config.folder, cache))
     if config.unlabelled is not None:
-        domain = _with_unlabelled(domain, load_unlabelled(_local(config.unlabelled, cache)))
+        more = _local(config.unlabelled, cache)
+        domain = _with_unlabelled(domain, load_unlabelled(more), left_out(more))
     return _renamed(replace(domain, name=config.name), config.classes)
 
 
@@ -130,11 +132,13 @@ def combine(domains: Sequence[Domain]) -> Domain:
     )
 
 
-def _with_unlabelled(domain: Domain, files: Sequence[LabelledFile]) -> Domain:
+def _with_unlabelled(
+    domain: Domain, files: Sequence[LabelledFile], remarks: tuple[str, ...]
+) -> Domain:
     more = domain_of_files("unlabelled", files, class_names=domain.class_names)
     if domain.splits is None:
         more = replace(more, splits=None)
-    return replace(combine([domain, more]), name=domain.name, remarks=domain.remarks)
+    return replace(combine([domain, more]), name=domain.name, remarks=domain.remarks + remarks)
 
 
 def _renamed(domain: Domain, names: dict[str, str]) -> Domain:

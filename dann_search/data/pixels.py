@@ -15,6 +15,9 @@ from dann_search.data.domain import Domain
 from dann_search.data.splits import Splits
 from dann_search.errors import InputError
 
+UNREADABLE = "unreadable.txt"
+"""Beside a store: every image that could not be decoded, and why."""
+
 SHOWN = 20
 Failures = dict[int, str]
 """The numbers of images that cannot be decoded, and why not."""
@@ -64,7 +67,7 @@ def readable(
 ) -> tuple[dict[str, Domain], str]:
     """The domains without the images that failed, and what is to be said of it.
 
-    All of them are listed in ``folder/unreadable.txt``.
+    All of them are listed in ``folder / UNREADABLE``.
 
     Raises:
         InputError: the policy is ``error``; the message lists the images.
@@ -75,7 +78,7 @@ def readable(
         for row, reason in sorted(failures.items())
     ]
     of_all = f"{len(lines)} of {sum(map(len, domains.values())):,} images cannot be read"
-    record = folder / "unreadable.txt"
+    record = folder / UNREADABLE
     record.write_text("\n".join(lines) + "\n", encoding="utf-8")
     if policy == "error":
         raise InputError(

@@ -33,6 +33,7 @@ def local_copy(url: str, cache: Path) -> Path:
     """
     import fsspec
 
+    url = url.rstrip("/")
     try:
         system, path = fsspec.core.url_to_fs(url)
         files = _listing(system, path)
@@ -55,7 +56,7 @@ def local_copy(url: str, cache: Path) -> Path:
 def _listing(system: Any, path: str) -> dict[str, int]:
     """Size of each file, by its path relative to ``path``."""
     found = system.find(path, detail=True)
-    root = PurePosixPath(system._strip_protocol(path))
+    root = PurePosixPath(path)
     sizes = {}
     for name, info in found.items():
         relative = PurePosixPath(name).relative_to(root)
@@ -67,17 +68,19 @@ def _listing(system: Any, path: str) -> dict[str, int]:
 
 def _copy(system: Any, path: str, files: dict[str, int], home: Path, url: str) -> None:
     """Copy beside the place and rename there: no process ever sees half a copy."""
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".copying-") as name:
-        new = Path(name) / "copy"
-        target = new / PurePosixPath(path).name
-        try:
-            for relative in files:
-                file = target / relative
-                file.parent.mkdir(parents=True, exist_ok=True)
-                remote = path if relative == "." else f"{path.rstrip('/')}/{relative}"
-                system.get_file(remote, str(target if relative == "." else file))
-        except Exception as exc:
-            raise InputError(f"{url}: cannot be copied: {type(exc).__name__}: {exc}") from None
-        shutil.rmtree(home, ignore_errors=True)
-        os.rename(new, home)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=".copying-") as name:
+            new = Path(name) / "copy"
+            target = new / PurePosixPath(path).name
+            places = {relative: target / relative for relative in files}
+            for place in places.values():
+                place.parent.mkdir(parents=True, exist_ok=True)
+            remote = [path if relative == "." else f"{path}/{relative}" for relative in files]
+            # All in one call: object stores are read many files at a time.
+            system.get(remote, [str(place) for place in places.values()])
+            shutil.rmtree(home, ignore_errors=True)
+            os.rename(new, home)
+    # The file system's own errors once more, and a full or read-only disk here.
+    except Exception as exc:
+        raise InputError(f"{url}: cannot be copied: {type(exc).__name__}: {exc}") from None

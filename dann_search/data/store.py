@@ -22,7 +22,7 @@ from dann_search.data.domain import Domain
 from dann_search.data.duplicates import duplicate_remarks
 from dann_search.data.fingerprint import fingerprint, split_hash
 from dann_search.data.open_domain import DomainPair, open_pair
-from dann_search.data.pixels import readable, write_images
+from dann_search.data.pixels import UNREADABLE, readable, write_images
 from dann_search.data.remote import cache_folder
 from dann_search.data.splits import Splits, split_domain
 from dann_search.errors import InputError
@@ -127,6 +127,7 @@ def _write(
     made_from: dict[str, Any],
 ) -> StoreInfo:
     """Decode all; where images are unreadable, say which, or divide the others anew."""
+    (folder / UNREADABLE).unlink(missing_ok=True)
     domains, told = pair.by_role, list[str]()
     while True:
         parts = {role: _split(role, domain, config) for role, domain in domains.items()}

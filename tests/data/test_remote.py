@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -39,7 +40,7 @@ def test_a_folder_is_copied_once_and_anew_where_it_changed(
 ) -> None:
     photos = write_domain(tmp_path / "photos", {"bike": 2, "mug": 1})
     upload(memory, photos, "/bucket/photos")
-    copy = local_copy("memory://bucket/photos", tmp_path / "cache")
+    copy = local_copy("memory://bucket/photos/", tmp_path / "cache")
     assert copy.name == "photos"
     assert files_in(copy) == files_in(photos)
     before = (copy / "bike" / "000.jpg").stat().st_mtime_ns
@@ -99,7 +100,7 @@ def test_a_copy_that_fails_leaves_nothing_half(
 ) -> None:
     upload(memory, write_domain(tmp_path / "photos", {"bike": 3}), "/bucket/photos")
 
-    def breaks(path: str, target: str) -> None:
+    def breaks(path: str, target: str, **options: Any) -> None:
         if path.endswith("002.jpg"):
             raise ConnectionResetError("connection lost")
         Path(target).write_bytes(b"")
