@@ -1,6 +1,6 @@
 """An epoch's images from the packed store, against torchvision's ImageFolder and DataLoader.
 
-    python benchmarks/data_path.py --data FOLDER [--side 224] [--batch 32]
+    python benchmarks/data_path.py --data FOLDER [--sides 96,224] [--batch 32]
 
 FOLDER holds office_caltech_10.tar. Both give the same batches of the same JPEGs: short side scaled,
 centre cropped, flipped at random, normalized, as float tensors. The store decodes once; what that
@@ -70,11 +70,56 @@ def rate(batches: Iterator[Tensor]) -> float:
     return images / (time.perf_counter() - begun)
 
 
+def measure(root: Path, domain: str, side: int, batch: int, rounds: int, scratch: Path) -> str:
+    """One domain: images a second of each, the ratio, what packing costs."""
+    config = DataConfig.model_validate(
+        {
+            "source": {"folder": root / domain},
+            "target": {"folder": root / "dslr"},
+            "splits": {"train": 0.8, "val": 0.1, "test": 0.1},
+        }
+    )
+    begun = time.perf_counter()
+    info = pack(config, side, scratch)
+    packing = time.perf_counter() - begun
+    images = sum(sum(splits.values()) for splits in info.sizes.values())
+    dataset = image_folder(root / domain, side)
+    loaders = {
+        f"ImageFolder, {workers} workers": DataLoader(
+            dataset, batch, shuffle=True, num_workers=workers, drop_last=True,
+            persistent_workers=workers > 0,
+        )
+        for workers in (0, 2)
+    }  # fmt: skip
+    rates: dict[str, list[float]] = {name: [] for name in ("store", *loaders)}
+    for number in range(rounds + 1):
+        measured = {
+            "store": rate(from_store(scratch, batch, number)),
+            **{name: rate(x for x, _ in loader) for name, loader in loaders.items()},
+        }
+        if number:  # the first round warms caches and starts workers
+            for name, value in measured.items():
+                rates[name].append(value)
+    best = max(loaders, key=lambda name: statistics.median(rates[name]))
+    ratios = [mine / other for mine, other in zip(rates["store"], rates[best], strict=True)]
+    saved = 1 / statistics.median(rates[best]) - 1 / statistics.median(rates["store"])
+    return "\n".join(
+        [
+            f"{domain}, {side} px, batches of {batch}, {rounds} rounds",
+            *(f"  {name:24} {statistics.median(v):7.0f} images/s" for name, v in rates.items()),
+            f"  store / {best}: {statistics.median(ratios):.1f} "
+            f"({min(ratios):.1f} to {max(ratios):.1f})",
+            f"  packing {images} images: {packing:.1f} s, paid back after "
+            f"{packing / images / saved:.1f} epochs",
+        ]
+    )
+
+
 def main() -> None:
-    """Alternate the two and print the ratio."""
+    """Measure the domain of the smallest and one of larger photographs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--sides", default="96,224")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
@@ -84,47 +129,13 @@ def main() -> None:
         with tarfile.open(arguments.data / "office_caltech_10.tar") as tar:
             tar.extractall(folder, filter="data")
         root = folder / "office_caltech_10"
-        config = DataConfig.model_validate(
-            {
-                "source": {"folder": root / "amazon"},
-                "target": {"folder": root / "dslr"},
-                "splits": {"train": 0.98, "val": 0.01, "test": 0.01},
-            }
-        )
-        begun = time.perf_counter()
-        info = pack(config, arguments.side, folder / "store")
-        packing = time.perf_counter() - begun
-        images = sum(sum(splits.values()) for splits in info.sizes.values())
-        dataset = image_folder(root / "amazon", arguments.side)
-        loaders = {
-            workers: DataLoader(
-                dataset, arguments.batch, shuffle=True, num_workers=workers, drop_last=True,
-                persistent_workers=workers > 0,
-            )
-            for workers in (0, 2)
-        }  # fmt: skip
-        rates: dict[str, list[float]] = {"store": [], "workers 0": [], "workers 2": []}
-        for number in range(arguments.rounds + 1):
-            measured = {
-                "store": rate(from_store(folder / "store", arguments.batch, number)),
-                **{f"workers {w}": rate(x for x, _ in loader) for w, loader in loaders.items()},
-            }
-            if number:  # the first round warms caches and starts workers
-                for key, value in measured.items():
-                    rates[key].append(value)
-        best = max(("workers 0", "workers 2"), key=lambda key: statistics.median(rates[key]))
-        ratios = [mine / other for mine, other in zip(rates["store"], rates[best], strict=True)]
-        for key, values in rates.items():
-            print(f"{key:10} {statistics.median(values):8.0f} images/s")
-        print(
-            f"store / ImageFolder ({best}): {statistics.median(ratios):.1f} "
-            f"({min(ratios):.1f} to {max(ratios):.1f}, {len(ratios)} rounds)"
-        )
-        saved = 1 / statistics.median(rates[best]) - 1 / statistics.median(rates["store"])
-        print(
-            f"packing: {packing:.1f} s for {images} images, paid back after "
-            f"{packing / images / saved:.1f} epochs"
-        )
+        for side in map(int, arguments.sides.split(",")):
+            for domain in ("amazon", "webcam"):
+                scratch = folder / f"{domain}-{side}"
+                print(
+                    measure(root, domain, side, arguments.batch, arguments.rounds, scratch),
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
