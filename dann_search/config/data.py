@@ -87,6 +87,9 @@ class DataConfig(Strict):
     source: Sources
     target: DomainConfig
     splits: SplitsConfig = SplitsConfig()
+    source_splits: SplitsConfig | None = Field(
+        None, description="of the source, where it is to be divided otherwise than the target"
+    )
     image_size: int | None = Field(None, ge=8, le=1024)
     shared_classes_only: bool = Field(
         False, description="leave out images of classes that only one domain has"
@@ -100,6 +103,10 @@ class DataConfig(Strict):
     def sources(self) -> tuple[DomainConfig, ...]:
         """The source domains."""
         return (self.source,) if isinstance(self.source, DomainConfig) else self.source
+
+    def splits_of(self, role: str) -> SplitsConfig:
+        """How ``source`` or ``target`` is divided."""
+        return (self.source_splits or self.splits) if role == "source" else self.splits
 
     @model_validator(mode="after")
     def _different(self) -> Self:

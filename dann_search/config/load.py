@@ -13,6 +13,7 @@ from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
 from dann_search.config.source import KeyPath, SourceFile, parse_yaml, read_yaml
 from dann_search.config.space import Space, SpaceError, build_space
+from dann_search.config.strict import leaf_types
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
 
@@ -198,6 +199,7 @@ def _valid_keys(path: KeyPath) -> list[str]:
     if path[0] == "data" and len(path) > 2 and path[1] in ("source", "target"):
         return list(DomainConfig.model_fields)
     for key in path[:-1]:
-        model = TrialConfig if key == "training" else model.model_fields[str(key)].annotation
+        annotation = model.model_fields[str(key)].annotation
+        model = TrialConfig if key == "training" else leaf_types(annotation)[0]
     assert issubclass(model, BaseModel)
     return list(model.model_fields)

@@ -166,7 +166,7 @@ def _write(
 
 
 def _split(role: str, domain: Domain, config: DataConfig) -> Splits:
-    parts = split_domain(domain, config.splits)
+    parts = split_domain(domain, config.splits_of(role))
     for split in ("train",) if role == "source" else ("val", "test"):
         counts = np.bincount(domain.labels[parts[split]], minlength=len(domain.class_names))
         if not counts.all():

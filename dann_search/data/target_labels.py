@@ -29,7 +29,7 @@ def target_train_labels(config: DataConfig, store: Path) -> NDArray[np.int64]:
     target = open_pair(config, cache_folder()).target
     skipped = set(info.skipped)
     target = target.subset([row for row, key in enumerate(target.keys) if key not in skipped])
-    rows = split_domain(target, config.splits)["train"]
+    rows = split_domain(target, config.splits_of("target"))["train"]
     if split_hash(target, rows) != info.hashes["target"]["train"]:
         raise InputError(
             f"domain {target.name}: its training images are no longer those that were searched, so "

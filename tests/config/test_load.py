@@ -229,6 +229,8 @@ def test_one_domain_as_source_and_target_is_refused(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("  splits: {train: 0.9}", "data.splits: train + val + test must be 1, got 1.3"),
+        ("  source_splits: {trian: 0.6}",
+         "data.source_splits.trian: unknown key 'trian'; did you mean 'train'?"),
         ("  splits: {train: .nan}", "data.splits.train: must be a finite number, got nan"),
         ("  splits: {train: 1.5, val: -0.7}", "data.splits.train: must be less than 1, got 1.5"),
         ("  image_size: 4", "data.image_size: must be at least 8, got 4"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dann_search.config.data import DataConfig, DomainConfig
+from dann_search.config.data import DataConfig, DomainConfig, SplitsConfig
 from dann_search.data.folder import load_folder_domain
 from dann_search.data.store import open_images, open_labels, pack, read_info
 from dann_search.data.training_data import open_training_data
@@ -99,6 +99,13 @@ def test_a_store_of_changed_images_is_made_anew(config: DataConfig, tmp_path: Pa
     again = pack(config, SIDE, tmp_path / "store")
     assert again.hashes["source"] == first.hashes["source"]
     assert again.hashes["target"] != first.hashes["target"]
+
+
+def test_the_source_may_be_divided_otherwise(config: DataConfig, tmp_path: Path) -> None:
+    splits = SplitsConfig(train=0.8, val=0.1, test=0.1)
+    info = pack(config.model_copy(update={"source_splits": splits}), SIDE, tmp_path / "store")
+    assert info.sizes["source"] == {"train": 8 * 2, "val": 2, "test": 2}
+    assert info.sizes["target"] == {"train": 12, "val": 4, "test": 4}
 
 
 def test_progress_counts_every_image_of_both_domains(config: DataConfig, tmp_path: Path) -> None:
