@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from dann_search.config.data import DataConfig
 from dann_search.config.trial import TrialConfig
-from dann_search.data.augment import augment, normalize, to_float
+from dann_search.data.augment import prepare
 from dann_search.data.batches import paired_batches
 from dann_search.data.store import pack
 from dann_search.data.training_data import open_training_data
@@ -40,8 +40,8 @@ def from_store(store: Path, batch: int, epoch: int) -> Iterator[Tensor]:
     images, config = data.source_images, TrialConfig(horizontal_flip=0.5)
     generator = torch.Generator().manual_seed(epoch)
     for rows, _ in paired_batches(len(images), 1, batch, 0, epoch):
-        pixels = to_float(images[rows], images.shape[-1])
-        yield normalize(augment(pixels, config, generator, (0, len(rows))), MEAN, STD)
+        pixels = images.index_select(0, rows)
+        yield prepare(pixels, images.shape[-1], MEAN, STD, config, generator)
 
 
 def image_folder(root: Path, side: int) -> torch.utils.data.Dataset[tuple[Tensor, int]]:

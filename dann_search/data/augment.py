@@ -29,20 +29,41 @@ def augment(
     Returns:
         A tensor of the same shape; what moves in from outside repeats the border.
     """
-    if strength == 0:
-        return images
     draws = draw(config, len(images), generator, rows, strength)
-    if draws is None:
-        return images
-    images = _move(images, draws)
-    images = change_colours(images, draws)
-    return erase(images, draws)
+    return images if draws is None else _change(_flip(images, draws), draws)
+
+
+def prepare(
+    images: Tensor,
+    side: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    config: TrialConfig,
+    generator: torch.Generator,
+    rows: tuple[int, int] | None = None,
+    strength: float = 1.0,
+) -> Tensor:
+    """From the store's uint8 images to what the network sees: augmented, scaled, normalized.
+
+    The same as ``to_float``, ``augment`` and ``normalize`` one after the other, but flips are made
+    on bytes, which takes a twentieth of the time, and normalization in place.
+    """
+    draws = draw(config, len(images), generator, rows, strength)
+    batch = to_float(images if draws is None else _flip(images, draws), side)
+    if draws is not None:
+        batch = _change(batch, draws)
+    return batch.sub_(_by_channel(mean, batch)).div_(_by_channel(std, batch))
+
+
+def _change(images: Tensor, draws: Draws) -> Tensor:
+    """All that is drawn but flips that need no interpolation."""
+    if draws.moves:
+        images = _move(images, draws)
+    return erase(change_colours(images, draws), draws)
 
 
 def _move(images: Tensor, draws: Draws) -> Tensor:
-    """Crop, rotate, shear, shift and flip in one interpolation; flip alone without any."""
-    if not draws.moves:
-        return _flip(images, draws)
+    """Crop, rotate, shear, shift and flip in one interpolation."""
     cos, sin = torch.cos(draws.angle), torch.sin(draws.angle)
     rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
@@ -55,6 +76,9 @@ def _move(images: Tensor, draws: Draws) -> Tensor:
 
 
 def _flip(images: Tensor, draws: Draws) -> Tensor:
+    """Flip images that nothing else moves."""
+    if draws.moves:
+        return images
     for number, dimension in ((0, 3), (1, 2)):
         mirrored = draws.mirror[:, number, None, None, None] < 0
         if mirrored.any():
@@ -64,7 +88,7 @@ def _flip(images: Tensor, draws: Draws) -> Tensor:
 
 def to_float(images: Tensor, side: int) -> Tensor:
     """Scale uint8 images to [0, 1] and to ``side`` pixels where the store is of another size."""
-    scaled = images.float().div_(255)
+    scaled = images.to(torch.float32, copy=True).div_(255)
     if images.shape[-1] != side:
         scaled = F.interpolate(
             scaled, size=(side, side), mode="bilinear", antialias=True, align_corners=False
@@ -74,5 +98,9 @@ def to_float(images: Tensor, side: int) -> Tensor:
 
 def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(x - mean) / std per channel, in one pass."""
-    shift, scale = (images.new_tensor(values)[:, None, None] for values in (mean, std))
-    return torch.addcmul(-shift / scale, images, 1 / scale)
+    scale = _by_channel(std, images)
+    return torch.addcmul(-_by_channel(mean, images) / scale, images, 1 / scale)
+
+
+def _by_channel(values: tuple[float, ...], images: Tensor) -> Tensor:
+    return images.new_tensor(values)[:, None, None]

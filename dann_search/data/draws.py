@@ -58,13 +58,13 @@ def draw(
     rows: tuple[int, int] | None,
     strength: float,
 ) -> Draws | None:
-    """Draw for ``n`` images; None where the recipe augments nothing. Arguments as ``augment``'s."""
+    """Draw for ``n`` images; None where nothing is augmented. Arguments as ``augment``'s."""
     amounts = (
         config.rotation_degrees, config.translation, config.horizontal_flip, config.vertical_flip,
         1 - config.crop_scale, config.colour_jitter, config.grayscale, config.erasing,
         config.policy_strength,
     )  # fmt: skip
-    if not any(amounts):
+    if not any(amounts) or strength == 0:
         return None
     first, count = rows or (0, n)
     u = torch.rand(count, COLUMNS, generator=generator)[first : first + n]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
-from dann_search.data.augment import augment, normalize, to_float
+from dann_search.data.augment import prepare
 from dann_search.data.batches import epoch_seed, paired_batches, steps_per_epoch
 from dann_search.data.training_data import TrainingData
 from dann_search.errors import RunError
@@ -203,9 +203,16 @@ class Training:
     ) -> Tensor:
         """This worker's rows of a batch: gathered, augmented as in a single process, normalized."""
         mine = self.ranks.share(len(rows))
-        batch = to_float(images[rows[mine]].to(self.device), self.side)
-        batch = augment(batch, self.config, generator, (mine.start, len(rows)), strength)
-        return normalize(batch, self.spec.mean, self.spec.std)
+        return prepare(
+            images.index_select(0, rows[mine]).to(self.device),
+            self.side,
+            self.spec.mean,
+            self.spec.std,
+            self.config,
+            generator,
+            (mine.start, len(rows)),
+            strength,
+        )
 
     def _require_finite(self, what: str, value: float, epoch: int) -> None:
         if not math.isfinite(value):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data import draws as drawing
-from dann_search.data.augment import augment, normalize, to_float
+from dann_search.data.augment import augment, normalize, prepare, to_float
 from dann_search.data.colour import change_colours
 from dann_search.models import torchvision_models
 
@@ -230,3 +230,22 @@ def test_strength_scales_everything_down_to_nothing() -> None:
     little = augment(batch, config, generator, strength=1e-4)
     # Solarization still inverts what is all but white.
     assert float(((little - batch).abs() > 0.02).float().mean()) < 0.01
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"horizontal_flip": 0.5, "vertical_flip": 0.5}, {"horizontal_flip": 0.5, "erasing": 0.5},
+     {"crop_scale": 0.5, "horizontal_flip": 0.5, "colour_jitter": 0.3}],
+)  # fmt: skip
+@pytest.mark.parametrize("side", [12, 8])
+def test_preparing_is_scaling_augmenting_and_normalizing(
+    changes: dict[str, float], side: int
+) -> None:
+    pixels = torch.randint(0, 256, (6, 3, 12, 12), generator=torch.Generator().manual_seed(1))
+    images, config = pixels.to(torch.uint8), TrialConfig.model_validate(changes)
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    before = images.clone()
+    prepared = prepare(images, side, mean, std, config, torch.Generator().manual_seed(2), (1, 8))
+    one_by_one = augment(to_float(images, side), config, torch.Generator().manual_seed(2), (1, 8))
+    torch.testing.assert_close(prepared, normalize(one_by_one, mean, std), atol=1e-5, rtol=1e-5)
+    assert torch.equal(images, before)
