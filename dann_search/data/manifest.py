@@ -78,8 +78,9 @@ def _parquet_rows(manifest: Path) -> Iterator[Row]:
 def _check_columns(manifest: Path, names: Sequence[str]) -> None:
     for column in ("path", "label"):
         if column not in names:
+            hint = "; cells are separated by commas" if len(names) == 1 else ""
             raise InputError(
-                f"{manifest}: no column '{column}'; it has {', '.join(names) or 'none'}"
+                f"{manifest}: no column '{column}'; it has {', '.join(names) or 'none'}{hint}"
             )
 
 

@@ -74,6 +74,8 @@ def test_any_labels_come_back_as_written(
     [
         ("path\nimages/0.jpg\n", "photos.csv: no column 'label'; it has path"),
         ("", "photos.csv: no column 'path'; it has none"),
+        ("path;label\na;b\n", "photos.csv: no column 'path'; it has path;label; cells are "
+         "separated by commas"),
         ("path,label\n", "photos.csv: no rows"),
         ("path,label\nimages/0.jpg,a\nimages/9.jpg,a\n",
          "photos.csv:3: no such file: images/9.jpg"),
