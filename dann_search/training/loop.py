@@ -81,7 +81,11 @@ class Training:
         self.device, self.ranks, self.objective = device, ranks, objective
         self.spec = spec_of(config.backbone, weights)
         self.side = input_side(config, data)
-        self.network = build_network(config, data.classes, weights).to(device)
+        network = build_network(config, data.classes, weights)
+        # Convolutions run 1.1 to 1.7 times as fast so (docs/benchmarks.md); images follow suit.
+        self.network = network.to(device).to(  # type: ignore[call-overload]
+            memory_format=torch.channels_last
+        )
         self.optimizer = Optimizer(self.network, config)
         self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.frozen_hash = frozen_hash(self.network)

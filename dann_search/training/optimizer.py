@@ -102,9 +102,9 @@ class Optimizer:
             if name == SCALER:
                 continue
             parameter = self.named[name]
-            # AdamW counts steps on the CPU.
-            device = value.device if kind == "step" else parameter.device
-            self.torch.state[parameter][kind] = value.to(device)
+            # AdamW counts steps on the CPU; all else lies as its parameter does.
+            kept = value if kind == "step" else torch.empty_like(parameter).copy_(value)
+            self.torch.state[parameter][kind] = kept
 
 
 def _group_of(name: str, network: DannNetwork) -> int:
