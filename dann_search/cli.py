@@ -252,6 +252,43 @@ def tensorboard(
         raise RunError(f"TensorBoard ended with status {code}; is port {port} taken? try --port 0")
 
 
+@app.command()
+def space(
+    file: Annotated[
+        Path, typer.Argument(metavar="SPACE.yaml", help="The experiment file.", show_default=False)
+    ],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Configurations to sample.", min=0, max=1000)] = 5,
+    as_json: Json = False,
+) -> None:
+    """Explain a search space: dimensions, conditions, size, sampled configurations.
+
+    Example: dann-search space search_spaces/quickstart.yaml
+    """
+    from dann_search.config.load import load_experiment
+    from dann_search.models.registry import stage_counts
+    from dann_search.search.explain import explain
+
+    stages = stage_counts()
+    # One may look at a space before its data are there.
+    experiment, found = load_experiment(file, stages, sets=set_ or [], check_files=False)
+    result = explain(experiment, found, samples)
+    emit(as_json, result.to_json(), result.render())
+
+
+@app.command()
+def schema(as_json: Json = False) -> None:
+    """Print the JSON Schema of the experiment file, for editors.
+
+    Example: dann-search schema > dann-search.schema.json
+    """
+    from dann_search.config.schema import experiment_schema
+
+    print(json.dumps(experiment_schema(), indent=None if as_json else 2))
+
+
 def _version(show: bool) -> None:
     if show:
         print(f"dann-search {__version__}")

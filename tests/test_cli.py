@@ -188,3 +188,38 @@ def test_asking_for_the_version_loads_neither_torch_nor_ray() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("dann-search ")
+
+
+def test_a_space_is_explained_before_its_data_are_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = space_file(
+        tmp_path,
+        data__source={"folder": "nowhere"},
+        space={
+            "lambda_schedule": {"choice": ["linear", "ganin"]},
+            "lambda_gamma": {"choice": [5, 10, 20]},
+            "rotation_degrees": {"uniform": [0, 30], "step": 10},
+        },
+    )
+    assert main(["space", str(path), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["combinations"] == (1 + 3) * 4
+    assert len(content["samples"]) == 5
+    gamma = content["parameters"][1]
+    assert (gamma["name"], gamma["kind"], gamma["range"]) == ("lambda_gamma", "choice", [5, 10, 20])
+    assert gamma["when"]["lambda_schedule"] == "ganin"
+    assert content["parameters"][2]["step"] == 10
+    assert main(["space", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "lambda_schedule is ganin" in shown
+    assert "configurations: 16" in shown
+    assert "0 to 30 by 10" in shown
+
+
+def test_a_parameter_that_can_never_apply_is_said_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = space_file(tmp_path, training__method="source_only")
+    assert main(["space", str(path)]) == 0
+    assert "never: method is source_only" in " ".join(capsys.readouterr().out.split())

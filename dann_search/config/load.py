@@ -9,9 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from dann_search.config.data import PLACES, DataConfig, DomainConfig
 from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.extends import OTHER, read_extended, take_from_other
 from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
-from dann_search.config.source import KeyPath, SourceFile, parse_yaml, read_yaml
+from dann_search.config.source import KeyPath, SourceFile, parse_yaml
 from dann_search.config.space import Space, SpaceError, build_space
 from dann_search.config.strict import leaf_types
 from dann_search.config.trial import TrialConfig
@@ -26,6 +27,7 @@ def load_experiment(
     name: str | None = None,
     storage: Path | None = None,
     trials: int | None = None,
+    check_files: bool = True,
 ) -> tuple[Experiment, Space]:
     """Read, override and validate an experiment file.
 
@@ -36,25 +38,31 @@ def load_experiment(
         name: overrides the experiment's name; its default is the file's.
         storage: overrides where experiments lie; its default is ``runs`` in the working folder.
         trials: overrides ``search.trials``.
+        check_files: whether the data and weights it names must be there.
 
     Raises:
         InputError: with the file, line and key at fault.
     """
-    source = read_yaml(path)
+    source = read_extended(path)
     for item in sets:
         key, separator, value = item.partition("=")
         if not separator or not key:
             raise InputError(f"--set {item}: expected KEY=VALUE, such as training.epochs=5")
         content, _ = parse_yaml(value, f"--set {item}", one_line=True)
-        source.override(tuple(key.split(".")), content, f"--set {item}")
+        keys = tuple(key.split("."))
+        if keys[0] in OTHER and len(keys) > 1:
+            take_from_other(source, keys[0], keys[1])
+        source.override(keys, content, f"--set {item}")
     if trials is not None:
         source.override(("search", "trials"), trials, f"--trials {trials}")
     if name is not None:
         source.override(("name",), name, f"--name {name}")
     source.content.setdefault("name", path.stem)
-    experiment = parse_experiment(source, path.parent.resolve(), stages)
+    experiment = parse_experiment(source, stages)
+    if check_files:
+        _check_files(experiment, source)
     if storage is not None:
-        where = _located(source, ("storage",), Path.cwd(), storage)
+        where = _located(source, ("storage",), storage, Path.cwd())
         experiment = experiment.model_copy(update={"storage": where})
     try:
         return experiment, build_space(experiment, stages)
@@ -62,8 +70,8 @@ def load_experiment(
         raise source.error(exc.path, str(exc)) from None
 
 
-def parse_experiment(source: SourceFile, base: Path, stages: Mapping[str, int]) -> Experiment:
-    """Validate an experiment file but for its space; relative paths are taken from ``base``.
+def parse_experiment(source: SourceFile, stages: Mapping[str, int]) -> Experiment:
+    """Validate an experiment file but for its space; its paths become absolute.
 
     Raises:
         InputError: with the file, line and key at fault.
@@ -76,11 +84,16 @@ def parse_experiment(source: SourceFile, base: Path, stages: Mapping[str, int]) 
     except ValidationError as exc:
         prefix: KeyPath = ("training",) if exc.title == TrialConfig.__name__ else ()
         raise _first_error(source, exc, prefix) from None
-    experiment = _with_located_paths(experiment, source, base)
-    for backbone, weights in experiment.weights.items():
+    experiment = _with_located_paths(experiment, source)
+    for backbone in experiment.weights:
         if backbone not in stages:
             message = f"unknown backbone {backbone!r}; {nearest(backbone, stages)}"
             raise source.error(("weights", backbone), message)
+    return experiment
+
+
+def _check_files(experiment: Experiment, source: SourceFile) -> None:
+    for backbone, weights in experiment.weights.items():
         if not os.path.isfile(weights.file):
             raise source.error(("weights", backbone), f"no such file: {weights.file}")
     for path, domain in _domains(experiment.data):
@@ -90,7 +103,6 @@ def parse_experiment(source: SourceFile, base: Path, stages: Mapping[str, int]) 
             if isinstance(place, Path) and not exists(place):
                 kind = "file" if key == "manifest" else "folder"
                 raise source.error((*path, key), f"no such {kind}: {place}")
-    return experiment
 
 
 def _domains(data: DataConfig) -> list[tuple[KeyPath, DomainConfig]]:
@@ -102,12 +114,12 @@ def _domains(data: DataConfig) -> list[tuple[KeyPath, DomainConfig]]:
     return [*sources, (("data", "target"), data.target)]
 
 
-def _with_located_paths(experiment: Experiment, source: SourceFile, base: Path) -> Experiment:
+def _with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment:
     """All paths absolute. The default storage alone lies in the working folder, not by the file."""
     domains = [
         domain.model_copy(
             update={
-                key: _located(source, (*path, key), base, place)
+                key: _located(source, (*path, key), place)
                 for key in ("root", *PLACES)
                 if isinstance(place := getattr(domain, key), Path)
             }
@@ -115,17 +127,12 @@ def _with_located_paths(experiment: Experiment, source: SourceFile, base: Path) 
         for path, domain in _domains(experiment.data)
     ]
     weights = {
-        name: entry.model_copy(
-            update={"file": _located(source, ("weights", name), base, entry.file)}
-        )
+        name: entry.model_copy(update={"file": _located(source, ("weights", name), entry.file)})
         for name, entry in experiment.weights.items()
     }
-    storage = _located(
-        source,
-        ("storage",),
-        base if "storage" in source.content else Path.cwd(),
-        experiment.storage,
-    )
+    stated = "storage" in source.content
+    base = source.base(("storage",)) if stated else Path.cwd()
+    storage = _located(source, ("storage",), experiment.storage, base)
     one = isinstance(experiment.data.source, DomainConfig)
     data = experiment.data.model_copy(
         update={"source": domains[0] if one else tuple(domains[:-1]), "target": domains[-1]}
@@ -133,9 +140,9 @@ def _with_located_paths(experiment: Experiment, source: SourceFile, base: Path) 
     return experiment.model_copy(update={"data": data, "weights": weights, "storage": storage})
 
 
-def _located(source: SourceFile, path: KeyPath, base: Path, value: Path) -> Path:
+def _located(source: SourceFile, path: KeyPath, value: Path, base: Path | None = None) -> Path:
     try:
-        return (base / value.expanduser()).resolve()
+        return ((base or source.base(path)) / value.expanduser()).resolve()
     except (OSError, RuntimeError, ValueError) as exc:
         raise source.error(path, f"not a usable path: {shown(str(value))} ({exc})") from None
 
@@ -192,7 +199,7 @@ def _path_of(source: SourceFile, location: tuple[int | str, ...]) -> KeyPath:
 def _valid_keys(path: KeyPath) -> list[str]:
     """The keys that may stand where ``path`` does."""
     if path[0] == "space":
-        return [*KINDS, "when"]
+        return [*KINDS, "step", "when", "per_backbone"]
     model: Any = Experiment
     if path[0] == "weights":
         return list(WeightsFile.model_fields)
@@ -202,4 +209,4 @@ def _valid_keys(path: KeyPath) -> list[str]:
         annotation = model.model_fields[str(key)].annotation
         model = TrialConfig if key == "training" else leaf_types(annotation)[0]
     assert issubclass(model, BaseModel)
-    return list(model.model_fields)
+    return [*model.model_fields, *(["extends"] if model is Experiment else [])]

@@ -1,10 +1,11 @@
 """One dimension of the search space: a choice, a range, and the condition under which it exists."""
 
 import builtins
+import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from dann_search.config.strict import Strict
 
@@ -31,10 +32,15 @@ class Condition(Strict):
         return type(self).__name__.lower()
 
     @property
-    def stated(self) -> Sequence[Scalar]:
-        """The values as written: every choice, or both ends of a range."""
+    def stated(self) -> dict[tuple[str | builtins.int, ...], Scalar]:
+        """The values as written, by their place: every choice, or the ends of each range."""
         values: Sequence[Scalar] = getattr(self, self.kind)
-        return values
+        return {(self.kind, index): value for index, value in enumerate(values)}
+
+    @property
+    def options(self) -> Sequence[Scalar] | None:
+        """Every value it can take; None where they cannot be counted."""
+        return None
 
 
 class Choice(Condition):
@@ -46,6 +52,11 @@ class Choice(Condition):
         """Whether ``value`` may be sampled."""
         return value in self.choice
 
+    @property
+    def options(self) -> Sequence[Scalar]:
+        """The choices."""
+        return self.choice
+
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     low, high = bounds
@@ -54,30 +65,119 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-def _within(bounds: tuple[float, float], value: object) -> bool:
-    return isinstance(value, int | float) and bounds[0] <= value <= bounds[1]
+def _reached(bounds: tuple[float, float], step: float) -> None:
+    """Refuse a step that does not lead from low to high: the last value would be a surprise."""
+    low, high = bounds
+    steps = (high - low) / step
+    if abs(steps - round(steps)) > 1e-6:
+        last = low + math.floor(steps) * step
+        raise ValueError(
+            f"steps of {step:g} from {low:g} do not meet {high:g}; write [{low:g}, {last:.12g}] "
+            f"or [{low:g}, {last + step:.12g}]"
+        )
 
 
-class Uniform(Condition):
-    """A real number between low and high, both included."""
+class Range(Condition):
+    """Base of the parameters between two bounds, the same for all backbones or not."""
 
-    uniform: tuple[float, float]
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Low and high of the backbones that have no bounds of their own."""
+        bounds: tuple[float, float] = getattr(self, self.kind)
+        return bounds
+
+    @property
+    def own_bounds(self) -> dict[str, tuple[float, float]]:
+        """Bounds by backbone, of those written under ``per_backbone``."""
+        own: dict[str, tuple[float, float]] = getattr(self, "per_backbone", {})
+        return own
+
+    @property
+    def increment(self) -> float | None:
+        """Distance between two neighbouring values, where there are any."""
+        increment: float | None = getattr(self, "step", None)
+        return increment
+
+    @property
+    def stated(self) -> dict[tuple[str | builtins.int, ...], Scalar]:
+        """Both ends of each range, by their place."""
+        own: dict[tuple[str | builtins.int, ...], Scalar] = {
+            ("per_backbone", name, index): value
+            for name, bounds in self.own_bounds.items()
+            for index, value in enumerate(bounds)
+        }
+        return {**super().stated, **own}
+
+    def bounds_for(self, backbone: str) -> tuple[float, float]:
+        """Low and high for one backbone."""
+        return self.own_bounds.get(backbone, self.bounds)
+
+    def contains(self, value: object) -> bool:
+        """Whether ``value`` may be sampled, for some backbone."""
+        return any(self.between(value, b) for b in (self.bounds, *self.own_bounds.values()))
+
+    def between(self, value: object, bounds: tuple[float, float]) -> bool:
+        """Whether ``value`` is one of those from low to high."""
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
+        low, high = bounds
+        if not low <= value <= high or self.increment is None:
+            return low <= value <= high
+        if isinstance(self.increment, int):
+            return value == int(value) and (int(value) - low) % self.increment == 0
+        steps = (value - low) / self.increment
+        return abs(steps - round(steps)) < 1e-6
+
+    @property
+    def options(self) -> Sequence[Scalar] | None:
+        """Every value within the common bounds, where it has steps."""
+        return self.options_between(self.bounds)
+
+    def options_between(self, bounds: tuple[float, float]) -> Sequence[Scalar] | None:
+        """Every value from low to high; None where they cannot be counted."""
+        low, high = bounds
+        if self.increment is None:
+            return [low] if low == high else None
+        count = round((high - low) / self.increment) + 1
+        if isinstance(low, int) and isinstance(self.increment, int):
+            return range(low, low + count * self.increment, self.increment)
+        # As Optuna rounds, so that 0.1 + 2 * 0.1 is 0.3.
+        return [float(f"{low + index * self.increment:.12g}") for index in range(count)]
+
+    @model_validator(mode="after")
+    def _steps_meet_high(self) -> Self:
+        for bounds in (self.bounds, *self.own_bounds.values()):
+            _ordered(bounds)
+            if self.increment is not None:
+                _reached(bounds, self.increment)
+        return self
+
+
+Bounds = tuple[float, float]
+
+
+class Uniform(Range):
+    """A real number between low and high, both included; with ``step`` a multiple of it above low.
+
+    ``per_backbone`` gives single backbones bounds of their own.
+    """
+
+    uniform: Bounds
+    step: float | None = Field(None, gt=0)
+    per_backbone: dict[str, Bounds] = Field(default_factory=dict)
 
     _check = field_validator("uniform")(_ordered)
 
-    def contains(self, value: object) -> bool:
-        """Whether ``value`` may be sampled."""
-        return _within(self.uniform, value)
 
-
-class LogUniform(Condition):
+class LogUniform(Range):
     """A positive real number whose logarithm is uniform between low and high."""
 
-    loguniform: tuple[float, float]
+    loguniform: Bounds
+    per_backbone: dict[str, Bounds] = Field(default_factory=dict)
 
     @field_validator("loguniform")
     @classmethod
-    def _positive(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+    def _positive(cls, bounds: Bounds) -> Bounds:
         if bounds[0] <= 0:
             raise ValueError(
                 f"a log range needs low > 0, got [{bounds[0]:g}, {bounds[1]:g}]; "
@@ -85,22 +185,26 @@ class LogUniform(Condition):
             )
         return _ordered(bounds)
 
-    def contains(self, value: object) -> bool:
-        """Whether ``value`` may be sampled."""
-        return _within(self.loguniform, value)
+    @field_validator("per_backbone")
+    @classmethod
+    def _all_positive(cls, own: dict[str, Bounds]) -> dict[str, Bounds]:
+        for bounds in own.values():
+            cls._positive(bounds)
+        return own
 
 
-class Int(Condition):
-    """A whole number between low and high, both included."""
+class Int(Range):
+    """A whole number between low and high, both included; with ``step`` a multiple of it above low.
+
+    ``per_backbone`` gives single backbones bounds of their own.
+    """
 
     # Named as users write it; within this class the type is builtins.int.
     int: tuple[builtins.int, builtins.int]
+    step: builtins.int = Field(1, ge=1)
+    per_backbone: dict[str, tuple[builtins.int, builtins.int]] = Field(default_factory=dict)
 
     _check = field_validator("int")(_ordered)
-
-    def contains(self, value: object) -> bool:
-        """Whether ``value`` may be sampled."""
-        return _within(self.int, value) and value in range(self.int[0], self.int[1] + 1)
 
 
 KINDS = ("choice", "uniform", "loguniform", "int")

@@ -23,13 +23,27 @@ _Loader.add_implicit_resolver(
 )
 
 
+@dataclass(frozen=True)
+class Place:
+    """A line of a file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
 @dataclass
 class SourceFile:
-    """A YAML file's plain content, the line of each key, and the command line's overrides."""
+    """A YAML file's plain content, the place of each key, and the command line's overrides.
+
+    Keys of a file that it extends have their place there.
+    """
 
     name: str
     content: dict[str, Any]
-    lines: dict[KeyPath, int] = field(default_factory=dict)
+    lines: dict[KeyPath, Place] = field(default_factory=dict)
     overridden: dict[KeyPath, str] = field(default_factory=dict)
 
     def where(self, path: KeyPath) -> str:
@@ -42,11 +56,20 @@ class SourceFile:
             if path[:length] in self.overridden:
                 return f"{self.overridden[path[:length]]}: {key}"
             if path[:length] in self.lines:
-                return f"{self.name}:{self.lines[path[:length]]}: {key}"
+                return f"{self.lines[path[:length]]}: {key}"
         for overridden, origin in self.overridden.items():
             if path and overridden[: len(path)] == path:
                 return f"{origin}: {key}"
         return f"{self.name}: {key}" if key else self.name
+
+    def base(self, path: KeyPath) -> Path:
+        """The folder that a relative path at ``path`` is relative to: its own file's."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.overridden:
+                break
+            if path[:length] in self.lines:
+                return Path(self.lines[path[:length]].file).parent.resolve()
+        return Path(self.name).parent.resolve()
 
     def error(self, path: KeyPath, message: str) -> InputError:
         """An error about the value at ``path``."""
@@ -61,6 +84,10 @@ class SourceFile:
             node = node[key]
         node[path[-1]] = value
         self.overridden[path] = origin
+        self.forget(path)
+
+    def forget(self, path: KeyPath) -> None:
+        """Drop the lines of a value that is replaced."""
         for known in [known for known in self.lines if known[: len(path)] == path]:
             del self.lines[known]
 
@@ -144,9 +171,9 @@ def _note_lines(
                     f"{source.name}:{key.start_mark.line + 1}: the key {name!r} stands twice"
                 )
             seen.add(name)
-            source.lines[(*path, name)] = key.start_mark.line + 1
+            source.lines[(*path, name)] = Place(source.name, key.start_mark.line + 1)
             _note_lines(value, (*path, name), source, above, noted)
     else:
         for index, value in enumerate(node.value):
-            source.lines[(*path, index)] = value.start_mark.line + 1
+            source.lines[(*path, index)] = Place(source.name, value.start_mark.line + 1)
             _note_lines(value, (*path, index), source, above, noted)

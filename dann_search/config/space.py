@@ -1,6 +1,6 @@
 """The search space in sampling order: conditions resolved, each value a trial could get checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.messages import describe, shown
-from dann_search.config.parameter import Choice, Int, Parameter
+from dann_search.config.parameter import Choice, Int, Parameter, Range
 from dann_search.config.source import KeyPath
 from dann_search.config.strict import leaf_types
 from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
@@ -36,13 +36,42 @@ class Space:
     fixed: TrialConfig
     stages: Mapping[str, int]
 
-    def depth_range(self, backbone: str) -> tuple[int, int]:
-        """The range of unfrozen depth for one backbone, clipped to the stages it has."""
-        parameter = self.parameters["unfrozen_depth"]
-        assert isinstance(parameter, Int)
-        low, high = parameter.int
-        top = self.stages[backbone]
-        return min(low, top), min(high, top)
+    def bounds(self, name: str, backbone: str) -> tuple[float, float]:
+        """Low and high of a range for one backbone; depths are clipped to the stages it has."""
+        parameter = self.parameters[name]
+        assert isinstance(parameter, Range)
+        low, high = parameter.bounds_for(backbone)
+        if name != "unfrozen_depth":
+            return low, high
+        step, top = parameter.increment or 1, self.stages[backbone]
+        low = min(low, top)
+        return low, low + (min(high, top) - low) // step * step
+
+    def by_backbone(self, name: str, backbone: str) -> bool:
+        """Whether this backbone's values of a parameter are a dimension of their own.
+
+        Depth 2 of one backbone is not depth 2 of another, and a range of its own is another
+        dimension: a sampler must not mix them.
+        """
+        if len(self.backbones) < 2:
+            return False
+        parameter = self.parameters[name]
+        own = isinstance(parameter, Range) and backbone in parameter.own_bounds
+        return own or name == "unfrozen_depth"
+
+    def options(self, name: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
+        """Every value a parameter can take given those chosen before; None where uncountable."""
+        parameter = self.parameters[name]
+        if not isinstance(parameter, Range):
+            return parameter.options
+        return parameter.options_between(self.bounds(name, values["backbone"]))
+
+    def contains(self, name: str, value: object, backbone: str) -> bool:
+        """Whether a parameter can have ``value`` for this backbone."""
+        parameter = self.parameters[name]
+        if isinstance(parameter, Range):
+            return parameter.between(value, self.bounds(name, backbone))
+        return parameter.contains(value)
 
     def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The searched parameters that apply to a recipe, with their values."""
@@ -105,17 +134,17 @@ def _check_kind(name: str, parameter: Parameter) -> None:
 
 def _with_trial_values(name: str, parameter: Parameter, fixed: TrialConfig) -> Parameter:
     """The parameter with each value as a trial holds it; what a trial refuses is refused here."""
-    path: KeyPath = ("space", name, parameter.kind)
     values = []
-    for index, value in enumerate(parameter.stated):
+    for place, value in parameter.stated.items():
         try:
             config = TrialConfig.model_validate({**fixed.model_dump(), name: value})
         except ValidationError as exc:
-            raise SpaceError((*path, index), describe(exc.errors())) from None
+            raise SpaceError(("space", name, *place), describe(exc.errors())) from None
         values.append(getattr(config, name))
     if not isinstance(parameter, Choice):
         return parameter
     if len(set(values)) < len(values):
+        path: KeyPath = ("space", name, "choice")
         raise SpaceError(path, f"the same value twice in {shown(list(parameter.choice))}")
     return parameter.model_copy(update={"choice": values})
 
@@ -146,8 +175,9 @@ def _never(other: str, value: object, governing: Parameter | None, fixed: TrialC
         return ""
     if isinstance(governing, Choice):
         return f"{other} is never {shown(value)}; {nearest(value, map(str, governing.choice))}"
-    low, high = governing.stated
-    return f"{other} is never {shown(value)}, only between {low} and {high}"
+    low, high = governing.bounds
+    steps = f" in steps of {governing.increment:g}" if governing.increment else ""
+    return f"{other} is never {shown(value)}, only between {low} and {high}{steps}"
 
 
 def _in_order(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
@@ -157,7 +187,9 @@ def _in_order(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
 
     def blockers(name: str) -> list[str]:
         # Which stages there are depends on the backbone, so its depth is chosen after it.
-        needed = [*waiting[name].when, *(["backbone"] if name == "unfrozen_depth" else [])]
+        parameter = waiting[name]
+        own = isinstance(parameter, Range) and parameter.own_bounds
+        needed = [*parameter.when, *(["backbone"] if own or name == "unfrozen_depth" else [])]
         return [other for other in needed if other in waiting]
 
     while waiting:
@@ -181,6 +213,12 @@ def _check_backbones(space: Space) -> None:
                 ("space", "backbone", "choice", index) if searched else ("training", "backbone")
             )
             raise SpaceError(path, f"unknown backbone {name!r}; {nearest(name, space.stages)}")
+    for name, parameter in space.parameters.items():
+        for backbone in parameter.own_bounds if isinstance(parameter, Range) else ():
+            if backbone not in space.backbones:
+                path = ("space", name, "per_backbone", backbone)
+                message = f"no trial has this backbone; {nearest(backbone, space.backbones)}"
+                raise SpaceError(path, message)
 
 
 def _check_depth(space: Space) -> None:
@@ -191,6 +229,10 @@ def _check_depth(space: Space) -> None:
     depth = space.fixed.unfrozen_depth
     if isinstance(parameter, Int):
         path, depth = ("space", "unfrozen_depth", "int"), parameter.int[1]
+        for backbone, (_, high) in parameter.per_backbone.items():
+            if high > space.stages[backbone]:
+                own: KeyPath = ("space", "unfrozen_depth", "per_backbone", backbone)
+                raise SpaceError(own, f"must be at most {space.stages[backbone]}, got {high}")
     if depth is not None and depth > limit:
         raise SpaceError(path, f"must be at most {limit} for {deepest}, got {depth}")
 
@@ -201,7 +243,10 @@ def _check_batch_size(space: Space, workers: int) -> None:
     path: KeyPath = ("resources", "workers_per_trial")
     smallest = space.fixed.batch_size
     if parameter is not None:
-        path, smallest = ("space", "batch_size", parameter.kind), min(map(int, parameter.stated))
+        path, smallest = (
+            ("space", "batch_size", parameter.kind),
+            min(map(int, parameter.stated.values())),
+        )
     if smallest < 2 * workers:
         raise SpaceError(
             path,

@@ -38,3 +38,19 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
             )
         case _:
             return optuna.pruners.NopPruner()
+
+
+def describe_scheduler(scheduler: str, epochs: int) -> str:
+    """What stops trials and when it looks, in words."""
+    first = grace_epochs(epochs)
+    match scheduler:
+        case "asha" if rungs(epochs):
+            looks = " and ".join(map(str, rungs(epochs)))
+            return f"asha: after {looks} of {epochs} epochs the best third of the trials goes on"
+        case "median":
+            return (
+                f"median: from epoch {first} of {epochs} on a trial stops below the median of "
+                "those before it"
+            )
+        case _:
+            return f"none: every trial has its {epochs} epochs"

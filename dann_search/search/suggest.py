@@ -18,28 +18,24 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
     for name, parameter in space.parameters.items():
         if not parameter.holds(values):
             continue
+        backbone = values["backbone"]
+        called = study_name(name, space, backbone)
         match parameter:
             case Choice(choice=options):
-                values[name] = trial.suggest_categorical(name, options)
-            case Uniform(uniform=(low, high)):
-                values[name] = trial.suggest_float(name, low, high)
-            case LogUniform(loguniform=(low, high)):
-                values[name] = trial.suggest_float(name, low, high, log=True)
-            case Int():
-                low, high = parameter.int
-                if name == "unfrozen_depth":
-                    low, high = space.depth_range(values["backbone"])
-                values[name] = trial.suggest_int(study_name(name, space, values), low, high)
+                values[name] = trial.suggest_categorical(called, options)
+            case Int(step=step):
+                low, high = (int(bound) for bound in space.bounds(name, backbone))
+                values[name] = trial.suggest_int(called, low, high, step=step)
+            case Uniform() | LogUniform():
+                values[name] = trial.suggest_float(
+                    called,
+                    *space.bounds(name, backbone),
+                    step=parameter.increment,
+                    log=isinstance(parameter, LogUniform),
+                )
     return TrialConfig(**values)
 
 
-def study_name(name: str, space: Space, values: dict[str, Any]) -> str:
-    """What the study calls a parameter.
-
-    Depth 2 of one backbone is not depth 2 of another, and their ranges differ, so where the
-    backbone is searched each has a depth of its own: ``unfrozen_depth.resnet18``. A sampler then
-    never mixes them.
-    """
-    if name == "unfrozen_depth" and len(space.backbones) > 1:
-        return f"{name}.{values['backbone']}"
-    return name
+def study_name(name: str, space: Space, backbone: str) -> str:
+    """What the study calls a parameter; where backbones differ, ``unfrozen_depth.resnet18``."""
+    return f"{name}.{backbone}" if space.by_backbone(name, backbone) else name

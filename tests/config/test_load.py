@@ -399,8 +399,8 @@ def test_a_parameter_fixed_and_searched_is_refused(tmp_path: Path) -> None:
 def test_depth_may_exceed_the_stages_of_some_backbones_but_not_of_all(tmp_path: Path) -> None:
     text = DATA + "space: {backbone: {choice: [dann_cnn, vgg16]}, unfrozen_depth: {int: [0, 5]}}\n"
     _, space = load(tmp_path, text)
-    assert space.depth_range("dann_cnn") == (0, 3)
-    assert space.depth_range("vgg16") == (0, 5)
+    assert space.bounds("unfrozen_depth", "dann_cnn") == (0, 3)
+    assert space.bounds("unfrozen_depth", "vgg16") == (0, 5)
     assert "must be at most 5 for vgg16, got 6" in message(tmp_path, text.replace("0, 5", "0, 6"))
 
 
@@ -456,7 +456,7 @@ space:
 """
     experiment, space = load(tmp_path, text, sets=["training.lambda_max=5e-1"])
     assert experiment.training == {"learning_rate": 0.001, "lambda_max": 0.5}
-    assert [list(p.stated) for p in space.parameters.values()] == [
+    assert [list(p.stated.values()) for p in space.parameters.values()] == [
         [1e-5, 1e-2],
         [1.0, 10.0],
         [0.5, 0.9],
@@ -466,7 +466,7 @@ space:
 
 def test_choices_are_what_a_trial_holds(tmp_path: Path) -> None:
     _, space = load(tmp_path, DATA + 'space: {batch_size: {choice: ["32", 64.0]}}\n')
-    values = list(space.parameters["batch_size"].stated)
+    values = list(space.parameters["batch_size"].stated.values())
     assert values == [32, 64]
     assert all(type(value) is int for value in values)
 

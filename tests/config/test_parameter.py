@@ -1,8 +1,10 @@
 """One dimension of a space: what it may hold, and when it exists."""
 
 import math
+import re
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -89,3 +91,47 @@ def test_a_parameter_survives_being_written_and_read(
 ) -> None:
     made = PARAMETER.validate_python({**parameter, "when": when})
     assert PARAMETER.validate_json(PARAMETER.dump_json(made)) == made
+
+
+@given(low=st.integers(-100, 100), step=st.integers(1, 20), count=st.integers(0, 50))
+def test_an_int_range_with_steps_contains_its_options_and_no_other_number(
+    low: int, step: int, count: int
+) -> None:
+    high = low + step * count
+    parameter = PARAMETER.validate_python({"int": [low, high], "step": step})
+    assert list(parameter.options) == list(range(low, high + 1, step))
+    contained = [n for n in range(low - 1, high + 2) if parameter.contains(n)]
+    assert contained == list(parameter.options)
+
+
+@given(
+    low=st.integers(-50, 50), step=st.sampled_from([0.01, 0.05, 0.1, 0.25]), n=st.integers(0, 60)
+)
+def test_a_uniform_range_with_steps_has_the_values_that_optuna_samples(
+    low: int, step: float, n: int
+) -> None:
+    high = round(low + step * n, 10)
+    parameter = PARAMETER.validate_python({"uniform": [low, high], "step": step})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=n))
+    sampled = study.ask().suggest_float("x", low, high, step=step)
+    assert parameter.contains(sampled)
+    assert min(abs(sampled - option) for option in parameter.options) < 1e-9
+    assert len(parameter.options) == n + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ({"int": [0, 10], "step": 4}, "steps of 4 from 0 do not meet 10; write [0, 8] or [0, 12]"),
+        ({"uniform": [0, 1], "step": 0.3}, "do not meet 1; write [0, 0.9] or [0, 1.2]"),
+        ({"uniform": [0, 1], "step": 0}, "greater than 0"),
+        ({"int": [0, 4], "per_backbone": {"vgg16": [3, 1]}}, "low must not exceed high"),
+        ({"loguniform": [1, 4], "per_backbone": {"vgg16": [0, 1]}}, "needs low > 0"),
+        ({"loguniform": [1, 4], "step": 1}, "Extra inputs"),
+    ],
+)
+def test_steps_and_ranges_that_make_no_sense_are_refused(
+    text: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ValidationError, match=re.escape(expected)):
+        PARAMETER.validate_python(text)
