@@ -10,6 +10,7 @@ from rich.console import Console
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import load_experiment
 from dann_search.config.space import Space, build_space
+from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo, read_info
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
@@ -17,6 +18,7 @@ from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
 from dann_search.results.leaderboard import finished, write_csv
 from dann_search.results.reader import TrialRow, open_experiment, read_experiment, read_trials
+from dann_search.results.warm_start import known_trials
 from dann_search.search.launch import (
     MakeObserver,
     Outcome,
@@ -85,9 +87,10 @@ def launch(
         storage=Path(storage) if storage else None,
         trials=trials,
     )
+    known = known_trials(experiment)
     with packing_progress(Console(stderr=True), plain=plain) as progress:
-        folder = prepare(experiment, space, progress)
-    return _run(experiment, space, folder, plain=plain)
+        folder = prepare(experiment, space, progress, known)
+    return _run(experiment, space, folder, known=known, plain=plain)
 
 
 def resume(experiment: str | Path, *, add_trials: int = 0, plain: bool = True) -> SearchResult:
@@ -101,7 +104,9 @@ def resume(experiment: str | Path, *, add_trials: int = 0, plain: bool = True) -
     content = read_experiment(folder)
     check_unchanged(folder, content)
     space = build_space(content, stage_counts())
-    return _run(content, space, folder, add_trials=add_trials, plain=plain)
+    # Without a study the launch was cut off before it made one.
+    known = () if folder.study.exists() else known_trials(content)
+    return _run(content, space, folder, add_trials=add_trials, known=known, plain=plain)
 
 
 def _run(
@@ -110,12 +115,13 @@ def _run(
     folder: ExperimentFolder,
     *,
     add_trials: int = 0,
+    known: Sequence[KnownTrial] = (),
     plain: bool,
 ) -> SearchResult:
     info = read_info(folder.data)
     objective = experiment.search.objective
     observer = _observer(space, plain, objective, _header(info, objective))
-    outcome = search(experiment, space, folder, observer, add_trials=add_trials)
+    outcome = search(experiment, space, folder, observer, add_trials=add_trials, known=known)
     write_csv(folder)
     rows = read_trials(folder)
     best = finished(rows)

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dann_search.config.data import DataConfig
 from dann_search.config.messages import shown
-from dann_search.config.parameter import Parameter
+from dann_search.config.parameter import Parameter, Scalar
 from dann_search.config.strict import Strict
 from dann_search.config.trial import TrialConfig
 
@@ -34,9 +34,18 @@ class SearchConfig(Strict):
     )
 
     trials: int = Field(20, ge=1, le=1_000_000)
-    sampler: Literal["tpe", "random"] = "tpe"
-    scheduler: Literal["asha", "median", "none"] = "asha"
+    sampler: Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"] = "tpe"
+    scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
     seed: int = Field(0, ge=0, lt=2**31)
+    published_first: bool = Field(
+        True, description="try the published recipes before anything else"
+    )
+    start_points: list[dict[str, Scalar]] = Field(
+        default_factory=list, description="values of searched parameters to try next"
+    )
+    warm_start: Path | None = Field(
+        None, description="an experiment whose completed trials the sampler learns from"
+    )
     budget: BudgetConfig = BudgetConfig()
 
 

@@ -14,6 +14,7 @@ from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
 from dann_search.config.source import KeyPath, SourceFile, parse_yaml
 from dann_search.config.space import Space, SpaceError, build_space
+from dann_search.config.start_points import start_points
 from dann_search.config.strict import leaf_types
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
@@ -65,7 +66,10 @@ def load_experiment(
         where = _located(source, ("storage",), storage, Path.cwd())
         experiment = experiment.model_copy(update={"storage": where})
     try:
-        return experiment, build_space(experiment, stages)
+        space = build_space(experiment, stages)
+        search = experiment.search
+        start_points(space, search.start_points, search.published_first)
+        return experiment, space
     except SpaceError as exc:
         raise source.error(exc.path, str(exc)) from None
 

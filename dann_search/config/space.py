@@ -104,6 +104,8 @@ def build_space(experiment: Experiment, stages: Mapping[str, int]) -> Space:
     _check_backbones(space)
     _check_depth(space)
     _check_batch_size(space, experiment.resources.workers_per_trial)
+    if experiment.search.sampler == "grid":
+        _check_countable(space)
     return space
 
 
@@ -235,6 +237,14 @@ def _check_depth(space: Space) -> None:
                 raise SpaceError(own, f"must be at most {space.stages[backbone]}, got {high}")
     if depth is not None and depth > limit:
         raise SpaceError(path, f"must be at most {limit} for {deepest}, got {depth}")
+
+
+def _check_countable(space: Space) -> None:
+    for name, parameter in space.parameters.items():
+        if any(space.options(name, {"backbone": one}) is None for one in space.backbones):
+            steps = "" if parameter.kind == "loguniform" else "a step, or "
+            message = f"'grid' needs values it can count, and {parameter.kind} has none; write "
+            raise SpaceError(("space", name), f"{message}{steps}{{choice: […]}}")
 
 
 def _check_batch_size(space: Space, workers: int) -> None:

@@ -49,6 +49,7 @@ def to_json(rows: Sequence[TrialRow]) -> dict[str, Any]:
                 "config": row.config,
                 "searched": row.params,
                 "error": row.error,
+                "origin": row.origin,
             }
             for row in rows
         ]

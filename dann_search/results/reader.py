@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from dann_search.config.experiment import Experiment
 from dann_search.errors import InputError, nearest
 from dann_search.layout import DEFAULT_STORAGE, ExperimentFolder
+from dann_search.study_names import BEST, CONFIG, ERROR, ORIGIN, is_own
 
 STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
 """Optuna's states in our words; every other one is unfinished: ``running``."""
@@ -30,6 +31,7 @@ class TrialRow:
         config: the whole recipe.
         params: the searched parameters that apply to it.
         error: why it failed.
+        origin: where its values are from: a published recipe, a start point; the sampler's: None.
     """
 
     number: int
@@ -42,6 +44,7 @@ class TrialRow:
     config: dict[str, Any]
     params: dict[str, Any]
     error: str | None
+    origin: str | None = None
 
 
 def open_experiment(name_or_path: str | Path) -> ExperimentFolder:
@@ -102,7 +105,8 @@ def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
     storage = optuna.storages.RDBStorage(folder.study_url)
     try:
         (study,) = storage.get_all_studies()
-        return [_row(trial) for trial in storage.get_all_trials(study._study_id, deepcopy=False)]
+        trials = storage.get_all_trials(study._study_id, deepcopy=False)
+        return [_row(trial) for trial in trials if is_own(trial)]
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -112,7 +116,7 @@ def _row(trial: Any) -> TrialRow:
     scores = trial.intermediate_values
     best = max(scores, key=lambda epoch: (scores[epoch], -epoch), default=None)
     score = None if best is None else scores[best]
-    noted = trial.user_attrs.get("best_epoch", {})
+    noted = trial.user_attrs.get(BEST, {})
     return TrialRow(
         number=trial.number,
         state=STATES.get(trial.state.name, "running"),
@@ -121,8 +125,9 @@ def _row(trial: Any) -> TrialRow:
         validators=noted.get("validators", {}),
         epochs=len(scores),
         best_epoch=best,
-        config=trial.user_attrs.get("config", {}),
+        config=trial.user_attrs.get(CONFIG, {}),
         # The study names the depth by backbone: unfrozen_depth.resnet18.
         params={name.split(".")[0]: value for name, value in trial.params.items()},
-        error=trial.user_attrs.get("error"),
+        error=trial.user_attrs.get(ERROR),
+        origin=trial.user_attrs.get(ORIGIN),
     )

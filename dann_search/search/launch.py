@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,13 +16,16 @@ import yaml
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
+from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo, pack, read_info
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
+from dann_search.search.first_trials import check_grid, warm_trials
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.resources import cpu_count, make_plan
+from dann_search.search.samplers import check_sampler
 from dann_search.search.study import Counts, StudyRecord
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.tensorboard import TensorBoardWriter
@@ -46,16 +49,21 @@ def prepare(
     experiment: Experiment,
     space: Space,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    known: Sequence[KnownTrial] = (),
 ) -> ExperimentFolder:
     """Check what can go wrong before anything expensive, then lay out the experiment's folder.
 
-    ``progress`` is told how many images of how many are packed.
+    ``progress`` is told how many images of how many are packed; ``known`` are trials of another
+    experiment to learn from.
 
     Raises:
         InputError: the name is taken, storage cannot be written, too few CPUs, missing weights,
-        bad images.
+        bad images, a missing package, a grid too large, nothing to learn from.
     """
     make_plan(experiment.resources, cpu_count(), gpus=float("inf"))
+    check_sampler(experiment.search.sampler)
+    check_grid(experiment, space)
+    warm_trials(space, known)
     _check_sizes(experiment, space)
     folder = ExperimentFolder(experiment.folder)
     if folder.record.exists() or folder.study.exists():
@@ -125,6 +133,7 @@ def search(
     make_observer: MakeObserver,
     *,
     add_trials: int = 0,
+    known: Sequence[KnownTrial] = (),
     address: str = "local",
 ) -> Outcome:
     """Run trials until the study has its total, the hours are spent or the user interrupts.
@@ -135,7 +144,7 @@ def search(
     """
     begun = time.monotonic()
     with DriverLock(folder.root):
-        record = StudyRecord(experiment, space, folder)
+        record = StudyRecord(experiment, space, folder, known)
         try:
             if add_trials:
                 record.add_trials(add_trials)

@@ -25,12 +25,16 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
 
     ``asha`` is asynchronous successive halving (Li et al. 2020) as Optuna has it: a trial that
     reaches a rung goes on if it is among the best third of those that ever did, or the best of the
-    first two.
+    first two. ``hyperband`` (Li et al. 2018) gives a share of the trials a later first rung.
     """
     match scheduler:
         case "asha":
             return optuna.pruners.SuccessiveHalvingPruner(
                 min_resource=grace_epochs(epochs), reduction_factor=REDUCTION
+            )
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(
+                min_resource=grace_epochs(epochs), max_resource=epochs, reduction_factor=REDUCTION
             )
         case "median":
             return optuna.pruners.MedianPruner(
@@ -47,6 +51,14 @@ def describe_scheduler(scheduler: str, epochs: int) -> str:
         case "asha" if rungs(epochs):
             looks = " and ".join(map(str, rungs(epochs)))
             return f"asha: after {looks} of {epochs} epochs the best third of the trials goes on"
+        case "hyperband" if rungs(epochs):
+            brackets = "; ".join(
+                " and ".join(map(str, rungs(epochs)[first:])) for first in range(len(rungs(epochs)))
+            )
+            return (
+                f"hyperband: brackets that look after {brackets} of {epochs} epochs, and one that "
+                "never does; the best third of a bracket goes on"
+            )
         case "median":
             return (
                 f"median: from epoch {first} of {epochs} on a trial stops below the median of "

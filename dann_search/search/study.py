@@ -11,14 +11,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
+from dann_search.config.start_points import KnownTrial
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.search.first_trials import first_trials, warm_trials
 from dann_search.search.pruning import make_pruner
+from dann_search.search.samplers import make_sampler
 from dann_search.search.suggest import suggest
+from dann_search.study_names import BEST, CONFIG, ERROR, ORIGIN, is_own
 
 TOTAL = "total_trials"
-BEST = "best_epoch"
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,22 @@ class Counts:
 
 
 class StudyRecord:
-    """The study and its trials by number. One driver writes to it."""
+    """The study and its trials by number. One driver writes to it.
 
-    def __init__(self, experiment: Experiment, space: Space, folder: ExperimentFolder):
+    A new study begins with the trials of another experiment in ``known`` that fit its space.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        space: Space,
+        folder: ExperimentFolder,
+        known: Sequence[KnownTrial] = (),
+    ):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self.experiment = space, experiment
         if not folder.study.exists():
-            _create(folder, experiment.name)
+            _create(folder, experiment.name, warm_trials(space, known))
         self.storage = _open_storage(folder.study_url)
         names = [study.study_name for study in self.storage.get_all_studies()]
         if names != [experiment.name]:
@@ -61,8 +73,9 @@ class StudyRecord:
             storage=self.storage,
             pruner=make_pruner(experiment.search.scheduler, space.fixed.epochs),
         )
-        trials = self.study.get_trials(deepcopy=False)
-        self.study.sampler = _sampler(experiment, len(trials))
+        trials = [t for t in self.study.get_trials(deepcopy=False) if is_own(t)]
+        self.study.sampler = make_sampler(experiment.search, len(trials))
+        self._first = first_trials(experiment, space)
         self._ids = {trial.number: trial._trial_id for trial in trials}
         self._unfinished = deque(t.number for t in trials if t.state == TrialState.RUNNING)
         if TOTAL not in self.study.user_attrs:
@@ -70,12 +83,17 @@ class StudyRecord:
 
     @property
     def total(self) -> int:
-        """Trials the search is to reach."""
-        return int(self.study.user_attrs[TOTAL])
+        """Trials the search is to reach; a grid has no more than its points."""
+        total = int(self.study.user_attrs[TOTAL])
+        return min(total, len(self._first)) if self._is_grid else total
+
+    @property
+    def _is_grid(self) -> bool:
+        return self.experiment.search.sampler == "grid"
 
     def add_trials(self, count: int) -> None:
         """Raise the total."""
-        self.study.set_user_attr(TOTAL, self.total + count)
+        self.study.set_user_attr(TOTAL, int(self.study.user_attrs[TOTAL]) + count)
 
     @property
     def is_complete(self) -> bool:
@@ -88,6 +106,11 @@ class StudyRecord:
             return self._assign(optuna.Trial(self.study, self._ids[self._unfinished.popleft()]))
         if len(self._ids) >= self.total:
             return None
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        # One may wait already: of a run that was cut off before it took it.
+        if not waiting and len(self._ids) < len(self._first):
+            first = self._first[len(self._ids)]
+            self.study.enqueue_trial(first.params, user_attrs={ORIGIN: first.origin})
         trial = self.study.ask()
         self._ids[trial.number] = trial._trial_id
         return self._assign(trial)
@@ -95,8 +118,8 @@ class StudyRecord:
     def _assign(self, trial: optuna.Trial) -> Assignment:
         # A trial cut off between asking and the last suggestion gets what is missing here.
         config = suggest(trial, self.space)
-        if "config" not in trial.user_attrs:
-            trial.set_user_attr("config", config.model_dump(mode="json"))
+        if CONFIG not in trial.user_attrs:
+            trial.set_user_attr(CONFIG, config.model_dump(mode="json"))
         return Assignment(trial.number, config)
 
     def frozen(self, number: int) -> FrozenTrial:
@@ -138,7 +161,7 @@ class StudyRecord:
     def fail(self, number: int, error: str) -> None:
         """Ended with an error of its own."""
         if not self.frozen(number).state.is_finished():
-            self.storage.set_trial_user_attr(self._ids[number], "error", error)
+            self.storage.set_trial_user_attr(self._ids[number], ERROR, error)
         self._tell(number, TrialState.FAIL)
 
     def _tell(self, number: int, state: TrialState, value: float | None = None) -> None:
@@ -155,7 +178,8 @@ class StudyRecord:
 
     def counts(self) -> Counts:
         """Trials by state."""
-        states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
+        trials = self.study.get_trials(deepcopy=False)
+        states = [trial.state for trial in trials if is_own(trial)]
         return Counts(
             completed=states.count(TrialState.COMPLETE),
             pruned=states.count(TrialState.PRUNED),
@@ -170,7 +194,7 @@ class StudyRecord:
             found = [
                 (max(t.intermediate_values.values()), -t.number)
                 for t in trials
-                if t.state == state and t.intermediate_values
+                if t.state == state and t.intermediate_values and is_own(t)
             ]
             if found:
                 score, number = max(found)
@@ -187,30 +211,13 @@ def _open_storage(url: str) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
 
 
-def _create(folder: ExperimentFolder, name: str) -> None:
+def _create(folder: ExperimentFolder, name: str, known: Sequence[FrozenTrial]) -> None:
     """Make the study beside its place and rename it there: a crash leaves none or a whole one."""
     temporary = folder.root / f".study-{os.getpid()}.db"
     temporary.unlink(missing_ok=True)
     storage = _open_storage(f"sqlite:///{temporary}")
-    optuna.create_study(study_name=name, storage=storage, direction="maximize")
+    study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+    study.add_trials(known)
     storage.remove_session()
     storage.engine.dispose()
     os.replace(temporary, folder.study)
-
-
-def _sampler(experiment: Experiment, done: int) -> optuna.samplers.BaseSampler:
-    # A sampler started again with its old seed would propose its old first trials again.
-    seed = experiment.search.seed + done
-    if experiment.search.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=max(4, min(10, experiment.search.trials // 3)),
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-        )

@@ -3,8 +3,14 @@
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
-from dann_search.config.parameter import Choice, Int, LogUniform, Uniform
+from dann_search.config.parameter import Choice, Int, LogUniform
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 
@@ -20,20 +26,33 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
             continue
         backbone = values["backbone"]
         called = study_name(name, space, backbone)
-        match parameter:
-            case Choice(choice=options):
-                values[name] = trial.suggest_categorical(called, options)
-            case Int(step=step):
-                low, high = (int(bound) for bound in space.bounds(name, backbone))
-                values[name] = trial.suggest_int(called, low, high, step=step)
-            case Uniform() | LogUniform():
-                values[name] = trial.suggest_float(
-                    called,
-                    *space.bounds(name, backbone),
-                    step=parameter.increment,
-                    log=isinstance(parameter, LogUniform),
-                )
+        values[name] = _ask(trial, called, distribution(space, name, backbone))
     return TrialConfig(**values)
+
+
+def _ask(trial: optuna.Trial, name: str, values: BaseDistribution) -> Any:
+    match values:
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, values.choices)
+        case IntDistribution():
+            return trial.suggest_int(name, values.low, values.high, step=values.step)
+        case FloatDistribution():
+            return trial.suggest_float(
+                name, values.low, values.high, step=values.step, log=values.log
+            )
+    raise TypeError(values)
+
+
+def distribution(space: Space, name: str, backbone: str) -> BaseDistribution:
+    """A parameter as Optuna knows it, for one backbone."""
+    parameter = space.parameters[name]
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution(parameter.choice)
+    low, high = space.bounds(name, backbone)
+    if isinstance(parameter, Int):
+        return IntDistribution(int(low), int(high), step=parameter.step)
+    log = isinstance(parameter, LogUniform)
+    return FloatDistribution(low, high, log=log, step=parameter.increment)
 
 
 def study_name(name: str, space: Space, backbone: str) -> str:

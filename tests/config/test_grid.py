@@ -45,6 +45,8 @@ def spaces(draw: st.DrawFn) -> Space:
         space[name] = {"choice": options}
     for name in draw(st.lists(st.sampled_from(sorted(RANGES)), unique=True)):
         space[name] = dict(RANGES[name])
+        if name == "unfrozen_depth" and space.get("backbone", {}).get("choice") == ["dann_cnn"]:
+            space[name]["int"] = [0, 2]  # it has three stages
         for other in draw(st.lists(st.sampled_from(chosen), unique=True)) if chosen else ():
             wanted = draw(
                 st.lists(st.sampled_from(space[other]["choice"]), min_size=1, unique=True)

@@ -1,0 +1,185 @@
+"""Configurations to try first: published recipes, as near as the space allows, and the user's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dann_search.config.messages import shown
+from dann_search.config.parameter import Choice, Range
+from dann_search.config.source import KeyPath
+from dann_search.config.space import Space, SpaceError
+from dann_search.errors import nearest
+
+ALL_STAGES = 1000
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    # Ganin et al., JMLR 2016, sections 5.2.2 and 5.2.4: batches of 128, half of each domain.
+    "DANN paper": {
+        "method": "dann",
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "learning_rate": 0.01,
+        "head_lr_factor": 1.0,
+        "lr_schedule": "ganin",
+        "batch_size": 64,
+        "lambda_schedule": "ganin",
+        "lambda_gamma": 10.0,
+        "lambda_max": 1.0,
+        "lambda_delay": 0.0,
+        "unfrozen_depth": ALL_STAGES,
+        "label_smoothing": 0.0,
+        "ema_decay": 0.0,
+        "rotation_degrees": 0.0,
+        "translation": 0.0,
+        "horizontal_flip": 0.0,
+        "colour_jitter": 0.0,
+        "crop_scale": 1.0,
+        "grayscale": 0.0,
+        "erasing": 0.0,
+        "policy_strength": 0.0,
+    },
+    # tllib, examples/domain_adaptation/image_classification/dann.py and .sh (Office-31).
+    "tllib": {
+        "method": "dann",
+        "backbone": "resnet50",
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "learning_rate": 0.001,
+        "head_lr_factor": 10.0,
+        "lr_schedule": "ganin",
+        "weight_decay": 0.001,
+        "batch_size": 32,
+        "batch_norm": "joint",
+        "bottleneck": 256,
+        "discriminator_width": 1024,
+        "discriminator_depth": 2,
+        "lambda_schedule": "ganin",
+        "lambda_gamma": 10.0,
+        "lambda_max": 1.0,
+        "lambda_delay": 0.0,
+        "unfrozen_depth": ALL_STAGES,
+        "label_smoothing": 0.0,
+        "ema_decay": 0.0,
+        "rotation_degrees": 0.0,
+        "translation": 0.0,
+        "horizontal_flip": 0.5,
+        "colour_jitter": 0.0,
+        "crop_scale": 0.7,
+        "grayscale": 0.0,
+        "erasing": 0.0,
+        "policy_strength": 0.0,
+    },
+}
+"""Recipes by their origin. What one does not state is left to the sampler."""
+
+
+@dataclass(frozen=True)
+class StartPoint:
+    """Values that a trial is to begin with; the sampler chooses the others.
+
+    ``values`` are by backbone, since ranges differ: each holds those of the parameters that are
+    searched, as near to what was asked for as the space allows.
+    """
+
+    origin: str
+    values: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class KnownTrial:
+    """A completed trial of another experiment: its recipe and the objective's value."""
+
+    origin: str
+    config: dict[str, Any]
+    score: float
+
+
+def start_points(space: Space, stated: list[dict[str, Any]], published: bool) -> list[StartPoint]:
+    """The published recipes, then the user's points; no two the same.
+
+    Raises:
+        SpaceError: a point of the user's is not in the space.
+    """
+    recipes = PUBLISHED if published else {}
+    found = [StartPoint(origin, _fitted(space, values)) for origin, values in recipes.items()]
+    for index, values in enumerate(stated):
+        _check(space, index, values)
+        found.append(StartPoint(f"start point {index + 1}", _fitted(space, values)))
+    unique: list[StartPoint] = []
+    for point in found:
+        if any(point.values.values()) and point.values not in [other.values for other in unique]:
+            unique.append(point)
+    return unique
+
+
+def _fitted(space: Space, wanted: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    named = wanted.get("backbone")
+    backbones = [named] if named in space.backbones else space.backbones
+    return {
+        backbone: {
+            name: value
+            for name in space.parameters
+            if name in wanted
+            and (value := nearest_value(space, name, wanted[name], backbone)) is not None
+        }
+        for backbone in backbones
+    }
+
+
+def nearest_value(space: Space, name: str, wanted: Any, backbone: str) -> Any:
+    """The value of a parameter nearest to ``wanted``; None where there is nothing like it."""
+    parameter = space.parameters[name]
+    if space.contains(name, wanted, backbone):
+        return wanted
+    if isinstance(parameter, Choice):
+        numbers = [v for v in parameter.choice if isinstance(v, int | float)]
+        if not isinstance(wanted, int | float) or len(numbers) < len(parameter.choice):
+            return None
+        return min(numbers, key=lambda value: abs(value - wanted))
+    low, high = space.bounds(name, backbone)
+    clipped = min(max(wanted, low), high)
+    options = parameter.options_between((low, high))
+    if options is None:
+        return clipped
+    return min((v for v in options if isinstance(v, int | float)), key=lambda v: abs(v - clipped))
+
+
+def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
+    """Refuse what a trial of this space could not have."""
+    path: KeyPath = ("search", "start_points", index)
+    if not values:
+        raise SpaceError(path, "is empty: give some searched parameters their values")
+    for name, value in values.items():
+        here = (*path, name)
+        if name not in space.parameters:
+            held = getattr(space.fixed, name, None)
+            if held is not None and held == value:
+                continue
+            problem = f"'{name}' is not searched; {nearest(name, space.parameters)}"
+            raise SpaceError(here, problem)
+        backbone = str(values.get("backbone", space.backbones[0]))
+        options = [backbone] if "backbone" in values else space.backbones
+        if not any(space.contains(name, value, one) for one in options if one in space.stages):
+            raise SpaceError(here, f"{_allowed(space, name, backbone)}, got {shown(value)}")
+    for name in values:
+        if name in space.parameters:
+            _check_condition(space, (*path, name), name, values)
+
+
+def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str, Any]) -> None:
+    for other, wanted in space.parameters[name].when.items():
+        held = values.get(other, getattr(space.fixed, other))
+        known = other in values or other not in space.parameters
+        if known and held not in (wanted if isinstance(wanted, list) else [wanted]):
+            raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
+
+
+def _allowed(space: Space, name: str, backbone: str) -> str:
+    parameter = space.parameters[name]
+    if not isinstance(parameter, Range):
+        return f"must be one of {shown(list(parameter.options or ()))}"
+    if backbone not in space.stages:
+        backbone = space.backbones[0]
+    low, high = space.bounds(name, backbone)
+    steps = f" in steps of {parameter.increment:g}" if parameter.increment else ""
+    return f"must be between {low:g} and {high:g}{steps}"

@@ -1,0 +1,34 @@
+"""What another experiment knows: the trials that a new search begins to learn from."""
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.start_points import KnownTrial
+from dann_search.errors import InputError
+from dann_search.results.reader import open_experiment, read_experiment, read_trials
+
+
+def known_trials(experiment: Experiment) -> list[KnownTrial]:
+    """Completed trials of the experiment in ``search.warm_start``; none where there is no such key.
+
+    Raises:
+        InputError: there is no such experiment, or its objective is another one.
+    """
+    if experiment.search.warm_start is None:
+        return []
+    try:
+        folder = open_experiment(experiment.search.warm_start)
+    except InputError as exc:
+        raise InputError(f"search.warm_start: {exc}") from None
+    other = read_experiment(folder)
+    if other.search.objective != experiment.search.objective:
+        raise InputError(
+            f"search.warm_start: {folder.root} was searched by {other.search.objective}, "
+            f"this experiment by {experiment.search.objective}: their values cannot be compared"
+        )
+    found = [
+        KnownTrial(f"{other.name} trial {row.number}", row.config, row.score)
+        for row in read_trials(folder)
+        if row.state == "completed" and row.score is not None
+    ]
+    if not found:
+        raise InputError(f"search.warm_start: {folder.root} has no completed trial")
+    return found

@@ -1,0 +1,18 @@
+"""What a study's trials carry beside their values: names that writers and readers share."""
+
+from typing import Any
+
+CONFIG = "config"
+"""The whole recipe."""
+BEST = "best_epoch"
+"""Number, macro-F1 and validators of the best epoch."""
+ERROR = "error"
+ORIGIN = "origin"
+"""Where a trial's values are from, if not from the sampler: a published recipe, a start point."""
+WARM = "warm_start"
+"""The trial of another experiment that this one repeats; it was not trained here."""
+
+
+def is_own(trial: Any) -> bool:
+    """Whether a trial was trained here: not learned from elsewhere, nor still waiting."""
+    return trial.state.name != "WAITING" and WARM not in trial.user_attrs

@@ -1,0 +1,134 @@
+"""What a study begins with, and what it does not forget in a crash."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dann_search.config.grid import grid
+from dann_search.config.load import load_experiment
+from dann_search.config.start_points import KnownTrial
+from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
+from dann_search.models.registry import stage_counts
+from dann_search.results.reader import read_trials
+from dann_search.search.first_trials import check_grid, warm_trials
+from dann_search.search.study import Assignment, StudyRecord
+from tests.experiments import space_file
+from tests.search.test_study import open_record
+
+GRID: dict[str, Any] = {
+    "lambda_schedule": {"choice": ["constant", "ganin"]},
+    "lambda_gamma": {"choice": [3, 10, 20]},
+    "unfrozen_depth": {"int": [1, 3], "step": 2},
+}
+
+
+def finish(record: StudyRecord, taken: Assignment, score: float = 0.5) -> None:
+    record.report(taken.number, [score])
+    record.complete(taken.number)
+
+
+def run(record: StudyRecord) -> list[Assignment]:
+    taken = []
+    while assignment := record.next_trial():
+        finish(record, assignment)
+        taken.append(assignment)
+    return taken
+
+
+def test_published_recipes_then_start_points_then_the_sampler(tmp_path: Path) -> None:
+    points = [{"learning_rate": 0.03, "unfrozen_depth": 2}]
+    record = open_record(tmp_path, search__start_points=points)
+    configs = [one.config for one in run(record)]
+    assert configs[0].lambda_schedule == "ganin"
+    assert (configs[0].lambda_gamma, configs[0].learning_rate) == (10.0, 0.01)
+    assert configs[0].unfrozen_depth == 3
+    # tllib's learning rate is below the range, so that its point is the paper's and not repeated.
+    assert (configs[1].learning_rate, configs[1].unfrozen_depth) == (0.03, 2)
+    record.close()
+    rows = read_trials(ExperimentFolder(tmp_path / "runs" / "small"))
+    assert [row.origin for row in rows] == ["DANN paper", "start point 1", None, None]
+
+
+def test_a_point_that_was_put_in_but_not_taken_before_a_crash_is_not_put_in_again(
+    tmp_path: Path,
+) -> None:
+    first = open_record(tmp_path)
+    params = first._first[0].params
+    first.study.enqueue_trial(params)
+    first.close()
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    assert read_trials(folder) == []
+    second = open_record(tmp_path)
+    assert second.counts().running == 0
+    configs = [one.config for one in run(second)]
+    assert len(configs) == 4
+    assert [c.learning_rate for c in configs].count(0.01) == 1
+
+
+def test_a_grid_is_searched_whole_and_once_across_a_crash(tmp_path: Path) -> None:
+    changes = {"search__sampler": "grid", "search__trials": 100, "space": GRID}
+    first = open_record(tmp_path, **changes)
+    assert first.total == (1 + 3) * 2
+    before = [first.next_trial() for _ in range(3)]
+    assert all(before)
+    first.close()
+    second = open_record(tmp_path, **changes)
+    taken = run(second)
+    assert [one.number for one in taken[:3]] == [0, 1, 2]
+    found = [second.space.active(one.config.model_dump()) for one in taken]
+    assert sorted(map(str, found)) == sorted(map(str, grid(second.space)))
+    assert second.is_complete
+
+
+def test_a_part_of_a_grid_is_spread_over_it(tmp_path: Path) -> None:
+    record = open_record(tmp_path, search__sampler="grid", search__trials=4, space=GRID)
+    taken = run(record)
+    assert len(taken) == 4
+    assert len({one.config.unfrozen_depth for one in taken}) == 2
+
+
+def test_a_grid_over_a_range_without_steps_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"space.lambda_gamma: .grid. needs values it can count, and loguniform"
+    ):
+        open_record(tmp_path, search__sampler="grid")
+
+
+def test_a_grid_beyond_listing_is_refused(tmp_path: Path) -> None:
+    steps = {"uniform": [0, 0.5], "step": 0.001}
+    space = {"translation": steps, "horizontal_flip": steps, "erasing": steps}
+    experiment, found = load_experiment(
+        space_file(tmp_path, space=space, search__sampler="grid"), stage_counts()
+    )
+    with pytest.raises(InputError, match="the grid has 125,751,501 points"):
+        check_grid(experiment, found)
+
+
+def known(score: float, **config: Any) -> KnownTrial:
+    values = {"lambda_schedule": "constant", "learning_rate": 0.05, "unfrozen_depth": 2, **config}
+    return KnownTrial("other trial 3", values, score)
+
+
+def test_trials_of_another_experiment_teach_the_sampler_but_are_not_ours(tmp_path: Path) -> None:
+    experiment, space = load_experiment(space_file(tmp_path), stage_counts())
+    folder = ExperimentFolder(experiment.folder)
+    folder.root.mkdir(parents=True)
+    others = [known(0.99), known(0.2, learning_rate=0.5), known(0.3, backbone="vgg16")]
+    record = StudyRecord(experiment, space, folder, others)
+    assert len(record.study.get_trials()) == 1  # the others lie outside
+    assert record.study.best_value == 0.99
+    assert record.best() is None
+    assert record.counts().finished == 0
+    taken = run(record)
+    assert len(taken) == 4
+    assert record.best() == (taken[0].number, 0.5)
+    record.close()
+    assert [row.number for row in read_trials(folder)] == [one.number for one in taken]
+
+
+def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:
+    _, space = load_experiment(space_file(tmp_path), stage_counts())
+    with pytest.raises(InputError, match="none of its 1 completed trials lies in this space"):
+        warm_trials(space, [known(0.2, learning_rate=0.5)])

@@ -1,0 +1,104 @@
+"""Every sampler proposes through the study, also after a crash."""
+
+import importlib.util
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dann_search.errors import InputError
+from dann_search.search.samplers import check_sampler
+from dann_search.search.study import StudyRecord
+from tests.search.test_study import open_record
+
+SPACE: dict[str, Any] = {
+    "lambda_schedule": {"choice": ["linear", "ganin"]},
+    "lambda_gamma": {"loguniform": [3, 20]},
+    "learning_rate": {"loguniform": [1e-4, 1e-1]},
+    "lambda_max": {"uniform": [0, 1]},
+    "rotation_degrees": {"uniform": [0, 30], "step": 5},
+}
+CHANGES: dict[str, Any] = {
+    "space": SPACE,
+    "search__trials": 24,
+    "search__published_first": False,
+}
+
+
+def search(record: StudyRecord, trials: int) -> list[dict[str, Any]]:
+    """Run some trials of a smooth function that is best at lambda_max 0.8."""
+    found = []
+    for _ in range(trials):
+        taken = record.next_trial()
+        assert taken is not None
+        values = record.space.active(taken.config.model_dump())
+        record.report(taken.number, [1 - (values["lambda_max"] - 0.8) ** 2])
+        record.complete(taken.number)
+        found.append(values)
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "random"])
+def test_a_sampler_goes_on_after_a_crash_with_new_configurations(
+    tmp_path: Path, sampler: str
+) -> None:
+    first = open_record(tmp_path, **CHANGES, search__sampler=sampler)
+    before = search(first, 12)
+    first.close()
+    second = open_record(tmp_path, **CHANGES, search__sampler=sampler)
+    found = [*before, *search(second, 12)]
+    assert second.is_complete
+    assert len({str(values) for values in found}) == 24
+    for values in found:
+        assert ("lambda_gamma" in values) == (values["lambda_schedule"] == "ganin")
+    second.close()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
+def test_a_model_of_the_objective_comes_nearer_to_its_best(tmp_path: Path, sampler: str) -> None:
+    record = open_record(tmp_path, **CHANGES, search__sampler=sampler)
+    found = [abs(values["lambda_max"] - 0.8) for values in search(record, 24)]
+    assert sum(found[-8:]) < sum(found[:8])
+    record.close()
+
+
+def test_the_same_seed_proposes_the_same_trials(tmp_path: Path) -> None:
+    for sampler in ("tpe", "qmc", "random"):
+        pair = []
+        for place in ("a", "b"):
+            folder = tmp_path / sampler / place
+            folder.mkdir(parents=True)
+            record = open_record(folder, **CHANGES, search__sampler=sampler, search__seed=5)
+            pair.append(search(record, 6))
+            record.close()
+        assert pair[0] == pair[1], sampler
+
+
+def test_cma_es_unpickles_nothing_that_an_earlier_process_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {**CHANGES, "search__trials": 60, "search__sampler": "cmaes"}
+    first = open_record(tmp_path, **changes)
+    search(first, 40)
+    stored = [t for t in first.study.get_trials() if any("optimizer" in k for k in t.system_attrs)]
+    assert stored  # there is a pickle in the study
+    written = {value for t in stored for k, value in t.system_attrs.items() if "optimizer" in k}
+    first.close()
+    real = pickle.loads
+
+    def guarded(data: bytes, **options: Any) -> Any:
+        assert data.hex() not in written
+        return real(data, **options)
+
+    monkeypatch.setattr("optuna.samplers._cmaes.pickle.loads", guarded)
+    second = open_record(tmp_path, **changes)
+    search(second, 20)
+    second.close()
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_sampler("cmaes")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'dann-search\[cmaes\]', or choose tpe"):
+        check_sampler("cmaes")
