@@ -19,6 +19,7 @@ from dann_search.results.best import write_best
 from dann_search.results.leaderboard import finished, write_csv
 from dann_search.results.reader import TrialRow, open_experiment, read_experiment, read_trials
 from dann_search.results.warm_start import known_trials
+from dann_search.search.budget import in_words
 from dann_search.search.launch import (
     MakeObserver,
     Outcome,
@@ -38,6 +39,8 @@ class SearchResult:
     outcome: Outcome
     best: TrialRow | None
     objective: str = F1_MACRO
+    why: str = ""
+    """What stopped the search, in words."""
 
     def to_json(self) -> dict[str, Any]:
         """As ``launch --json`` prints it."""
@@ -50,7 +53,12 @@ class SearchResult:
                 "failed": counts.failed,
             },
             "best": best
-            and {"trial": best.number, "config": best.config, "f1_macro_val": best.f1_macro_val},
+            and {
+                "trial": best.number,
+                "config": best.config,
+                "f1_macro_val": best.f1_macro_val,
+                "confirmed_mean": best.confirmed_mean,
+            },
             "elapsed_s": round(self.outcome.elapsed_s, 2),
             "stopped_by": self.outcome.stopped_by,
         }
@@ -122,6 +130,7 @@ def _run(
     objective = experiment.search.objective
     observer = _observer(space, plain, objective, _header(info, objective))
     outcome = search(experiment, space, folder, observer, add_trials=add_trials, known=known)
+    why = in_words(outcome.stopped_by, experiment.search.budget)
     write_csv(folder)
     rows = read_trials(folder)
     best = finished(rows)
@@ -132,9 +141,9 @@ def _run(
                 f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
                 f"logs: {folder.trial(failed[0].number)}, {folder.ray}"
             )
-        return SearchResult(outcome, None, objective)
+        return SearchResult(outcome, None, objective, why)
     write_best(folder)
-    return SearchResult(outcome, best[0], objective)
+    return SearchResult(outcome, best[0], objective, why)
 
 
 def _header(info: StoreInfo, objective: str) -> str:

@@ -100,11 +100,15 @@ def _show_search(as_json: bool, result: Any) -> None:
         lines.append(
             f"best: trial {best.number}, macro-F1 {best.f1_macro_val:.3f} on target val{by}"
         )
+        if best.confirmed_mean is not None:
+            lines.append(
+                f"    {best.confirmed_mean:.3f} on average over {len(best.confirmed)} new seeds"
+            )
         lines.append(f"    {describe(best.params)}")
         lines.append(f"    {where / 'best' / 'model.safetensors'}")
     interrupted = outcome.stopped_by != "trials"
     if interrupted:
-        lines.append(f"stopped ({outcome.stopped_by}); go on with: dann-search resume {where}")
+        lines.append(f"stopped: {result.why}; go on with: dann-search resume {where}")
     else:
         lines.append(f"next: dann-search evaluate {where}")
     emit(as_json, content, *(_plain(line) for line in lines))

@@ -11,6 +11,10 @@ ORIGIN = "origin"
 """Where a trial's values are from, if not from the sampler: a published recipe, a start point."""
 WARM = "warm_start"
 """The trial of another experiment that this one repeats; it was not trained here."""
+CONFIRMS = "confirms"
+"""Number of the trial whose parameters this one trains again."""
+SEED = "seed"
+"""With which seed it does."""
 
 
 def is_own(trial: Any) -> bool:

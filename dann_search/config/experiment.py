@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,7 +16,20 @@ from dann_search.config.trial import TrialConfig
 class BudgetConfig(Strict):
     """Limits of the search besides its number of trials."""
 
-    hours: float | None = Field(None, gt=0)
+    hours: float | None = Field(None, gt=0, description="by the clock")
+    cpu_hours: float | None = Field(None, gt=0, description="of CPUs that running trials reserve")
+    gpu_hours: float | None = Field(None, gt=0, description="of GPUs that running trials reserve")
+    no_improvement: int | None = Field(
+        None, ge=1, description="trials in a row that are not better than the best before"
+    )
+    target: float | None = Field(None, description="value of the objective that is good enough")
+
+
+class ConfirmConfig(Strict):
+    """Finalists trained again with new seeds at the end, and ranked by the mean of those."""
+
+    top: int = Field(3, ge=1, le=100, description="completed trials that are confirmed")
+    seeds: int = Field(3, ge=1, le=100, description="new seeds for each of them")
 
 
 Objective = Literal[
@@ -47,6 +60,17 @@ class SearchConfig(Strict):
         None, description="an experiment whose completed trials the sampler learns from"
     )
     budget: BudgetConfig = BudgetConfig()
+    confirm: ConfirmConfig | None = None
+
+    @model_validator(mode="after")
+    def _target_can_be_reached(self) -> Self:
+        target = self.budget.target
+        if self.objective == "f1_macro" and target is not None and not 0 < target <= 1:
+            raise ValueError(
+                f"budget.target: macro-F1 lies between 0 and 1, got {target:g}"
+                + (f"; write {target / 100:g}" if 1 < target <= 100 else "")
+            )
+        return self
 
 
 class ResourcesConfig(Strict):

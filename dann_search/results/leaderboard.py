@@ -19,19 +19,23 @@ STYLES = {"completed": "", "pruned": "dim", "running": "cyan", "failed": "red"}
 def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
     """Completed trials by score, then those stopped early, unfinished and failed; earliest on ties.
 
-    A stopped trial never stands above a completed one: see docs/decisions/0002.
+    A stopped trial never stands above a completed one: see docs/decisions/0002. Finalists that were
+    confirmed stand first, by their mean over the new seeds; the trials that confirmed them last.
     """
 
-    def place(row: TrialRow) -> tuple[int, float, int]:
-        score = -math.inf if row.score is None else row.score
-        return ORDER.index(row.state), -score, row.number
+    def place(row: TrialRow) -> tuple[bool, int, bool, float, int]:
+        mean = row.confirmed_mean
+        score = row.score if mean is None else mean
+        low = -math.inf if score is None else score
+        return row.confirms is not None, ORDER.index(row.state), mean is None, -low, row.number
 
     return sorted(rows, key=place)
 
 
 def finished(rows: Sequence[TrialRow]) -> list[TrialRow]:
     """Trials that have a model and will not change: completed, then stopped early, best first."""
-    return [row for row in ranked(rows) if row.state in ("completed", "pruned")]
+    done = ("completed", "pruned")
+    return [row for row in ranked(rows) if row.state in done and row.confirms is None]
 
 
 def to_json(rows: Sequence[TrialRow]) -> dict[str, Any]:
@@ -50,6 +54,12 @@ def to_json(rows: Sequence[TrialRow]) -> dict[str, Any]:
                 "searched": row.params,
                 "error": row.error,
                 "origin": row.origin,
+                "confirms": row.confirms,
+                "confirmed": {
+                    "mean": row.confirmed_mean,
+                    "sd": row.confirmed_sd,
+                    "values": list(row.confirmed),
+                },
             }
             for row in rows
         ]
@@ -64,13 +74,17 @@ def write_csv(folder: ExperimentFolder) -> None:
     rows = ranked(read_trials(folder))
     validators = sorted({name for row in rows for name in row.validators})
     head = ["rank", "trial", "state", "f1_macro_val", "epochs", "best_epoch"]
-    writer.writerow([*head, *names, *validators])
+    confirmed = ["confirmed_mean", "confirmed_sd", "confirms"]
+    writer.writerow([*head, *names, *validators, *confirmed])
     for rank, row in enumerate(rows, 1):
         values = [row.params.get(name, "") for name in names]
         columns = [repr(row.validators[name]) if row.validators else "" for name in validators]
         score = "" if row.f1_macro_val is None else repr(row.f1_macro_val)
         best = "" if row.best_epoch is None else row.best_epoch
-        writer.writerow([rank, row.number, row.state, score, row.epochs, best, *values, *columns])
+        again = (row.confirmed_mean, row.confirmed_sd, row.confirms)
+        last = ["" if value is None else repr(value) for value in again]
+        first = [rank, row.number, row.state, score, row.epochs, best]
+        writer.writerow([*first, *values, *columns, *last])
     temporary = folder.leaderboard.with_suffix(".new")
     temporary.write_text(text.getvalue(), encoding="utf-8")
     temporary.replace(folder.leaderboard)
@@ -84,12 +98,26 @@ def render(rows: Sequence[TrialRow], objective: str = F1_MACRO) -> Table:
     scores = ["F1 val"] if objective == F1_MACRO else [objective, "F1 val"]
     for name in ("trial", "state", *scores, "epochs"):
         table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
+    confirmed = any(row.confirmed for row in rows)
+    if confirmed:
+        table.add_column("new seeds", justify="right", no_wrap=True)
     table.add_column("searched parameters", overflow="fold")
     for row in rows:
         shown = [row.f1_macro_val] if objective == F1_MACRO else [row.score, row.f1_macro_val]
         cells = ["" if value is None else f"{value:.3f}" for value in shown]
-        text = describe(row.params) if row.error is None else row.error
-        table.add_row(
-            str(row.number), row.state, *cells, str(row.epochs), text, style=STYLES[row.state]
-        )
+        cells.append(str(row.epochs))
+        if confirmed:
+            cells.append(_over_seeds(row))
+        origin = "" if row.origin in (None, "grid") else f"[{row.origin}] "
+        text = origin + describe(row.params) if row.error is None else row.error
+        if row.confirms is not None:
+            text = f"trial {row.confirms} again, seed {row.config.get('seed')}"
+        table.add_row(str(row.number), row.state, *cells, text, style=STYLES[row.state])
     return table
+
+
+def _over_seeds(row: TrialRow) -> str:
+    if row.confirmed_mean is None:
+        return ""
+    spread = "" if row.confirmed_sd is None else f" ± {row.confirmed_sd:.3f}"
+    return f"{row.confirmed_mean:.3f}{spread}"

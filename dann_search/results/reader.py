@@ -1,6 +1,7 @@
 """Reading an experiment's folder: its record and its trials. Imports neither torch nor Ray."""
 
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from dann_search.config.experiment import Experiment
 from dann_search.errors import InputError, nearest
 from dann_search.layout import DEFAULT_STORAGE, ExperimentFolder
-from dann_search.study_names import BEST, CONFIG, ERROR, ORIGIN, is_own
+from dann_search.study_names import BEST, CONFIG, CONFIRMS, ERROR, ORIGIN, is_own
 
 STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
 """Optuna's states in our words; every other one is unfinished: ``running``."""
@@ -32,6 +33,8 @@ class TrialRow:
         params: the searched parameters that apply to it.
         error: why it failed.
         origin: where its values are from: a published recipe, a start point; the sampler's: None.
+        confirms: number of the trial that it trains again with another seed.
+        confirmed: scores of the completed trials that confirm this one.
     """
 
     number: int
@@ -45,6 +48,18 @@ class TrialRow:
     params: dict[str, Any]
     error: str | None
     origin: str | None = None
+    confirms: int | None = None
+    confirmed: tuple[float, ...] = ()
+
+    @property
+    def confirmed_mean(self) -> float | None:
+        """Mean score over the new seeds, where it was confirmed."""
+        return statistics.fmean(self.confirmed) if self.confirmed else None
+
+    @property
+    def confirmed_sd(self) -> float | None:
+        """Standard deviation over the new seeds; None for fewer than two."""
+        return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else None
 
 
 def open_experiment(name_or_path: str | Path) -> ExperimentFolder:
@@ -106,10 +121,18 @@ def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
     try:
         (study,) = storage.get_all_studies()
         trials = storage.get_all_trials(study._study_id, deepcopy=False)
-        return [_row(trial) for trial in trials if is_own(trial)]
+        return _with_confirmations([_row(trial) for trial in trials if is_own(trial)])
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def _with_confirmations(rows: list[TrialRow]) -> list[TrialRow]:
+    scores: dict[int, list[float]] = {}
+    for row in rows:
+        if row.confirms is not None and row.state == "completed" and row.score is not None:
+            scores.setdefault(row.confirms, []).append(row.score)
+    return [replace(row, confirmed=tuple(scores.get(row.number, ()))) for row in rows]
 
 
 def _row(trial: Any) -> TrialRow:
@@ -130,4 +153,5 @@ def _row(trial: Any) -> TrialRow:
         params={name.split(".")[0]: value for name, value in trial.params.items()},
         error=trial.user_attrs.get(ERROR),
         origin=trial.user_attrs.get(ORIGIN),
+        confirms=trial.user_attrs.get(CONFIRMS),
     )

@@ -51,7 +51,7 @@ class ExperimentStatus:
 def status(folder: ExperimentFolder) -> ExperimentStatus:
     """Read one experiment."""
     rows = read_trials(folder)
-    states = [row.state for row in rows]
+    states = [row.state for row in rows if row.confirms is None]
     best = finished(rows)
     return ExperimentStatus(
         name=folder.root.name,

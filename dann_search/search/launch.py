@@ -2,12 +2,10 @@
 
 import importlib.metadata
 import platform
-import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -23,6 +21,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.search.first_trials import check_grid, warm_trials
+from dann_search.search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.resources import cpu_count, make_plan
 from dann_search.search.samplers import check_sampler
@@ -157,7 +156,9 @@ def search(
                         make_observer(terminal, record),
                     ]
                     try:
-                        reason = _run(experiment, space, folder, record, watchers, address)
+                        reason = _run(
+                            experiment, space, folder, record, watchers, address, add_trials > 0
+                        )
                     except Exception as exc:
                         traceback.print_exc()  # into the log
                         raise RunError(
@@ -179,10 +180,12 @@ def _run(
     record: StudyRecord,
     watchers: list[Observer],
     address: str,
+    anew: bool,
 ) -> str:
     with interrupts() as interrupt, ray_session(cpu_count(), address):
         import ray
 
+        from dann_search.search.budget import Budget
         from dann_search.search.dispatcher import Dispatcher
         from dann_search.search.worker_group import WorkerGroup
 
@@ -202,7 +205,19 @@ def _run(
         )
         group.start()
         try:
-            reason = _tune(experiment, folder, record, watchers, dispatcher, group, interrupt)
+            per_trial = plan.workers_per_trial
+            budget = Budget(
+                experiment.search.budget,
+                record,
+                cpus=per_trial * plan.cpus_per_worker,
+                gpus=per_trial * plan.gpus_per_worker,
+                anew=anew,
+            )
+            watchers = [*watchers, budget]
+            reason = _tune(
+                experiment, folder, record, watchers, dispatcher, group, interrupt, budget
+            )
+            budget.ended(reason)
             if group.error:
                 raise RunError(group.error)
             return reason
@@ -221,6 +236,7 @@ def _tune(
     dispatcher: Any,
     group: Any,
     interrupt: threading.Event,
+    budget: Any,
 ) -> str:
     from ray import tune
 
@@ -233,9 +249,7 @@ def _tune(
     )
 
     books, stopped = Bookkeeper(record, folder, watchers), set[int]()
-    stopper = SearchStopper(
-        interrupt, experiment.search.budget.hours, group, lambda: dispatcher.close.remote()
-    )
+    stopper = SearchStopper(interrupt, budget, group, lambda: dispatcher.close.remote())
     trainable = tune.with_resources(
         tune.with_parameters(LightTrial, dispatcher=dispatcher), {"CPU": 0.001}
     )
@@ -263,29 +277,6 @@ def _tune(
     )
     tuner.fit()
     return stopper.reason or "trials"
-
-
-@contextmanager
-def interrupts() -> Iterator[threading.Event]:
-    """An event set by Ctrl-C or a termination signal; a second Ctrl-C ends the process."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.getsignal(kind) for kind in kinds}
-
-    def handle(kind: int, frame: Any) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    for kind in kinds:
-        signal.signal(kind, handle)
-    try:
-        yield event
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 def check_unchanged(folder: ExperimentFolder, experiment: Experiment) -> None:

@@ -1,5 +1,6 @@
 """The Optuna study on storage: the only record of a search, from which any crash is resumed."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,12 @@ from dann_search.config.start_points import KnownTrial
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.search.confirmation import Confirmation, wanted
 from dann_search.search.first_trials import first_trials, warm_trials
 from dann_search.search.pruning import make_pruner
 from dann_search.search.samplers import make_sampler
 from dann_search.search.suggest import suggest
-from dann_search.study_names import BEST, CONFIG, ERROR, ORIGIN, is_own
+from dann_search.study_names import BEST, CONFIG, CONFIRMS, ERROR, ORIGIN, SEED, is_own
 
 TOTAL = "total_trials"
 
@@ -77,6 +79,7 @@ class StudyRecord:
         self.study.sampler = make_sampler(experiment.search, len(trials))
         self._first = first_trials(experiment, space)
         self._ids = {trial.number: trial._trial_id for trial in trials}
+        self._searched = sum(CONFIRMS not in trial.user_attrs for trial in trials)
         self._unfinished = deque(t.number for t in trials if t.state == TrialState.RUNNING)
         if TOTAL not in self.study.user_attrs:
             self.study.set_user_attr(TOTAL, experiment.search.trials)
@@ -98,26 +101,63 @@ class StudyRecord:
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to run."""
-        return not self._unfinished and len(self._ids) >= self.total
+        return not self._unfinished and self.is_exhausted
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no trial will be proposed any more, of the search or to confirm its finalists."""
+        if self._searched < self.total:
+            return False
+        if self.experiment.search.confirm is None:
+            return True
+        return not self._is_running and not self._confirmations()
 
     def next_trial(self) -> Assignment | None:
-        """An unfinished trial of an earlier run, else a new one; None when the total is reached."""
+        """An unfinished trial of an earlier run, else a new one, else one that confirms a finalist.
+
+        None when the total is reached, or when trials that still run decide who the finalists are.
+        """
         if self._unfinished:
             return self._assign(optuna.Trial(self.study, self._ids[self._unfinished.popleft()]))
-        if len(self._ids) >= self.total:
+        if self._searched < self.total:
+            if self._searched < len(self._first):
+                first = self._first[self._searched]
+                self._put_in(first.params, {ORIGIN: first.origin})
+            self._searched += 1
+        elif self.experiment.search.confirm is None or self._is_running:
             return None
-        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        # One may wait already: of a run that was cut off before it took it.
-        if not waiting and len(self._ids) < len(self._first):
-            first = self._first[len(self._ids)]
-            self.study.enqueue_trial(first.params, user_attrs={ORIGIN: first.origin})
+        elif missing := self._confirmations():
+            one = missing[0]
+            self._put_in(one.params, {CONFIRMS: one.finalist, SEED: one.seed})
+        else:
+            return None
         trial = self.study.ask()
         self._ids[trial.number] = trial._trial_id
         return self._assign(trial)
 
+    def _put_in(self, params: dict[str, Any], attributes: dict[str, Any]) -> None:
+        """Have the next trial begin with these values."""
+        # One may wait already: of a run that was cut off before it took it.
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self.study.enqueue_trial(params, user_attrs=attributes)
+
+    @property
+    def _is_running(self) -> bool:
+        """Whether a trial that may become a finalist still runs."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return any(CONFIRMS not in trial.user_attrs for trial in running)
+
+    def _confirmations(self) -> list[Confirmation]:
+        confirm = self.experiment.search.confirm
+        assert confirm is not None
+        trials = self.study.get_trials(deepcopy=False)
+        return wanted(confirm, filter(is_own, trials), self.space.fixed.seed)
+
     def _assign(self, trial: optuna.Trial) -> Assignment:
         # A trial cut off between asking and the last suggestion gets what is missing here.
         config = suggest(trial, self.space)
+        if SEED in trial.user_attrs:
+            config = config.model_copy(update={"seed": trial.user_attrs[SEED]})
         if CONFIG not in trial.user_attrs:
             trial.set_user_attr(CONFIG, config.model_dump(mode="json"))
         return Assignment(trial.number, config)
@@ -146,7 +186,8 @@ class StudyRecord:
 
     def should_stop(self, number: int) -> bool:
         """Whether the pruner ends the trial after its last reported epoch."""
-        return self.study.pruner.prune(self.study, self.frozen(number))
+        trial = self.frozen(number)
+        return CONFIRMS not in trial.user_attrs and self.study.pruner.prune(self.study, trial)
 
     def complete(self, number: int) -> None:
         """All epochs are done: the trial's value is that of its best epoch."""
@@ -177,9 +218,8 @@ class StudyRecord:
         self.storage.set_trial_user_attr(self._ids[number], name, value)
 
     def counts(self) -> Counts:
-        """Trials by state."""
-        trials = self.study.get_trials(deepcopy=False)
-        states = [trial.state for trial in trials if is_own(trial)]
+        """Trials of the search by state; those that confirm a finalist are not among them."""
+        states = [trial.state for trial in self._of_search()]
         return Counts(
             completed=states.count(TrialState.COMPLETE),
             pruned=states.count(TrialState.PRUNED),
@@ -187,14 +227,28 @@ class StudyRecord:
             running=states.count(TrialState.RUNNING),
         )
 
+    def _of_search(self) -> list[FrozenTrial]:
+        trials = self.study.get_trials(deepcopy=False)
+        return [t for t in trials if is_own(t) and CONFIRMS not in t.user_attrs]
+
+    def score(self, number: int) -> float:
+        """The best value of a trial so far; minus infinity before its first epoch."""
+        return max(self.frozen(number).intermediate_values.values(), default=-math.inf)
+
+    def ended(self) -> list[float]:
+        """Best values of the trials of the search that are over, in the order of their end."""
+        over = [t for t in self._of_search() if t.state.is_finished()]
+        over.sort(key=lambda t: (str(t.datetime_complete), t.number))
+        return [max(t.intermediate_values.values(), default=-math.inf) for t in over]
+
     def best(self) -> tuple[int, float] | None:
         """Number and score of the best trial: completed where there is any, earliest on ties."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self._of_search()
         for state in (TrialState.COMPLETE, TrialState.PRUNED):
             found = [
                 (max(t.intermediate_values.values()), -t.number)
                 for t in trials
-                if t.state == state and t.intermediate_values and is_own(t)
+                if t.state == state and t.intermediate_values
             ]
             if found:
                 score, number = max(found)

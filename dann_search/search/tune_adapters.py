@@ -1,7 +1,6 @@
 """Tune executes, the study remembers: a searcher, a scheduler and a stopper without state."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from dann_search.layout import ExperimentFolder
+from dann_search.search.budget import Budget
 from dann_search.search.study import Assignment, StudyRecord
 from dann_search.search.worker_group import WorkerGroup
 from dann_search.tracking.observer import Observer
@@ -91,7 +91,8 @@ class StudySearcher(Searcher):
         """The next trial's config for Tune, or the end of the search."""
         assignment = self.books.next_trial()
         if assignment is None:
-            return Searcher.FINISHED
+            # Finalists are confirmed once all others have ended: until then Tune asks again.
+            return Searcher.FINISHED if self.books.record.is_exhausted else None
         self.numbers[trial_id] = assignment.number
         return {
             "number": assignment.number,
@@ -140,7 +141,7 @@ class StudyScheduler(FIFOScheduler):
 
 
 class SearchStopper(Stopper):
-    """Ends the search on an interrupt, when its hours are spent, or when there are no workers.
+    """Ends the search on an interrupt, when its budget is spent, or when there are no workers.
 
     Unfinished trials stay so in the study: the search can be resumed.
     """
@@ -148,12 +149,12 @@ class SearchStopper(Stopper):
     def __init__(
         self,
         interrupt: threading.Event,
-        hours: float | None,
+        budget: Budget,
         group: WorkerGroup,
         on_stop: Callable[[], None],
     ):
         self.interrupt, self.group, self.on_stop = interrupt, group, on_stop
-        self.deadline = time.monotonic() + hours * 3600 if hours else None
+        self.budget = budget
         self.reason: str | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -165,10 +166,10 @@ class SearchStopper(Stopper):
         if self.reason is None:
             if self.interrupt.is_set():
                 self.reason = "interrupt"
-            elif self.deadline is not None and time.monotonic() > self.deadline:
-                self.reason = "time"
             elif self.group.error:
                 self.reason = "error"
+            else:
+                self.reason = self.budget.reached()
             if self.reason:
                 self.on_stop()
         return self.reason is not None

@@ -21,8 +21,11 @@ SHOWN_ENDED = 8
 class TrialState:
     """One trial as the console knows it; its scores are values of the objective."""
 
-    def __init__(self, number: int, recipe: dict[str, Any], known: Sequence[float]):
+    def __init__(
+        self, number: int, recipe: dict[str, Any], known: Sequence[float], confirms: bool = False
+    ):
         self.number, self.recipe, self.state = number, recipe, "running"
+        self.confirms = confirms
         self.scores = list(known)
 
     @property
@@ -55,7 +58,10 @@ class SearchProgress(Observer):
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
         """A trial begins or goes on."""
-        self.trials[number] = TrialState(number, self.space.active(config.model_dump()), known)
+        recipe = self.space.active(config.model_dump())
+        # A finalist is confirmed with a seed that is not the search's.
+        confirms = config.seed != self.space.fixed.seed
+        self.trials[number] = TrialState(number, recipe, known, confirms)
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
         """Its scores grow."""
@@ -74,7 +80,7 @@ class SearchProgress(Observer):
     @property
     def finished(self) -> int:
         """Trials over, in this run and before."""
-        return self.finished_before + len(self.ended)
+        return self.finished_before + sum(not trial.confirms for trial in self.ended)
 
     @property
     def best(self) -> tuple[int, float, dict[str, Any]] | None:
@@ -82,10 +88,8 @@ class SearchProgress(Observer):
 
         The recipe of one of an earlier run is not repeated.
         """
-        mine = [t for t in self.ended if t.state == "completed"] or [
-            *self.ended,
-            *self.trials.values(),
-        ]
+        ended = [t for t in self.ended if not t.confirms]
+        mine = [t for t in ended if t.state == "completed"] or [*ended, *self.trials.values()]
         found = [(t.best, -t.number, t.recipe) for t in mine if t.best is not None]
         if self.best_before:
             number, score = self.best_before
@@ -171,7 +175,7 @@ class PlainLines(SearchProgress):
             f"({self.finished}/{self.total} done{left})"
         )
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        detail = error or describe(trial.recipe)
+        detail = error or ("new seed: " if trial.confirms else "") + describe(trial.recipe)
         self.console.print(f"    {detail}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,0 +1,104 @@
+"""The best trials, trained again with new seeds, are ranked by the mean of those."""
+
+from pathlib import Path
+
+import pytest
+
+from dann_search.layout import ExperimentFolder
+from dann_search.results.leaderboard import finished, ranked, to_json
+from dann_search.results.reader import read_trials
+from dann_search.results.status import status
+from dann_search.search.study import Assignment, StudyRecord
+from tests.search.test_study import open_record
+
+CONFIRM = {"search__trials": 4, "search__confirm": {"top": 2, "seeds": 2}, "training__seed": 7}
+SEARCHED = [0.5, 0.9, 0.1, 0.8]
+AGAIN = {1: [0.3, 0.5], 3: [0.7, 0.8]}
+
+
+def finish(record: StudyRecord, taken: Assignment, score: float) -> None:
+    record.report(taken.number, [score])
+    record.complete(taken.number)
+
+
+def search(record: StudyRecord) -> None:
+    for score in SEARCHED:
+        taken = record.next_trial()
+        assert taken and taken.config.seed == 7
+        finish(record, taken, score)
+
+
+def test_finalists_are_trained_with_new_seeds_once_all_others_have_ended(tmp_path: Path) -> None:
+    record = open_record(tmp_path, **CONFIRM)
+    running = [record.next_trial() for _ in range(4)]
+    assert (record.next_trial(), record.is_exhausted) == (None, False)
+    for taken, score in zip(running, SEARCHED, strict=True):
+        assert taken
+        finish(record, taken, score)
+    again = [record.next_trial() for _ in range(4)]
+    assert (record.next_trial(), record.is_exhausted) == (None, True)
+    configs = [one.config for one in again if one]
+    assert [config.seed for config in configs] == [8, 9, 8, 9]
+    for config, origin in zip(configs, [1, 1, 3, 3], strict=True):
+        first = running[origin]
+        assert first
+        assert config.model_copy(update={"seed": 7}) == first.config
+
+
+def test_the_winner_has_the_best_mean_not_the_best_seed(tmp_path: Path) -> None:
+    record = open_record(tmp_path, **CONFIRM)
+    search(record)
+    for score in (*AGAIN[1], *AGAIN[3]):
+        taken = record.next_trial()
+        assert taken
+        finish(record, taken, score)
+    assert record.counts().completed == 4
+    record.close()
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    rows = read_trials(folder)
+    assert [row.number for row in finished(rows)] == [3, 1, 0, 2]
+    assert [row.number for row in ranked(rows)] == [3, 1, 0, 2, 7, 6, 5, 4]
+    best = to_json(ranked(rows))["trials"][0]["confirmed"]
+    assert best["mean"] == pytest.approx(0.75)
+    assert best["values"] == AGAIN[3]
+    assert status(folder).completed == 4
+
+
+def test_a_confirmation_cut_off_by_a_crash_goes_on_with_its_seed(tmp_path: Path) -> None:
+    record = open_record(tmp_path, **CONFIRM)
+    search(record)
+    before = record.next_trial()
+    record.close()
+    record = open_record(tmp_path, **CONFIRM)
+    assert not record.is_complete
+    assert record.next_trial() == before
+    assert before and before.config.seed == 8
+
+
+def test_a_confirmation_is_never_stopped_early(tmp_path: Path) -> None:
+    changes = {**CONFIRM, "search__scheduler": "asha", "training__epochs": 9}
+    record = open_record(tmp_path, **changes)
+    search(record)
+    taken = record.next_trial()
+    assert taken
+    record.report(taken.number, [0.0, 0.0])
+    assert not record.should_stop(taken.number)
+
+
+def test_added_trials_may_bring_new_finalists(tmp_path: Path) -> None:
+    record = open_record(tmp_path, **CONFIRM)
+    search(record)
+    for _ in range(4):
+        taken = record.next_trial()
+        assert taken
+        finish(record, taken, 0.6)
+    assert record.is_complete
+    record.add_trials(1)
+    taken = record.next_trial()
+    assert taken and taken.number == 8 and taken.config.seed == 7
+    finish(record, taken, 0.95)
+    seeds = []
+    while taken := record.next_trial():
+        seeds.append(taken.config.seed)
+        finish(record, taken, 0.6)
+    assert seeds == [8, 9]
