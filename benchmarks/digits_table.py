@@ -24,7 +24,6 @@ from dann_search.data.store import pack
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import RunError
 from dann_search.training.loop import train
-from dann_search.training.result import History
 
 TABLE = Path(__file__).with_suffix(".csv")
 EPOCHS = 12
@@ -59,14 +58,13 @@ def record(job: tuple[dict[str, float | str], Path]) -> tuple[dict[str, float | 
         discriminator_width=100,
         **values,
     )
-    history: History = ()
+    scores: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         try:
             for history in train(config, open_training_data(data), Path(folder)):
-                pass
+                scores = [result.f1_macro_val for result in history]
         except RunError as exc:  # it diverged
             print(f"{values}: {exc}", file=sys.stderr)
-    scores = [result.f1_macro_val for result in history]
     return values, [*scores, *[0.0] * (EPOCHS - len(scores))]
 
 

@@ -18,7 +18,7 @@ from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.search.confirmation import Confirmation, wanted
 from dann_search.search.first_trials import first_trials, warm_trials
-from dann_search.search.pruning import make_pruner
+from dann_search.search.pruning import make_pruner, with_best_so_far
 from dann_search.search.samplers import make_sampler
 from dann_search.search.suggest import suggest
 from dann_search.study_names import BEST, CONFIG, CONFIRMS, ERROR, ORIGIN, SEED, is_own
@@ -187,7 +187,9 @@ class StudyRecord:
     def should_stop(self, number: int) -> bool:
         """Whether the pruner ends the trial after its last reported epoch."""
         trial = self.frozen(number)
-        return CONFIRMS not in trial.user_attrs and self.study.pruner.prune(self.study, trial)
+        if CONFIRMS in trial.user_attrs:
+            return False
+        return self.study.pruner.prune(self.study, with_best_so_far(trial))
 
     def complete(self, number: int) -> None:
         """All epochs are done: the trial's value is that of its best epoch."""

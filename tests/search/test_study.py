@@ -89,6 +89,50 @@ def test_a_stopped_trial_is_pruned_with_all_its_values(tmp_path: Path) -> None:
     assert frozen.intermediate_values == {1: 0.2, 2: 0.2}
 
 
+def test_a_trial_is_stopped_by_its_best_epoch_so_far_not_by_its_last(tmp_path: Path) -> None:
+    for scheduler in ("asha", "hyperband"):
+        (tmp_path / scheduler).mkdir()
+        record = open_record(
+            tmp_path / scheduler, search__scheduler=scheduler, training__epochs=9, search__trials=99
+        )
+        stopped = {}
+        for scores in ([0.5, 0.5], [0.6, 0.1], [0.4, 0.45]):
+            number = take(record)
+            record.report(number, scores)
+            stopped[scores[0]] = record.should_stop(number)
+            assert record.frozen(number).intermediate_values == dict(enumerate(scores, 1))
+        if scheduler == "asha":
+            assert stopped == {0.5: False, 0.6: False, 0.4: True}
+        record.close()
+
+
+def test_hyperband_stops_early_and_remembers_across_a_crash(tmp_path: Path) -> None:
+    changes: dict[str, object] = {
+        "search__scheduler": "hyperband",
+        "training__epochs": 9,
+        "search__trials": 99,
+        "search__published_first": False,
+    }
+    pruned = 0
+    for half in range(2):
+        record = open_record(tmp_path, **changes)
+        for index in range(12):
+            number = take(record)
+            score = 0.9 if half == 0 and index < 3 else 0.1 + index / 1000
+            for epoch in range(1, 10):
+                record.report(number, [score] * epoch)
+                if record.should_stop(number):
+                    record.prune(number)
+                    pruned += 1
+                    break
+            else:
+                record.complete(number)
+        record.close()
+    counts = open_record(tmp_path, **changes).counts()
+    assert counts.pruned == pruned >= 6
+    assert counts.completed == 24 - pruned >= 3
+
+
 def test_the_rungs_survive_a_crash(tmp_path: Path) -> None:
     record = open_record(tmp_path, search__scheduler="asha", training__epochs=9)
     number = take(record)
