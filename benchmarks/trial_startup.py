@@ -41,7 +41,7 @@ SPACE: dict[str, Any] = {
 
 def warm_groups(folder: ExperimentFolder) -> list[float]:
     """Start-up of each trial of the search in ``folder``, as the study recorded it."""
-    trials = optuna.load_study(study_name="startup", storage=folder.study_url).trials
+    trials = optuna.load_study(study_name="startup", storage=f"sqlite:///{folder.study}").trials
     return [trial.user_attrs["startup_s"] for trial in trials]
 
 

@@ -8,28 +8,32 @@ from typing import Any
 from rich.console import Console
 
 from dann_search.config.experiment import Experiment
-from dann_search.config.load import load_experiment
-from dann_search.config.space import Space, build_space
+from dann_search.config.load import load_experiment, load_recorded
+from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo, read_info
-from dann_search.errors import RunError
+from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
 from dann_search.results.leaderboard import finished, write_csv
-from dann_search.results.reader import TrialRow, open_experiment, read_experiment, read_trials
+from dann_search.results.reader import TrialRow, open_experiment, read_record, read_trials
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
 from dann_search.search.launch import (
     MakeObserver,
     Outcome,
-    check_unchanged,
     prepare,
     search,
 )
+from dann_search.search.record import check_unchanged
+from dann_search.study_storage import study_place
 from dann_search.tracking.packing import packing_progress
 from dann_search.tracking.progress import LiveTable, PlainLines
 from dann_search.training.result import F1_MACRO
+
+NOT_CHANGED = ("name", "data", "storage")
+"""Sections of an experiment that a resume does not override."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +105,46 @@ def launch(
     return _run(experiment, space, folder, known=known, plain=plain)
 
 
-def resume(experiment: str | Path, *, add_trials: int = 0, plain: bool = True) -> SearchResult:
+def resume(
+    experiment: str | Path,
+    *,
+    add_trials: int = 0,
+    sets: Sequence[str] = (),
+    allow_wider_space: bool = False,
+    plain: bool = True,
+) -> SearchResult:
     """Go on with a search: unfinished trials from their checkpoints, then new ones.
 
+    Args:
+        experiment: its folder, or its name under ``runs``.
+        add_trials: search so many more.
+        sets: overrides such as ``"search.budget.hours=4"``, kept in the experiment's record.
+        allow_wider_space: accept ranges that only grew.
+        plain: lines rather than a live table.
+
     Raises:
-        InputError: no experiment there, or one that is running.
+        InputError: no experiment there, one that is running, or one that is another now.
         RunError: as ``launch``.
     """
+    for item in sets:
+        if (key := item.partition("=")[0].split(".")[0]) in NOT_CHANGED:
+            raise InputError(f"--set {item}: {key} is what the search began with; it cannot change")
     folder = open_experiment(experiment)
-    content = read_experiment(folder)
-    check_unchanged(folder, content)
-    space = build_space(content, stage_counts())
+    recorded = read_record(folder)["experiment"]
+    content, space = load_recorded(folder.record, recorded, stage_counts(), sets)
+    check_unchanged(folder)
+    made = study_place(folder, content.search.study).exists(content.name)
     # Without a study the launch was cut off before it made one.
-    known = () if folder.study.exists() else known_trials(content)
-    return _run(content, space, folder, add_trials=add_trials, known=known, plain=plain)
+    known = () if made else known_trials(content)
+    return _run(
+        content,
+        space,
+        folder,
+        add_trials=add_trials,
+        known=known,
+        allow_wider=allow_wider_space,
+        plain=plain,
+    )
 
 
 def _run(
@@ -124,6 +154,7 @@ def _run(
     *,
     add_trials: int = 0,
     known: Sequence[KnownTrial] = (),
+    allow_wider: bool = False,
     plain: bool,
 ) -> SearchResult:
     info = read_info(folder.data)

@@ -70,6 +70,12 @@ def launch(
 def resume(
     experiment: Experiment,
     add_trials: Annotated[int, typer.Option(help="Search so many trials more.", min=0)] = 0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")
+    ] = None,
+    allow_wider_space: Annotated[
+        bool, typer.Option("--allow-wider-space", help="Accept ranges that only grew.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Go on with a stopped search, or add trials to a finished one.
@@ -78,7 +84,14 @@ def resume(
     """
     from dann_search import api
 
-    _show_search(as_json, api.resume(experiment, add_trials=add_trials, plain=not _live(as_json)))
+    result = api.resume(
+        experiment,
+        add_trials=add_trials,
+        sets=set_ or [],
+        allow_wider_space=allow_wider_space,
+        plain=not _live(as_json),
+    )
+    _show_search(as_json, result)
 
 
 def _live(as_json: bool) -> bool:

@@ -23,9 +23,9 @@ class ExperimentFolder:
         return self.root / "study.db"
 
     @property
-    def study_url(self) -> str:
-        """The study as SQLAlchemy names it."""
-        return f"sqlite:///{self.study}"
+    def study_journal(self) -> Path:
+        """The study in the form for shared file systems."""
+        return self.root / "study.journal"
 
     @property
     def data(self) -> Path:

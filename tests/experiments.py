@@ -69,8 +69,9 @@ def run_search(
 
 def study_trials(folder: ExperimentFolder) -> list[optuna.trial.FrozenTrial]:
     """The trials that plain Optuna finds in an experiment's study."""
-    (name,) = optuna.get_all_study_names(folder.study_url)
-    return optuna.load_study(study_name=name, storage=folder.study_url).trials
+    url = f"sqlite:///{folder.study}"
+    (name,) = optuna.get_all_study_names(url)
+    return optuna.load_study(study_name=name, storage=url).trials
 
 
 def retrain(folder: ExperimentFolder, config: dict[str, Any], where: Path) -> list[dict[str, Any]]:

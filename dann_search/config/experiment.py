@@ -11,6 +11,7 @@ from dann_search.config.messages import shown
 from dann_search.config.parameter import Parameter, Scalar
 from dann_search.config.strict import Strict
 from dann_search.config.trial import TrialConfig
+from dann_search.errors import nearest
 
 
 class BudgetConfig(Strict):
@@ -37,6 +38,9 @@ Objective = Literal[
 ]
 
 
+STUDIES = ("auto", "sqlite", "journal", "a URL such as postgresql://user@host/database")
+
+
 class SearchConfig(Strict):
     """How the space is searched."""
 
@@ -59,8 +63,25 @@ class SearchConfig(Strict):
     warm_start: Path | None = Field(
         None, description="an experiment whose completed trials the sampler learns from"
     )
+    study: str = Field(
+        "auto",
+        description="where the study is kept: sqlite, journal (for shared file systems; auto "
+        "chooses between them), or the URL of a database",
+    )
     budget: BudgetConfig = BudgetConfig()
     confirm: ConfirmConfig | None = None
+
+    @field_validator("study")
+    @classmethod
+    def _kept_somewhere(cls, study: str) -> str:
+        if study not in STUDIES and "://" not in study:
+            raise ValueError(f"unknown value {shown(study)}; {nearest(study, STUDIES)}")
+        if re.search(r"://[^/@]*:(?!\$)[^/@]*@", study):
+            raise ValueError(
+                "must hold no password, for it is copied into the experiment's record; take it "
+                "from the environment: postgresql://user:$DB_PASSWORD@host/database"
+            )
+        return study
 
     @model_validator(mode="after")
     def _target_can_be_reached(self) -> Self:

@@ -45,15 +45,7 @@ def load_experiment(
         InputError: with the file, line and key at fault.
     """
     source = read_extended(path)
-    for item in sets:
-        key, separator, value = item.partition("=")
-        if not separator or not key:
-            raise InputError(f"--set {item}: expected KEY=VALUE, such as training.epochs=5")
-        content, _ = parse_yaml(value, f"--set {item}", one_line=True)
-        keys = tuple(key.split("."))
-        if keys[0] in OTHER and len(keys) > 1:
-            take_from_other(source, keys[0], keys[1])
-        source.override(keys, content, f"--set {item}")
+    override(source, sets)
     if trials is not None:
         source.override(("search", "trials"), trials, f"--trials {trials}")
     if name is not None:
@@ -70,6 +62,40 @@ def load_experiment(
         search = experiment.search
         start_points(space, search.start_points, search.published_first)
         return experiment, space
+    except SpaceError as exc:
+        raise source.error(exc.path, str(exc)) from None
+
+
+def override(source: SourceFile, sets: Sequence[str]) -> None:
+    """Apply ``KEY=VALUE`` options; a parameter that one fixes is not searched, and vice versa.
+
+    Raises:
+        InputError: an option is none.
+    """
+    for item in sets:
+        key, separator, value = item.partition("=")
+        if not separator or not key:
+            raise InputError(f"--set {item}: expected KEY=VALUE, such as training.epochs=5")
+        content, _ = parse_yaml(value, f"--set {item}", one_line=True)
+        keys = tuple(key.split("."))
+        if keys[0] in OTHER and len(keys) > 1:
+            take_from_other(source, keys[0], keys[1])
+        source.override(keys, content, f"--set {item}")
+
+
+def load_recorded(
+    record: Path, content: dict[str, Any], stages: Mapping[str, int], sets: Sequence[str]
+) -> tuple[Experiment, Space]:
+    """An experiment as its record has it, with overrides; relative paths are the working folder's.
+
+    Raises:
+        InputError: an override is none or leaves no valid experiment.
+    """
+    source = SourceFile(str(record), content)
+    override(source, sets)
+    experiment = parse_experiment(source, stages)
+    try:
+        return experiment, build_space(experiment, stages)
     except SpaceError as exc:
         raise source.error(exc.path, str(exc)) from None
 

@@ -112,19 +112,19 @@ def read_experiment(folder: ExperimentFolder) -> Experiment:
 
 def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
     """Every trial of the study, by number; none where the study was not made yet."""
-    if not folder.study.exists():
-        return []
     import optuna
 
+    from dann_search.study_storage import opened, study_place
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = optuna.storages.RDBStorage(folder.study_url)
-    try:
-        (study,) = storage.get_all_studies()
+    experiment = read_experiment(folder)
+    place = study_place(folder, experiment.search.study)
+    if not place.exists(experiment.name):
+        return []
+    with opened(place) as storage:
+        (study,) = [s for s in storage.get_all_studies() if s.study_name == experiment.name]
         trials = storage.get_all_trials(study._study_id, deepcopy=False)
         return _with_confirmations([_row(trial) for trial in trials if is_own(trial)])
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
 
 
 def _with_confirmations(rows: list[TrialRow]) -> list[TrialRow]:

@@ -1,21 +1,16 @@
 """A search from its validated experiment to its last trial; launch and resume are the same path."""
 
-import importlib.metadata
-import platform
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any, TextIO
-
-import yaml
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
-from dann_search.data.store import StoreInfo, pack, read_info
+from dann_search.data.store import pack
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
@@ -23,13 +18,13 @@ from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.search.first_trials import check_grid, warm_trials
 from dann_search.search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
+from dann_search.search.record import rewrite_record, write_record
 from dann_search.search.resources import cpu_count, make_plan
 from dann_search.search.samplers import check_sampler
 from dann_search.search.study import Counts, StudyRecord
+from dann_search.study_storage import study_place
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.tensorboard import TensorBoardWriter
-
-VERSIONS = ("dann-search", "ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy")
 
 MakeObserver = Callable[[TextIO, StudyRecord], Observer]
 
@@ -65,9 +60,11 @@ def prepare(
     warm_trials(space, known)
     _check_sizes(experiment, space)
     folder = ExperimentFolder(experiment.folder)
-    if folder.record.exists() or folder.study.exists():
+    place = study_place(folder, experiment.search.study)
+    if folder.record.exists() or place.exists(experiment.name):
+        where = folder.root if folder.record.exists() else place.shown
         raise InputError(
-            f"the experiment '{experiment.name}' exists already in {folder.root}; go on with it: "
+            f"the experiment '{experiment.name}' exists already in {where}; go on with it: "
             f"dann-search resume {folder.root}, or choose another name: --name {experiment.name}-2"
         )
     _check_weights(experiment, space)
@@ -82,7 +79,7 @@ def prepare(
         ) from None
     size = experiment.data.image_size or largest_native_size(space.backbones)
     info = pack(experiment.data, size, folder.data, progress)
-    _write_record(experiment, folder, info)
+    write_record(experiment, folder, info)
     return folder
 
 
@@ -110,21 +107,6 @@ def _check_weights(experiment: Experiment, space: Space) -> None:
             load_weights(name, experiment.weights)
 
 
-def _write_record(experiment: Experiment, folder: ExperimentFolder, info: StoreInfo) -> None:
-    record = {
-        "experiment": experiment.model_dump(mode="json"),
-        "versions": {
-            **{name: importlib.metadata.version(name) for name in VERSIONS},
-            "python": platform.python_version(),
-        },
-        "data": asdict(info),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    temporary = folder.record.with_suffix(".new")
-    temporary.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
-    temporary.replace(folder.record)
-
-
 def search(
     experiment: Experiment,
     space: Space,
@@ -133,6 +115,7 @@ def search(
     *,
     add_trials: int = 0,
     known: Sequence[KnownTrial] = (),
+    allow_wider: bool = False,
     address: str = "local",
 ) -> Outcome:
     """Run trials until the study has its total, the hours are spent or the user interrupts.
@@ -143,8 +126,9 @@ def search(
     """
     begun = time.monotonic()
     with DriverLock(folder.root):
-        record = StudyRecord(experiment, space, folder, known)
+        record = StudyRecord(experiment, space, folder, known, allow_wider)
         try:
+            rewrite_record(experiment, folder)
             if add_trials:
                 record.add_trials(add_trials)
             reason = "trials"
@@ -277,18 +261,3 @@ def _tune(
     )
     tuner.fit()
     return stopper.reason or "trials"
-
-
-def check_unchanged(folder: ExperimentFolder, experiment: Experiment) -> None:
-    """A resumed search needs the very images it began with.
-
-    Raises:
-        RunError: the packed store is gone or another one.
-    """
-    try:
-        info = read_info(folder.data)
-    except (OSError, ValueError) as exc:
-        raise RunError(f"{folder.data}: the packed images cannot be read: {exc}") from None
-    recorded = yaml.safe_load(folder.record.read_text(encoding="utf-8"))["data"]
-    if info.hashes != recorded["hashes"]:
-        raise RunError(f"{folder.data}: these are not the images the search began with")

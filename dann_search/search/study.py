@@ -1,7 +1,6 @@
 """The Optuna study on storage: the only record of a search, from which any crash is resumed."""
 
 import math
-import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,15 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.config.trial import TrialConfig
-from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.search.confirmation import Confirmation, wanted
-from dann_search.search.first_trials import first_trials, warm_trials
+from dann_search.search.first_trials import first_trials
+from dann_search.search.open_study import open_study
 from dann_search.search.pruning import make_pruner, with_best_so_far
 from dann_search.search.samplers import make_sampler
 from dann_search.search.suggest import suggest
 from dann_search.study_names import BEST, CONFIG, CONFIRMS, ERROR, ORIGIN, SEED, is_own
+from dann_search.study_storage import close
 
 TOTAL = "total_trials"
 
@@ -52,7 +52,8 @@ class Counts:
 class StudyRecord:
     """The study and its trials by number. One driver writes to it.
 
-    A new study begins with the trials of another experiment in ``known`` that fit its space.
+    A new study begins with the trials of another experiment in ``known`` that fit its space; the
+    ranges of an old one may have grown if ``allow_wider``.
     """
 
     def __init__(
@@ -61,20 +62,13 @@ class StudyRecord:
         space: Space,
         folder: ExperimentFolder,
         known: Sequence[KnownTrial] = (),
+        allow_wider: bool = False,
     ):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self.experiment = space, experiment
-        if not folder.study.exists():
-            _create(folder, experiment.name, warm_trials(space, known))
-        self.storage = _open_storage(folder.study_url)
-        names = [study.study_name for study in self.storage.get_all_studies()]
-        if names != [experiment.name]:
-            raise InputError(f"{folder.study}: holds the studies {names}, not '{experiment.name}'")
-        self.study = optuna.load_study(
-            study_name=experiment.name,
-            storage=self.storage,
-            pruner=make_pruner(experiment.search.scheduler, space.fixed.epochs),
-        )
+        self.study = open_study(experiment, space, folder, known, allow_wider)
+        self.study.pruner = make_pruner(experiment.search.scheduler, space.fixed.epochs)
+        self.storage = self.study._storage
         trials = [t for t in self.study.get_trials(deepcopy=False) if is_own(t)]
         self.study.sampler = make_sampler(experiment.search, len(trials))
         self._first = first_trials(experiment, space)
@@ -259,21 +253,4 @@ class StudyRecord:
 
     def close(self) -> None:
         """Let go of the database."""
-        self.storage.remove_session()
-        self.storage.engine.dispose()
-
-
-def _open_storage(url: str) -> optuna.storages.RDBStorage:
-    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-
-
-def _create(folder: ExperimentFolder, name: str, known: Sequence[FrozenTrial]) -> None:
-    """Make the study beside its place and rename it there: a crash leaves none or a whole one."""
-    temporary = folder.root / f".study-{os.getpid()}.db"
-    temporary.unlink(missing_ok=True)
-    storage = _open_storage(f"sqlite:///{temporary}")
-    study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
-    study.add_trials(known)
-    storage.remove_session()
-    storage.engine.dispose()
-    os.replace(temporary, folder.study)
+        close(self.storage)

@@ -21,12 +21,16 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
     On a trial that has its values already (one resumed) it returns the same configuration again.
     """
     values: dict[str, Any] = space.fixed.model_dump()
+    known = trial.params
     for name, parameter in space.parameters.items():
         if not parameter.holds(values):
             continue
         backbone = values["backbone"]
         called = study_name(name, space, backbone)
-        values[name] = _ask(trial, called, distribution(space, name, backbone))
+        if called in known:  # asked for before a crash; its range may have grown since
+            values[name] = known[called]
+        else:
+            values[name] = _ask(trial, called, distribution(space, name, backbone))
     return TrialConfig(**values)
 
 

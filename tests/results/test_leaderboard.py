@@ -26,7 +26,7 @@ def test_completed_trials_stand_above_a_stopped_one_with_a_higher_score(
 
 
 def test_the_first_is_what_plain_optuna_calls_best(searched: ExperimentFolder) -> None:
-    study = optuna.load_study(study_name="small", storage=searched.study_url)
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{searched.study}")
     first = ranked(read_trials(searched))[0]
     assert (study.best_trial.number, study.best_value) == (first.number, first.f1_macro_val)
 

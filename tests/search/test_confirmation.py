@@ -1,6 +1,7 @@
 """The best trials, trained again with new seeds, are ranked by the mean of those."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,11 @@ from dann_search.results.status import status
 from dann_search.search.study import Assignment, StudyRecord
 from tests.search.test_study import open_record
 
-CONFIRM = {"search__trials": 4, "search__confirm": {"top": 2, "seeds": 2}, "training__seed": 7}
+CONFIRM: dict[str, Any] = {
+    "search__trials": 4,
+    "search__confirm": {"top": 2, "seeds": 2},
+    "training__seed": 7,
+}
 SEARCHED = [0.5, 0.9, 0.1, 0.8]
 AGAIN = {1: [0.3, 0.5], 3: [0.7, 0.8]}
 

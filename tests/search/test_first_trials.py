@@ -68,7 +68,7 @@ def test_a_point_that_was_put_in_but_not_taken_before_a_crash_is_not_put_in_agai
 
 
 def test_a_grid_is_searched_whole_and_once_across_a_crash(tmp_path: Path) -> None:
-    changes = {"search__sampler": "grid", "search__trials": 100, "space": GRID}
+    changes: dict[str, Any] = {"search__sampler": "grid", "search__trials": 100, "space": GRID}
     first = open_record(tmp_path, **changes)
     assert first.total == (1 + 3) * 2
     before = [first.next_trial() for _ in range(3)]
@@ -112,11 +112,9 @@ def known(score: float, **config: Any) -> KnownTrial:
 
 
 def test_trials_of_another_experiment_teach_the_sampler_but_are_not_ours(tmp_path: Path) -> None:
-    experiment, space = load_experiment(space_file(tmp_path), stage_counts())
-    folder = ExperimentFolder(experiment.folder)
-    folder.root.mkdir(parents=True)
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
     others = [known(0.99), known(0.2, learning_rate=0.5), known(0.3, backbone="vgg16")]
-    record = StudyRecord(experiment, space, folder, others)
+    record = open_record(tmp_path, others)
     assert len(record.study.get_trials()) == 1  # the others lie outside
     assert record.study.best_value == 0.99
     assert record.best() is None

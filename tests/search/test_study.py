@@ -1,12 +1,16 @@
 """The study as the only record of a search."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+import yaml
 from optuna.trial import TrialState
 
 from dann_search.config.load import load_experiment
+from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
@@ -15,11 +19,20 @@ from dann_search.search.study import StudyRecord
 from tests.experiments import space_file, study_trials
 
 
-def open_record(tmp_path: Path, **changes: object) -> StudyRecord:
+def open_record(
+    tmp_path: Path,
+    known: Sequence[KnownTrial] = (),
+    allow_wider: bool = False,
+    identity: str | None = None,
+    **changes: Any,
+) -> StudyRecord:
+    """The study of a small experiment, whose record is written but whose data are not packed."""
     experiment, space = load_experiment(space_file(tmp_path, **changes), stage_counts())
     folder = ExperimentFolder(experiment.folder)
     folder.root.mkdir(parents=True, exist_ok=True)
-    return StudyRecord(experiment, space, folder)
+    record = {"experiment": experiment.model_dump(mode="json"), "versions": {}, "data": {}}
+    folder.record.write_text(yaml.safe_dump({**record, **({"id": identity} if identity else {})}))
+    return StudyRecord(experiment, space, folder, known, allow_wider)
 
 
 def take(record: StudyRecord) -> int:
@@ -107,7 +120,7 @@ def test_a_trial_is_stopped_by_its_best_epoch_so_far_not_by_its_last(tmp_path: P
 
 
 def test_hyperband_stops_early_and_remembers_across_a_crash(tmp_path: Path) -> None:
-    changes: dict[str, object] = {
+    changes: dict[str, Any] = {
         "search__scheduler": "hyperband",
         "training__epochs": 9,
         "search__trials": 99,

@@ -1,0 +1,93 @@
+"""A study made whole or not at all, and opened only by the experiment that it is of."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import optuna
+import yaml
+from optuna.trial import FrozenTrial
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.space import Space
+from dann_search.config.start_points import KnownTrial
+from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
+from dann_search.search.first_trials import warm_trials
+from dann_search.search.same_search import check_same, what_is_searched
+from dann_search.study_storage import StudyPlace, close, open_study_storage, opened, study_place
+
+EXPERIMENT, SEARCHED = "experiment", "searched"
+
+
+def open_study(
+    experiment: Experiment,
+    space: Space,
+    folder: ExperimentFolder,
+    known: Sequence[KnownTrial],
+    allow_wider: bool,
+) -> optuna.Study:
+    """The study of an experiment; made where there is none, with the trials it is to learn from.
+
+    Raises:
+        InputError: it cannot be opened, is another experiment's, or of another search space.
+    """
+    place = study_place(folder, experiment.search.study)
+    now = what_is_searched(experiment, space)
+    if not place.exists(experiment.name):
+        attributes = {EXPERIMENT: identity(folder), SEARCHED: now}
+        _create(place, experiment.name, warm_trials(space, known), attributes)
+    storage = open_study_storage(place)
+    try:
+        study = _own_study(storage, place, experiment.name, folder)
+        before = study.user_attrs.get(SEARCHED, now)
+        check_same(before, now, str(folder.record), allow_wider)
+    except BaseException:
+        close(storage)
+        raise
+    if before != now or SEARCHED not in study.user_attrs:
+        study.set_user_attr(SEARCHED, now)
+    return study
+
+
+def _create(
+    place: StudyPlace, name: str, known: Sequence[FrozenTrial], attributes: dict[str, Any]
+) -> None:
+    """Make a study; a file is made beside its place and renamed: a crash leaves none or a whole."""
+    temporary = place
+    if place.url is None:
+        file = place.file.with_name(f".{place.file.name}-{os.getpid()}")
+        file.unlink(missing_ok=True)
+        temporary = replace(place, file=file)
+    with opened(temporary) as storage:
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        for key, value in attributes.items():
+            study.set_user_attr(key, value)
+        study.add_trials(known)
+    if place.url is None:
+        os.replace(temporary.file, place.file)
+
+
+def identity(folder: ExperimentFolder) -> str | None:
+    """What tells an experiment from others of its name; None before it was laid out."""
+    if not folder.record.exists():
+        return None
+    found: str | None = yaml.safe_load(folder.record.read_text(encoding="utf-8")).get("id")
+    return found
+
+
+def _own_study(
+    storage: optuna.storages.BaseStorage, place: StudyPlace, name: str, folder: ExperimentFolder
+) -> optuna.Study:
+    studies = [study.study_name for study in storage.get_all_studies()]
+    if name not in studies or (place.url is None and len(studies) > 1):
+        raise InputError(f"{place.shown}: holds the studies {studies}, not '{name}'")
+    study = optuna.load_study(study_name=name, storage=storage)
+    owner = study.user_attrs.get(EXPERIMENT)
+    if owner is not None and owner != identity(folder):
+        raise InputError(
+            f"{place.shown}: its study '{name}' belongs to another experiment of that name; "
+            f"choose another name: --name {name}-2"
+        )
+    return study

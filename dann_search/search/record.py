@@ -1,0 +1,73 @@
+"""The record of an experiment: all it takes to run it again, and to see that nothing changed."""
+
+import importlib.metadata
+import platform
+import uuid
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from dann_search.config.experiment import Experiment
+from dann_search.data.store import StoreInfo, read_info
+from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
+
+VERSIONS = ("dann-search", "ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy")
+
+
+def write_record(experiment: Experiment, folder: ExperimentFolder, info: StoreInfo) -> None:
+    """Write it, with the hashes of the packed images."""
+    record = {
+        "experiment": experiment.model_dump(mode="json"),
+        "versions": {
+            **{name: importlib.metadata.version(name) for name in VERSIONS},
+            "python": platform.python_version(),
+        },
+        "data": asdict(info),
+        "id": uuid.uuid4().hex,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _write_yaml(record, folder)
+
+
+def check_unchanged(folder: ExperimentFolder) -> None:
+    """A resumed search needs the very images it began with.
+
+    Raises:
+        InputError: the packed store is gone or another one, with the splits that differ.
+    """
+    try:
+        info = read_info(folder.data)
+    except (OSError, ValueError) as exc:
+        raise InputError(f"{folder.data}: the packed images cannot be read: {exc}") from None
+    recorded = yaml.safe_load(folder.record.read_text(encoding="utf-8"))["data"]
+    if info.hashes != recorded["hashes"]:
+        before, now = _flat(recorded["hashes"]), _flat(info.hashes)
+        names = sorted({*before, *now})
+        parts = ", ".join(name for name in names if before.get(name) != now.get(name))
+        raise InputError(
+            f"{folder.data}: these are not the images the search began with, in: {parts}"
+        )
+
+
+def _flat(hashes: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(hashes, dict):
+        return {prefix: hashes}
+    parts = [_flat(value, f"{prefix} {key}".strip()) for key, value in hashes.items()]
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def rewrite_record(experiment: Experiment, folder: ExperimentFolder) -> None:
+    """Put a changed experiment into its record."""
+    record = yaml.safe_load(folder.record.read_text(encoding="utf-8"))
+    before, record["experiment"] = record["experiment"], experiment.model_dump(mode="json")
+    if record["experiment"] != before:
+        _write_yaml(record, folder)
+
+
+def _write_yaml(record: dict[str, Any], folder: ExperimentFolder) -> None:
+    temporary = folder.record.with_suffix(".new")
+    temporary.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
+    temporary.replace(folder.record)

@@ -1,0 +1,84 @@
+"""A resumed search must be the one that was begun: what may differ, and what is said otherwise."""
+
+from typing import Any
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.space import Space
+from dann_search.errors import InputError
+
+RANGES = ("uniform", "loguniform", "int")
+
+
+def what_is_searched(experiment: Experiment, space: Space) -> dict[str, dict[str, Any]]:
+    """All that makes values of two trials comparable, as JSON holds it."""
+    return {
+        "search": {"objective": experiment.search.objective},
+        "training": space.fixed.model_dump(mode="json"),
+        "space": {
+            name: parameter.model_dump(mode="json", exclude_defaults=True)
+            for name, parameter in space.parameters.items()
+        },
+    }
+
+
+def check_same(
+    before: dict[str, dict[str, Any]],
+    now: dict[str, dict[str, Any]],
+    record: str,
+    allow_wider: bool,
+) -> None:
+    """Refuse to go on with another search; ``record`` is where it is written down.
+
+    Raises:
+        InputError: with every difference; those that ``allow_wider`` would let pass are said to be.
+    """
+    differences, all_wider = [], True
+    for section in ("search", "training", "space"):
+        old, new = before.get(section, {}), now.get(section, {})
+        for name in [*old, *(name for name in new if name not in old)]:
+            if old.get(name) == new.get(name):
+                continue
+            # A field that an older version of this program did not know has its default.
+            if section == "training" and name not in old:
+                continue
+            was, is_now = _shown(old.get(name)), _shown(new.get(name))
+            differences.append(f"{section}.{name} was {was}, is {is_now}")
+            all_wider &= section == "space" and _grew(old.get(name), new.get(name))
+    if not differences or (allow_wider and all_wider):
+        return
+    remedy = "undo that, or launch it under another name (search.warm_start learns from this one)"
+    if all_wider:
+        remedy = "ranges that only grew are accepted with --allow-wider-space"
+    text = "; ".join(differences)
+    raise InputError(f"{record}: not the search that was begun: {text}; {remedy}")
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _grew(old: Any, new: Any) -> bool:
+    """Whether a range has become wider and is otherwise the same.
+
+    Choices cannot grow: to a study a choice of three and one of four are different parameters.
+    """
+    if not (isinstance(old, dict) and isinstance(new, dict)) or old.keys() != new.keys():
+        return False
+    kinds = [kind for kind in RANGES if kind in old]
+    others = [key for key in old if key not in (*kinds, "per_backbone")]
+    if not kinds or any(old[key] != new[key] for key in others):
+        return False
+    pairs = [(old[kinds[0]], new[kinds[0]])]
+    own_old, own_new = old.get("per_backbone", {}), new.get("per_backbone", {})
+    if own_old.keys() != own_new.keys():
+        return False
+    pairs += [(own_old[name], own_new[name]) for name in own_old]
+    step = old.get("step")
+    return all(
+        n[0] <= o[0] and o[1] <= n[1] and (step is None or _meets(o[0] - n[0], step))
+        for o, n in pairs
+    )
+
+
+def _meets(distance: float, step: float) -> bool:
+    return abs(distance / step - round(distance / step)) < 1e-6

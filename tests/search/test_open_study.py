@@ -1,0 +1,195 @@
+"""Where a study may be kept, whose it is, and what may change before it is opened again."""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from dann_search import study_storage
+from dann_search.config.load import load_experiment
+from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
+from dann_search.models.registry import stage_counts
+from dann_search.results.reader import read_trials
+from dann_search.search.launch import prepare
+from dann_search.study_storage import StudyPlace, open_study_storage, study_place
+from tests.experiments import space_file
+from tests.search.test_study import open_record
+
+SPACE: dict[str, Any] = {
+    "learning_rate": {"loguniform": [0.01, 0.1]},
+    "lambda_max": {"uniform": [0.2, 0.8], "step": 0.2},
+    "optimizer": {"choice": ["sgd", "adamw"]},
+}
+
+
+def places(tmp_path: Path) -> dict[str, str]:
+    """A ``search.study`` of each kind."""
+    return {"auto": "auto", "journal": "journal", "url": f"sqlite:///{tmp_path}/shared.db"}
+
+
+@pytest.mark.parametrize("kind", ["auto", "journal", "url"])
+def test_a_search_goes_on_from_each_kind_of_place(tmp_path: Path, kind: str) -> None:
+    changes: dict[str, Any] = {
+        "search__study": places(tmp_path)[kind],
+        "search__scheduler": "asha",
+    }
+    record = open_record(tmp_path, **changes)
+    first, second = record.next_trial(), record.next_trial()
+    assert first and second
+    record.report(first.number, [0.5])
+    assert not record.should_stop(first.number)
+    record.report(first.number, [0.5, 0.6, 0.4])
+    record.complete(first.number)
+    record.report(second.number, [0.1])
+    assert record.should_stop(second.number)
+    record.close()
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    assert folder.study.exists() == (kind == "auto")
+    assert folder.study_journal.exists() == (kind == "journal")
+    again = open_record(tmp_path, **changes)
+    assert again.next_trial() == second
+    assert again.best() == (first.number, 0.6)
+    again.close()
+    assert [(row.state, row.score) for row in read_trials(folder)] == [
+        ("completed", 0.6),
+        ("running", 0.1),
+    ]
+
+
+def test_a_shared_file_system_gets_a_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ExperimentFolder(tmp_path)
+    assert study_place(folder, "auto").kind == "sqlite"
+    monkeypatch.setattr(study_storage, "is_shared", lambda path: True)
+    assert study_place(folder, "auto").kind == "journal"
+    folder.study.touch()  # one that is there stays what it is
+    assert study_place(folder, "auto").kind == "sqlite"
+
+
+def test_two_experiments_in_one_database_do_not_meet(tmp_path: Path) -> None:
+    url = places(tmp_path)["url"]
+    one = open_record(tmp_path, name="one", search__study=url)
+    two = open_record(tmp_path, name="two", search__study=url)
+    one.next_trial()
+    assert (one.counts().running, two.counts().running) == (1, 0)
+    one.close()
+    two.close()
+    assert sorted(optuna.get_all_study_names(url)) == ["one", "two"]
+
+
+def test_a_study_of_another_experiment_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    url = places(tmp_path)["url"]
+    open_record(tmp_path, identity="a", search__study=url).close()
+    open_record(tmp_path, identity="a", search__study=url).close()
+    with pytest.raises(InputError, match="belongs to another experiment of that name"):
+        open_record(tmp_path, identity="b", search__study=url)
+    elsewhere = space_file(tmp_path, storage=str(tmp_path / "other"), search__study=url)
+    with pytest.raises(InputError, match="'small' exists already in sqlite"):
+        prepare(*load_experiment(elsewhere, stage_counts()))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:////nowhere/at/all.db", "cannot be opened: .*unable to open database file"),
+        ("postgresql://me@localhost:1/x", "cannot be opened: "),
+        ("nosuchdb://host/x", "cannot be opened: .*nosuchdb"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_is_said_before_anything_starts(
+    tmp_path: Path, url: str, expected: str
+) -> None:
+    experiment, space = load_experiment(space_file(tmp_path, search__study=url), stage_counts())
+    with pytest.raises(InputError, match=f"search.study: .*{expected}") as caught:
+        prepare(experiment, space)
+    assert "\n" not in str(caught.value)
+    assert not experiment.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("study", "expected"),
+    [
+        ("sqlit", "unknown value 'sqlit'; did you mean 'sqlite'"),
+        ("postgresql://me:secret@host/x", "must hold no password"),
+    ],
+)
+def test_a_place_that_makes_no_sense_is_refused(tmp_path: Path, study: str, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        load_experiment(space_file(tmp_path, search__study=study), stage_counts())
+
+
+def test_a_password_is_taken_from_the_environment_and_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DANN_TEST_FILE", str(tmp_path / "a.db"))
+    place = StudyPlace("url", tmp_path / "unused", "sqlite:///$DANN_TEST_FILE")
+    study_storage.close(open_study_storage(place))
+    assert (tmp_path / "a.db").exists()
+    assert "$DANN_PASSWORD" not in StudyPlace("url", tmp_path, "a://me:$DANN_PASSWORD@h/x").shown
+    assert os.environ["DANN_TEST_FILE"] not in place.shown
+
+
+def test_a_study_of_another_optuna_is_said_to_need_an_upgrade(tmp_path: Path) -> None:
+    open_record(tmp_path).close()
+    file = ExperimentFolder(tmp_path / "runs" / "small").study
+    with sqlite3.connect(file) as database:
+        database.execute("update alembic_version set version_num = 'v2.6.0.a'")
+    with pytest.raises(InputError, match=r"made by another version of Optuna.*storage upgrade"):
+        open_record(tmp_path)
+
+
+def space_with(**changes: dict[str, Any]) -> dict[str, Any]:
+    return {**SPACE, **changes}
+
+
+@pytest.mark.parametrize(
+    ("space", "expected", "wider"),
+    [
+        (
+            space_with(learning_rate={"loguniform": [0.001, 0.1]}),
+            "space.learning_rate was {'loguniform': [0.01, 0.1]}, "
+            "is {'loguniform': [0.001, 0.1]}; ranges that only grew are accepted",
+            True,
+        ),
+        (space_with(lambda_max={"uniform": [0.0, 1.0], "step": 0.2}), "space.lambda_max", True),
+        (space_with(learning_rate={"loguniform": [0.02, 0.2]}), "space.learning_rate", False),
+        (space_with(lambda_max={"uniform": [0.1, 0.9], "step": 0.2}), "space.lambda_max", False),
+        (space_with(optimizer={"choice": ["sgd"]}), "space.optimizer was", False),
+        (space_with(momentum={"uniform": [0, 0.9]}), "space.momentum was absent, is", False),
+        ({"learning_rate": SPACE["learning_rate"]}, "space.lambda_max was", False),
+    ],
+)
+def test_a_changed_space_is_refused_with_the_difference_unless_its_ranges_only_grew(
+    tmp_path: Path, space: dict[str, Any], expected: str, wider: bool
+) -> None:
+    record = open_record(tmp_path, space=SPACE)
+    running = record.next_trial()
+    record.close()
+    with pytest.raises(InputError) as caught:
+        open_record(tmp_path, space=space)
+    assert "not the search that was begun" in str(caught.value)
+    assert expected in str(caught.value)
+    if not wider:
+        with pytest.raises(InputError, match="undo that, or launch it under another name"):
+            open_record(tmp_path, space=space, allow_wider=True)
+        return
+    grown = open_record(tmp_path, space=space, allow_wider=True)
+    assert grown.next_trial() == running
+    for _ in range(3):
+        assert grown.next_trial()
+    grown.close()
+    open_record(tmp_path, space=space).close()  # what was accepted is what it is now
+
+
+def test_a_changed_recipe_or_objective_is_refused(tmp_path: Path) -> None:
+    open_record(tmp_path).close()
+    with pytest.raises(InputError, match=r"training.momentum was 0.9, is 0.5"):
+        open_record(tmp_path, training__momentum=0.5)
+    with pytest.raises(InputError, match=r"search.objective was f1_macro, is snd"):
+        open_record(tmp_path, search__objective="snd")
+    open_record(tmp_path, search__budget={"hours": 3}, search__scheduler="asha").close()
