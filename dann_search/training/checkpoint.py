@@ -22,6 +22,12 @@ from dann_search.training.result import EpochResult, History
 
 FORMAT = 2
 LAST, BEST = "last.safetensors", "best.safetensors"
+PREVIOUS = "previous.safetensors"
+"""``last`` of the epoch before, for the day that a power cut leaves ``last`` in pieces."""
+
+
+class TornCheckpointError(RunError):
+    """A file that is no whole checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,31 @@ def load_checkpoint(path: Path) -> Checkpoint:
             average=_with_prefix(tensors, "average."),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
-        raise RunError(f"{path}: not a readable checkpoint: {exc}") from None
+        raise TornCheckpointError(f"{path}: not a readable checkpoint: {exc}") from None
+
+
+def load_last(folder: Path) -> tuple[Checkpoint, Path] | None:
+    """The checkpoint to go on from: the last whole one. None: training begins anew.
+
+    Raises:
+        RunError: it was written by a newer version.
+    """
+    for path in (folder / LAST, folder / PREVIOUS):
+        try:
+            if path.exists():
+                return load_checkpoint(path), path
+        except TornCheckpointError:
+            continue
+    return None
+
+
+def save_last(folder: Path, checkpoint: Checkpoint, *, final: bool) -> None:
+    """Write ``last``; the one before it stays until the trial's final epoch."""
+    if (folder / LAST).exists():
+        os.replace(folder / LAST, folder / PREVIOUS)
+    save_checkpoint(folder / LAST, checkpoint)
+    if final:
+        (folder / PREVIOUS).unlink(missing_ok=True)
 
 
 def _format_1_momentum(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -23,12 +23,12 @@ from dann_search.models.build import build_network
 from dann_search.models.registry import spec_of
 from dann_search.training.checkpoint import (
     BEST,
-    LAST,
     Checkpoint,
     frozen_hash,
-    load_checkpoint,
+    load_last,
     restore_network,
     save_checkpoint,
+    save_last,
     trained_state,
 )
 from dann_search.training.ema import WeightAverage
@@ -92,11 +92,10 @@ class Training:
         sizes = len(data.source_images), len(data.target_images)
         self.steps = steps_per_epoch(*sizes, config.batch_size)
         self.history: History = ()
-        if (folder / LAST).exists():
-            self._restore(folder / LAST)
+        if found := load_last(folder):
+            self._restore(*found)
 
-    def _restore(self, path: Path) -> None:
-        checkpoint = load_checkpoint(path)
+    def _restore(self, checkpoint: Checkpoint, path: Path) -> None:
         restore_network(self.network, checkpoint, path)
         self.optimizer.load_state(checkpoint.optimizer)
         if self.average:
@@ -245,7 +244,7 @@ class Training:
             self.optimizer.state(),
             self.average.average if self.average else {},
         )
-        save_checkpoint(self.folder / LAST, last)
+        save_last(self.folder, last, final=len(self.history) == self.config.epochs)
 
 
 def autocast(device: torch.device, config: TrialConfig) -> torch.autocast:

@@ -12,6 +12,7 @@ from dann_search.models.build import build_network
 from dann_search.training.checkpoint import (
     BEST,
     LAST,
+    PREVIOUS,
     Checkpoint,
     frozen_hash,
     load_checkpoint,
@@ -20,7 +21,8 @@ from dann_search.training.checkpoint import (
     trained_state,
     write_atomically,
 )
-from tests.training.recipes import recipe, run, tiny_data
+from dann_search.training.loop import train
+from tests.training.recipes import metrics, recipe, run, tiny_data
 
 
 @pytest.fixture
@@ -56,7 +58,27 @@ def test_a_truncated_checkpoint_is_an_error_that_names_it(trained: Path, keep: i
     content = (trained / LAST).read_bytes()
     (trained / LAST).write_bytes(content[:keep])
     with pytest.raises(RunError, match=r"last\.safetensors: not a readable checkpoint"):
-        run(recipe(epochs=3, unfrozen_depth=2), tiny_data(), trained)
+        load_checkpoint(trained / LAST)
+
+
+@pytest.mark.parametrize("torn", [(LAST,), (LAST, PREVIOUS)])
+def test_training_goes_on_from_the_last_whole_checkpoint_to_the_same_end(
+    tmp_path: Path, torn: tuple[str, ...]
+) -> None:
+    config, folder = recipe(epochs=4), tmp_path / "cut"
+    folder.mkdir()
+    for history in train(config, tiny_data(), folder):
+        if len(history) == 3:
+            break
+    for name in torn:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-9])
+    again = [metrics(h) for h in train(config, tiny_data(), folder)]
+    assert len(again[0]) == (2 if torn == (LAST,) else 1)
+    whole = run(config, tiny_data(), tmp_path / "whole")
+    assert again[-1] == metrics(whole)
+    assert not (folder / PREVIOUS).exists()
+    weights = [load_checkpoint(tmp_path / name / LAST).model for name in ("cut", "whole")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
 
 
 def test_a_safetensors_file_without_a_record_is_an_error(tmp_path: Path) -> None:
