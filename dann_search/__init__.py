@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dann_search.results.best import write_best
     from dann_search.results.compare import compare
     from dann_search.results.evaluate import evaluate_target
+    from dann_search.results.experiment import Experiment
     from dann_search.results.model import load_model
 
 __version__ = "0.1.0"
@@ -22,11 +23,13 @@ _HOMES = {
     "write_best": "dann_search.results.best",
     "evaluate_target": "dann_search.results.evaluate",
     "compare": "dann_search.results.compare",
+    "Experiment": "dann_search.results.experiment",
     "register_backbone": "dann_search.models.registry",
     "load_model": "dann_search.results.model",
 }
 
 __all__ = [
+    "Experiment",
     "compare",
     "evaluate_target",
     "launch",

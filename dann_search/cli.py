@@ -270,6 +270,28 @@ def tensorboard(
 
 
 @app.command()
+def dashboard(
+    experiment: Experiment,
+    port: Annotated[int, typer.Option(help="Port on the loopback.", min=1, max=65535)] = 8080,
+    as_json: Json = False,
+) -> None:
+    """Start optuna-dashboard on the study, also while it is searched.
+
+    Example: dann-search dashboard quickstart --port 8081
+    """
+    from dann_search.results.dashboard import serve
+    from dann_search.results.reader import open_experiment
+
+    url = f"http://127.0.0.1:{port}/"
+
+    def ready(study: str) -> None:
+        emit(as_json, {"study": study, "url": url}, f"{url} shows {study}; Ctrl-C ends it")
+        sys.stdout.flush()
+
+    serve(open_experiment(experiment), port, ready)
+
+
+@app.command()
 def space(
     file: Annotated[
         Path, typer.Argument(metavar="SPACE.yaml", help="The experiment file.", show_default=False)

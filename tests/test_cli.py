@@ -158,6 +158,7 @@ def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str])
 
 COMMANDS = (
     "launch", "resume", "status", "leaderboard", "best", "evaluate", "compare", "tensorboard",
+    "dashboard", "space", "schema",
 )  # fmt: skip
 
 

@@ -112,6 +112,15 @@ def read_experiment(folder: ExperimentFolder) -> Experiment:
 
 def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
     """Every trial of the study, by number; none where the study was not made yet."""
+    return _with_confirmations([_row(trial) for trial in open_study_trials(folder)])
+
+
+def open_study_trials(folder: ExperimentFolder) -> list[Any]:
+    """Every trial trained here as Optuna holds it, by number.
+
+    Raises:
+        InputError: the study cannot be opened.
+    """
     import optuna
 
     from dann_search.study_storage import opened, study_place
@@ -124,7 +133,7 @@ def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
     with opened(place) as storage:
         (study,) = [s for s in storage.get_all_studies() if s.study_name == experiment.name]
         trials = storage.get_all_trials(study._study_id, deepcopy=False)
-        return _with_confirmations([_row(trial) for trial in trials if is_own(trial)])
+        return [trial for trial in trials if is_own(trial)]
 
 
 def _with_confirmations(rows: list[TrialRow]) -> list[TrialRow]:

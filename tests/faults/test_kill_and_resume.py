@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 from optuna.trial import TrialState
 
 from dann_search.layout import ExperimentFolder
+from dann_search.results.leaderboard import finished as finished_rows
+from dann_search.results.reader import read_trials
 from tests.experiments import retrain, saved_history, space_file, study_trials
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -110,6 +113,65 @@ def test_a_search_killed_at_start_in_the_middle_and_in_its_resume_loses_nothing(
         scores = {epoch["epoch"]: epoch["f1_macro_val"] for epoch in again}
         assert trial.intermediate_values == scores
         assert trial.value == max(scores.values())
+
+
+def test_a_search_killed_at_random_moments_is_complete_and_consistent_in_the_end(
+    tmp_path: Path,
+) -> None:
+    """With DANN_TEST_KILLS=20 in the environment twenty of them: each costs a start of Ray."""
+    kills = int(os.environ.get("DANN_TEST_KILLS", "3"))
+    rng = random.Random(5)
+    path = space_file(
+        tmp_path,
+        search__trials=4 + kills,
+        search__scheduler="asha",
+        search__sampler="tpe",
+        search__confirm={"top": 1, "seeds": 1},
+        training__epochs=EPOCHS,
+    )
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    command, killed = ["launch", str(path)], 0
+    finished: dict[int, tuple[Any, ...]] = {}
+    while killed < kills:
+        driver = start(tmp_path, *command)
+        moment = time.monotonic() + rng.uniform(0.5, 30)
+        while driver.poll() is None and time.monotonic() < moment:
+            time.sleep(0.05)
+        killed += driver.poll() is None
+        kill_all(driver, str(tmp_path))
+        if folder.study.exists():
+            now = finished_trials(folder)
+            assert finished.items() <= now.items()
+            finished = now
+        if folder.record.exists():
+            command = ["resume", str(folder.root)]
+            if driver.returncode == 0:  # done before its moment: give it more to do
+                command += ["--add-trials", "4"]
+    driver = start(tmp_path, *command)
+    out, _ = driver.communicate(timeout=280)
+    assert driver.returncode == 0, out
+    trials = study_trials(folder)
+    assert finished.items() <= finished_trials(folder).items()
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+    for trial in trials:
+        epochs = list(trial.intermediate_values)
+        assert epochs == list(range(1, len(epochs) + 1))
+        saved = [epoch["f1_macro_val"] for epoch in saved_history(folder, trial.number)]
+        assert list(trial.intermediate_values.values()) == saved[: len(epochs)]
+        if trial.state == TrialState.COMPLETE:
+            assert (len(epochs), trial.value) == (EPOCHS, max(saved))
+    searched = [trial for trial in trials if "confirms" not in trial.user_attrs]
+    rows = read_trials(folder)
+    assert len(rows) == len(trials) and len(searched) >= 4 + kills
+    best = max(
+        (t for t in searched if t.state == TrialState.COMPLETE), key=lambda t: (t.value, -t.number)
+    )
+    confirmed = [row for row in rows if row.confirms == best.number]
+    assert len(confirmed) == 1
+    assert finished_rows(rows)[0].number == best.number
+    told = json.loads(out)["trials"]
+    assert sum(told.values()) == len(searched)
 
 
 def finished_trials(folder: ExperimentFolder) -> dict[int, tuple[Any, ...]]:

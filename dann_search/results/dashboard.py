@@ -1,0 +1,45 @@
+"""optuna-dashboard on an experiment's study."""
+
+import importlib.util
+import socketserver
+from collections.abc import Callable
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from dann_search.errors import InputError, RunError
+from dann_search.layout import ExperimentFolder
+from dann_search.results.reader import read_experiment
+from dann_search.study_storage import opened, study_place
+
+
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Not a line a request."""
+
+
+def serve(folder: ExperimentFolder, port: int, ready: Callable[[str], None]) -> None:
+    """Serve the study on the loopback until interrupted; ``ready`` is told what is shown.
+
+    Raises:
+        InputError: optuna-dashboard is not installed, or there is no study yet.
+        RunError: the port is taken.
+    """
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        raise InputError("optuna-dashboard is missing: pip install 'dann-search[dashboard]'")
+    experiment = read_experiment(folder)
+    place = study_place(folder, experiment.search.study)
+    if not place.exists(experiment.name):
+        raise InputError(f"{folder.root}: no study yet; launch or resume the search first")
+    from optuna_dashboard import wsgi
+
+    with opened(place) as storage:
+        try:
+            server = make_server("127.0.0.1", port, wsgi(storage), _Server, _Quiet)
+        except OSError as exc:
+            raise RunError(f"port {port}: {exc.strerror}; try another with --port") from None
+        with server:
+            ready(place.shown)
+            server.serve_forever()

@@ -1,0 +1,150 @@
+"""What a search tells about its parameters: importance, slices, history; from storage alone."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from dann_search.layout import ExperimentFolder
+from dann_search.results.reader import open_study_trials
+from dann_search.study_names import CONFIRMS
+
+FEW = 10
+"""Below so many completed trials, those stopped early are compared too, at an epoch all reached."""
+LEAST = 4
+"""Below so many trials nothing is said about a parameter."""
+
+Method = Literal["fanova", "ped_anova"]
+
+
+@dataclass(frozen=True)
+class ParameterImportance:
+    """How much of the spread of scores a parameter explains.
+
+    Attributes:
+        name: as the study calls it; ``unfrozen_depth.resnet18`` is the depth of one backbone.
+        importance: between 0 and 1, of the spread among the trials that have the parameter; None
+            where they are too few or all alike.
+        trials: how many those are.
+        conditional: whether other trials do without it.
+    """
+
+    name: str
+    importance: float | None
+    trials: int
+    conditional: bool
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Of all searched parameters, the most important first, and what was compared."""
+
+    parameters: list[ParameterImportance]
+    compared: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trial in a slice or in the history."""
+
+    trial: int
+    state: str
+    score: float
+    value: Any = None
+    best_so_far: float = math.nan
+
+
+def importance(folder: ExperimentFolder, method: Method = "fanova") -> Importance:
+    """How much each parameter matters, by fANOVA (Hutter et al. 2014) or PED-ANOVA (Watanabe 2023).
+
+    A parameter under a condition is compared among the trials that have it.
+
+    Args:
+        folder: the experiment.
+        method: fANOVA explains the spread of all scores, PED-ANOVA what sets the best apart.
+    """
+    trials, compared = _comparable(_ended(folder))
+    names = sorted({name for trial in trials for name in trial.params})
+    found = []
+    for name in names:
+        having = [trial for trial in trials if name in trial.params]
+        value = _importance_among(having, name, method)
+        conditional = len(having) < len(trials)
+        found.append(ParameterImportance(name, value, len(having), conditional))
+    found.sort(key=lambda p: -1.0 if p.importance is None else p.importance, reverse=True)
+    return Importance(found, compared)
+
+
+def _comparable(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], str]:
+    completed = [t for t in trials if t.state == TrialState.COMPLETE]
+    if len(completed) >= FEW or not trials:
+        return [_valued(t, math.inf) for t in completed], f"{len(completed)} completed trials"
+    epoch = min(len(t.intermediate_values) for t in trials)
+    compared = f"{len(trials)} trials by their best score within {epoch} epochs, which all had"
+    return [_valued(t, epoch) for t in trials], compared
+
+
+def _valued(trial: FrozenTrial, epochs: float) -> FrozenTrial:
+    scores = [value for epoch, value in trial.intermediate_values.items() if epoch <= epochs]
+    return create_trial(value=max(scores), params=trial.params, distributions=trial.distributions)
+
+
+def _importance_among(trials: list[FrozenTrial], name: str, method: Method) -> float | None:
+    if len(trials) < LEAST or len({t.value for t in trials}) < 2:
+        return None
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(trials)
+    common = set.intersection(*(set(t.params) for t in trials))
+    evaluators: dict[str, Callable[[], Any]] = {
+        "fanova": lambda: FanovaImportanceEvaluator(seed=0),
+        "ped_anova": PedAnovaImportanceEvaluator,
+    }
+    values = optuna.importance.get_param_importances(
+        study, evaluator=evaluators[method](), params=sorted(common)
+    )
+    value = float(values.get(name, 0.0))
+    return value if math.isfinite(value) else None
+
+
+def slices(folder: ExperimentFolder) -> dict[str, list[Point]]:
+    """Score against value, of each parameter, over all trials that ended with a score."""
+    found: dict[str, list[Point]] = {}
+    for trial in _ended(folder):
+        for name, value in trial.params.items():
+            found.setdefault(name, []).append(
+                Point(trial.number, _state(trial), _score(trial), value)
+            )
+    return found
+
+
+def history(folder: ExperimentFolder) -> list[Point]:
+    """Trials in the order of their end, and the best completed score until then."""
+    points, best = [], -math.inf
+    trials = sorted(_ended(folder), key=lambda t: (str(t.datetime_complete), t.number))
+    for trial in trials:
+        if trial.state == TrialState.COMPLETE:
+            best = max(best, _score(trial))
+        points.append(Point(trial.number, _state(trial), _score(trial), best_so_far=best))
+    return points
+
+
+def _ended(folder: ExperimentFolder) -> list[FrozenTrial]:
+    """Trials of the search itself that are over and have a score."""
+    over = (TrialState.COMPLETE, TrialState.PRUNED)
+    return [
+        trial
+        for trial in open_study_trials(folder)
+        if trial.state in over and trial.intermediate_values and CONFIRMS not in trial.user_attrs
+    ]
+
+
+def _score(trial: FrozenTrial) -> float:
+    return max(trial.intermediate_values.values())
+
+
+def _state(trial: FrozenTrial) -> str:
+    return "completed" if trial.state == TrialState.COMPLETE else "pruned"

@@ -1,0 +1,110 @@
+"""What a search tells about its parameters, on studies whose answer is known."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dann_search
+from dann_search.layout import ExperimentFolder
+from tests.search.test_study import open_record
+
+SPACE: dict[str, Any] = {
+    "optimizer": {"choice": ["sgd", "adamw"]},
+    "momentum": {"uniform": [0, 0.9]},
+    "lambda_max": {"uniform": [0, 1]},
+    "translation": {"uniform": [0, 0.5]},
+}
+
+
+def searched(tmp_path: Path, trials: int, completed: int) -> ExperimentFolder:
+    """Scores depend on lambda_max strongly, on momentum (sgd's alone) a little, on nothing else."""
+    record = open_record(
+        tmp_path, space=SPACE, search__trials=trials, search__published_first=False
+    )
+    for _ in range(trials):
+        taken = record.next_trial()
+        assert taken
+        values = record.space.active(taken.config.model_dump())
+        score = 0.8 * values["lambda_max"] + 0.1 * values.get("momentum", 0.45)
+        done = taken.number < completed
+        record.report(taken.number, [score / 2, score, score][: 3 if done else 2])
+        (record.complete if done else record.prune)(taken.number)
+    record.close()
+    return ExperimentFolder(tmp_path / "runs" / "small")
+
+
+@pytest.mark.parametrize("method", ["fanova", "ped_anova"])
+def test_the_parameter_that_matters_comes_first(tmp_path: Path, method: Any) -> None:
+    folder = searched(tmp_path, trials=40, completed=40)
+    found = dann_search.Experiment.open(folder.root).importance(method)
+    assert found.compared == "40 completed trials"
+    names = [parameter.name for parameter in found.parameters]
+    assert names[0] == "lambda_max" and set(names) == set(SPACE)
+    by_name = {parameter.name: parameter for parameter in found.parameters}
+    first, last = by_name["lambda_max"].importance, by_name["translation"].importance
+    assert first is not None and last is not None and first > 0.5 > last
+    assert by_name["momentum"].conditional and not by_name["lambda_max"].conditional
+    assert by_name["momentum"].trials < 40
+
+
+def test_with_few_completed_trials_all_are_compared_at_an_epoch_they_share(tmp_path: Path) -> None:
+    folder = searched(tmp_path, trials=20, completed=3)
+    found = dann_search.Experiment.open(folder.root).importance()
+    assert found.compared == "20 trials by their best score within 2 epochs, which all had"
+    assert found.parameters[0].name == "lambda_max"
+
+
+def test_too_few_trials_say_nothing(tmp_path: Path) -> None:
+    folder = searched(tmp_path, trials=3, completed=3)
+    found = dann_search.Experiment.open(folder.root).importance()
+    assert {parameter.importance for parameter in found.parameters} == {None}
+
+
+def test_slices_and_history_hold_every_trial(tmp_path: Path) -> None:
+    experiment = dann_search.Experiment.open(searched(tmp_path, trials=12, completed=9).root)
+    rows = {row.number: row for row in experiment.trials()}
+    slices = experiment.slices()
+    assert {len(slices[name]) for name in ("lambda_max", "optimizer", "translation")} == {12}
+    assert len(slices["momentum"]) == sum("momentum" in row.params for row in rows.values())
+    for point in slices["lambda_max"]:
+        row = rows[point.trial]
+        assert (point.value, point.score, point.state) == (
+            row.params["lambda_max"],
+            row.score,
+            row.state,
+        )
+    history = experiment.history()
+    assert [point.trial for point in history] == list(range(12))
+    best = [point.best_so_far for point in history]
+    completed = [row.score for row in rows.values() if row.state == "completed"]
+    assert best == sorted(best) and best[-1] == max(s for s in completed if s is not None)
+
+
+def test_the_dashboard_shows_the_study_on_the_loopback(tmp_path: Path) -> None:
+    folder = searched(tmp_path, trials=3, completed=2)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "dann_search.cli", "dashboard", str(folder.root)]
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--json"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout and f"127.0.0.1:{port}" in process.stdout.readline()
+        deadline = time.monotonic() + 30
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=30) as answer:
+            assert '"study_name": "small"' in answer.read().decode()
+        taken = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True)
+        assert taken.returncode == 1 and "try another with --port" in taken.stderr
+        assert time.monotonic() < deadline
+    finally:
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(10) == 130
