@@ -160,7 +160,15 @@ def _run(
     info = read_info(folder.data)
     objective = experiment.search.objective
     observer = _observer(space, plain, objective, _header(info, objective))
-    outcome = search(experiment, space, folder, observer, add_trials=add_trials, known=known)
+    outcome = search(
+        experiment,
+        space,
+        folder,
+        observer,
+        add_trials=add_trials,
+        known=known,
+        allow_wider=allow_wider,
+    )
     why = in_words(outcome.stopped_by, experiment.search.budget)
     write_csv(folder)
     rows = read_trials(folder)
