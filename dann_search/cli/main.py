@@ -1,0 +1,81 @@
+"""From the words of a command line to an exit code."""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from dann_search import __version__
+from dann_search.cli.app import app, err
+from dann_search.errors import InputError, RunError
+
+# Each adds its commands, in the order in which the help lists them.
+# isort: off
+from dann_search.cli import search  # noqa: F401
+from dann_search.cli import results  # noqa: F401
+from dann_search.cli import viewers  # noqa: F401
+# isort: on
+
+
+def _version(show: bool) -> None:
+    if show:
+        print(f"dann-search {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    # Wherever it stands on the line: people add it to the end of the command that failed.
+    words = [word for word in words if word != "--debug"] or ["--help"]
+    run = partial(app, words, standalone_mode=False, prog_name="dann-search")
+    return _guard(run, debug, "--json" in words)
+
+
+def _guard(run: Callable[[], Any], debug: bool, as_json: bool) -> int:
+    try:
+        code = run()
+        return code if isinstance(code, int) else 0
+    except typer.Exit as exc:
+        return exc.exit_code
+    except TyperException as exc:
+        return _fail(exc.format_message(), 2, as_json)
+    except InputError as exc:
+        return _fail(str(exc), 2, as_json, debug)
+    except RunError as exc:
+        return _fail(str(exc), 1, as_json, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 130, as_json)
+    except Exception as exc:
+        text = f"{type(exc).__name__}: {exc}"
+        return _fail(f"{text} (run again with --debug for the traceback)", 1, as_json, debug)
+
+
+def _fail(message: str, code: int, as_json: bool, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exc()
+    err.print(f"error: {message}", markup=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps({"error": message}))
+    return code
+
+
+def entry_point() -> None:
+    """The console script."""
+    sys.exit(main())

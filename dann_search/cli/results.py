@@ -1,0 +1,116 @@
+"""Commands that read what a search left: status, leaderboard, best, evaluate, compare."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dann_search.cli.app import Experiment, Json, app, emit, err
+
+
+@app.command()
+def status(
+    experiment: Annotated[
+        str | None, typer.Argument(help="Folder or name; all under runs/ where absent.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is running, done, and best so far.
+
+    Example: dann-search status quickstart
+    """
+    from dann_search.layout import DEFAULT_STORAGE
+    from dann_search.results import status as room
+    from dann_search.results.reader import open_experiment
+
+    if experiment is None:
+        found = room.all_experiments(DEFAULT_STORAGE)
+        emit(as_json, {"experiments": [s.to_json() for s in found]}, room.render(found))
+        return
+    state = room.status(open_experiment(experiment))
+    emit(as_json, state.to_json(), room.render([state]))
+
+
+@app.command()
+def leaderboard(
+    experiment: Experiment,
+    top: Annotated[int | None, typer.Option(help="Only the best so many.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """List every trial with its parameters, best first.
+
+    Example: dann-search leaderboard quickstart --top 5
+    """
+    from dann_search.results import leaderboard as room
+    from dann_search.results.reader import open_experiment, read_experiment, read_trials
+
+    folder = open_experiment(experiment)
+    rows = room.ranked(read_trials(folder))[:top]
+    objective = read_experiment(folder).search.objective
+    emit(as_json, room.to_json(rows), room.render(rows, objective))
+
+
+@app.command()
+def best(
+    experiment: Experiment,
+    rank: Annotated[int, typer.Option(help="1 for the best trial, 2 for the next.", min=1)] = 1,
+    trial: Annotated[int | None, typer.Option(help="A trial by its number.", min=0)] = None,
+    out_dir: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the best model as model.safetensors and model.json.
+
+    Example: dann-search best quickstart --out models/quickstart
+    """
+    from dann_search.results.best import write_best
+    from dann_search.results.reader import open_experiment
+
+    model = write_best(open_experiment(experiment), rank=rank, trial=trial, out=out_dir)
+    emit(as_json, model.to_json(), model.render())
+
+
+@app.command()
+def evaluate(
+    target: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT|MODEL_DIR", help="What to evaluate.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="A labelled folder instead of the test split.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the best model on the target's test split, or on a folder.
+
+    Example: dann-search evaluate quickstart
+    """
+    from dann_search.results.evaluate import evaluate_target
+
+    result = evaluate_target(target, data)
+    emit(as_json, result.to_json(), result.render())
+
+
+@app.command()
+def compare(
+    experiment: Experiment,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Methods, comma-separated; default: the winner's and both baselines."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds a method.", min=2)] = 3,
+    as_json: Json = False,
+) -> None:
+    """Train winner and baselines anew; compare them on the test split.
+
+    Example: dann-search compare quickstart --seeds 5
+    """
+    from dann_search.results.compare import compare as run
+    from dann_search.results.reader import open_experiment
+
+    chosen = methods.split(",") if methods else None
+    result = run(
+        open_experiment(experiment),
+        methods=chosen,
+        seeds=seeds,
+        progress=lambda line: err.print(line, markup=False),
+    )
+    emit(as_json, result.to_json(), result.render())

@@ -1,0 +1,136 @@
+"""Commands that search: launch, resume, and what a file would search."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dann_search.cli.app import Experiment, Json, app, emit, err
+
+SetKeys = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")
+]
+
+
+@app.command()
+def launch(
+    space: Annotated[Path, typer.Argument(help="The experiment file.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
+    storage: Annotated[Path | None, typer.Option(help="Folder of experiments [runs].")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of trials.", min=1)] = None,
+    set_: SetKeys = None,
+    as_json: Json = False,
+) -> None:
+    """Validate an experiment file, run its search, write the best model.
+
+    Example: dann-search launch search_spaces/quickstart.yaml --trials 20 --set training.epochs=5
+    """
+    from dann_search import api
+
+    result = api.launch(
+        space, name=name, storage=storage, trials=trials, sets=set_ or [], plain=not _live(as_json)
+    )
+    _show_search(as_json, result)
+
+
+@app.command()
+def resume(
+    experiment: Experiment,
+    add_trials: Annotated[int, typer.Option(help="Search so many trials more.", min=0)] = 0,
+    set_: SetKeys = None,
+    allow_wider_space: Annotated[
+        bool, typer.Option("--allow-wider-space", help="Accept ranges that only grew.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a stopped search, or add trials to a finished one.
+
+    Example: dann-search resume quickstart --add-trials 10
+    """
+    from dann_search import api
+
+    result = api.resume(
+        experiment,
+        add_trials=add_trials,
+        sets=set_ or [],
+        allow_wider_space=allow_wider_space,
+        plain=not _live(as_json),
+    )
+    _show_search(as_json, result)
+
+
+def _live(as_json: bool) -> bool:
+    return not as_json and err.is_terminal
+
+
+def _show_search(as_json: bool, result: Any) -> None:
+    from dann_search.tracking.progress import describe, duration
+
+    outcome, best, content = result.outcome, result.best, result.to_json()
+    where = outcome.folder.root
+    counts = outcome.counts
+    lines = [
+        f"{counts.completed} trials completed, {counts.pruned} stopped early, "
+        f"{counts.failed} failed in {duration(outcome.elapsed_s)}"
+    ]
+    if best:
+        by = "" if result.objective == "f1_macro" else f", chosen by {result.objective}"
+        lines.append(
+            f"best: trial {best.number}, macro-F1 {best.f1_macro_val:.3f} on target val{by}"
+        )
+        if best.confirmed_mean is not None:
+            lines.append(
+                f"    {best.confirmed_mean:.3f} on average over {len(best.confirmed)} new seeds"
+            )
+        lines.append(f"    {describe(best.params)}")
+        lines.append(f"    {where / 'best' / 'model.safetensors'}")
+    interrupted = outcome.stopped_by != "trials"
+    if interrupted:
+        lines.append(f"stopped: {result.why}; go on with: dann-search resume {where}")
+    else:
+        lines.append(f"next: dann-search evaluate {where}")
+    emit(as_json, content, *(_plain(line) for line in lines))
+    if outcome.stopped_by == "interrupt":
+        raise typer.Exit(130)
+
+
+def _plain(line: str) -> Any:
+    from rich.text import Text
+
+    return Text(line, overflow="fold")
+
+
+@app.command()
+def space(
+    file: Annotated[
+        Path, typer.Argument(metavar="SPACE.yaml", help="The experiment file.", show_default=False)
+    ],
+    set_: SetKeys = None,
+    samples: Annotated[int, typer.Option(help="Configurations to sample.", min=0, max=1000)] = 5,
+    as_json: Json = False,
+) -> None:
+    """Explain a search space: dimensions, conditions, size, sampled configurations.
+
+    Example: dann-search space search_spaces/quickstart.yaml
+    """
+    from dann_search.config.load import load_experiment
+    from dann_search.models.registry import stage_counts
+    from dann_search.search.explain import explain
+
+    stages = stage_counts()
+    # One may look at a space before its data are there.
+    experiment, found = load_experiment(file, stages, sets=set_ or [], check_files=False)
+    result = explain(experiment, found, samples)
+    emit(as_json, result.to_json(), result.render())
+
+
+@app.command()
+def schema(as_json: Json = False) -> None:
+    """Print the JSON Schema of the experiment file, for editors.
+
+    Example: dann-search schema > dann-search.schema.json
+    """
+    from dann_search.config.schema import experiment_schema
+
+    print(json.dumps(experiment_schema(), indent=None if as_json else 2))

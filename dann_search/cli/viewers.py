@@ -1,0 +1,57 @@
+"""Commands that open a browser's view of a search: TensorBoard, optuna-dashboard."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dann_search.cli.app import Experiment, Json, app, emit
+from dann_search.errors import RunError
+
+
+@app.command()
+def tensorboard(
+    experiment: Experiment,
+    port: Annotated[int, typer.Option(help="Port on the loopback.", min=0, max=65535)] = 6006,
+    as_json: Json = False,
+) -> None:
+    """Start TensorBoard on curves and hyperparameters.
+
+    Example: dann-search tensorboard quickstart --port 6007
+    """
+    import subprocess
+
+    from dann_search.results.reader import open_experiment
+
+    folder = open_experiment(experiment).tensorboard
+    options = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/"
+    emit(as_json, {"logdir": str(folder), "url": url}, f"{url} shows {folder}; Ctrl-C ends it")
+    sys.stdout.flush()
+    # Everything but the one object goes to standard error.
+    command = [sys.executable, "-m", "tensorboard.main", *options]
+    code = subprocess.run(command, stdout=sys.stderr, check=False).returncode
+    if code:
+        raise RunError(f"TensorBoard ended with status {code}; is port {port} taken? try --port 0")
+
+
+@app.command()
+def dashboard(
+    experiment: Experiment,
+    port: Annotated[int, typer.Option(help="Port on the loopback.", min=1, max=65535)] = 8080,
+    as_json: Json = False,
+) -> None:
+    """Start optuna-dashboard on the study, also while it is searched.
+
+    Example: dann-search dashboard quickstart --port 8081
+    """
+    from dann_search.results.dashboard import serve
+    from dann_search.results.reader import open_experiment
+
+    url = f"http://127.0.0.1:{port}/"
+
+    def ready(study: str) -> None:
+        emit(as_json, {"study": study, "url": url}, f"{url} shows {study}; Ctrl-C ends it")
+        sys.stdout.flush()
+
+    serve(open_experiment(experiment), port, ready)
