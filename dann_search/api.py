@@ -1,7 +1,8 @@
-"""Launch and resume from Python: a search, then what it leaves for everyone who comes after."""
+"""What trains, from Python: launch and resume a search, compare its winner with baselines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
+from dann_search.results.compare import compare as compare_trained
+from dann_search.results.comparison import Comparison
 from dann_search.results.leaderboard import finished, write_csv
 from dann_search.results.reader import TrialRow, open_experiment, read_record, read_trials
 from dann_search.results.warm_start import known_trials
@@ -27,6 +30,7 @@ from dann_search.search.launch import (
     search,
 )
 from dann_search.search.record import check_unchanged
+from dann_search.search.trainings import train_through_ray
 from dann_search.study_storage import study_place
 from dann_search.tracking.packing import packing_progress
 from dann_search.tracking.progress import LiveTable, PlainLines
@@ -145,6 +149,30 @@ def resume(
         allow_wider=allow_wider_space,
         plain=plain,
     )
+
+
+def compare(
+    experiment: str | Path,
+    *,
+    methods: Sequence[str] | None = None,
+    seeds: int = 3,
+    progress: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Train the winner and its baselines anew; score them on the target's test split.
+
+    Args:
+        experiment: its folder, or its name under ``runs``.
+        methods: names; by default the winner's method, source_only and from_scratch.
+        seeds: trainings a method.
+        progress: told a line for each training that ends; standard error by default.
+
+    Raises:
+        InputError: no finished trial, an unknown method, fewer than two seeds.
+        RunError: a training failed.
+    """
+    folder = open_experiment(experiment)
+    train_all = partial(train_through_ray, logs=folder.ray, progress=progress)
+    return compare_trained(folder, train_all, methods=methods, seeds=seeds)
 
 
 def _run(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dann_search.cli.app import Experiment, Json, app, emit, err
+from dann_search.cli.app import Experiment, Json, app, emit
 
 
 @app.command()
@@ -103,14 +103,8 @@ def compare(
 
     Example: dann-search compare quickstart --seeds 5
     """
-    from dann_search.results.compare import compare as run
-    from dann_search.results.reader import open_experiment
+    from dann_search import api
 
     chosen = methods.split(",") if methods else None
-    result = run(
-        open_experiment(experiment),
-        methods=chosen,
-        seeds=seeds,
-        progress=lambda line: err.print(line, markup=False),
-    )
+    result = api.compare(experiment, methods=chosen, seeds=seeds)
     emit(as_json, result.to_json(), result.render())

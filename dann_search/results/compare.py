@@ -5,29 +5,21 @@ All models are trained, and their checkpoints fixed, before any test label is re
 
 import hashlib
 import json
-import os
-import signal
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dann_search.config.experiment import Experiment
 from dann_search.config.trial import Method, TrialConfig
-from dann_search.data.target_labels import target_train_labels
-from dann_search.errors import InputError, RunError, nearest
+from dann_search.data.target_labels import write_supervised_store
+from dann_search.errors import InputError, nearest
 from dann_search.layout import ExperimentFolder
 from dann_search.results.best import choose
 from dann_search.results.comparison import SUPERVISED, Comparison, Scores
 from dann_search.results.reader import read_experiment, read_trials
-
-DONE = "done"
-"""File in a run's folder that says all its epochs are trained."""
+from dann_search.training.job import TrainAll, TrainingJob
 
 
 @dataclass(frozen=True)
@@ -42,11 +34,10 @@ class Run:
 
 def compare(
     folder: ExperimentFolder,
+    train_all: TrainAll,
     *,
     methods: Sequence[str] | None = None,
     seeds: int = 3,
-    workers: int | None = None,
-    progress: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
     """Train the winner and its baselines anew and score them on the target's test split.
 
@@ -56,11 +47,10 @@ def compare(
 
     Args:
         folder: the experiment.
+        train_all: trains what is planned here.
         methods: names; by default the winner's method, source_only and from_scratch. The upper
             bound target_supervised reads the labels of the target's training images.
         seeds: runs a method, with seeds the search never used for the winner.
-        workers: trainings at once; by default what the machine's CPUs carry.
-        progress: told a line for each training that ends.
 
     Raises:
         InputError: no finished trial, an unknown method, fewer than two seeds, or labels of the
@@ -81,10 +71,9 @@ def compare(
         if method not in same
         for seed in numbers
     ]
-    labels = None
-    if SUPERVISED in names:
-        labels = target_train_labels(experiment.data, folder.data)
-    _train_all(runs, experiment, folder, labels, workers, progress)
+    with _stores(folder, experiment, names) as stores:
+        jobs = [_job(run, stores.get(run.method, folder.data)) for run in runs]
+        train_all(jobs, experiment)
     scores: dict[str, Scores] = {}
     for method in names:
         if method not in same:
@@ -126,78 +115,28 @@ def _planned(folder: ExperimentFolder, winner: TrialConfig, method: str, seed: i
     return Run(method, seed, config, folder.compare / f"{method}-seed{seed}-{recipe}")
 
 
-def _train_all(
-    runs: list[Run],
-    experiment: Experiment,
-    folder: ExperimentFolder,
-    target_labels: NDArray[np.int64] | None,
-    workers: int | None,
-    progress: Callable[[str], None],
-) -> None:
-    threads = experiment.resources.cpus_per_worker
-    waiting = [run for run in runs if not (run.folder / DONE).exists()]
-    ready = len(runs) - len(waiting)
-    if ready:
-        progress(f"{ready} of {len(runs)} trainings are there from before")
-    at_once = max(1, workers or len(os.sched_getaffinity(0)) // threads)
-    # Spawned, not forked: torch's threads do not survive a fork.
-    pool = ProcessPoolExecutor(at_once, get_context("spawn"), initializer=_end_on_interrupt)
-    try:
-        tasks = {}
-        for run in waiting:
-            labels = target_labels if run.method == SUPERVISED else None
-            task = pool.submit(_train, run, folder.data, experiment, threads, labels)
-            tasks[task] = run
-        for number, task in enumerate(as_completed(tasks), ready + 1):
-            run = tasks[task]
-            if (error := task.exception()) is not None:
-                raise RunError(f"training {run.method} with seed {run.seed} failed: {error}")
-            progress(f"trained {run.method}, seed {run.seed} ({number} of {len(runs)})")
-    finally:
-        pool.shutdown(cancel_futures=True)
+@contextmanager
+def _stores(
+    folder: ExperimentFolder, experiment: Experiment, methods: Sequence[str]
+) -> Iterator[dict[str, Path]]:
+    """Packed stores of the methods that are not trained on the experiment's own, while needed."""
+    if SUPERVISED not in methods:
+        yield {}
+        return
+    with write_supervised_store(
+        experiment.data, folder.data, folder.compare / f"{SUPERVISED}-data"
+    ) as store:
+        yield {SUPERVISED: store}
 
 
-def _end_on_interrupt() -> None:
-    """A Ctrl-C reaches every process of the terminal: trainings end without a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _train(
-    run: Run,
-    store: Path,
-    experiment: Experiment,
-    threads: int,
-    target_labels: NDArray[np.int64] | None,
-) -> None:
-    """In a process of its own: train to the end, from a checkpoint where there is one."""
-    import torch
-
-    from dann_search.data.training_data import open_training_data
-    from dann_search.training.loop import train
-
-    torch.set_num_threads(threads)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    data = open_training_data(store)
-    if target_labels is not None:
-        data = replace(
-            data,
-            source_images=data.target_images,
-            source_labels=torch.from_numpy(target_labels),
-            source_val_images=data.val_images,
-            source_val_labels=data.val_labels,
-            # Not looked at, but counted: an epoch has as many steps as the winner's.
-            target_images=data.source_images,
-        )
-    epochs = train(
-        run.config,
-        data,
-        run.folder,
-        weights=experiment.weights,
-        objective=experiment.search.objective,
+def _job(run: Run, store: Path) -> TrainingJob:
+    return TrainingJob(
+        name=f"{run.method}, seed {run.seed}",
+        config=run.config,
+        folder=run.folder,
+        store=store,
+        epochs=run.config.epochs,
     )
-    for _ in epochs:
-        pass
-    (run.folder / DONE).touch()
 
 
 def score_run(run: Run, experiment: Experiment, folder: ExperimentFolder) -> tuple[float, float]:

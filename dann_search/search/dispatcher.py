@@ -26,6 +26,8 @@ class Order:
     number: int
     config: dict[str, Any]
     folder: str
+    data: str
+    """Folder of the packed store it is trained on."""
 
 
 @dataclass(frozen=True)

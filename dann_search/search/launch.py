@@ -167,28 +167,11 @@ def _run(
     anew: bool,
 ) -> str:
     with interrupts() as interrupt, ray_session(cpu_count(), address):
-        import ray
-
         from dann_search.search.budget import Budget
-        from dann_search.search.dispatcher import Dispatcher
-        from dann_search.search.worker_group import WorkerGroup
+        from dann_search.search.groups import running_group
 
-        resources = experiment.resources
-        capacity = ray.cluster_resources()
-        plan = make_plan(resources, capacity.get("CPU", 0), capacity.get("GPU", 0))
-        dispatcher = Dispatcher.remote(resources.max_worker_deaths, resources.trials_per_group)
-        group = WorkerGroup(
-            dispatcher,
-            plan,
-            name=f"group-{int(time.time())}",
-            data=folder.data,
-            weights=experiment.weights,
-            objective=experiment.search.objective,
-            stall_timeout_s=resources.stall_timeout_s,
-            storage=folder.ray,
-        )
-        group.start()
-        try:
+        with running_group(experiment, folder.ray) as (dispatcher, group):
+            plan = group.plan
             per_trial = plan.workers_per_trial
             budget = Budget(
                 experiment.search.budget,
@@ -205,11 +188,6 @@ def _run(
             if group.error:
                 raise RunError(group.error)
             return reason
-        finally:
-            group.closing = True
-            ray.get(dispatcher.close.remote())
-            group.join(60)
-            ray.kill(dispatcher)
 
 
 def _tune(

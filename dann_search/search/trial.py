@@ -11,7 +11,7 @@ from dann_search.search.dispatcher import News, Order
 class LightTrial(tune.Trainable):
     """One trial as Tune sees it; the work is done by a slot of a worker group.
 
-    Its config is the study's number of the trial, the recipe and the folder. Nothing is saved
+    Its config is the study's number of the trial, the recipe, folder and data. Nothing is saved
     here: checkpoints are in the folder, results in the study.
     """
 
@@ -23,7 +23,7 @@ class LightTrial(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         self.number, self.seen = int(config["number"]), 0
         self.epochs = int(config["recipe"]["epochs"])
-        order = Order(self.number, dict(config["recipe"]), config["folder"])
+        order = Order(self.number, dict(config["recipe"]), config["folder"], config["data"])
         ray.get(self.dispatcher.submit.remote(order))
 
     def step(self) -> dict[str, Any]:

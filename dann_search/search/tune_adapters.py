@@ -98,6 +98,7 @@ class StudySearcher(Searcher):
             "number": assignment.number,
             "recipe": assignment.config.model_dump(mode="json"),
             "folder": str(self.books.folder.trial(assignment.number)),
+            "data": str(self.books.folder.data),
         }
 
     def on_trial_complete(

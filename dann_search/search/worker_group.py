@@ -37,7 +37,6 @@ class GroupConfig:
     workers: int
     threads: int
     use_gpu: bool
-    data: str
     weights: Mapping[str, WeightsFile]
     objective: str
     stall_timeout_s: float
@@ -47,14 +46,11 @@ def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
     """Every worker of a run: take a trial for its slot, train it, repeat."""
     import torch
 
-    from dann_search.data.training_data import open_training_data
-
     config = loop_config["group"]
     torch.set_num_threads(config.threads)
     worker = _join_slot(config)
-    data = open_training_data(Path(config.data))
     while (order := worker.next_trial()) is not None:
-        worker.train(order, data)
+        worker.train(order)
 
 
 def _join_slot(config: GroupConfig) -> "_Worker":
@@ -89,12 +85,14 @@ class _Worker:
             config, slot, ranks, control, device,
         )  # fmt: skip
         self.watchdog = Watchdog(config.stall_timeout_s)
+        self.stores: dict[str, Any] = {}
+        """Opened packed stores by folder."""
 
     def next_trial(self) -> Order | None:
         """The slot's next trial, the same on each of its workers."""
         return self._from_chief(partial(self._call, "next_trial"))
 
-    def train(self, order: Order, data: Any) -> None:
+    def train(self, order: Order) -> None:
         """Train a trial to its end, its stop or its error."""
         from dann_search.config.trial import TrialConfig
         from dann_search.training.loop import train
@@ -106,7 +104,7 @@ class _Worker:
             folder.mkdir(parents=True, exist_ok=True)
             epochs = train(
                 TrialConfig(**order.config),
-                data,
+                self._opened(order.data),
                 folder,
                 device=self.device,
                 ranks=self.ranks,
@@ -134,6 +132,13 @@ class _Worker:
             self._clear()
         if self.ranks.is_chief:
             self._call("finished", order.number, error)
+
+    def _opened(self, store: str) -> Any:
+        from dann_search.data.training_data import open_training_data
+
+        if store not in self.stores:
+            self.stores[store] = open_training_data(Path(store))
+        return self.stores[store]
 
     def _began(self, order: Order) -> None:
         self.watchdog.beat()
@@ -204,14 +209,13 @@ class WorkerGroup:
         plan: Plan,
         *,
         name: str,
-        data: Path,
         weights: Mapping[str, WeightsFile],
         objective: str,
         stall_timeout_s: float,
         storage: Path,
     ):
         self.dispatcher, self.plan, self.name, self.storage = dispatcher, plan, name, storage
-        self.data, self.weights, self.objective = data, weights, objective
+        self.weights, self.objective = weights, objective
         self.stall_timeout_s = stall_timeout_s
         self.closing = False
         self.error: str | None = None
@@ -256,7 +260,6 @@ class WorkerGroup:
             workers=plan.workers_per_trial,
             threads=plan.cpus_per_worker,
             use_gpu=plan.gpus_per_worker > 0,
-            data=str(self.data),
             weights=self.weights,
             objective=self.objective,
             stall_timeout_s=self.stall_timeout_s,

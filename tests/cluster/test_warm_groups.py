@@ -62,7 +62,6 @@ class Client:
             self.dispatcher,
             plan,
             name=f"test-{time.time_ns()}",
-            data=folder.data,
             weights={},
             objective="f1_macro",
             stall_timeout_s=60,
@@ -73,7 +72,8 @@ class Client:
 
     def run(self, number: int, config: TrialConfig) -> News:
         where = self.folder.root / f"order-{time.time_ns()}"
-        order = Order(number, config.model_dump(mode="json"), str(where))
+        data = str(self.folder.data)
+        order = Order(number, config.model_dump(mode="json"), str(where), data)
         ray.get(self.dispatcher.submit.remote(order))
         seen = 0
         while True:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from dann_search.results.compare import compare
 from dann_search.results.comparison import Comparison, Scores
 from dann_search.results.reader import read_experiment
 from dann_search.training.checkpoint import BEST
+from dann_search.training.job import train_here
 from tests.data.images import write_domain
 
 pytestmark = pytest.mark.slow
@@ -33,7 +35,8 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
     experiment: ExperimentFolder,
 ) -> None:
     lines: list[str] = []
-    result = compare(experiment, seeds=2, workers=2, progress=lines.append)
+    train = partial(train_here, progress=lines.append)
+    result = compare(experiment, train, seeds=2)
     assert list(result.methods) == ["dann", "source_only", "from_scratch"]
     assert result.methods["from_scratch"].same_as == "source_only"
     assert len(lines) == 4  # two methods, two seeds: from_scratch is not trained twice
@@ -51,7 +54,7 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
     labels = experiment.data / "target.test.labels.npy"
     np.save(labels, np.zeros_like(np.load(labels)))
     lines.clear()
-    again = compare(experiment, seeds=2, workers=2, progress=lines.append)
+    again = compare(experiment, train, seeds=2)
     assert lines == ["4 of 4 trainings are there from before"]
     assert again.methods["dann"].f1_macro != result.methods["dann"].f1_macro
     assert weights(experiment) == trained
@@ -60,7 +63,7 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
         path.unlink()
     for path in experiment.compare.glob("*/*.safetensors"):
         path.unlink()
-    compare(experiment, seeds=2, workers=2)
+    compare(experiment, train_here, seeds=2)
     assert {name: len(content) for name, content in weights(experiment).items()} == {
         name: len(content) for name, content in trained.items()
     }
@@ -69,7 +72,7 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
 
 def test_an_unknown_method_is_refused_with_the_nearest(experiment: ExperimentFolder) -> None:
     with pytest.raises(InputError, match="did you mean 'source_only'"):
-        compare(experiment, methods=["source-only"])
+        compare(experiment, train_here, methods=["source-only"])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_the_verdict_says_whether_adaptation_helps(
 def test_the_upper_bound_is_trained_on_the_target_with_its_labels(
     experiment: ExperimentFolder,
 ) -> None:
-    result = compare(experiment, methods=["source_only", "target_supervised"], seeds=2, workers=2)
+    result = compare(experiment, train_here, methods=["source_only", "target_supervised"], seeds=2)
     bound, base = (result.methods[name] for name in ("target_supervised", "source_only"))
     assert np.mean(bound.f1_macro) > np.mean(base.f1_macro)
     console = Console(width=100, record=True, file=io.StringIO())
@@ -122,7 +125,7 @@ def test_the_upper_bound_is_refused_where_the_images_have_changed(
     info["hashes"]["target"]["train"] = "of other images"
     (experiment.data / "store.json").write_text(json.dumps(info))
     with pytest.raises(InputError, match="domain digits-m: its training images are no longer"):
-        compare(experiment, methods=["target_supervised"], seeds=2)
+        compare(experiment, train_here, methods=["target_supervised"], seeds=2)
 
 
 def test_unlabelled_target_images_have_no_upper_bound(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 def order(number: int) -> Order:
-    return Order(number, {"epochs": 3}, f"trials/{number}")
+    return Order(number, {"epochs": 3}, f"trials/{number}", "data")
 
 
 def epochs(count: int) -> tuple[dict[str, Any], ...]:

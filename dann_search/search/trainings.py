@@ -1,0 +1,94 @@
+"""Trainings outside of a search, through the same warm worker groups."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dann_search.config.experiment import Experiment
+from dann_search.errors import RunError
+from dann_search.search.interrupts import interrupts
+from dann_search.search.ray_session import quiet_output, ray_session
+from dann_search.search.resources import cpu_count
+from dann_search.training.job import TrainingJob, tell_done
+
+LOOK_S = 0.5
+"""How often interrupts and the state of the workers are looked at."""
+
+
+def train_through_ray(
+    jobs: Sequence[TrainingJob],
+    experiment: Experiment,
+    *,
+    logs: Path,
+    progress: Callable[[str], None] | None = None,
+    address: str = "local",
+) -> None:
+    """Train all jobs that are not done; one that was cut off goes on after its last epoch.
+
+    Args:
+        jobs: the trainings.
+        experiment: its resources, weights and objective.
+        logs: folder of Ray's logs.
+        progress: told a line for each training that ends; standard error by default.
+        address: of the Ray cluster.
+
+    Raises:
+        KeyboardInterrupt: the user interrupted; what was trained is kept.
+        RunError: a training failed, or there are no workers.
+    """
+    waiting = [job for job in jobs if not job.is_done]
+    log = logs / "driver.log"
+    with quiet_output(log) as terminal:
+        tell = progress or partial(print, file=terminal)
+        tell_done(jobs, tell)
+        if not waiting:
+            return
+        try:
+            with interrupts() as interrupt, ray_session(cpu_count(), address):
+                _follow_all(waiting, len(jobs), experiment, tell, logs, interrupt)
+        except RunError:
+            raise
+        except Exception as exc:
+            traceback.print_exc()  # into the log
+            raise RunError(f"{exc}\nwhat was trained is kept; log: {log}") from exc
+
+
+def _follow_all(
+    waiting: Sequence[TrainingJob],
+    of: int,
+    experiment: Experiment,
+    progress: Callable[[str], None],
+    logs: Path,
+    interrupt: Any,
+) -> None:
+    import ray
+
+    from dann_search.search.dispatcher import News, Order
+    from dann_search.search.groups import running_group
+
+    with running_group(experiment, logs) as (dispatcher, group):
+        news: dict[Any, int] = {}
+        for number, job in enumerate(waiting):
+            config = job.config.model_dump(mode="json")
+            order = Order(number, config, str(job.folder), str(job.store))
+            ray.get(dispatcher.submit.remote(order))
+            news[dispatcher.news.remote(number, 0)] = number
+        while news:
+            ready, _ = ray.wait(list(news), timeout=LOOK_S)
+            if interrupt.is_set():
+                raise KeyboardInterrupt
+            if group.error:
+                raise RunError(group.error)
+            for ref in ready:
+                number, job = news[ref], waiting[news.pop(ref)]
+                told: News = ray.get(ref)
+                if told.error:
+                    raise RunError(f"training {job.name} failed: {told.error}")
+                if len(told.history) < job.epochs:
+                    news[dispatcher.news.remote(number, len(told.history))] = number
+                    continue
+                ray.get(dispatcher.withdraw.remote(number))
+                job.mark_done()
+                progress(f"trained {job.name} ({of - len(news)} of {of})")

@@ -1,0 +1,73 @@
+"""A training outside of a search: of a comparison, or of a model fitted again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.trial import TrialConfig
+from dann_search.data.training_data import open_training_data
+from dann_search.training.loop import train
+
+DONE = "done"
+"""File in a training's folder that says all its epochs are trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """One training.
+
+    Attributes:
+        name: as progress and errors call it.
+        config: the recipe.
+        folder: where its checkpoints go.
+        store: the packed store it is trained on.
+        epochs: after how many of the recipe's epochs it ends.
+    """
+
+    name: str
+    config: TrialConfig
+    folder: Path
+    store: Path
+    epochs: int
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was trained to its end."""
+        return (self.folder / DONE).exists()
+
+    def mark_done(self) -> None:
+        """Say so to those who come after."""
+        (self.folder / DONE).touch()
+
+
+TrainAll = Callable[[Sequence[TrainingJob], Experiment], None]
+"""Trains all jobs that are not done."""
+
+
+def train_here(
+    jobs: Sequence[TrainingJob],
+    experiment: Experiment,
+    progress: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Train jobs one after another in this process, from their checkpoints where there are any."""
+    tell_done(jobs, progress)
+    waiting = [job for job in jobs if not job.is_done]
+    for number, job in enumerate(waiting, len(jobs) - len(waiting) + 1):
+        _train(job, experiment.weights, experiment.search.objective)
+        progress(f"trained {job.name} ({number} of {len(jobs)})")
+
+
+def tell_done(jobs: Sequence[TrainingJob], progress: Callable[[str], None]) -> None:
+    """Say how many jobs an earlier run has done."""
+    if done := sum(job.is_done for job in jobs):
+        progress(f"{done} of {len(jobs)} trainings are there from before")
+
+
+def _train(job: TrainingJob, weights: Mapping[str, WeightsFile], objective: str) -> None:
+    job.folder.mkdir(parents=True, exist_ok=True)
+    data = open_training_data(job.store)
+    for history in train(job.config, data, job.folder, weights=weights, objective=objective):
+        if len(history) >= job.epochs:
+            break
+    job.mark_done()
