@@ -13,7 +13,6 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 MODULE = "dann_search.training.loop"
@@ -57,9 +56,10 @@ class Finder(importlib.abc.MetaPathFinder):
             load(module)
             train_epoch = module.Training.train_epoch
 
-            def faulty(self: Any, epoch: int, beat: Callable[[], None]) -> None:
+            def faulty(self: Any, epoch: int, *arguments: Any) -> bool:
                 strike(self, epoch)
-                train_epoch(self, epoch, beat)
+                done: bool = train_epoch(self, epoch, *arguments)
+                return done
 
             module.Training.train_epoch = faulty
 
