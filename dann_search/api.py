@@ -171,7 +171,7 @@ def compare(
         RunError: a training failed.
     """
     folder = open_experiment(experiment)
-    train_all = partial(train_through_ray, logs=folder.ray, progress=progress)
+    train_all = partial(train_through_ray, store=folder.data, logs=folder.ray, progress=progress)
     return compare_trained(folder, train_all, methods=methods, seeds=seeds)
 
 

@@ -1,9 +1,15 @@
 """Where things lie in an experiment's folder: the one place that knows the file names."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_STORAGE = Path("runs")
+
+
+def cache_folder() -> Path:
+    """Where copies of what lies elsewhere are kept: ``dann-search`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dann-search"
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,15 @@ class ResourcesConfig(Strict):
     cpus_per_worker: int = Field(1, ge=1)
     gpus_per_worker: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
     max_parallel_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    across_nodes: bool = Field(
+        False, description="whether the workers of one trial may be on several nodes of a cluster"
+    )
+    accelerator_type: str | None = Field(
+        None, description="train on nodes with such GPUs alone, by Ray's name of them, as A100"
+    )
+    memory_per_worker_gib: float | None = Field(
+        None, gt=0, description="memory that a worker reserves; fewer trials then share a node"
+    )
     trials_per_group: int = Field(
         200, ge=1, description="trials after which worker processes are renewed"
     )

@@ -1,11 +1,10 @@
 """A search from its validated experiment to its last trial; launch and resume are the same path."""
 
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TextIO
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
@@ -140,9 +139,7 @@ def search(
                         make_observer(terminal, record),
                     ]
                     try:
-                        reason = _run(
-                            experiment, space, folder, record, watchers, address, add_trials > 0
-                        )
+                        reason = _run(experiment, folder, record, watchers, address, add_trials > 0)
                     except Exception as exc:
                         traceback.print_exc()  # into the log
                         raise RunError(
@@ -159,7 +156,6 @@ def search(
 
 def _run(
     experiment: Experiment,
-    space: Space,
     folder: ExperimentFolder,
     record: StudyRecord,
     watchers: list[Observer],
@@ -168,74 +164,32 @@ def _run(
 ) -> str:
     with interrupts() as interrupt, ray_session(cpu_count(), address):
         from dann_search.search.budget import Budget
-        from dann_search.search.groups import running_group
+        from dann_search.search.groups import running_fleet
+        from dann_search.search.tune_run import run_tune
 
-        with running_group(experiment, folder.ray) as (dispatcher, group):
-            plan = group.plan
-            per_trial = plan.workers_per_trial
+        def tell(line: str) -> None:
+            for watcher in watchers:
+                watcher.notice(line)
+
+        with running_fleet(
+            experiment,
+            store=folder.data,
+            logs=folder.ray,
+            elastic=address != "local",
+            wanted=record.still_to_run,
+            interrupt=interrupt,
+            tell=tell,
+        ) as fleet:
+            workers = fleet.resources.workers_per_trial
             budget = Budget(
                 experiment.search.budget,
                 record,
-                cpus=per_trial * plan.cpus_per_worker,
-                gpus=per_trial * plan.gpus_per_worker,
+                cpus=workers * fleet.resources.cpus_per_worker,
+                gpus=workers * fleet.gpus_per_worker,
                 anew=anew,
             )
-            watchers = [*watchers, budget]
-            reason = _tune(
-                experiment, folder, record, watchers, dispatcher, group, interrupt, budget
-            )
+            reason = run_tune(folder, record, [*watchers, budget], fleet, interrupt, budget)
             budget.ended(reason)
-            if group.error:
-                raise RunError(group.error)
+            if fleet.error:
+                raise RunError(fleet.error)
             return reason
-
-
-def _tune(
-    experiment: Experiment,
-    folder: ExperimentFolder,
-    record: StudyRecord,
-    watchers: list[Observer],
-    dispatcher: Any,
-    group: Any,
-    interrupt: threading.Event,
-    budget: Any,
-) -> str:
-    from ray import tune
-
-    from dann_search.search.trial import LightTrial
-    from dann_search.search.tune_adapters import (
-        Bookkeeper,
-        SearchStopper,
-        StudyScheduler,
-        StudySearcher,
-    )
-
-    books, stopped = Bookkeeper(record, folder, watchers), set[int]()
-    stopper = SearchStopper(interrupt, budget, group, lambda: dispatcher.close.remote())
-    trainable = tune.with_resources(
-        tune.with_parameters(LightTrial, dispatcher=dispatcher), {"CPU": 0.001}
-    )
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            metric="f1_macro_val",
-            mode="max",
-            search_alg=StudySearcher(books, stopped),
-            scheduler=StudyScheduler(books, stopped),
-            num_samples=-1,
-            max_concurrent_trials=group.plan.slots,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            storage_path=str(folder.ray),
-            name=f"tune-{int(time.time())}",
-            verbose=0,
-            stop=stopper,
-            failure_config=tune.FailureConfig(max_failures=3),
-            checkpoint_config=tune.CheckpointConfig(
-                checkpoint_frequency=0, checkpoint_at_end=False
-            ),
-        ),
-    )
-    tuner.fit()
-    return stopper.reason or "trials"

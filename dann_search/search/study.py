@@ -106,6 +106,14 @@ class StudyRecord:
             return True
         return not self._is_running and not self._confirmations()
 
+    @property
+    def still_to_run(self) -> int:
+        """Trials that run or are to run, those that may confirm finalists among them."""
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        confirm = self.experiment.search.confirm
+        confirming = 0 if confirm is None else confirm.top * confirm.seeds
+        return max(len(running) + self.total - self._searched, confirming)
+
     def next_trial(self) -> Assignment | None:
         """An unfinished trial of an earlier run, else a new one, else one that confirms a finalist.
 

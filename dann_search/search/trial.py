@@ -5,7 +5,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from dann_search.search.dispatcher import News, Order
+from dann_search.search.leases import News, Order
 
 
 class LightTrial(tune.Trainable):

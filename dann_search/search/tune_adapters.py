@@ -10,8 +10,8 @@ from ray.tune.stopper import Stopper
 
 from dann_search.layout import ExperimentFolder
 from dann_search.search.budget import Budget
+from dann_search.search.fleet import Fleet
 from dann_search.search.study import Assignment, StudyRecord
-from dann_search.search.worker_group import WorkerGroup
 from dann_search.tracking.observer import Observer
 from dann_search.training.result import best_of, score_of
 
@@ -82,18 +82,26 @@ class Bookkeeper:
 class StudySearcher(Searcher):
     """Proposes what the study proposes."""
 
-    def __init__(self, books: Bookkeeper, stopped: set[int]):
+    def __init__(self, books: Bookkeeper, stopped: set[int], fleet: Fleet):
         super().__init__(metric="f1_macro_val", mode="max")
-        self.books, self.stopped = books, stopped
+        self.books, self.stopped, self.fleet = books, stopped, fleet
         self.numbers: dict[str, int] = {}
+        self.running: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config for Tune, or the end of the search."""
+        """The next trial's config for Tune, or the end of the search.
+
+        None where all slots are taken: Tune asks again, and a trial proposed later knows more.
+        """
+        self.fleet.wanted = self.books.record.still_to_run
+        if len(self.running) >= max(1, self.fleet.slots):
+            return None
         assignment = self.books.next_trial()
         if assignment is None:
             # Finalists are confirmed once all others have ended: until then Tune asks again.
             return Searcher.FINISHED if self.books.record.is_exhausted else None
         self.numbers[trial_id] = assignment.number
+        self.running.add(trial_id)
         return {
             "number": assignment.number,
             "recipe": assignment.config.model_dump(mode="json"),
@@ -106,6 +114,7 @@ class StudySearcher(Searcher):
     ) -> None:
         """A trial ended, whichever way."""
         number = self.numbers[trial_id]
+        self.running.discard(trial_id)
         self.books.ended(number, result, number in self.stopped, error)
 
     def save(self, checkpoint_path: str) -> None:
@@ -147,15 +156,8 @@ class SearchStopper(Stopper):
     Unfinished trials stay so in the study: the search can be resumed.
     """
 
-    def __init__(
-        self,
-        interrupt: threading.Event,
-        budget: Budget,
-        group: WorkerGroup,
-        on_stop: Callable[[], None],
-    ):
-        self.interrupt, self.group, self.on_stop = interrupt, group, on_stop
-        self.budget = budget
+    def __init__(self, interrupt: threading.Event, budget: Budget, fleet: Fleet):
+        self.interrupt, self.budget, self.fleet = interrupt, budget, fleet
         self.reason: str | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -167,12 +169,12 @@ class SearchStopper(Stopper):
         if self.reason is None:
             if self.interrupt.is_set():
                 self.reason = "interrupt"
-            elif self.group.error:
+            elif self.fleet.error:
                 self.reason = "error"
             else:
                 self.reason = self.budget.reached()
             if self.reason:
-                self.on_stop()
+                self.fleet.close(pause=self.reason == "interrupt")
         return self.reason is not None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -121,6 +121,10 @@ class LiveTable(SearchProgress):
         )
         self.live.start()
 
+    def notice(self, line: str) -> None:
+        """Above the table."""
+        self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def close(self) -> None:
         """Take the table away; the summary follows."""
         self.live.stop()
@@ -162,6 +166,11 @@ class PlainLines(SearchProgress):
     def __init__(self, console: Console, *arguments: Any):
         super().__init__(*arguments)
         self.console = console
+
+    def notice(self, line: str) -> None:
+        """A line of its own."""
+        since = duration(time.monotonic() - self.begun)
+        self.console.print(f"[{since}] {line}", markup=False, highlight=False, soft_wrap=True)
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """Print it."""

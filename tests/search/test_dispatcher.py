@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from dann_search.search.dispatcher import DispatcherState, Order
+from dann_search.search.dispatcher import DispatcherState
+from dann_search.search.leases import Order
 
 A, B = ("run", 0), ("run", 1)
 
