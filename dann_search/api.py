@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.load import load_experiment, load_recorded
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
-from dann_search.data.store import StoreInfo, read_info
+from dann_search.data.node_store import store_of
+from dann_search.data.store import StoreInfo
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
@@ -20,7 +20,12 @@ from dann_search.results.best import write_best
 from dann_search.results.compare import compare as compare_trained
 from dann_search.results.comparison import Comparison
 from dann_search.results.leaderboard import finished, write_csv
-from dann_search.results.reader import TrialRow, open_experiment, read_record, read_trials
+from dann_search.results.reader import (
+    TrialRow,
+    open_experiment,
+    read_record,
+    read_trials,
+)
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
 from dann_search.search.launch import (
@@ -29,11 +34,12 @@ from dann_search.search.launch import (
     prepare,
     search,
 )
-from dann_search.search.record import check_unchanged
+from dann_search.search.record import check_unchanged, recorded_store
 from dann_search.search.trainings import train_through_ray
 from dann_search.study_storage import study_place
 from dann_search.tracking.packing import packing_progress
 from dann_search.tracking.progress import LiveTable, PlainLines
+from dann_search.training.job import TrainingJob
 from dann_search.training.result import F1_MACRO
 
 NOT_CHANGED = ("name", "data", "storage")
@@ -54,7 +60,7 @@ class SearchResult:
         """As ``launch --json`` prints it."""
         counts, best = self.outcome.counts, self.best
         return {
-            "experiment": str(self.outcome.folder.root),
+            "experiment": str(self.outcome.folder),
             "trials": {
                 "completed": counts.completed,
                 "pruned": counts.pruned,
@@ -79,6 +85,7 @@ def launch(
     storage: str | Path | None = None,
     trials: int | None = None,
     sets: Sequence[str] = (),
+    address: str = "local",
     plain: bool = True,
 ) -> SearchResult:
     """Validate an experiment file, run its search and write its best model.
@@ -86,9 +93,11 @@ def launch(
     Args:
         space_file: the YAML file.
         name: of the experiment; the file's by default.
-        storage: folder of experiments.
+        storage: folder of experiments, or its URL.
         trials: overrides the file's number of trials.
         sets: overrides such as ``"training.epochs=5"``.
+        address: of the Ray cluster: ``local`` for one of its own on this machine, ``auto`` for the
+            one this machine is in, or ``HOST:PORT``.
         plain: lines rather than a live table.
 
     Raises:
@@ -100,13 +109,13 @@ def launch(
         stage_counts(),
         sets=sets,
         name=name,
-        storage=Path(storage) if storage else None,
+        storage=storage,
         trials=trials,
     )
     known = known_trials(experiment)
     with packing_progress(Console(stderr=True), plain=plain) as progress:
-        folder = prepare(experiment, space, progress, known)
-    return _run(experiment, space, folder, known=known, plain=plain)
+        folder = prepare(experiment, space, progress, known, address)
+    return _run(experiment, space, folder, known=known, address=address, plain=plain)
 
 
 def resume(
@@ -115,6 +124,7 @@ def resume(
     add_trials: int = 0,
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
+    address: str = "local",
     plain: bool = True,
 ) -> SearchResult:
     """Go on with a search: unfinished trials from their checkpoints, then new ones.
@@ -124,6 +134,7 @@ def resume(
         add_trials: search so many more.
         sets: overrides such as ``"search.budget.hours=4"``, kept in the experiment's record.
         allow_wider_space: accept ranges that only grew.
+        address: as of ``launch``; another one than before will do.
         plain: lines rather than a live table.
 
     Raises:
@@ -147,6 +158,7 @@ def resume(
         add_trials=add_trials,
         known=known,
         allow_wider=allow_wider_space,
+        address=address,
         plain=plain,
     )
 
@@ -171,7 +183,11 @@ def compare(
         RunError: a training failed.
     """
     folder = open_experiment(experiment)
-    train_all = partial(train_through_ray, store=folder.data, logs=folder.ray, progress=progress)
+
+    def train_all(jobs: Sequence[TrainingJob], content: Experiment) -> None:
+        store = store_of(folder, content.data, recorded_store(folder))
+        train_through_ray(jobs, content, store=store, logs=folder.ray, progress=progress)
+
     return compare_trained(folder, train_all, methods=methods, seeds=seeds)
 
 
@@ -183,9 +199,10 @@ def _run(
     add_trials: int = 0,
     known: Sequence[KnownTrial] = (),
     allow_wider: bool = False,
+    address: str = "local",
     plain: bool,
 ) -> SearchResult:
-    info = read_info(folder.data)
+    info = recorded_store(folder)
     objective = experiment.search.objective
     observer = _observer(space, plain, objective, _header(info, objective))
     outcome = search(
@@ -196,6 +213,7 @@ def _run(
         add_trials=add_trials,
         known=known,
         allow_wider=allow_wider,
+        address=address,
     )
     why = in_words(outcome.stopped_by, experiment.search.budget)
     write_csv(folder)

@@ -1,22 +1,67 @@
 """Where things lie in an experiment's folder: the one place that knows the file names."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-DEFAULT_STORAGE = Path("runs")
+from dann_search.remote_folder import RemoteFolder, is_url
+
+STORAGE_VARIABLE = "DANN_SEARCH_STORAGE"
 
 
-def cache_folder() -> Path:
-    """Where copies of what lies elsewhere are kept: ``dann-search`` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dann-search"
+def default_storage() -> str:
+    """Where experiments lie by default: in ``$DANN_SEARCH_STORAGE``, else in ``runs``."""
+    return os.environ.get(STORAGE_VARIABLE) or "runs"
 
 
 @dataclass(frozen=True)
 class ExperimentFolder:
-    """The folder of one experiment on storage."""
+    """The folder of one experiment on storage.
+
+    Where storage is behind a URL, ``root`` is a copy of it on this machine: what is read is fetched
+    before, what is written is published after.
+    """
 
     root: Path
+    url: str | None = None
+
+    @classmethod
+    def at(cls, place: str | Path) -> Self:
+        """Of a path or a URL."""
+        if is_url(place):
+            remote = RemoteFolder.of(str(place))
+            return cls(remote.local, remote.url)
+        return cls(Path(place))
+
+    def __str__(self) -> str:
+        """As people and messages call it."""
+        return self.url or str(self.root)
+
+    @property
+    def remote(self) -> RemoteFolder | None:
+        """What lies behind the URL, if there is one."""
+        return RemoteFolder(self.url, self.root) if self.url else None
+
+    def fetch(self, *paths: Path) -> None:
+        """Have these files of the folder here as they are on storage."""
+        if self.remote:
+            self.remote.pull(self._names(paths))
+
+    def fetch_below(self, path: Path) -> None:
+        """Have all files below a folder in it here."""
+        if self.remote:
+            (name,) = self._names([path])
+            self.remote.refresh(self.remote.files(name))
+
+    def publish(self, *paths: Path) -> None:
+        """Have these files on storage as they are here."""
+        if self.remote:
+            self.remote.push(self._names(paths))
+
+    def _names(self, paths: Iterable[Path]) -> list[str]:
+        return [path.relative_to(self.root).as_posix() for path in paths]
 
     @property
     def record(self) -> Path:
@@ -32,6 +77,21 @@ class ExperimentFolder:
     def study_journal(self) -> Path:
         """The study in the form for shared file systems."""
         return self.root / "study.journal"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the driver; who it is."""
+        return self.root / "driver.lock"
+
+    @property
+    def stop(self) -> Path:
+        """Its presence asks the driver to stop."""
+        return self.root / "stop"
+
+    @property
+    def job(self) -> Path:
+        """The Ray job that searches, where one was submitted."""
+        return self.root / "job.json"
 
     @property
     def data(self) -> Path:
@@ -64,5 +124,9 @@ class ExperimentFolder:
         return self.root / "leaderboard.csv"
 
     def trial(self, number: int) -> Path:
-        """Checkpoints, configuration and error of one trial."""
+        """Checkpoints and error of one trial."""
         return self.root / "trials" / str(number)
+
+    def trial_place(self, number: int) -> str:
+        """The same for whoever trains it, on whatever machine: a path or a URL."""
+        return f"{self.url}/trials/{number}" if self.url else str(self.trial(number))

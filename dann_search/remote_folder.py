@@ -4,6 +4,7 @@ Object stores put a file as a whole or not at all, which is all that is asked of
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.errors import InputError, RunError
-from dann_search.layout import cache_folder
+
+
+def cache_folder() -> Path:
+    """Where copies of what lies elsewhere are kept: ``dann-search`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dann-search"
+
+
+VERSIONS = ".versions.json"
+"""In a copy: which version of each file it has."""
 
 
 def is_url(place: str | Path) -> bool:
@@ -87,34 +96,79 @@ class RemoteFolder:
         names: list[str] = self._guarded("listed", ask)
         return names
 
-    def pull(self, names: Iterable[str]) -> None:
-        """Make the copies of these files what the files are; of those that are not there, none."""
+    def read(self, name: str) -> bytes | None:
+        """Content of a file; None where there is no such file."""
 
-        def copy() -> None:
+        def ask() -> bytes | None:
             system = self._system()
             system.invalidate_cache()
-            for name in names:
-                place = self.local / name
-                if not system.exists(self._at(name)):
-                    place.unlink(missing_ok=True)
-                    continue
-                place.parent.mkdir(parents=True, exist_ok=True)
-                _replace(place, system.cat_file(self._at(name)))
+            if not system.exists(self._at(name)):
+                return None
+            content: bytes = system.cat_file(self._at(name))
+            return content
 
-        self._guarded("read", copy)
+        found: bytes | None = self._guarded("read", ask)
+        return found
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file there as a whole."""
+
+        def put() -> None:
+            path = self._at(name)
+            # Of file systems with folders: object stores know none and do nothing here.
+            self._system().makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            self._system().pipe_file(path, content)
+
+        self._guarded("written", put)
+
+    def write_copy(self, name: str, content: bytes) -> None:
+        """Put a file there that is the present state of the copy's, which may be in use."""
+        self.write(name, content)
+        self._note_version(name, self.version(name))
+
+    def pull(self, names: Iterable[str]) -> None:
+        """Make the copies of these files what the files are; of those that are not there, none."""
+        for name in names:
+            place = self.local / name
+            version, content = self.version(name), self.read(name)
+            if content is None:
+                place.unlink(missing_ok=True)
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _replace(place, content)
+            self._note_version(name, version)
+
+    def refresh(self, names: Iterable[str]) -> list[str]:
+        """Pull those that somebody else has put there since; which they are.
+
+        A copy that was changed here, after what is there was made here, stays.
+        """
+        known = self._versions()
+        changed = [
+            name
+            for name in names
+            if not (self.local / name).exists() or self.version(name) != known.get(name)
+        ]
+        self.pull(changed)
+        return changed
 
     def push(self, names: Iterable[str]) -> None:
         """Put these files of the copy there, each as a whole, in this order."""
+        for name in names:
+            self.write(name, (self.local / name).read_bytes())
+            self._note_version(name, self.version(name))
 
-        def copy() -> None:
-            system = self._system()
-            for name in names:
-                path = self._at(name)
-                # Of file systems with folders: object stores know none and do nothing here.
-                system.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-                system.pipe_file(path, (self.local / name).read_bytes())
+    def _versions(self) -> dict[str, str | None]:
+        try:
+            content: dict[str, str | None] = json.loads((self.local / VERSIONS).read_text())
+        except (OSError, ValueError):
+            return {}
+        return content
 
-        self._guarded("written", copy)
+    def _note_version(self, name: str, version: str | None) -> None:
+        self.local.mkdir(parents=True, exist_ok=True)
+        versions = json.dumps({**self._versions(), name: version})
+        _replace(self.local / VERSIONS, versions.encode())
 
     def remove(self, name: str) -> None:
         """Take a file away, there and here."""

@@ -19,12 +19,12 @@ def status(
 
     Example: dann-search status quickstart
     """
-    from dann_search.layout import DEFAULT_STORAGE
+    from dann_search.layout import default_storage
     from dann_search.results import status as room
     from dann_search.results.reader import open_experiment
 
     if experiment is None:
-        found = room.all_experiments(DEFAULT_STORAGE)
+        found = room.all_experiments(default_storage())
         emit(as_json, {"experiments": [s.to_json() for s in found]}, room.render(found))
         return
     state = room.status(open_experiment(experiment))

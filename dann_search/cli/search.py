@@ -17,7 +17,9 @@ SetKeys = Annotated[
 def launch(
     space: Annotated[Path, typer.Argument(help="The experiment file.", show_default=False)],
     name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
-    storage: Annotated[Path | None, typer.Option(help="Folder of experiments [runs].")] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="DIR|URL", help="Where experiments lie [runs].")
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="Number of trials.", min=1)] = None,
     set_: SetKeys = None,
     as_json: Json = False,
@@ -68,7 +70,7 @@ def _show_search(as_json: bool, result: Any) -> None:
     from dann_search.tracking.progress import describe, duration
 
     outcome, best, content = result.outcome, result.best, result.to_json()
-    where = outcome.folder.root
+    where = outcome.folder
     counts = outcome.counts
     lines = [
         f"{counts.completed} trials completed, {counts.pruned} stopped early, "
@@ -84,7 +86,7 @@ def _show_search(as_json: bool, result: Any) -> None:
                 f"    {best.confirmed_mean:.3f} on average over {len(best.confirmed)} new seeds"
             )
         lines.append(f"    {describe(best.params)}")
-        lines.append(f"    {where / 'best' / 'model.safetensors'}")
+        lines.append(f"    {where}/best/model.safetensors")
     interrupted = outcome.stopped_by != "trials"
     if interrupted:
         lines.append(f"stopped: {result.why}; go on with: dann-search resume {where}")

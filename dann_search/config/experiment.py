@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dann_search.config.data import DataConfig
+from dann_search.config.data import DataConfig, Place
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Parameter, Scalar
 from dann_search.config.strict import Strict
@@ -175,7 +175,10 @@ class Experiment(Strict):
     space: dict[str, Parameter] = Field(default_factory=dict)
     weights: dict[str, WeightsFile] = Field(default_factory=dict)
     resources: ResourcesConfig = ResourcesConfig()
-    storage: Path = Path("runs")
+    storage: Place = Field(
+        Path("runs"),
+        description="where experiments lie: a folder, or a URL such as s3://bucket/dir",
+    )
 
     @field_validator("name")
     @classmethod
@@ -188,9 +191,9 @@ class Experiment(Strict):
         return name
 
     @property
-    def folder(self) -> Path:
-        """Where everything of this experiment lies."""
-        return self.storage / self.name
+    def place(self) -> str:
+        """Where everything of this experiment lies: a path or a URL."""
+        return f"{str(self.storage).rstrip('/')}/{self.name}"
 
     @property
     def fixed(self) -> TrialConfig:

@@ -18,6 +18,8 @@ from dann_search.config.start_points import start_points
 from dann_search.config.strict import leaf_types
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
+from dann_search.layout import default_storage
+from dann_search.remote_folder import is_url
 
 
 def load_experiment(
@@ -26,7 +28,7 @@ def load_experiment(
     *,
     sets: Sequence[str] = (),
     name: str | None = None,
-    storage: Path | None = None,
+    storage: str | Path | None = None,
     trials: int | None = None,
     check_files: bool = True,
 ) -> tuple[Experiment, Space]:
@@ -37,7 +39,8 @@ def load_experiment(
         stages: number of stages of every known backbone.
         sets: ``KEY=VALUE`` overrides, keys dotted, values in YAML.
         name: overrides the experiment's name; its default is the file's.
-        storage: overrides where experiments lie; its default is ``runs`` in the working folder.
+        storage: overrides where experiments lie; a path or URL; its default is ``runs`` in the
+            working folder, or what ``$DANN_SEARCH_STORAGE`` says.
         trials: overrides ``search.trials``.
         check_files: whether the data and weights it names must be there.
 
@@ -55,7 +58,9 @@ def load_experiment(
     if check_files:
         _check_files(experiment, source)
     if storage is not None:
-        where = _located(source, ("storage",), storage, Path.cwd())
+        where: str | Path = storage
+        if not is_url(storage):
+            where = _located(source, ("storage",), Path(storage), Path.cwd())
         experiment = experiment.model_copy(update={"storage": where})
     try:
         space = build_space(experiment, stages)
@@ -162,7 +167,9 @@ def _with_located_paths(experiment: Experiment, source: SourceFile) -> Experimen
     }
     stated = "storage" in source.content
     base = source.base(("storage",)) if stated else Path.cwd()
-    storage = _located(source, ("storage",), experiment.storage, base)
+    storage = experiment.storage if stated else default_storage()
+    if not is_url(storage):
+        storage = _located(source, ("storage",), Path(storage), base)
     one = isinstance(experiment.data.source, DomainConfig)
     data = experiment.data.model_copy(
         update={"source": domains[0] if one else tuple(domains[:-1]), "target": domains[-1]}

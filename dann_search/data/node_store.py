@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.config.data import DataConfig
-from dann_search.data.store import pack, read_info
+from dann_search.data.store import StoreInfo, pack, read_info
 from dann_search.errors import InputError
-from dann_search.layout import cache_folder
+from dann_search.layout import ExperimentFolder
+from dann_search.remote_folder import cache_folder
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ def store_here(
             parts = ", ".join(differing(spec.hashes, info.hashes))
             raise InputError(f"the images here are not those the search began with, in: {parts}")
     return own
+
+
+def store_of(folder: ExperimentFolder, data: DataConfig, info: StoreInfo) -> StoreSpec:
+    """The packed store of an experiment, as any machine can find or make it."""
+    return StoreSpec(str(folder.data), data, info.image_size, info.hashes)
 
 
 def _holds(folder: Path, hashes: dict[str, dict[str, str]]) -> bool:

@@ -25,7 +25,7 @@ from dann_search.data.open_domain import DomainPair, open_pair
 from dann_search.data.pixels import UNREADABLE, readable, write_images
 from dann_search.data.splits import Splits, split_domain
 from dann_search.errors import InputError
-from dann_search.layout import cache_folder
+from dann_search.remote_folder import cache_folder
 
 INFO = "store.json"
 ROLES = ("source", "target")

@@ -9,8 +9,10 @@ import yaml
 from pydantic import ValidationError
 
 from dann_search.config.experiment import Experiment
+from dann_search.driver_lock import driver_is_here
 from dann_search.errors import InputError, nearest
-from dann_search.layout import DEFAULT_STORAGE, ExperimentFolder
+from dann_search.layout import ExperimentFolder, default_storage
+from dann_search.remote_folder import RemoteFolder, is_url
 from dann_search.study_names import BEST, CONFIG, CONFIRMS, ERROR, ORIGIN, is_own
 
 STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
@@ -68,23 +70,52 @@ def open_experiment(name_or_path: str | Path) -> ExperimentFolder:
     Raises:
         InputError: there is none.
     """
-    for root in (Path(name_or_path), DEFAULT_STORAGE / name_or_path):
-        folder = ExperimentFolder(root.expanduser().resolve())
+    storage = default_storage()
+    places = [str(name_or_path)]
+    if not is_url(name_or_path):
+        places.append(f"{storage.rstrip('/')}/{name_or_path}")
+    for place in places:
+        folder = experiment_at(place)
         if folder.record.is_file():
             return folder
-    path = Path(name_or_path)
-    if path.exists():
-        raise InputError(f"{path}: no experiment (it has no {folder.record.name})")
-    names = experiment_names(DEFAULT_STORAGE)
-    hint = nearest(name_or_path, names) if names else f"there are none under {DEFAULT_STORAGE}/"
+    if is_url(name_or_path) or Path(name_or_path).exists():
+        raise InputError(f"{name_or_path}: no experiment (it has no {folder.record.name})")
+    names = experiment_names(storage)
+    hint = nearest(name_or_path, names) if names else f"there are none under {storage}/"
     raise InputError(f"no experiment '{name_or_path}'; {hint}")
 
 
-def experiment_names(storage: Path) -> list[str]:
-    """Names of the experiments under a storage folder."""
-    if not storage.is_dir():
+def experiment_at(place: str) -> ExperimentFolder:
+    """The folder at a path or URL, whether there is an experiment or not; fresh where it is one."""
+    folder = ExperimentFolder.at(place if is_url(place) else Path(place).expanduser().resolve())
+    refresh(folder)
+    return folder
+
+
+def refresh(folder: ExperimentFolder) -> None:
+    """Have record and study as they are on storage, where storage is behind a URL.
+
+    A driver of this machine works on them: they are left alone as long as it does.
+    """
+    if folder.remote is None or driver_is_here(folder.lock):
+        return
+    files = (folder.record, folder.study, folder.study_journal, folder.leaderboard, folder.job)
+    changed = folder.remote.refresh(path.name for path in files)
+    if folder.study.name in changed:
+        # What SQLite had to undo in a file that is no longer there.
+        folder.study.with_name(f"{folder.study.name}-journal").unlink(missing_ok=True)
+
+
+def experiment_names(storage: str) -> list[str]:
+    """Names of the experiments under a storage folder or URL."""
+    if is_url(storage):
+        remote = RemoteFolder.of(storage)
+        record = ExperimentFolder(remote.local).record.name
+        return [name for name in remote.folders() if remote.exists(f"{name}/{record}")]
+    if not Path(storage).is_dir():
         return []
-    return sorted(p.name for p in storage.iterdir() if ExperimentFolder(p).record.is_file())
+    folders = Path(storage).iterdir()
+    return sorted(p.name for p in folders if ExperimentFolder(p).record.is_file())
 
 
 def read_record(folder: ExperimentFolder) -> dict[str, Any]:
@@ -126,6 +157,7 @@ def open_study_trials(folder: ExperimentFolder) -> list[Any]:
     from dann_search.study_storage import opened, study_place
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    refresh(folder)
     experiment = read_experiment(folder)
     place = study_place(folder, experiment.search.study)
     if not place.exists(experiment.name):

@@ -1,7 +1,6 @@
 """What is running, what is done, what is best so far: from storage alone."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -9,7 +8,7 @@ from rich.table import Table
 from dann_search.driver_lock import driver_is_alive
 from dann_search.layout import ExperimentFolder
 from dann_search.results.leaderboard import finished
-from dann_search.results.reader import TrialRow, experiment_names, read_trials
+from dann_search.results.reader import TrialRow, experiment_at, experiment_names, read_trials
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class ExperimentStatus:
     """One experiment as it stands."""
 
     name: str
-    path: Path
+    place: str
     searching: bool
     completed: int
     pruned: int
@@ -36,7 +35,7 @@ class ExperimentStatus:
         """As ``status --json`` prints it."""
         best = self.best
         return {
-            "experiment": str(self.path),
+            "experiment": self.place,
             "name": self.name,
             "searching": self.searching,
             "completed": self.completed,
@@ -55,8 +54,8 @@ def status(folder: ExperimentFolder) -> ExperimentStatus:
     best = finished(rows)
     return ExperimentStatus(
         name=folder.root.name,
-        path=folder.root,
-        searching=driver_is_alive(folder.root),
+        place=str(folder),
+        searching=driver_is_alive(folder),
         completed=states.count("completed"),
         pruned=states.count("pruned"),
         failed=states.count("failed"),
@@ -65,9 +64,10 @@ def status(folder: ExperimentFolder) -> ExperimentStatus:
     )
 
 
-def all_experiments(storage: Path) -> list[ExperimentStatus]:
-    """Every experiment under a storage folder, by name."""
-    return [status(ExperimentFolder(storage.resolve() / n)) for n in experiment_names(storage)]
+def all_experiments(storage: str) -> list[ExperimentStatus]:
+    """Every experiment under a storage folder or URL, by name."""
+    names = experiment_names(storage)
+    return [status(experiment_at(f"{storage.rstrip('/')}/{name}")) for name in names]
 
 
 def render(states: list[ExperimentStatus]) -> Table:

@@ -59,7 +59,7 @@ class DispatcherState:
             await lease.changed.wait_for(
                 lambda: len(lease.history) > seen or lease.error or lease.cancelled
             )
-        return News(lease.history, lease.error, lease.cancelled, lease.startup_s)
+        return News(lease.history, lease.error, lease.cancelled, lease.startup_s, lease.nodes)
 
     async def withdraw(self, number: int) -> None:
         """The trial is over for its owner: done, stopped or gone."""
@@ -145,7 +145,10 @@ class DispatcherState:
     async def began(self, slot: Slot, number: int) -> None:
         """Network and data are ready; training starts now."""
         lease = self.leases.get(number)
-        if lease and lease.slot == slot and lease.startup_s is None:
+        if lease is None or lease.slot != slot:
+            return
+        lease.nodes += tuple(sorted(self.runs[slot[0]].nodes))
+        if lease.startup_s is None:
             lease.startup_s = time.time() - lease.submitted
 
     async def report(self, slot: Slot, number: int, history: tuple[EpochDict, ...]) -> bool:

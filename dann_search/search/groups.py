@@ -10,7 +10,6 @@ import ray
 
 from dann_search.config.experiment import Experiment
 from dann_search.data.node_store import StoreSpec
-from dann_search.data.store import read_info
 from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.fleet import Fleet, cluster_has_gpus, running_fleet_name
 from dann_search.search.nodes import NODE_ID, own_node
@@ -24,7 +23,7 @@ LAST_WORDS_S = 60.0
 def running_fleet(
     experiment: Experiment,
     *,
-    store: Path,
+    store: StoreSpec,
     logs: Path,
     elastic: bool,
     wanted: int,
@@ -38,7 +37,7 @@ def running_fleet(
 
     Args:
         experiment: what a trial takes, its weights and objective.
-        store: the packed store.
+        store: the experiment's packed store; trainings may name others, which all nodes see.
         logs: folder of Ray's logs.
         elastic: whether the cluster is one that nodes may join.
         wanted: trials that could run at once if there were room.
@@ -49,7 +48,6 @@ def running_fleet(
     if resources.gpus_per_worker == "auto":
         gpus = 1.0 if cluster_has_gpus() else 0.0
         resources = resources.model_copy(update={"gpus_per_worker": gpus})
-    info = read_info(store)
     here = {NODE_ID: own_node()}  # not on a node that may vanish
     dispatcher = Dispatcher.options(label_selector=here).remote(
         resources.max_worker_deaths, resources.trials_per_group
@@ -59,7 +57,7 @@ def running_fleet(
         weights=experiment.weights,
         objective=experiment.search.objective,
         stall_timeout_s=resources.stall_timeout_s,
-        store=StoreSpec(str(store), experiment.data, info.image_size, info.hashes),
+        store=store,
         logs=logs,
     )
     name = running_fleet_name()

@@ -1,5 +1,6 @@
 """A search from its validated experiment to its last trial; launch and resume are the same path."""
 
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import TextIO
 from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
+from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
@@ -16,8 +18,9 @@ from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.search.first_trials import check_grid, warm_trials
 from dann_search.search.interrupts import interrupts
+from dann_search.search.publisher import Publisher
 from dann_search.search.ray_session import quiet_output, ray_session
-from dann_search.search.record import rewrite_record, write_record
+from dann_search.search.record import recorded_store, rewrite_record, write_record
 from dann_search.search.resources import cpu_count, make_plan
 from dann_search.search.samplers import check_sampler
 from dann_search.search.study import Counts, StudyRecord
@@ -43,34 +46,42 @@ def prepare(
     space: Space,
     progress: Callable[[int, int], None] = lambda done, of: None,
     known: Sequence[KnownTrial] = (),
+    address: str = "local",
 ) -> ExperimentFolder:
     """Check what can go wrong before anything expensive, then lay out the experiment's folder.
 
     ``progress`` is told how many images of how many are packed; ``known`` are trials of another
-    experiment to learn from.
+    experiment to learn from; ``address`` is of the Ray cluster that will train.
 
     Raises:
         InputError: the name is taken, storage cannot be written, too few CPUs, missing weights,
         bad images, a missing package, a grid too large, nothing to learn from.
     """
-    make_plan(experiment.resources, cpu_count(), gpus=float("inf"))
+    if address == "local":
+        make_plan(experiment.resources, cpu_count(), gpus=float("inf"))
     check_sampler(experiment.search.sampler)
     check_grid(experiment, space)
     warm_trials(space, known)
     _check_sizes(experiment, space)
-    folder = ExperimentFolder(experiment.folder)
+    folder = ExperimentFolder.at(experiment.place)
     place = study_place(folder, experiment.search.study)
+    folder.fetch(folder.record)
     if folder.record.exists() or place.exists(experiment.name):
-        where = folder.root if folder.record.exists() else place.shown
+        where = folder if folder.record.exists() else place.shown
         raise InputError(
             f"the experiment '{experiment.name}' exists already in {where}; go on with it: "
-            f"dann-search resume {folder.root}, or choose another name: --name {experiment.name}-2"
+            f"dann-search resume {folder}, or choose another name: --name {experiment.name}-2"
         )
     _check_weights(experiment, space)
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
         (folder.root / ".writable").touch()
+        if folder.remote:
+            folder.remote.write(".writable", b"")
+            folder.remote.remove(".writable")
         (folder.root / ".writable").unlink()
+    except RunError as exc:
+        raise InputError(f"storage: {exc}") from None
     except OSError as exc:
         raise InputError(
             f"storage: {experiment.storage} cannot be written ({exc.strerror}); "
@@ -124,7 +135,7 @@ def search(
         RunError: Ray could not be started or a worker group not be kept.
     """
     begun = time.monotonic()
-    with DriverLock(folder.root):
+    with DriverLock(folder) as lock:
         record = StudyRecord(experiment, space, folder, known, allow_wider)
         try:
             rewrite_record(experiment, folder)
@@ -134,17 +145,28 @@ def search(
             if not record.is_complete:
                 log = folder.ray / "driver.log"
                 with quiet_output(log) as terminal:
+                    console = make_observer(terminal, record)
                     watchers = [
                         TensorBoardWriter(folder.tensorboard, space, experiment.search.objective),
-                        make_observer(terminal, record),
+                        console,
                     ]
+                    if folder.remote:
+                        watchers.append(Publisher(folder, console.notice))
                     try:
-                        reason = _run(experiment, folder, record, watchers, address, add_trials > 0)
+                        reason = _run(
+                            experiment,
+                            folder,
+                            record,
+                            watchers,
+                            address,
+                            add_trials > 0,
+                            lock.stop_requested,
+                        )
                     except Exception as exc:
                         traceback.print_exc()  # into the log
                         raise RunError(
                             f"{exc}\nwhat was trained is kept; log: {log}; "
-                            f"go on with: dann-search resume {folder.root}"
+                            f"go on with: dann-search resume {folder}"
                         ) from exc
                     finally:
                         for watcher in watchers:
@@ -161,8 +183,9 @@ def _run(
     watchers: list[Observer],
     address: str,
     anew: bool,
+    stop: threading.Event,
 ) -> str:
-    with interrupts() as interrupt, ray_session(cpu_count(), address):
+    with interrupts(stop) as interrupt, ray_session(cpu_count(), address):
         from dann_search.search.budget import Budget
         from dann_search.search.groups import running_fleet
         from dann_search.search.tune_run import run_tune
@@ -173,7 +196,7 @@ def _run(
 
         with running_fleet(
             experiment,
-            store=folder.data,
+            store=store_of(folder, experiment.data, recorded_store(folder)),
             logs=folder.ray,
             elastic=address != "local",
             wanted=record.still_to_run,

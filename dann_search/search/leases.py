@@ -24,13 +24,14 @@ class Order:
 class News:
     """What a trial learns: all epochs so far, how it failed, or that the search was interrupted.
 
-    ``startup_s`` is from submission to the first training step.
+    ``startup_s`` is from submission to the first training step, ``nodes`` are where it trains.
     """
 
     history: tuple[EpochDict, ...]
     error: str | None
     cancelled: bool
     startup_s: float | None
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -47,6 +48,8 @@ class Lease:
     slot: Slot | None = None
     deaths: int = 0
     startup_s: float | None = None
+    nodes: tuple[str, ...] = ()
+    """Where it was trained, each time it began there."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.config.experiment import Experiment
+from dann_search.data.node_store import StoreSpec
 from dann_search.errors import RunError
 from dann_search.search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
@@ -22,7 +23,7 @@ def train_through_ray(
     jobs: Sequence[TrainingJob],
     experiment: Experiment,
     *,
-    store: Path,
+    store: StoreSpec,
     logs: Path,
     progress: Callable[[str], None] | None = None,
     address: str = "local",
@@ -49,7 +50,7 @@ def train_through_ray(
         if not waiting:
             return
         try:
-            with interrupts() as interrupt, ray_session(cpu_count(), address):
+            with interrupts(threading.Event()) as interrupt, ray_session(cpu_count(), address):
                 elastic = address != "local"
                 _follow_all(waiting, len(jobs), experiment, tell, store, logs, elastic, interrupt)
         except RunError:
@@ -64,7 +65,7 @@ def _follow_all(
     of: int,
     experiment: Experiment,
     progress: Callable[[str], None],
-    store: Path,
+    store: StoreSpec,
     logs: Path,
     elastic: bool,
     interrupt: threading.Event,

@@ -38,6 +38,7 @@ class LightTrial(tune.Trainable):
             "error": news.error,
             "cancelled": news.cancelled,
             "startup_s": news.startup_s,
+            "nodes": news.nodes,
             "done": news.cancelled or news.error is not None or self.seen >= self.epochs,
         }
 

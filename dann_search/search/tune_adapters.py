@@ -12,6 +12,7 @@ from dann_search.layout import ExperimentFolder
 from dann_search.search.budget import Budget
 from dann_search.search.fleet import Fleet
 from dann_search.search.study import Assignment, StudyRecord
+from dann_search.study_names import NODES, STARTUP
 from dann_search.tracking.observer import Observer
 from dann_search.training.result import best_of, score_of
 
@@ -23,7 +24,7 @@ class Bookkeeper:
         self.record, self.folder, self.observers = record, folder, observers
         self.epochs = record.space.fixed.epochs
         self.objective = record.experiment.search.objective
-        self._noted: set[int] = set()
+        self._nodes: dict[int, tuple[str, ...]] = {}
         self._best: dict[int, int] = {}
 
     def next_trial(self) -> Assignment | None:
@@ -43,9 +44,11 @@ class Bookkeeper:
         if best and self._best.get(number) != best["epoch"]:
             self._best[number] = best["epoch"]
             self.record.note_best(number, best)
-        if number not in self._noted and result["startup_s"] is not None:
-            self._noted.add(number)
-            self.record.note(number, "startup_s", round(result["startup_s"], 4))
+        if result["nodes"] and self._nodes.get(number) != result["nodes"]:
+            if number not in self._nodes:
+                self.record.note(number, STARTUP, round(result["startup_s"], 4))
+            self._nodes[number] = result["nodes"]
+            self.record.note(number, NODES, list(result["nodes"]))
         if len(history) > known:
             for observer in self.observers:
                 observer.epochs_done(number, history, known)
@@ -105,7 +108,7 @@ class StudySearcher(Searcher):
         return {
             "number": assignment.number,
             "recipe": assignment.config.model_dump(mode="json"),
-            "folder": str(self.books.folder.trial(assignment.number)),
+            "folder": self.books.folder.trial_place(assignment.number),
             "data": str(self.books.folder.data),
         }
 
