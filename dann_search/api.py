@@ -1,5 +1,6 @@
 """What trains, from Python: launch and resume a search, compare its winner with baselines."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,6 +206,7 @@ def _run(
     info = recorded_store(folder)
     objective = experiment.search.objective
     observer = _observer(space, plain, objective, _header(info, objective))
+    _forget_result(folder)
     outcome = search(
         experiment,
         space,
@@ -217,6 +219,7 @@ def _run(
     )
     why = in_words(outcome.stopped_by, experiment.search.budget)
     write_csv(folder)
+    folder.publish(folder.leaderboard)
     rows = read_trials(folder)
     best = finished(rows)
     if not best:
@@ -226,9 +229,23 @@ def _run(
                 f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
                 f"logs: {folder.trial(failed[0].number)}, {folder.ray}"
             )
-        return SearchResult(outcome, None, objective, why)
+        return _kept(SearchResult(outcome, None, objective, why))
     write_best(folder)
-    return SearchResult(outcome, best[0], objective, why)
+    return _kept(SearchResult(outcome, best[0], objective, why))
+
+
+def _kept(result: SearchResult) -> SearchResult:
+    """Leave it on storage too, for those who follow the search from elsewhere."""
+    folder = result.outcome.folder
+    folder.result.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
+    folder.publish(folder.result)
+    return result
+
+
+def _forget_result(folder: ExperimentFolder) -> None:
+    folder.result.unlink(missing_ok=True)
+    if folder.remote:
+        folder.remote.remove(folder.result.name)
 
 
 def _header(info: StoreInfo, objective: str) -> str:

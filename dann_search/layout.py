@@ -94,6 +94,11 @@ class ExperimentFolder:
         return self.root / "job.json"
 
     @property
+    def result(self) -> Path:
+        """How the last search on it ended."""
+        return self.root / "result.json"
+
+    @property
     def data(self) -> Path:
         """The packed store."""
         return self.root / "data"

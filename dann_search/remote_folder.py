@@ -6,6 +6,7 @@ Object stores put a file as a whole or not at all, which is all that is asked of
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,9 +223,14 @@ class TrialFolder:
     """Where a slot trains a trial: in the folder itself, or in a copy of one behind a URL."""
 
     place: str
+    reader: int = 0
+    """Each of several workers on one machine has a copy of its own."""
 
     def __post_init__(self) -> None:
-        self.remote = RemoteFolder.of(self.place) if is_url(self.place) else None
+        self.remote = None
+        if is_url(self.place):
+            remote = RemoteFolder.of(self.place)
+            self.remote = RemoteFolder(remote.url, remote.local / f"reader-{self.reader}")
         self.local = self.remote.local if self.remote else Path(self.place)
         self._pushed: dict[str, int] = {}
 
@@ -234,6 +240,11 @@ class TrialFolder:
         if self.remote:
             self.remote.pull(names)
         return self.local
+
+    def leave(self) -> None:
+        """Forget the copy: nodes would fill up."""
+        if self.remote:
+            shutil.rmtree(self.local, ignore_errors=True)
 
     def keep(self, names: Iterable[str]) -> None:
         """Bring those of these files that have changed there."""

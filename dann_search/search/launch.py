@@ -75,10 +75,10 @@ def prepare(
     _check_weights(experiment, space)
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
-        (folder.root / ".writable").touch()
         if folder.remote:
             folder.remote.write(".writable", b"")
             folder.remote.remove(".writable")
+        (folder.root / ".writable").touch()
         (folder.root / ".writable").unlink()
     except RunError as exc:
         raise InputError(f"storage: {exc}") from None

@@ -134,7 +134,7 @@ class _Worker:
         from dann_search.config.trial import TrialConfig
         from dann_search.training.loop import train
 
-        error, folder = None, TrialFolder(order.folder)
+        error, folder = None, TrialFolder(order.folder, self.ranks.rank)
         self.watchdog.beat()
         try:
             epochs = train(
@@ -171,6 +171,7 @@ class _Worker:
         finally:
             self.watchdog.rest()
             self._clear()
+        folder.leave()
         if not self.ranks.is_chief:
             return
         if self.is_paused and error is None:
