@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -25,6 +26,7 @@ FILE = "experiment.yaml"
 BUNDLE_LIMIT = 400 * 2**20
 """Bytes that go with a job; Ray takes up to 500 MiB."""
 RECONNECT_S = 2.0
+AGENT_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -88,18 +90,28 @@ def _bundle(experiment: Experiment) -> Iterator[Path]:
 def _submit(address: str, words: Sequence[str], bundle: Path, folder: ExperimentFolder) -> Job:
     client = _client(address)
     job = Job(address, f"dann-search-{uuid.uuid4().hex[:12]}")
-    client.submit_job(
-        submission_id=job.id,
+    request = {
+        "submission_id": job.id,
         # Ray hands this to a shell.
-        entrypoint=shlex.join(["python", "-m", "dann_search.cli", *words]),
-        runtime_env={
+        "entrypoint": shlex.join(["python", "-m", "dann_search.cli", *words]),
+        "runtime_env": {
             "working_dir": str(bundle),
             # This very code, whatever version the nodes have installed.
             "py_modules": [str(Path(__file__).parents[1])],
             "excludes": ["__pycache__"],
         },
-        metadata={"experiment": str(folder)},
-    )
+        "metadata": {"experiment": str(folder)},
+    }
+    until = time.monotonic() + AGENT_WAIT_S
+    while True:
+        try:
+            client.submit_job(**request)
+            break
+        except RuntimeError as exc:
+            # A head that has just started: its job server answers before it can run anything.
+            if "No available agent" not in str(exc) or time.monotonic() > until:
+                raise InputError(f"--address {address}: {_first_line(exc)}") from None
+            time.sleep(RECONNECT_S)
     content = json.dumps(asdict(job)).encode()
     if folder.remote:
         folder.remote.write(folder.job.name, content)
@@ -163,6 +175,8 @@ def _client(address: str) -> Any:
     try:
         from ray.job_submission import JobSubmissionClient
 
+        for name in ("ray", "ray.dashboard"):  # what it uploads is nobody's concern
+            logging.getLogger(name).setLevel(logging.ERROR)
         return JobSubmissionClient(address)
     except (ImportError, RuntimeError, ConnectionError, OSError) as exc:
         if "ray[default]" in str(exc):
