@@ -190,13 +190,13 @@ class DispatcherState:
 
         No slots: the whole run was lost by nobody's fault, as with its node.
         """
+        self._dismiss_idle(run)  # they are gone too: nothing may be handed to them
         lost = self.runs[run]
         suspects = [trial for slot, trial in lost.training.items() if slot in slots]
         lost.suspects.update(suspects)
         lost.starts_failed += bool(slots) and not suspects
         for slot in list(lost.training):
             await self._requeue((run, slot), died=slots.get(slot))
-        self._dismiss_idle(run)
 
     async def _requeue(self, slot: Slot, died: str | None = None) -> None:
         """Put a slot's trial at the head of the queue; give up one that always kills its worker."""
