@@ -43,6 +43,16 @@ class ExperimentFolder:
         return self.root / "best"
 
     @property
+    def best_refit(self) -> Path:
+        """The best model trained again, on training and validation images."""
+        return self.root / "best-refit"
+
+    @property
+    def refit(self) -> Path:
+        """Trainings of such models."""
+        return self.root / "refit"
+
+    @property
     def compare(self) -> Path:
         """Trainings of the comparison with baselines."""
         return self.root / "compare"

@@ -1,0 +1,62 @@
+"""From what a user names, an experiment or a model's folder, to the model and its data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
+from dann_search.results.best import write_best
+from dann_search.results.model_files import RECORD, read_record_of_model
+from dann_search.results.reader import open_experiment, read_record
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model's folder, what its model.json says, and the packed images it was searched on."""
+
+    folder: Path
+    record: dict[str, Any]
+    store: Path | None
+
+
+def find_model(target: str | Path) -> FoundModel:
+    """The best model of an experiment, written where it is not there yet, or a model's folder.
+
+    Args:
+        target: a folder with model.safetensors and model.json, or an experiment: its folder, or
+            its name under ``runs``.
+
+    Raises:
+        InputError: there is neither, or the model cannot be read.
+    """
+    path = Path(target).expanduser()
+    if (path / RECORD).is_file():
+        record = read_record_of_model(path)
+        return FoundModel(path.resolve(), record, _store_beside(path, record))
+    if path.is_dir() and not ExperimentFolder(path).record.is_file():
+        raise InputError(
+            f"{path}: no model (it has no {RECORD}) and no experiment (it has no "
+            f"{ExperimentFolder(path).record.name})"
+        )
+    folder = open_experiment(target)
+    if not (folder.best / RECORD).is_file():
+        write_best(folder)
+    record = read_record_of_model(folder.best)
+    return FoundModel(folder.best, record, _packed(folder))
+
+
+def _store_beside(model_dir: Path, record: dict[str, Any]) -> Path | None:
+    """The store of the experiment whose folder the model lies in, if it is that of its images."""
+    folder = ExperimentFolder(model_dir.resolve().parent)
+    if not folder.record.is_file():
+        return None
+    if read_record(folder)["data"].get("hashes") != record["data"]["hashes"]:
+        return None
+    return _packed(folder)
+
+
+def _packed(folder: ExperimentFolder) -> Path | None:
+    from dann_search.data.store import INFO
+
+    return folder.data if (folder.data / INFO).is_file() else None
