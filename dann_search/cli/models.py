@@ -110,7 +110,7 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="Images, folders, patterns in quotes.", show_default=False
+            metavar="PATH", help="Images, folders, patterns in quotes.", show_default=False
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="File to write [standard output].")] = None,

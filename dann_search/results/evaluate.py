@@ -29,9 +29,7 @@ from dann_search.results.inference import (
 )
 from dann_search.results.model import DannModel, load_model
 from dann_search.results.model_files import CONFUSION, EVALUATION, RECORD, write_record
-from dann_search.results.scoring import Evaluation, score, score_logits
-
-__all__ = ["Evaluation", "evaluate_target", "predict_classes", "score", "write_confusion"]
+from dann_search.results.scoring import Evaluation, score_logits
 
 LONGEST_HINT = 300
 """Characters: a model may have hundreds of classes."""

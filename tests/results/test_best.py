@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from dann_search import load_model
+from dann_search.cli import main
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels
 from dann_search.data.training_data import as_tensor
@@ -98,6 +99,20 @@ def test_the_validation_metrics_have_intervals_of_the_very_images(
     assert model.record["validation"]["f1_macro_val"] == pytest.approx(expected.f1_macro)
     ends = {name: tuple(pair) for name, pair in model.record["validation_ci95"].items()}
     assert ends == expected.ci95
+
+
+def test_the_json_has_every_field_of_the_contract(
+    experiment: ExperimentFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["best", str(experiment.root), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content.keys() == {
+        "model", "record", "trial", "epoch", "validation", "validation_ci95", "config",
+        "chosen_by",
+    }  # fmt: skip
+    assert content["chosen_by"] == {
+        "objective": "f1_macro", "value": content["validation"]["f1_macro_val"],
+    }  # fmt: skip
 
 
 def test_another_objective_ranks_completed_trials_by_their_best_epochs(

@@ -69,7 +69,9 @@ def test_the_record_says_what_was_trained_on_and_keeps_what_was_selected_on(
     experiment: ExperimentFolder,
 ) -> None:
     chosen = write_best(experiment).record
-    record = write_refit(experiment, train_here).record
+    model = write_refit(experiment, train_here)
+    record = model.record
+    assert model.to_json()["refit"] == record["refit"]
     assert record["validation"] == chosen["validation"]
     assert record["validation_ci95"] == chosen["validation_ci95"]
     refit = record["refit"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dann_search.cli import main
 from dann_search.data.training_data import as_tensor
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.best import write_best
+from dann_search.results.best import weights_of, write_best
 from dann_search.results.evaluate import evaluate_target
-from dann_search.results.export import safetensors_folder
+from dann_search.results.export import safetensors_folder, standalone
 from dann_search.results.export.export import FORMATS, export_model
 from dann_search.results.model import load_model
-from tests.results.models import write_random_model
+from dann_search.results.model_files import FORMAT, write_model
+from tests.results.models import random_model, write_random_model
+
+SHARED = Path(os.environ.get("DANN_SHARED_DATA") or Path(__file__).parents[4] / "shared/data")
 
 FILES = {
     "safetensors": {"model.safetensors", "model.py"},
@@ -42,7 +47,6 @@ def run_torch(folder: Path, images: torch.Tensor) -> list[np.ndarray[Any, Any]]:
         return [output.numpy() for output in program(images)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("format_", "run"), [("onnx", run_onnx), ("torch", run_torch)])
 def test_an_exported_program_agrees_with_the_model_on_all_test_images(
     experiment: ExperimentFolder,
@@ -153,6 +157,27 @@ def test_an_unknown_format_and_a_missing_package_are_said(
 
 def test_formats_are_those_of_the_interface() -> None:
     assert {name: set(kind.FILES) for name, kind in FORMATS.items()} == FILES
+    assert standalone.NEWEST_FORMAT == FORMAT  # the loader reads what it is shipped with
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no real images at {SHARED}")
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_network_with_real_weights_answers_alike_on_photographs(
+    tmp_path: Path, format_: str
+) -> None:
+    photos = tmp_path / "photos"
+    with tarfile.open(SHARED / "office_caltech_10.tar") as archive:
+        members = [m for m in archive if "/webcam/" in m.name and m.isfile()]
+        archive.extractall(photos, members[::15], filter="data")
+    model = random_model("timm/efficientnet_lite0", side=128)
+    state = load_file(SHARED / "efficientnet_lite0.timm.safetensors")
+    names = {f"backbone.network.{name}": value for name, value in state.items()}
+    left = model.network.load_state_dict(names, strict=False)
+    assert all(name.startswith(("bottleneck.", "classifier.")) for name in left.missing_keys)
+    write_model(tmp_path / "model", weights_of(model.network), model.record)
+    result = export_model(tmp_path / "model", format_, images=photos).verification
+    assert result.top1_agree == result.images == len(members[::15]) > 15
+    assert result.max_difference < 1e-5
 
 
 def test_images_packed_larger_than_the_network_sees_them_are_no_obstacle(
