@@ -1,4 +1,4 @@
-"""What trains, from Python: launch and resume a search, compare its winner with baselines."""
+"""What trains, from Python: launch and resume a search, refit its winner, compare it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -17,16 +17,12 @@ from dann_search.data.store import StoreInfo
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
-from dann_search.results.best import write_best
+from dann_search.results.best import BestModel, write_best
 from dann_search.results.compare import compare as compare_trained
 from dann_search.results.comparison import Comparison
 from dann_search.results.leaderboard import finished, write_csv
-from dann_search.results.reader import (
-    TrialRow,
-    open_experiment,
-    read_record,
-    read_trials,
-)
+from dann_search.results.reader import TrialRow, open_experiment, read_record, read_trials
+from dann_search.results.refit import write_refit
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
 from dann_search.search.launch import (
@@ -40,7 +36,7 @@ from dann_search.search.trainings import train_through_ray
 from dann_search.study_storage import study_place
 from dann_search.tracking.packing import packing_progress
 from dann_search.tracking.progress import LiveTable, PlainLines
-from dann_search.training.job import TrainingJob
+from dann_search.training.job import TrainAll, TrainingJob
 from dann_search.training.result import F1_MACRO
 
 NOT_CHANGED = ("name", "data", "storage")
@@ -185,11 +181,45 @@ def compare(
     """
     folder = open_experiment(experiment)
 
-    def train_all(jobs: Sequence[TrainingJob], content: Experiment) -> None:
-        store = store_of(folder, content.data, recorded_store(folder))
-        train_through_ray(jobs, content, store=store, logs=folder.ray, progress=progress)
+    return compare_trained(folder, _through_ray(folder, progress), methods=methods, seeds=seeds)
 
-    return compare_trained(folder, train_all, methods=methods, seeds=seeds)
+
+def refit(
+    experiment: str | Path,
+    *,
+    rank: int | None = None,
+    trial: int | None = None,
+    objective: str | None = None,
+    out: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> BestModel:
+    """Train a trial's recipe again on training and validation images; write the model.
+
+    Args:
+        experiment: its folder, or its name under ``runs``.
+        rank: which trial, as for ``write_best``; the best by default.
+        trial: its number instead.
+        objective: another one to rank by.
+        out: where to write; ``best-refit`` in the experiment's folder by default.
+        progress: told a line when the training ends; standard error by default.
+
+    Raises:
+        InputError: no such trial, or the packed images are gone.
+        RunError: the training failed.
+    """
+    folder = open_experiment(experiment)
+    train_all = _through_ray(folder, progress)
+    return write_refit(folder, train_all, rank=rank, trial=trial, objective=objective, out=out)
+
+
+def _through_ray(folder: ExperimentFolder, progress: Callable[[str], None] | None) -> TrainAll:
+    """Trains an experiment's other trainings in warm worker groups of this machine."""
+
+    def train_all(jobs: Sequence[TrainingJob], experiment: Experiment) -> None:
+        store = store_of(folder, experiment.data, recorded_store(folder))
+        train_through_ray(jobs, experiment, store=store, logs=folder.ray, progress=progress)
+
+    return train_all
 
 
 def _run(

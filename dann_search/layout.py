@@ -50,15 +50,25 @@ class ExperimentFolder:
             self.remote.pull(self._names(paths))
 
     def fetch_below(self, path: Path) -> None:
-        """Have all files below a folder in it here."""
+        """Have all files below a folder in it here as they are on storage."""
         if self.remote:
             (name,) = self._names([path])
-            self.remote.refresh(self.remote.files(name))
+            there = self.remote.files(name)
+            self.remote.refresh([*there, *self.remote.known(name)])
 
     def publish(self, *paths: Path) -> None:
         """Have these files on storage as they are here."""
         if self.remote:
             self.remote.push(self._names(paths))
+
+    def publish_below(self, path: Path) -> None:
+        """Have all files below a folder in it on storage as they are here, and no others."""
+        if self.remote:
+            (name,) = self._names([path])
+            here = self._names(file for file in path.rglob("*") if file.is_file())
+            for gone in set(self.remote.files(name)) - set(here):
+                self.remote.remove(gone)
+            self.remote.push(here)
 
     def _names(self, paths: Iterable[Path]) -> list[str]:
         return [path.relative_to(self.root).as_posix() for path in paths]
@@ -112,6 +122,16 @@ class ExperimentFolder:
     def best(self) -> Path:
         """The best model."""
         return self.root / "best"
+
+    @property
+    def best_refit(self) -> Path:
+        """The best model trained again, on training and validation images."""
+        return self.root / "best-refit"
+
+    @property
+    def refit(self) -> Path:
+        """Trainings of such models."""
+        return self.root / "refit"
 
     @property
     def compare(self) -> Path:

@@ -153,6 +153,14 @@ class RemoteFolder:
         self.pull(changed)
         return changed
 
+    def known(self, name: str) -> list[str]:
+        """Files below one of its folders that the copy has, as far as they came from there."""
+        return [
+            known
+            for known, there in self._versions().items()
+            if there and known.startswith(f"{name}/")
+        ]
+
     def push(self, names: Iterable[str]) -> None:
         """Put these files of the copy there, each as a whole, in this order."""
         for name in names:

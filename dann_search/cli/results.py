@@ -1,6 +1,5 @@
-"""Commands that read what a search left: status, leaderboard, best, evaluate, compare."""
+"""Commands that read what a search left: status, leaderboard, compare."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,45 +47,6 @@ def leaderboard(
     rows = room.ranked(read_trials(folder))[:top]
     objective = read_experiment(folder).search.objective
     emit(as_json, room.to_json(rows), room.render(rows, objective))
-
-
-@app.command()
-def best(
-    experiment: Experiment,
-    rank: Annotated[int, typer.Option(help="1 for the best trial, 2 for the next.", min=1)] = 1,
-    trial: Annotated[int | None, typer.Option(help="A trial by its number.", min=0)] = None,
-    out_dir: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Write the best model as model.safetensors and model.json.
-
-    Example: dann-search best quickstart --out models/quickstart
-    """
-    from dann_search.results.best import write_best
-    from dann_search.results.reader import open_experiment
-
-    model = write_best(open_experiment(experiment), rank=rank, trial=trial, out=out_dir)
-    emit(as_json, model.to_json(), model.render())
-
-
-@app.command()
-def evaluate(
-    target: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT|MODEL_DIR", help="What to evaluate.")
-    ],
-    data: Annotated[
-        Path | None, typer.Option(help="A labelled folder instead of the test split.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure the best model on the target's test split, or on a folder.
-
-    Example: dann-search evaluate quickstart
-    """
-    from dann_search.results.evaluate import evaluate_target
-
-    result = evaluate_target(target, data)
-    emit(as_json, result.to_json(), result.render())
 
 
 @app.command()
