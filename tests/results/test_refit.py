@@ -14,7 +14,6 @@ from dann_search.config.experiment import Experiment
 from dann_search.data.joined_store import write_joined_store
 from dann_search.data.store import open_images, open_labels, read_info
 from dann_search.data.training_data import as_tensor, open_training_data
-from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.best import write_best
 from dann_search.results.model_files import WEIGHTS
@@ -117,9 +116,3 @@ def test_where_the_recipe_averages_weights_the_average_is_the_model(tmp_path: Pa
     assert torch.equal(model.network.state_dict()[name], value)
     assert not torch.equal(found[0].model[name], value)
     assert model(as_tensor(folder.data, "target", "val")[:2]).shape == (2, 10)
-
-
-def test_a_refit_without_the_images_is_refused(experiment: ExperimentFolder) -> None:
-    (experiment.data / "store.json").unlink()
-    with pytest.raises(InputError, match="the packed images are gone"):
-        write_refit(experiment, train_here)
