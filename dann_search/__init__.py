@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dann_search.api import compare, launch, resume
+    from dann_search.experiment import Experiment
     from dann_search.models.registry import register_backbone
     from dann_search.results.best import write_best
     from dann_search.results.evaluate import evaluate_target
-    from dann_search.results.experiment import Experiment
     from dann_search.results.model import load_model
 
 __version__ = "0.1.0"
@@ -22,7 +22,7 @@ _HOMES = {
     "write_best": "dann_search.results.best",
     "evaluate_target": "dann_search.results.evaluate",
     "compare": "dann_search.api",
-    "Experiment": "dann_search.results.experiment",
+    "Experiment": "dann_search.experiment",
     "register_backbone": "dann_search.models.registry",
     "load_model": "dann_search.results.model",
 }

@@ -1,6 +1,6 @@
 """What trains, from Python: launch and resume a search, compare its winner with baselines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from dann_search.search.record import check_unchanged
 from dann_search.search.trainings import train_through_ray
 from dann_search.study_storage import study_place
 from dann_search.tracking.packing import packing_progress
-from dann_search.tracking.progress import LiveTable, PlainLines
+from dann_search.tracking.progress import LiveTable, NotebookTable, PlainLines, SearchProgress
 from dann_search.training.result import F1_MACRO
 
 NOT_CHANGED = ("name", "data", "storage")
@@ -73,30 +73,33 @@ class SearchResult:
 
 
 def launch(
-    space_file: str | Path,
+    space: str | Path | Mapping[str, Any],
     *,
     name: str | None = None,
     storage: str | Path | None = None,
     trials: int | None = None,
     sets: Sequence[str] = (),
-    plain: bool = True,
+    plain: bool | None = None,
 ) -> SearchResult:
-    """Validate an experiment file, run its search and write its best model.
+    """Validate an experiment, run its search and write its best model.
 
     Args:
-        space_file: the YAML file.
+        space: the YAML file, or its content as a dict; a dict's paths are relative to the working
+            folder.
         name: of the experiment; the file's by default.
         storage: folder of experiments.
         trials: overrides the file's number of trials.
         sets: overrides such as ``"training.epochs=5"``.
-        plain: lines rather than a live table.
+        plain: lines rather than a live table; by default where there is neither terminal nor
+            notebook.
 
     Raises:
         InputError: bad input; nothing was started.
         RunError: the search could not run, or every trial failed.
     """
-    experiment, space = load_experiment(
-        Path(space_file),
+    plain = not _is_live() if plain is None else plain
+    experiment, found = load_experiment(
+        space if isinstance(space, Mapping) else Path(space),
         stage_counts(),
         sets=sets,
         name=name,
@@ -104,9 +107,9 @@ def launch(
         trials=trials,
     )
     known = known_trials(experiment)
-    with packing_progress(Console(stderr=True), plain=plain) as progress:
-        folder = prepare(experiment, space, progress, known)
-    return _run(experiment, space, folder, known=known, plain=plain)
+    with packing_progress(Console(stderr=True), plain=plain or _is_notebook()) as progress:
+        folder = prepare(experiment, found, progress, known)
+    return _run(experiment, found, folder, known=known, plain=plain)
 
 
 def resume(
@@ -115,7 +118,7 @@ def resume(
     add_trials: int = 0,
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
-    plain: bool = True,
+    plain: bool | None = None,
 ) -> SearchResult:
     """Go on with a search: unfinished trials from their checkpoints, then new ones.
 
@@ -124,7 +127,7 @@ def resume(
         add_trials: search so many more.
         sets: overrides such as ``"search.budget.hours=4"``, kept in the experiment's record.
         allow_wider_space: accept ranges that only grew.
-        plain: lines rather than a live table.
+        plain: as of ``launch``.
 
     Raises:
         InputError: no experiment there, one that is running, or one that is another now.
@@ -147,7 +150,7 @@ def resume(
         add_trials=add_trials,
         known=known,
         allow_wider=allow_wider_space,
-        plain=plain,
+        plain=not _is_live() if plain is None else plain,
     )
 
 
@@ -210,6 +213,9 @@ def _run(
             )
         return SearchResult(outcome, None, objective, why)
     write_best(folder)
+    from dann_search.results.tensorboard_best import show_best  # torch is needed from here on
+
+    show_best(folder)
     return SearchResult(outcome, best[0], objective, why)
 
 
@@ -229,10 +235,19 @@ def _header(info: StoreInfo, objective: str) -> str:
 
 
 def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObserver:
-    def make(terminal: Any, record: Any) -> PlainLines | LiveTable:
+    def make(terminal: Any, record: Any) -> SearchProgress:
         console = Console(file=terminal)
         console.print(header, markup=False, highlight=False, soft_wrap=True)
+        kind = PlainLines if plain else NotebookTable if _is_notebook() else LiveTable
         state = (space, record.total, record.counts().finished, record.best(), objective)
-        return PlainLines(console, *state) if plain else LiveTable(console, *state)
+        return kind(console, *state)
 
     return make
+
+
+def _is_notebook() -> bool:
+    return Console().is_jupyter
+
+
+def _is_live() -> bool:
+    return _is_notebook() or Console(stderr=True).is_terminal

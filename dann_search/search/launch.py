@@ -136,7 +136,9 @@ def search(
                 log = folder.ray / "driver.log"
                 with quiet_output(log) as terminal:
                     watchers = [
-                        TensorBoardWriter(folder.tensorboard, space, experiment.search.objective),
+                        TensorBoardWriter(
+                            folder.tensorboard, space, experiment.search.objective, record.total
+                        ),
                         make_observer(terminal, record),
                     ]
                     try:
