@@ -66,17 +66,19 @@ class Board:
 
     def render(self) -> Table:
         """The newest trials above the headline."""
-        table = Table(box=None, pad_edge=False, expand=False)
-        for name, justify in (("trial", "right"), ("state", "left"), ("epoch", "right")):
-            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        # The recipe alone gives way where the console is narrow.
+        table = Table(box=None, pad_edge=False, expand=True)
+        table.add_column("trial", justify="right")
+        table.add_column("state")
+        table.add_column("epoch", justify="right")
         table.add_column(f"best {self.label}", justify="right")
-        table.add_column("recipe", overflow="ellipsis", no_wrap=True)
+        table.add_column("recipe", overflow="ellipsis", no_wrap=True, ratio=1)
         for trial in [*self.ended[-SHOWN_ENDED:], *self.running]:
             cells = (str(trial.number), trial.state, f"{trial.epochs}/{self.epochs}")
             score = "" if trial.best is None else f"{trial.best:.3f}"
             style = STYLES.get(trial.state, "dim")
             table.add_row(*cells, score, Text(describe(trial.recipe)), style=style)
-        board = Table.grid()
+        board = Table.grid(expand=True)
         board.add_row(table)
         board.add_row(Text(self.headline(), style="bold"))
         return board
