@@ -1,5 +1,6 @@
 """What trains, from Python: launch and resume a search, compare its winner with baselines."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -107,7 +108,8 @@ def launch(
         trials=trials,
     )
     known = known_trials(experiment)
-    with packing_progress(Console(stderr=True), plain=plain or _is_notebook()) as progress:
+    console = Console(stderr=True, force_jupyter=False)
+    with packing_progress(console, plain=plain or _is_notebook()) as progress:
         folder = prepare(experiment, found, progress, known)
     return _run(experiment, found, folder, known=known, plain=plain)
 
@@ -236,7 +238,8 @@ def _header(info: StoreInfo, objective: str) -> str:
 
 def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObserver:
     def make(terminal: Any, record: Any) -> SearchProgress:
-        console = Console(file=terminal)
+        # What a notebook prints goes through its own stdout, not through a file descriptor.
+        console = Console(file=sys.stdout if _is_notebook() else terminal, force_jupyter=False)
         console.print(header, markup=False, highlight=False, soft_wrap=True)
         kind = PlainLines if plain else NotebookTable if _is_notebook() else LiveTable
         state = (space, record.total, record.counts().finished, record.best(), objective)

@@ -17,6 +17,12 @@ TOUR = Path(__file__).with_name("tour.ipynb")
 CELL_TIMEOUT_S = 300
 
 
+def read() -> NotebookNode:
+    """The notebook as it is committed."""
+    notebook: NotebookNode = nbformat.read(TOUR, as_version=4)
+    return notebook
+
+
 def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
     """Run every cell in ``folder``; the first error ends it.
 
@@ -57,7 +63,7 @@ def _cleaned(text: str, folder: Path) -> str:
 
 def main() -> None:
     """Execute and write back."""
-    notebook = nbformat.read(TOUR, as_version=4)
+    notebook = read()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         execute(notebook, folder)

@@ -219,15 +219,14 @@ def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.floa
 
 def write_confusion(path: Path, confusion: list[list[int]], names: list[str]) -> None:
     """Draw the confusion matrix: counts written, colour by share of the true class."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    # Not by pyplot, whose backend is the caller's: a notebook would lose its own.
+    from matplotlib.figure import Figure
 
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = max(4.0, 0.5 * len(names) + 1.5)
-    figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(range(len(names)), names)
@@ -238,4 +237,3 @@ def write_confusion(path: Path, confusion: list[list[int]], names: list[str]) ->
         if count:
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
     figure.savefig(path, dpi=150)
-    plt.close(figure)

@@ -1,5 +1,6 @@
 """Reading an experiment's folder: its record and its trials. Imports neither torch nor Ray."""
 
+import contextlib
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,7 +163,7 @@ def read_search(folder: ExperimentFolder) -> SearchState:
     for row in rows:
         if row.state == "running":
             # A trial writes its checkpoint, then reports the epoch.
-            times += [file.stat().st_mtime for file in _files(folder.trial(row.number))]
+            times += _written(folder.trial(row.number))
     return SearchState(
         experiment=experiment,
         rows=rows,
@@ -181,9 +182,13 @@ def _grid_size(experiment: Experiment) -> int | None:
     return combinations(build_space(experiment, stage_counts()))
 
 
-def _files(folder: Path) -> list[Path]:
-    # Checkpoints are renamed into their place: the hidden ones come and go.
-    return [path for path in folder.glob("[!.]*") if path.is_file()]
+def _written(folder: Path) -> list[float]:
+    """When each file of a trial was written last."""
+    times = []
+    for path in folder.glob("[!.]*"):
+        with contextlib.suppress(FileNotFoundError):  # a checkpoint gave way to a newer one
+            times.append(path.stat().st_mtime)
+    return times
 
 
 def open_study_trials(folder: ExperimentFolder) -> list[Any]:

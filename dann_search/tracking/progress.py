@@ -184,7 +184,7 @@ class NotebookTable(SearchProgress):
         from IPython.display import display
 
         self.shown = time.monotonic()
-        self.handle = display(self.render(), display_id=True)  # type: ignore[no-untyped-call]
+        self.handle = display(self.render(), display_id=True)
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
         """Show it."""
