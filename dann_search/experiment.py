@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from dann_search.results.comparison import Comparison
     from dann_search.results.evaluate import Evaluation
     from dann_search.results.model import DannModel, Prediction
+    from dann_search.results.report import (  # type: ignore[import-not-found, unused-ignore]
+        Report,
+    )
     from dann_search.results.status import ExperimentStatus
 
 
@@ -183,11 +186,15 @@ class Experiment:
 
         return api.resume(self.folder.root, **options)
 
-    def report(self, out: str | Path | None = None, **options: Any) -> Path:
-        """Write the report, one HTML file, as ``dann-search report`` does; returns its path."""
+    def report(self, out: str | Path | None = None, **options: Any) -> "Report":
+        """Write the report, one HTML file, with the options of ``write_report``.
+
+        Raises:
+            InputError: no trial has finished, or a file is in the way.
+        """
         from dann_search.results.report import (  # type: ignore[import-not-found, unused-ignore]
             write_report,
         )
 
-        path: Path = write_report(self.folder, None if out is None else Path(out), **options)
-        return path
+        report: Report = write_report(self.folder, None if out is None else Path(out), **options)
+        return report
