@@ -215,9 +215,10 @@ def _run(
             )
         return SearchResult(outcome, None, objective, why)
     write_best(folder)
-    from dann_search.results.tensorboard_best import show_best  # torch is needed from here on
+    if outcome.stopped_by != "interrupt":  # who presses Ctrl-C does not want to wait
+        from dann_search.results.tensorboard_best import show_best  # imports torch
 
-    show_best(folder)
+        show_best(folder)
     return SearchResult(outcome, best[0], objective, why)
 
 

@@ -29,6 +29,7 @@ def check_outputs(notebook: NotebookNode) -> None:
     assert "lambda_gamma" in text_of(cells["leaderboard"])
     assert re.search(r"macro-F1 0\.\d+, between 0\.\d+ and 0\.\d+", text_of(cells["evaluate"]))
     assert "source_only" in text_of(cells["compare"])
+    assert "runs/tour/report/index.html" in text_of(cells["report"])
 
 
 def has(cell: NotebookNode, kind: str) -> bool:
