@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dann_search.api import compare, launch, refit, resume
+    from dann_search.experiment import Experiment
     from dann_search.models.registry import register_backbone
     from dann_search.results.best import write_best
     from dann_search.results.evaluate import evaluate_target
-    from dann_search.results.experiment import Experiment
     from dann_search.results.export.export import export_model
     from dann_search.results.model import load_model
     from dann_search.results.predict import predict_files
@@ -27,7 +27,7 @@ _HOMES = {
     "predict_files": "dann_search.results.predict",
     "refit": "dann_search.api",
     "compare": "dann_search.api",
-    "Experiment": "dann_search.results.experiment",
+    "Experiment": "dann_search.experiment",
     "register_backbone": "dann_search.models.registry",
     "load_model": "dann_search.results.model",
 }

@@ -1,7 +1,8 @@
 """What trains, from Python: launch and resume a search, refit its winner, compare it."""
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from dann_search.search.record import check_unchanged, recorded_store
 from dann_search.search.trainings import train_through_ray
 from dann_search.study_storage import study_place
 from dann_search.tracking.packing import packing_progress
-from dann_search.tracking.progress import LiveTable, PlainLines
+from dann_search.tracking.progress import LiveTable, NotebookTable, PlainLines, SearchProgress
 from dann_search.training.job import TrainAll, TrainingJob
 from dann_search.training.result import F1_MACRO
 
@@ -76,33 +77,36 @@ class SearchResult:
 
 
 def launch(
-    space_file: str | Path,
+    space: str | Path | Mapping[str, Any],
     *,
     name: str | None = None,
     storage: str | Path | None = None,
     trials: int | None = None,
     sets: Sequence[str] = (),
     address: str = "local",
-    plain: bool = True,
+    plain: bool | None = None,
 ) -> SearchResult:
-    """Validate an experiment file, run its search and write its best model.
+    """Validate an experiment, run its search and write its best model.
 
     Args:
-        space_file: the YAML file.
+        space: the YAML file, or its content as a dict; a dict's paths are relative to the working
+            folder.
         name: of the experiment; the file's by default.
         storage: folder of experiments, or its URL.
         trials: overrides the file's number of trials.
         sets: overrides such as ``"training.epochs=5"``.
         address: of the Ray cluster: ``local`` for one of its own on this machine, ``auto`` for the
             one this machine is in, or ``HOST:PORT``.
-        plain: lines rather than a live table.
+        plain: lines rather than a live table; by default where there is neither terminal nor
+            notebook.
 
     Raises:
         InputError: bad input; nothing was started.
         RunError: the search could not run, or every trial failed.
     """
-    experiment, space = load_experiment(
-        Path(space_file),
+    plain = not _is_live() if plain is None else plain
+    experiment, found = load_experiment(
+        space if isinstance(space, Mapping) else Path(space),
         stage_counts(),
         sets=sets,
         name=name,
@@ -110,9 +114,10 @@ def launch(
         trials=trials,
     )
     known = known_trials(experiment)
-    with packing_progress(Console(stderr=True), plain=plain) as progress:
-        folder = prepare(experiment, space, progress, known, address)
-    return _run(experiment, space, folder, known=known, address=address, plain=plain)
+    console = Console(stderr=True, force_jupyter=False)
+    with packing_progress(console, plain=plain or _is_notebook()) as progress:
+        folder = prepare(experiment, found, progress, known, address)
+    return _run(experiment, found, folder, known=known, address=address, plain=plain)
 
 
 def resume(
@@ -122,7 +127,7 @@ def resume(
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
     address: str = "local",
-    plain: bool = True,
+    plain: bool | None = None,
 ) -> SearchResult:
     """Go on with a search: unfinished trials from their checkpoints, then new ones.
 
@@ -132,7 +137,7 @@ def resume(
         sets: overrides such as ``"search.budget.hours=4"``, kept in the experiment's record.
         allow_wider_space: accept ranges that only grew.
         address: as of ``launch``; another one than before will do.
-        plain: lines rather than a live table.
+        plain: as of ``launch``.
 
     Raises:
         InputError: no experiment there, one that is running, or one that is another now.
@@ -156,7 +161,7 @@ def resume(
         known=known,
         allow_wider=allow_wider_space,
         address=address,
-        plain=plain,
+        plain=not _is_live() if plain is None else plain,
     )
 
 
@@ -261,6 +266,10 @@ def _run(
             )
         return _kept(SearchResult(outcome, None, objective, why))
     write_best(folder)
+    if outcome.stopped_by != "interrupt":  # who presses Ctrl-C does not want to wait
+        from dann_search.results.tensorboard_best import show_best  # imports torch
+
+        show_best(folder)
     return _kept(SearchResult(outcome, best[0], objective, why))
 
 
@@ -294,10 +303,20 @@ def _header(info: StoreInfo, objective: str) -> str:
 
 
 def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObserver:
-    def make(terminal: Any, record: Any) -> PlainLines | LiveTable:
-        console = Console(file=terminal)
+    def make(terminal: Any, record: Any) -> SearchProgress:
+        # What a notebook prints goes through its own stdout, not through a file descriptor.
+        console = Console(file=sys.stdout if _is_notebook() else terminal, force_jupyter=False)
         console.print(header, markup=False, highlight=False, soft_wrap=True)
+        kind = PlainLines if plain else NotebookTable if _is_notebook() else LiveTable
         state = (space, record.total, record.counts().finished, record.best(), objective)
-        return PlainLines(console, *state) if plain else LiveTable(console, *state)
+        return kind(console, *state)
 
     return make
+
+
+def _is_notebook() -> bool:
+    return Console().is_jupyter
+
+
+def _is_live() -> bool:
+    return _is_notebook() or Console(stderr=True).is_terminal

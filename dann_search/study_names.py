@@ -19,6 +19,10 @@ CONFIRMS = "confirms"
 """Number of the trial whose parameters this one trains again."""
 SEED = "seed"
 """With which seed it does."""
+TOTAL = "total_trials"
+"""Of the study: trials it is to have."""
+STOPPED_BY = "stopped_by"
+"""Of the study: why the search last ended; None while it goes on."""
 
 
 def is_own(trial: Any) -> bool:

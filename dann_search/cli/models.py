@@ -51,6 +51,11 @@ def best(
         from dann_search.results.best import write_best
 
         model = write_best(experiment, **which)
+        if rank in (None, 1) and trial is None and objective is None:
+            from dann_search.results.reader import open_experiment
+            from dann_search.results.tensorboard_best import show_best
+
+            show_best(open_experiment(experiment))
     emit(as_json, model.to_json(), model.render())
 
 

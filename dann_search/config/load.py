@@ -1,5 +1,6 @@
 """From SPACE.yaml and the command line to one validated, frozen experiment and its space."""
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from dann_search.remote_folder import is_url
 
 
 def load_experiment(
-    path: Path,
+    space: Path | Mapping[str, Any],
     stages: Mapping[str, int],
     *,
     sets: Sequence[str] = (),
@@ -35,7 +36,8 @@ def load_experiment(
     """Read, override and validate an experiment file.
 
     Args:
-        path: the YAML file. Relative paths in it are relative to its folder.
+        space: the YAML file, or its content. Relative paths in a file are relative to its folder,
+            others to the working folder.
         stages: number of stages of every known backbone.
         sets: ``KEY=VALUE`` overrides, keys dotted, values in YAML.
         name: overrides the experiment's name; its default is the file's.
@@ -47,13 +49,16 @@ def load_experiment(
     Raises:
         InputError: with the file, line and key at fault.
     """
-    source = read_extended(path)
+    if isinstance(space, Path):
+        source, own_name = read_extended(space), space.stem
+    else:
+        source, own_name = SourceFile("experiment", copy.deepcopy(dict(space))), "experiment"
     override(source, sets)
     if trials is not None:
         source.override(("search", "trials"), trials, f"--trials {trials}")
     if name is not None:
         source.override(("name",), name, f"--name {name}")
-    source.content.setdefault("name", path.stem)
+    source.content.setdefault("name", own_name)
     experiment = parse_experiment(source, stages)
     if check_files:
         _check_files(experiment, source)
@@ -63,10 +68,10 @@ def load_experiment(
             where = _located(source, ("storage",), Path(storage), Path.cwd())
         experiment = experiment.model_copy(update={"storage": where})
     try:
-        space = build_space(experiment, stages)
+        built = build_space(experiment, stages)
         search = experiment.search
-        start_points(space, search.start_points, search.published_first)
-        return experiment, space
+        start_points(built, search.start_points, search.published_first)
+        return experiment, built
     except SpaceError as exc:
         raise source.error(exc.path, str(exc)) from None
 

@@ -147,7 +147,9 @@ def search(
                 with quiet_output(log) as terminal:
                     console = make_observer(terminal, record)
                     watchers = [
-                        TensorBoardWriter(folder.tensorboard, space, experiment.search.objective),
+                        TensorBoardWriter(
+                            folder.tensorboard, space, experiment.search.objective, record.total
+                        ),
                         console,
                     ]
                     if folder.remote:

@@ -54,6 +54,8 @@ def run_tune(
             storage_path=str(folder.ray),
             name=f"tune-{int(time.time())}",
             verbose=0,
+            # Tune's choice in a notebook clears the cell's output, though it has nothing to say.
+            progress_reporter=tune.CLIReporter(),
             stop=stopper,
             failure_config=tune.FailureConfig(max_failures=3),
             checkpoint_config=tune.CheckpointConfig(
