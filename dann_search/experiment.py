@@ -106,7 +106,7 @@ class Experiment:
         from dann_search.results.best import choose
         from dann_search.training.checkpoint import LAST, load_checkpoint
 
-        row = choose(read_trials(self.folder), self.folder, 1, trial)
+        row = choose(read_trials(self.folder), self.folder, trial=trial)
         path = self.folder.trial(row.number) / LAST
         self.folder.fetch(path)
         history = load_checkpoint(path).history
@@ -126,7 +126,12 @@ class Experiment:
         return insight.history(self.folder)
 
     def best(
-        self, rank: int = 1, *, trial: int | None = None, out: Path | None = None
+        self,
+        rank: int | None = None,
+        *,
+        trial: int | None = None,
+        objective: str | None = None,
+        out: Path | None = None,
     ) -> "BestModel":
         """Write a trial's model, as ``write_best`` does.
 
@@ -135,7 +140,7 @@ class Experiment:
         """
         from dann_search.results.best import write_best
 
-        return write_best(self.folder, rank=rank, trial=trial, out=out)
+        return write_best(self.folder, rank=rank, trial=trial, objective=objective, out=out)
 
     def model(self) -> "DannModel":
         """The best model, ready to classify: a torch module with its preprocessing.

@@ -152,7 +152,7 @@ from dann_search.models.registry import stage_counts
 from dann_search.search.study import StudyRecord
 
 experiment, space = load_experiment(Path(sys.argv[1]), stage_counts())
-folder = ExperimentFolder(experiment.folder)
+folder = ExperimentFolder.at(experiment.place)
 with DriverLock(folder):
     record = StudyRecord(experiment, space, folder)
     print("ready", flush=True)
