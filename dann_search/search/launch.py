@@ -193,6 +193,7 @@ def _run(
         from dann_search.search.tune_run import run_tune
 
         def tell(line: str) -> None:
+            print(line, flush=True)  # into the log, too
             for watcher in watchers:
                 watcher.notice(line)
 
