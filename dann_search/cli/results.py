@@ -70,6 +70,24 @@ def leaderboard(
 
 
 @app.command()
+def gc(
+    experiment: Experiment,
+    keep: Annotated[int, typer.Option(help="Best trials whose models stay.", min=1)] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take away what a finished search no longer needs: checkpoints of lesser trials, logs.
+
+    Example: dann-search gc quickstart --dry-run
+    """
+    from dann_search.results.clean_up import clean_up
+    from dann_search.results.reader import open_experiment
+
+    result = clean_up(open_experiment(experiment), keep, dry_run)
+    emit(as_json, result.to_json(), result.render())
+
+
+@app.command()
 def compare(
     experiment: Experiment,
     methods: Annotated[
