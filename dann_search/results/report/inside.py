@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
@@ -189,7 +190,9 @@ def _source_only(
 def _domains(features: Features, tell: Tell) -> Domains:
     tell(f"placing {len(features.source) + len(features.target)} images, {features.name}")
     both = np.concatenate([features.source, features.target])
-    places, method = on_a_plane(both)
     count = len(features.source)
-    shift = domain_shift(features.source, features.target)
+    # Small problems: more threads would only wait for each other.
+    with threadpool_limits(1):
+        places, method = on_a_plane(both)
+        shift = domain_shift(features.source, features.target)
     return Domains(features.name, shift, places[:count], places[count:], method)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from dann_search.results.report.embedding import principal_components
 
 Floats = NDArray[np.float64]
 
@@ -50,8 +51,7 @@ def domain_shift(source: Floats, target: Floats) -> DomainShift:
     both = np.concatenate([source[:n], target[:n]])
     spread = both.std(0)
     both = (both - both.mean(0)) / np.where(spread > 0, spread, 1.0)
-    size = min(COMPONENTS, both.shape[1], n)
-    reduced = PCA(size, svd_solver="full").fit_transform(both)
+    reduced = principal_components(both, min(COMPONENTS, n))
     width = median_distance(reduced)
     return DomainShift(
         proxy_a_distance(reduced[:n], reduced[n:]),

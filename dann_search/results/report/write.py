@@ -1,6 +1,7 @@
 """The report of an experiment: check, gather, draw, write."""
 
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -126,14 +127,12 @@ def _check_file(file: Path, force: bool) -> None:
 
 
 def _check_parent(folder: Path) -> None:
-    """Refuse a folder that cannot be made, before an hour is spent on what is to lie in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".report-probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as exc:
-        raise InputError(f"{folder}: cannot be written: {exc.strerror}") from None
+    """Refuse a folder that cannot be written, before time is spent on what is to lie in it."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"{folder}: cannot be written: {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"{folder}: cannot be written: no permission in {there}")
 
 
 def _check_figures(folder: Path, force: bool) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as PaperFigure
 
 from dann_search.results.report import theme
 from dann_search.results.report.content import Content
-from dann_search.results.report.figures.plot import Paper, Plot, paper, plain
+from dann_search.results.report.figures.plot import Paper, Plot, cut, paper, plain
 from dann_search.results.report.measured import Bin, Measured
 
 WRITTEN = 20
@@ -90,9 +90,10 @@ def _confusion_on_paper(measured: Measured) -> PaperFigure:
     axes = figure.subplots()
     shades = LinearSegmentedColormap.from_list("shares", ["#FFFFFF", theme.HEAT[1]])
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1)
-    turned = 90 if max(map(len, names)) > 2 else 0
-    axes.set_xticks(range(len(names)), names, rotation=turned)
-    axes.set_yticks(range(len(names)), names)
+    labels = [cut(name) for name in names]
+    turned = 90 if max(map(len, labels)) > 2 else 0
+    axes.set_xticks(range(len(names)), labels, rotation=turned)
+    axes.set_yticks(range(len(names)), labels)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.grid(False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dann_search.data.domain import NO_LABEL
 from dann_search.results.report import theme
 from dann_search.results.report.content import Content
-from dann_search.results.report.figures.plot import Paper, Plot, paper, plain
+from dann_search.results.report.figures.plot import Paper, Plot, cut, paper, plain
 from dann_search.results.report.inside import Domains, Inside
 
 LISTED = 30
@@ -106,7 +106,7 @@ def _domains_on_paper(inside: Inside, content: Content) -> PaperFigure:
     grid = figure.subplots(1, len(inside.domains), squeeze=False)[0]
     for axes, one in zip(grid, inside.domains, strict=True):
         for role, colour, symbol, places in _roles(one):
-            label = f"{role}: {content.info.domains[role]}"
+            label = f"{role}: {cut(content.info.domains[role])}"
             marker = theme.MARKERS[symbol]
             axes.plot(*places.T, marker, color=colour, label=label, markersize=2, alpha=0.7)
         axes.set_title(one.name)
@@ -126,7 +126,7 @@ def _classes_on_paper(inside: Inside, content: Content) -> PaperFigure:
         places = np.concatenate([one.source, one.target])
         for label in sorted(set(labels.tolist())):
             colour, symbol = _look(label)
-            name = "unlabelled target" if label == NO_LABEL else names[label]
+            name = "unlabelled target" if label == NO_LABEL else cut(names[label])
             marker = theme.MARKERS[symbol]
             size = 1.2 if label == NO_LABEL else 2.2
             mine = places[labels == label].T

@@ -11,7 +11,7 @@ from dann_search.results.insight import ParameterImportance, Point
 from dann_search.results.report import theme
 from dann_search.results.report.content import Content
 from dann_search.results.report.figures.dimensions import Dimension, dimension
-from dann_search.results.report.figures.plot import Paper, Plot, number, paper, plain
+from dann_search.results.report.figures.plot import Paper, Plot, cut, number, paper, plain
 from dann_search.results.report.figures.trials import objective_title
 
 MOST_POINTS = 600
@@ -139,10 +139,10 @@ def _range(axis: Dimension) -> list[float]:
 
 def _folded(name: str) -> str:
     """A name on two lines where it is long."""
-    cut = name.rfind("_", 0, len(name) // 2 + 4)
-    if len(name) <= FOLDED or cut <= 0:
+    middle = name.rfind("_", 0, len(name) // 2 + 4)
+    if len(name) <= FOLDED or middle <= 0:
         return plain(name, 20)
-    return f"{plain(name[: cut + 1], 16)}<br>{plain(name[cut + 1 :], 16)}"
+    return f"{plain(name[: middle + 1], 16)}<br>{plain(name[middle + 1 :], 16)}"
 
 
 def _scores(content: Content) -> list[float]:
@@ -170,7 +170,7 @@ def _slices_on_paper(content: Content) -> PaperFigure:
         best = [(axis.place(p.value), p.score) for p in points if p.trial == content.best.number]
         axes.plot(*np.array(best).reshape(-1, 2).T, "*", color=theme.VERMILLION, markersize=8)
         places, texts = zip(*axis.ticks, strict=True)
-        axes.set_xticks(places, [text if len(text) < 12 else f"{text[:11]}…" for text in texts])
+        axes.set_xticks(places, [cut(text, 12) for text in texts])
         axes.set_xlim(_range(axis))
         axes.set_xlabel(axis.title.replace(" (", "\n("))
     for axes in grid.flat[len(found) :]:

@@ -42,9 +42,13 @@ class Paper:
 
 def plain(text: object, most: int = 40) -> str:
     """Text for Plotly, which would take ``<`` and ``&`` for markup; long names are cut."""
+    return html.escape(cut(text, most), quote=False)
+
+
+def cut(text: object, most: int = 24) -> str:
+    """Text of at most so many characters."""
     shown = str(text)
-    shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
-    return html.escape(shown, quote=False)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def number(value: object) -> str:

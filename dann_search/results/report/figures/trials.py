@@ -247,7 +247,10 @@ def _parallel_on_paper(content: Content) -> PaperFigure:
         blank = [(BLANK, "–")] if any(_line(row, axes)[level] == BLANK for row in rows) else []
         for place, text in [*axis.ticks, *blank]:
             side = "left" if place == 0 else "right" if place == 1 else "center"
-            plot.text(place, level + 0.3, text, ha=side, va="center", fontsize=6, color=theme.SOFT)
+            plot.text(
+                place, level + 0.3, text, ha=side, va="center", fontsize=6, color=theme.SOFT,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
+            )  # fmt: skip
     plot.set_yticks(range(len(axes)), [axis.title for axis in axes])
     plot.set_ylim(len(axes) - 0.4, -0.4)
     plot.set_xticks([])
