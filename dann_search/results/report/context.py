@@ -7,6 +7,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.data.domain import NO_LABEL
 from dann_search.results.report import tables, theme
 from dann_search.results.report.content import Content
+from dann_search.results.report.figures.classes import MOST_CLASSES
 from dann_search.results.report.measured import Compared
 from dann_search.results.report.reproduce import reproduction
 from dann_search.results.report.search import Spent
@@ -107,6 +108,7 @@ def _inside(content: Content) -> dict[str, Any]:
         "measured": content.measured,
         "split_name": "test" if content.test else "validation",
         "calibration": content.calibration,
+        "most_classes": MOST_CLASSES,
         "shift": inside.domains if inside else [],
         "legend": _legend(content),
         "pixels": content.info.image_size <= SMALL,

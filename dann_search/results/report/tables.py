@@ -10,16 +10,16 @@ from dann_search.results.report.content import Content
 from dann_search.results.report.figures.plot import number
 from dann_search.training.result import F1_MACRO
 
-MOST_ROWS = 1000
-"""Trials listed, best first."""
+MOST_CELLS = 20_000
+"""Of the leaderboard: a thousand trials of twenty columns, the best."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and what it is sorted by: a number, a text, or nothing."""
+    """What is shown, and what it is sorted by; None where there is nothing."""
 
     text: str
-    key: float | str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def leaderboard(content: Content) -> Table:
     errors = any(row.error or row.origin or row.confirms is not None for row in rows)
     if errors:
         columns.append(Column("remark", "remark", False))
-    shown = rows[:MOST_ROWS]
+    shown = rows[: MOST_CELLS // len(columns)]
     cells = []
     for rank, row in enumerate(shown, 1):
         line = [_cell(rank), _cell(row.number), _cell(_state(row))]
@@ -84,13 +84,13 @@ def _is_number(value: Any) -> bool:
 def _cell(value: Any) -> Cell:
     if value is None:
         return Cell("")
-    return Cell(number(value), float(value) if _is_number(value) else str(value))
+    return Cell(number(value), f"{value:.6g}" if _is_number(value) else str(value))
 
 
 def _score(value: float | None, spread: float | None = None) -> Cell:
     if value is None:
         return Cell("")
-    return Cell(f"{value:.3f}" + (f" ± {spread:.3f}" if spread is not None else ""), value)
+    return Cell(f"{value:.3f}" + (f" ± {spread:.3f}" if spread is not None else ""), f"{value:.6g}")
 
 
 def _state(row: TrialRow) -> str:

@@ -6,11 +6,13 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -26,7 +28,10 @@ from dann_search.results.evaluate import evaluate_target
 from dann_search.results.leaderboard import ranked, to_json
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.report import Report, write_report
+from dann_search.results.report.content import gather
 from dann_search.results.report.figures.save import KINDS, NAMES
+from dann_search.results.report.measured import ClassRow
+from dann_search.results.report.page import render
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
 from tests.results.report.conftest import FORMULA, HOSTILE
@@ -131,6 +136,41 @@ def test_every_figure_is_drawn_as_png_and_svg_whatever_classes_are_called(
         else:
             assert ElementTree.parse(path).getroot().tag.endswith("svg")
     assert not [str(w.message) for w in recwarn if "layout" in str(w.message)]
+
+
+def test_a_large_search_of_many_classes_stays_below_five_megabytes(few: ExperimentFolder) -> None:
+    content = gather(few, lambda line: None)
+    first = content.search.rows[0]
+    rows = [first] + [replace(first, number=number) for number in range(10, 3000)]
+    points = {name: [p] * 3000 for name, (p, *_) in content.search.slices.items()}
+    names = [f"class number {label}" for label in range(345)]
+    row = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "n": 40}
+    assert content.inside
+    large = replace(
+        content,
+        search=replace(
+            content.search,
+            rows=rows,
+            curves={row.number: [0.1] * 20 for row in rows},
+            history=content.search.history[:1] * 3000,
+            slices=points,
+        ),
+        experiment=content.experiment.model_copy(
+            # Whatever they are called: 30 parameters.
+            update={"space": {f"{n}{i}": p for n, p in content.experiment.space.items()
+                              for i in ("", *range(1, 8))}}
+        ),
+        info=replace(content.info, class_names=names),
+        test=content.inside.val.model_copy(
+            update={
+                "per_class": [ClassRow.model_validate({"class": name, **row}) for name in names],
+                "confusion": np.random.default_rng(0).poisson(0.3, (345, 345)).tolist(),
+            }
+        ),
+    )  # fmt: skip
+    page = render(large, "today")
+    assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
+    assert "the 150 of lowest F1" in page and "lowest trials are left out" in page
 
 
 def test_the_page_asks_no_network_and_runs_only_its_own_scripts(few: ExperimentFolder) -> None:

@@ -7,14 +7,18 @@ import numpy as np
 import plotly.graph_objects as go
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as PaperFigure
+from numpy.typing import NDArray
 
 from dann_search.results.report import theme
 from dann_search.results.report.content import Content
 from dann_search.results.report.figures.plot import Paper, Plot, cut, paper, plain
 from dann_search.results.report.measured import Bin, Measured
 
-WRITTEN = 20
-"""Classes up to which counts are written into the matrix."""
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+WRITTEN, MOST_CLASSES = 20, 150
+"""Classes up to which counts are written into the matrix; that it has at most."""
 
 
 def plots(content: Content) -> list[Plot]:
@@ -37,49 +41,43 @@ def papers(content: Content) -> Iterator[Paper]:
         yield Paper("reliability", lambda: _reliability_on_paper(calibration.bins))
 
 
-def _shares(measured: Measured) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Class names, counts, and counts as shares of each true class."""
+def _shares(measured: Measured) -> tuple[list[str], Counts, Floats]:
+    """Class names, counts, and counts as shares of each true class; of many the worst."""
     counts = np.array(measured.confusion)
-    return (
-        [row.name for row in measured.per_class],
-        counts,
-        counts / np.maximum(counts.sum(1, keepdims=True), 1),
-    )
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    scores = [row.f1 for row in measured.per_class]
+    shown = np.sort(np.argsort(scores, kind="stable")[:MOST_CLASSES])
+    among = np.ix_(shown, shown)
+    return [measured.per_class[label].name for label in shown], counts[among], shares[among]
 
 
 def _confusion(measured: Measured) -> go.Figure:
     names, counts, shares = _shares(measured)
-    # Categories of the same name would fall together: places are numbers, names their labels.
-    places, labels = list(range(len(names))), [plain(name, 18) for name in names]
+    # Short labels may be the same: places are whole names.
+    places = [plain(name, 200) for name in names]
+    few = len(names) <= WRITTEN
     figure = go.Figure()
     figure.add_heatmap(
         x=places,
         y=places,
-        z=shares.round(3).tolist(),
-        customdata=[
-            [
-                f"{plain(true)} taken for {plain(predicted)}: {counts[row, column]} of "
-                f"{counts[row].sum()}"
-                for column, predicted in enumerate(names)
-            ]
-            for row, true in enumerate(names)
-        ],
-        text=[[str(count) if count else "" for count in row] for row in counts.tolist()],
-        texttemplate="%{text}" if len(names) <= WRITTEN else None,
-        hovertemplate="%{customdata}<extra></extra>",
+        z=(100 * shares).round().astype(np.uint8),
+        customdata=counts.astype(np.uint32),
+        text=[[str(count) if count else "" for count in row] for row in counts] if few else None,
+        texttemplate="%{text}" if few else None,
+        hovertemplate="%{y} taken for %{x}: %{customdata}, %{z} % of the class<extra></extra>",
         zmin=0,
-        zmax=1,
-        xgap=1,
-        ygap=1,
+        zmax=100,
+        xgap=int(few),
+        ygap=int(few),
         colorscale=[[0, theme.HEAT[0]], [1, theme.HEAT[1]]],
         showscale=False,
     )
-    many = len(names) > 2 * WRITTEN
-    step = math.ceil(len(names) / WRITTEN / 2) if many else 1
-    ticks = {"tickvals": places[::step], "ticktext": labels[::step], "showgrid": False, "ticks": ""}
+    step = 1 if few else math.ceil(len(names) / WRITTEN)
+    labels = [plain(name, 18) for name in names[::step]]
     turned = -90 if max(map(len, labels)) > 3 else 0
-    figure.update_xaxes(title="predicted class", tickangle=turned, **ticks)
-    figure.update_yaxes(title="true class", autorange="reversed", **ticks)
+    ticks = {"tickvals": places[::step], "ticktext": labels, "showgrid": False, "ticks": ""}
+    figure.update_xaxes(type="category", title="predicted class", tickangle=turned, **ticks)
+    figure.update_yaxes(type="category", title="true class", autorange="reversed", **ticks)
     return figure
 
 
@@ -92,8 +90,9 @@ def _confusion_on_paper(measured: Measured) -> PaperFigure:
     axes.imshow(shares, cmap=shades, vmin=0, vmax=1)
     labels = [cut(name) for name in names]
     turned = 90 if max(map(len, labels)) > 2 else 0
-    axes.set_xticks(range(len(names)), labels, rotation=turned)
-    axes.set_yticks(range(len(names)), labels)
+    step = max(1, math.ceil(len(names) / (2 * WRITTEN)))
+    axes.set_xticks(range(0, len(names), step), labels[::step], rotation=turned)
+    axes.set_yticks(range(0, len(names), step), labels[::step])
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.grid(False)

@@ -14,8 +14,8 @@ from dann_search.results.report.figures.dimensions import Dimension, dimension
 from dann_search.results.report.figures.plot import Paper, Plot, cut, number, paper, plain
 from dann_search.results.report.figures.trials import objective_title
 
-MOST_POINTS = 600
-"""Trials in a slice, evenly taken from all."""
+MOST_POINTS = 6000
+"""Trials in all slices together, evenly taken."""
 ROOM, ROOM_OF_NAMES = 0.06, 0.3
 """Beside the ends of an axis, as a share of it."""
 LONG, FOLDED = 24, 12
@@ -97,7 +97,7 @@ def _slices(content: Content) -> list[tuple[Dimension, list[Point]]]:
             continue
         axis = dimension(base, parameter)
         points = content.search.slices[name]
-        step = max(1, math.ceil(len(points) / MOST_POINTS))
+        step = max(1, math.ceil(len(points) * len(content.search.slices) / MOST_POINTS))
         found.append((_named(axis, name), points[::step]))
     return found
 

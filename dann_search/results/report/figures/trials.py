@@ -9,6 +9,7 @@ from matplotlib.figure import Figure as PaperFigure
 from matplotlib.ticker import MaxNLocator
 
 from dann_search.config.experiment import Experiment
+from dann_search.results.insight import Point
 from dann_search.results.reader import TrialRow
 from dann_search.results.report import theme
 from dann_search.results.report.content import Content
@@ -16,8 +17,8 @@ from dann_search.results.report.figures.dimensions import Dimension, dimensions
 from dann_search.results.report.figures.plot import Paper, Plot, number, paper, plain
 from dann_search.training.result import F1_MACRO
 
-MOST_TRIALS = 1000
-"""Trials that are drawn, the best: more would hide each other and weigh on the page."""
+MOST_TRIALS, MOST_PLACES = 1000, 8000
+"""Trials that are drawn, and places on parallel axes, of the best: more would hide each other."""
 BLANK = -0.09
 """Where a trial lies on the axis of a parameter that does not apply to it."""
 
@@ -49,9 +50,16 @@ def papers(content: Content) -> Iterator[Paper]:
         yield Paper("parallel_coordinates", lambda: _parallel_on_paper(content))
 
 
+def _ended(content: Content) -> list[tuple[int, Point]]:
+    """Trials with their place in the order of their end; of many a part."""
+    points = list(enumerate(content.search.history, 1))
+    step = max(1, -(-len(points) // MOST_TRIALS))
+    return [one for one in points if one[0] % step == 0 or one[1].trial == content.best.number]
+
+
 def _history(content: Content) -> go.Figure:
     figure = go.Figure()
-    points = list(enumerate(content.search.history[-MOST_TRIALS:], 1))
+    points = _ended(content)
     looks = (("completed", "circle", theme.BLUE), ("pruned", "circle-open", theme.GREY))
     for state, symbol, colour in looks:
         mine = [(place, point) for place, point in points if point.state == state]
@@ -81,7 +89,7 @@ def _history(content: Content) -> go.Figure:
 def _history_on_paper(content: Content) -> PaperFigure:
     figure = paper()
     axes = figure.subplots()
-    points = list(enumerate(content.search.history, 1))
+    points = _ended(content)
     for state, label, colour, fill in (
         ("completed", "completed", theme.BLUE, theme.BLUE),
         ("pruned", "stopped early", theme.GREY, "none"),
@@ -156,7 +164,7 @@ def _epochs_on_paper(content: Content) -> PaperFigure:
 def _axes(content: Content) -> tuple[list[TrialRow], list[Dimension]]:
     """The trials of parallel coordinates, worst first, and its axes, the score's last."""
     rows = [row for row in content.search.rows if row.score is not None and row.confirms is None]
-    rows = rows[:MOST_TRIALS]
+    rows = rows[: MOST_PLACES // (len(content.experiment.space) + 1)]
     scores = [row.score or 0.0 for row in rows]
     rows.sort(key=lambda row: (row.number == content.best.number, row.score or 0.0))
     title = objective_title(content.experiment)

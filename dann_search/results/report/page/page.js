@@ -88,8 +88,8 @@
   // Tables --------------------------------------------------------------------------------------
 
   const keyOf = (row, index) => {
-    const key = row.cells[index].dataset.key;
-    return key === undefined || key === "" ? null : key;
+    const cell = row.cells[index];
+    return (cell.dataset.key ?? cell.textContent) || null;
   };
 
   function sortBy(table, head) {
