@@ -95,8 +95,9 @@ def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
         InputError: no trial has finished, or the study cannot be read.
     """
     experiment, record = read_experiment(folder), read_record(folder)
-    best = choose(read_trials(folder), folder, 1, None)
-    state, search = status(folder), read_search(folder, experiment)
+    rows = read_trials(folder)
+    best = choose(rows, folder, 1, None)
+    state, search = status(folder), read_search(folder, experiment, rows)
     notes = _unfinished(state, search)
     test = _present(lambda: read_evaluation(folder, best.number), notes)
     compared = _present(lambda: read_comparison(folder, best.number), notes)

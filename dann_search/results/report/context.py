@@ -72,14 +72,15 @@ def _choice(content: Content) -> str:
         by = f"the highest macro-F1 on {labels} labelled target images"
     else:
         by = f"the highest {experiment.search.objective}, which needs no target label"
-    confirmed = ""
+    sentences = [f"{of}: {by}."]
     if best.confirmed_mean is not None:
-        confirmed = (
-            f" Trained again with {len(best.confirmed)} new seeds it reached "
+        sentences.append(
+            f"Trained again with {len(best.confirmed)} new seeds it reached "
             f"{best.confirmed_mean:.3f} on average, the best of all finalists."
         )
-    stopped = " No trial was completed; this one was stopped early." * (best.state == "pruned")
-    return f"{of}: {by}.{confirmed}{stopped}"
+    if best.state == "pruned":
+        sentences.append("No trial was completed; this one was stopped early.")
+    return " ".join(sentences)
 
 
 def _search(content: Content) -> dict[str, Any]:
@@ -89,10 +90,12 @@ def _search(content: Content) -> dict[str, Any]:
     search = content.experiment.search
     return {
         "leaderboard": tables.leaderboard(content),
-        "scheduler": f"{len(content.search.rows)} trials proposed by {search.sampler}, stopped "
-        f"early by {search.scheduler}."
-        if search.scheduler != "none"
-        else f"{len(content.search.rows)} trials proposed by {search.sampler}; none stopped early.",
+        "how": f"{len(content.search.rows)} trials proposed by {search.sampler}; "
+        + (
+            "each has all its epochs."
+            if search.scheduler == "none"
+            else f"{search.scheduler} stops those early that are behind."
+        ),
         "blanks": not all(applies),
         "importance": importance,
         "conditional": any(one.conditional for one in known),

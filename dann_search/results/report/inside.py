@@ -1,6 +1,5 @@
 """What the best model's own images and features show: everything that has to run a network."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from dann_search.results.calibration import (
 from dann_search.results.evaluate import score
 from dann_search.results.reader import TrialRow
 from dann_search.results.report.embedding import on_a_plane
-from dann_search.results.report.measured import Bin, Compared, Measured
+from dann_search.results.report.measured import BASE, Bin, Compared, Measured
 from dann_search.results.report.networks import (
     Features,
     Recipe,
@@ -41,7 +40,7 @@ from dann_search.results.report.thumbnails import (
     uncertain_images,
 )
 from dann_search.results.report.words import in_words
-from dann_search.training.checkpoint import BEST
+from dann_search.training.checkpoint import BEST as CHECKPOINT
 from dann_search.training.loop import input_side
 
 Floats = NDArray[np.float64]
@@ -110,7 +109,7 @@ def look_inside(
     recipe = Recipe(TrialConfig(**best.config), experiment.weights, data)
     with few_threads():
         tell(f"running the model of trial {best.number} on {len(data.val_images)} val images")
-        network = recipe.network(folder.trial(best.number) / BEST)
+        network = recipe.network(folder.trial(best.number) / CHECKPOINT)
         logits = recipe.outputs(network, data.val_images).logits.double().numpy()
         labels, names = data.val_labels.numpy(), data.info.class_names
         val = score(labels, logits.argmax(1), names, "val")
@@ -171,17 +170,20 @@ def _features(
         plain, path = found
         yield plain.features("trained without adaptation", plain.network(path), source, target)
     name = f"trained by {recipe.config.method}"
-    yield recipe.features(name, recipe.network(folder.trial(best.number) / BEST), source, target)
+    yield recipe.features(
+        name, recipe.network(folder.trial(best.number) / CHECKPOINT), source, target
+    )
 
 
 def _source_only(
     folder: ExperimentFolder, recipe: Recipe, compared: Compared
 ) -> tuple[Recipe, Path] | None:
     """The comparison's first training of the same recipe without adaptation, if it is there."""
-    for seed in compared.seeds:
-        config = recipe.config.model_copy(update={"method": "source_only", "seed": seed})
-        mark = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
-        path = folder.compare / f"source_only-seed{seed}-{mark}" / BEST
+    if (method := compared.methods.get(BASE)) is None:
+        return None
+    for seed, run in zip(compared.seeds, method.runs, strict=False):
+        config = recipe.config.model_copy(update={"method": BASE, "seed": seed})
+        path = folder.compare / Path(run).name / CHECKPOINT
         if path.is_file():
             return Recipe(config, recipe.weights, recipe.data), path
     return None

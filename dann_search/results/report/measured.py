@@ -86,6 +86,7 @@ class Method(_Read):
     recall_macro_test: Summary | None = None
     difference: dict[str, Difference] = {}
     same_as: str | None = None
+    runs: list[str] = []
 
     @property
     def lead(self) -> Difference | None:

@@ -12,7 +12,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.layout import ExperimentFolder
 from dann_search.results import insight
 from dann_search.results.leaderboard import ranked
-from dann_search.results.reader import TrialRow, open_study_trials, read_trials
+from dann_search.results.reader import TrialRow, open_study_trials
 from dann_search.study_storage import opened, study_place
 from dann_search.training.checkpoint import BEST, LAST
 
@@ -71,11 +71,13 @@ class Search:
         return missing and self.stopped_by in (None, "interrupt")
 
 
-def read_search(folder: ExperimentFolder, experiment: Experiment) -> Search:
-    """Read the study."""
-    rows, attributes = ranked(read_trials(folder)), _attributes(folder, experiment)
+def read_search(
+    folder: ExperimentFolder, experiment: Experiment, rows: Sequence[TrialRow]
+) -> Search:
+    """What else the study tells of trials just read; a search that still runs may have more."""
+    attributes = _attributes(folder, experiment)
     return Search(
-        rows=rows,
+        rows=ranked(rows),
         curves={
             trial.number: [value for _, value in sorted(trial.intermediate_values.items())]
             for trial in open_study_trials(folder)

@@ -67,8 +67,8 @@ class Report:
 
 def write_report(
     folder: ExperimentFolder | str | Path,
-    out: Path | None = None,
-    figures: Path | None = None,
+    out: str | Path | None = None,
+    figures: str | Path | None = None,
     force: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
@@ -87,9 +87,9 @@ def write_report(
     """
     found = folder if isinstance(folder, ExperimentFolder) else open_experiment(folder)
     _check_installed()
-    file = (out or found.root / "report" / "index.html").expanduser().resolve()
+    file = Path(out or found.root / "report" / "index.html").expanduser().resolve()
     _check_file(file, force)
-    drawn = figures.expanduser().resolve() if figures else None
+    drawn = Path(figures).expanduser().resolve() if figures else None
     if drawn:
         _check_figures(drawn, force)
 

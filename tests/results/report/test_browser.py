@@ -195,7 +195,7 @@ def test_everything_is_drawn_fits_and_can_be_read_by_day_and_by_night(
         "[one.dataset.plot, one.querySelectorAll('.trace, .hm, .point, .bars').length]))"
     )
     expected = {"baselines", "history", "epochs", "parallel", "slice-0", "confusion", "reliability"}
-    expected |= {"training-scores", "training-lambda", "training-domain-accuracy", "domain-2"}
+    expected |= {"training-scores", "training-lambda", "training-domain-accuracy", "domain-1"}
     assert expected <= plots.keys() and all(plots.values()), plots
     assert page.evaluate("() => document.images.length") > 40
     assert page.evaluate("() => [...document.images].every((one) => one.naturalWidth > 0)")

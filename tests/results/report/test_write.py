@@ -19,6 +19,7 @@ from PIL import Image
 
 from dann_search.cli import main
 from dann_search.config.load import load_experiment
+from dann_search.config.trial import TrialConfig
 from dann_search.data.store import UNLABELLED
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
@@ -34,6 +35,7 @@ from dann_search.results.report.measured import ClassRow
 from dann_search.results.report.page import render
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
+from dann_search.training.job import TrainingJob, train_here
 from tests.results.report.conftest import FORMULA, HOSTILE
 
 MEGABYTES = 1_000_000
@@ -259,6 +261,37 @@ def test_a_comparison_is_shown_with_intervals_and_p_values_where_it_has_them(
     assert "dann is above source_only & more" in text and "shared by all: seeds" in text
     labels = plots_of(report)["baselines"]["data"][1]["y"]
     assert labels == ["dann", "source_only"]  # by another name it is not drawn again
+
+
+def test_the_network_without_adaptation_is_shown_where_the_comparison_names_it(
+    few: ExperimentFolder,
+) -> None:
+    experiment, best = read_experiment(few), ranked(read_trials(few))[0]
+    config = TrialConfig(**best.config).model_copy(update={"method": "source_only", "seed": 1})
+    run = few.compare / "source_only-seed1-0123abcd"
+    train_here(
+        [TrainingJob(name="plain", config=config, folder=run, store=few.data, epochs=1)], experiment
+    )
+    content = compared(few)
+    content["methods"]["source_only"]["runs"] = [run.name, "source_only-seed2-gone"]
+    (few.compare / "comparison.json").write_text(json.dumps(content))
+    networks = [one["network"] for one in write_report(few).to_json()["domain_shift"]]
+    assert networks == ["before training", "trained without adaptation", "trained by dann"]
+
+
+def test_reliability_is_of_the_test_split_where_evaluate_wrote_it(few: ExperimentFolder) -> None:
+    evaluate_target(few.root)
+    path = few.best / "evaluation.json"
+    bins = [
+        {"low": 0.0, "high": 0.5, "n": 0, "confidence": None, "accuracy": None},
+        {"low": 0.5, "high": 1.0, "n": 8, "confidence": 0.75, "accuracy": 0.625},
+    ]
+    more = {"reliability": bins, "ece": 0.125, "temperature": 1.5, "nll": 1.0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    report = write_report(few)
+    assert report.to_json()["ece"] == {"split": "test", "value": 0.125}
+    assert plots_of(report)["reliability"]["data"][1]["y"] == [0.625]
+    assert "logits divided by the temperature 1.5" in page_of(report).text
 
 
 def test_a_report_that_is_there_is_kept_unless_force_is_given(
