@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
@@ -45,12 +47,13 @@ class Report:
             **self.numbers,
         }
 
-    def render(self) -> Table:
+    def render(self) -> Group:
         """What people read on the terminal."""
+        file = Text(str(self.file), no_wrap=True, overflow="ignore")
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
-        table.add_row("report", f"{self.file} ({self.bytes / 1e6:.1f} MB)")
+        table.add_row("size", f"{self.bytes / 1e6:.1f} MB")
         if self.figures:
             folder = self.figures[0].parent
             table.add_row("figures", f"{len(self.figures)} files in {folder}")
@@ -60,9 +63,8 @@ class Report:
             low, high = test["ci95"]["f1_macro"]
             text = f"{test['f1_macro']:.3f}, 95 % interval {low:.3f} to {high:.3f}"
             table.add_row("macro-F1, target test", text)
-        for note in self.numbers["notes"]:
-            table.add_row("note", note)
-        return table
+        notes = [Text(f"note: {note}", overflow="fold") for note in self.numbers["notes"]]
+        return Group(file, table, *notes)
 
 
 def write_report(
