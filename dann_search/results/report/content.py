@@ -10,7 +10,7 @@ from dann_search.data.store import StoreInfo
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.best import choose
-from dann_search.results.reader import TrialRow, read_experiment, read_record, read_trials
+from dann_search.results.reader import TrialRow, read_experiment, read_record
 from dann_search.results.report.inside import Inside, look_inside
 from dann_search.results.report.measured import (
     Absent,
@@ -20,7 +20,7 @@ from dann_search.results.report.measured import (
     read_comparison,
     read_evaluation,
 )
-from dann_search.results.report.search import Epoch, Search, read_epochs, read_search
+from dann_search.results.report.search import Epoch, Search, look_at_search, read_epochs
 from dann_search.results.status import ExperimentStatus, status
 
 
@@ -56,12 +56,7 @@ class Content:
     @property
     def partial(self) -> bool:
         """Whether the search is not over."""
-        return self.status.state != "done" or self.search.cut_off
-
-    @property
-    def trials_asked(self) -> int:
-        """How many trials the search is to have; a resume may have added some."""
-        return self.search.total or self.experiment.search.trials
+        return self.status.state != "done"
 
     @property
     def measured(self) -> Measured | None:
@@ -94,11 +89,12 @@ def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
     Raises:
         InputError: no trial has finished, or the study cannot be read.
     """
+    state = status(folder)
+    rows = [*state.running, *state.ended]
+    best = choose(rows, folder)
     experiment, record = read_experiment(folder), read_record(folder)
-    rows = read_trials(folder)
-    best = choose(rows, folder, 1, None)
-    state, search = status(folder), read_search(folder, experiment, rows)
-    notes = _unfinished(state, search)
+    search = look_at_search(folder, experiment, rows)
+    notes = _unfinished(state)
     test = _present(lambda: read_evaluation(folder, best.number), notes)
     compared = _present(lambda: read_comparison(folder, best.number), notes)
     inside = _inside(folder, experiment, best, compared, tell, notes)
@@ -110,7 +106,7 @@ def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
         status=state,
         search=search,
         best=best,
-        epochs=read_epochs(folder.trial(best.number)),
+        epochs=read_epochs(folder, best.number),
         test=test,
         compared=compared,
         inside=inside,
@@ -118,15 +114,13 @@ def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
     )
 
 
-def _unfinished(state: ExperimentStatus, search: Search) -> list[str]:
-    if state.state == "done" and not search.cut_off:
+def _unfinished(state: ExperimentStatus) -> list[str]:
+    if state.state == "done":
         return []
     what = "is still running" if state.searching else "was interrupted"
-    over = state.completed + state.pruned + state.failed
-    total = f" of {search.total}" if search.total else ""
     return [
-        f"This report is partial: the search {what}. {over}{total} trials are over, "
-        f"{state.unfinished} more were begun; everything below is as of now."
+        f"This report is partial: the search {what}. {state.finished} of {state.total} trials are "
+        f"over, {state.unfinished} more were begun; everything below is as of now."
     ]
 
 

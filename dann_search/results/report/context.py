@@ -12,7 +12,7 @@ from dann_search.results.report.measured import Compared
 from dann_search.results.report.reproduce import reproduction
 from dann_search.results.report.search import Spent
 from dann_search.results.report.thumbnails import SMALL
-from dann_search.tracking.progress import duration
+from dann_search.tracking.board import duration
 
 
 def context(content: Content) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _legend(content: Content) -> list[tuple[str, str, str]]:
 
 
 def _record(content: Content) -> dict[str, Any]:
-    again = reproduction(content.experiment, content.best, content.trials_asked)
+    again = reproduction(content.experiment, content.best, content.status.total)
     packed = base64.b64encode(again.content.encode()).decode()
     versions = content.record["versions"]
     return {

@@ -20,7 +20,6 @@ from dann_search.results.calibration import (
     reliability,
     to_probabilities,
 )
-from dann_search.results.evaluate import score
 from dann_search.results.reader import TrialRow
 from dann_search.results.report.embedding import on_a_plane
 from dann_search.results.report.measured import BASE, Bin, Compared, Measured
@@ -40,6 +39,8 @@ from dann_search.results.report.thumbnails import (
     uncertain_images,
 )
 from dann_search.results.report.words import in_words
+from dann_search.results.scoring import score
+from dann_search.results.store import packed_store
 from dann_search.training.checkpoint import BEST as CHECKPOINT
 from dann_search.training.loop import input_side
 
@@ -103,19 +104,22 @@ def look_inside(
     Raises:
         InputError: weights or a library that the network needs cannot be had.
         RunError: its checkpoint is damaged or of another network.
-        OSError: the packed images are gone.
+        OSError: a file is gone or damaged.
     """
-    data = open_training_data(folder.data)
+    store = packed_store(folder)
+    data = open_training_data(store)
     recipe = Recipe(TrialConfig(**best.config), experiment.weights, data)
     with few_threads():
         tell(f"running the model of trial {best.number} on {len(data.val_images)} val images")
-        network = recipe.network(folder.trial(best.number) / CHECKPOINT)
+        checkpoint = folder.trial(best.number) / CHECKPOINT
+        folder.fetch(checkpoint)
+        network = recipe.network(checkpoint)
         logits = recipe.outputs(network, data.val_images).logits.double().numpy()
         labels, names = data.val_labels.numpy(), data.info.class_names
         val = score(labels, logits.argmax(1), names, "val")
         probabilities = to_probabilities(logits)
         bins = reliability(probabilities, labels)
-        source, target = (take_sample(folder.data, role) for role in ("source", "target"))
+        source, target = (take_sample(store, role) for role in ("source", "target"))
         seen = [
             _domains(features, tell)
             for features in _features(recipe, folder, best, compared, source, target)
@@ -184,6 +188,7 @@ def _source_only(
     for seed, run in zip(compared.seeds, method.runs, strict=False):
         config = recipe.config.model_copy(update={"method": BASE, "seed": seed})
         path = folder.compare / Path(run).name / CHECKPOINT
+        folder.fetch(path)
         if path.is_file():
             return Recipe(config, recipe.weights, recipe.data), path
     return None

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dann_search.layout import ExperimentFolder
+from dann_search.results.model_files import EVALUATION, RECORD
 
 Interval = tuple[float, float]
-BASE = "source_only"
+BASE, JSON = "source_only", "comparison.json"
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
@@ -127,7 +128,7 @@ class Compared(_Read):
 
 def shown(folder: ExperimentFolder) -> str:
     """The experiment as a word of a command line."""
-    return shlex.quote(str(folder.root))
+    return shlex.quote(str(folder))
 
 
 class Absent(Exception):
@@ -141,7 +142,8 @@ def read_evaluation(folder: ExperimentFolder, trial: int) -> Measured:
         Absent: it did not, or of another model.
     """
     again = f"run: dann-search evaluate {shown(folder)}"
-    path, record = folder.best / "evaluation.json", folder.best / "model.json"
+    path, record = folder.best / EVALUATION, folder.best / RECORD
+    folder.fetch(path, record)
     if not path.is_file() or not record.is_file():
         raise Absent(f"The best model was not evaluated on the target's test split yet; {again}")
     model = _read(record)
@@ -155,9 +157,6 @@ def read_evaluation(folder: ExperimentFolder, trial: int) -> Measured:
             f"The model in {folder.best.name}/ was trained again on train and val: what it reached "
             "on the test split says nothing of the model of this report"
         )
-    weights = folder.best / "model.safetensors"
-    if weights.is_file() and path.stat().st_mtime < weights.stat().st_mtime:
-        raise Absent(f"The model was written again after it was evaluated; {again}")
     measured = _validated(Measured, path)
     if measured.split != "test":
         raise Absent(f"{path.name} is of other images than the test split; {again}")
@@ -171,7 +170,8 @@ def read_comparison(folder: ExperimentFolder, trial: int) -> Compared:
         Absent: it was not run, or for another trial.
     """
     again = f"run: dann-search compare {shown(folder)}"
-    path = folder.compare / "comparison.json"
+    path = folder.compare / JSON
+    folder.fetch(path)
     if not path.is_file():
         raise Absent(f"The best model was not compared with its baselines yet; {again}")
     compared = _validated(Compared, path)

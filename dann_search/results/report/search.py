@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -13,6 +12,7 @@ from dann_search.layout import ExperimentFolder
 from dann_search.results import insight
 from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import TrialRow, open_study_trials
+from dann_search.study_names import SPENT
 from dann_search.study_storage import opened, study_place
 from dann_search.training.checkpoint import BEST, LAST
 
@@ -50,8 +50,6 @@ class Search:
         curves: the objective after each epoch, by trial.
         history, slices, importance: see ``results.insight``.
         spent: what it cost.
-        total: trials it was to have; None where an older version did not say.
-        stopped_by: what ended it; None where nothing did yet.
     """
 
     rows: list[TrialRow]
@@ -60,22 +58,12 @@ class Search:
     slices: dict[str, list[insight.Point]]
     importance: insight.Importance
     spent: Spent
-    total: int | None
-    stopped_by: str | None
-
-    @property
-    def cut_off(self) -> bool:
-        """Whether it was to have more trials, and neither a limit nor the last one ended it."""
-        over = sum(row.state != "running" and row.confirms is None for row in self.rows)
-        missing = self.total is not None and over < self.total
-        return missing and self.stopped_by in (None, "interrupt")
 
 
-def read_search(
+def look_at_search(
     folder: ExperimentFolder, experiment: Experiment, rows: Sequence[TrialRow]
 ) -> Search:
     """What else the study tells of trials just read; a search that still runs may have more."""
-    attributes = _attributes(folder, experiment)
     return Search(
         rows=ranked(rows),
         curves={
@@ -85,18 +73,17 @@ def read_search(
         history=insight.history(folder),
         slices=insight.slices(folder),
         importance=insight.importance(folder),
-        spent=_spent(rows, attributes.get("spent", {})),
-        total=attributes.get("total_trials"),
-        stopped_by=attributes.get("stopped_by"),
+        spent=_spent(rows, _counted(folder, experiment)),
     )
 
 
-def _attributes(folder: ExperimentFolder, experiment: Experiment) -> dict[str, Any]:
-    """What the study itself carries."""
+def _counted(folder: ExperimentFolder, experiment: Experiment) -> dict[str, float]:
+    """Hours that the search itself counted."""
     place = study_place(folder, experiment.search.study)
     with opened(place) as storage:
         (study,) = [s for s in storage.get_all_studies() if s.study_name == experiment.name]
-        return dict(storage.get_study_user_attrs(study._study_id))
+        counted: dict[str, float] = storage.get_study_user_attrs(study._study_id).get(SPENT, {})
+        return counted
 
 
 def _spent(rows: Sequence[TrialRow], counted: dict[str, float]) -> Spent:
@@ -110,9 +97,10 @@ def _spent(rows: Sequence[TrialRow], counted: dict[str, float]) -> Spent:
     )
 
 
-def read_epochs(trial: Path) -> list[Epoch]:
+def read_epochs(folder: ExperimentFolder, trial: int) -> list[Epoch]:
     """Every epoch of a trial, from the header of its last checkpoint; none where there is none."""
-    for path in (trial / LAST, trial / BEST):
+    for path in (folder.trial(trial) / LAST, folder.trial(trial) / BEST):
+        folder.fetch(path)
         try:
             with safe_open(path, framework="np") as file:
                 epochs: list[Epoch] = json.loads((file.metadata() or {})["record"])["history"]

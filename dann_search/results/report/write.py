@@ -89,7 +89,11 @@ def write_report(
     """
     found = folder if isinstance(folder, ExperimentFolder) else open_experiment(folder)
     _check_installed()
-    file = Path(out or found.root / "report" / "index.html").expanduser().resolve()
+    file = found.root / "report" / "index.html"
+    if out is None:
+        found.fetch(file)
+    else:
+        file = Path(out).expanduser().resolve()
     _check_file(file, force)
     drawn = Path(figures).expanduser().resolve() if figures else None
     if drawn:
@@ -109,6 +113,8 @@ def write_report(
         written = save_figures(content, drawn) if drawn else []
     except OSError as exc:
         raise InputError(f"{exc.filename or file}: cannot be written: {exc.strerror}") from None
+    if out is None:
+        found.publish(file)
     return Report(file, len(page), written, _numbers(content))
 
 
@@ -157,7 +163,7 @@ def _numbers(content: "Content") -> dict[str, Any]:
     inside, compared, spent = content.inside, content.compared, content.search.spent
     calibration = content.calibration
     return {
-        "experiment": str(content.folder.root),
+        "experiment": str(content.folder),
         "partial": content.partial,
         "notes": content.notes,
         "trial": content.best.number,

@@ -33,8 +33,10 @@ from dann_search.results.report.content import gather
 from dann_search.results.report.figures.save import KINDS, NAMES
 from dann_search.results.report.measured import ClassRow
 from dann_search.results.report.page import render
+from dann_search.search import budget
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
+from dann_search.study_names import SPENT
 from dann_search.training.job import TrainingJob, train_here
 from tests.results.report.conftest import FORMULA, HOSTILE
 
@@ -54,7 +56,9 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        # Of a script or a style sheet: nothing that is shown.
+        if self.cdata_elem is None:
+            self.words.append(data)
 
     @property
     def text(self) -> str:
@@ -340,6 +344,28 @@ def test_without_the_extra_the_pip_line_is_named(
         write_report(few)
 
 
+def test_an_experiment_behind_a_url_is_fetched_and_its_report_put_there(
+    few: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    evaluate_target(few.root)
+    files = fsspec.filesystem("memory")
+    # All but the packed images: they are packed anew where they are needed.
+    shutil.rmtree(few.data)
+    files.put(str(few.root), "/bucket/small", recursive=True)
+    report = write_report("memory://bucket/small")
+    content = report.to_json()
+    assert content["experiment"] == "memory://bucket/small"
+    assert content["test"] is not None and content["ece"] is not None
+    assert files.info("/bucket/small/report/index.html")["size"] == report.bytes
+    shutil.rmtree(tmp_path / "cache" / "dann-search" / "experiments")
+    with pytest.raises(InputError, match=r"index\.html: exists already"):
+        write_report("memory://bucket/small")
+    files.rm("/bucket", recursive=True)
+
+
 def test_a_search_that_is_not_over_gives_a_partial_report(few: ExperimentFolder) -> None:
     experiment, space = load_experiment_of(few)
     record = StudyRecord(experiment, space, few)
@@ -367,9 +393,27 @@ def load_experiment_of(folder: ExperimentFolder) -> Any:
 
 def test_where_the_images_are_gone_the_rest_is_reported(few: ExperimentFolder) -> None:
     shutil.rmtree(few.data)
+    record = yaml.safe_load(few.record.read_text())
+    record["experiment"]["data"]["target"]["folder"] = str(few.root / "gone")
+    few.record.write_text(yaml.safe_dump(record))
     report = write_report(few)
-    assert any("store.json" in note for note in report.numbers["notes"])
+    assert any("features, images) is missing" in note for note in report.numbers["notes"])
     assert report.to_json()["ece"] is None and "history" in plots_of(report)
+
+
+def test_hours_are_those_the_search_counted(few: ExperimentFolder) -> None:
+    assert SPENT == budget.SPENT
+    experiment, space = load_experiment_of(few)
+    record = StudyRecord(experiment, space, few)
+    record.study.set_user_attr(SPENT, {"hours": 0.5, "cpu_hours": 1.5, "gpu_hours": 0.0})
+    record.close()
+    report = write_report(few)
+    spent = report.to_json()["spent"]
+    assert (spent["hours"], spent["cpu_hours"], spent["gpu_hours"]) == (0.5, 1.5, 0.0)
+    # Two trials of two epochs, and one of two that was stopped after its first.
+    assert (spent["epochs"], spent["epochs_saved"]) == (5, 1)
+    text = page_of(report).text
+    assert "1.5 CPU-hours" in text and "30m00s" in text and "GPU" not in text
 
 
 def test_the_leaderboard_lists_every_trial_and_leaves_blank_what_does_not_apply(
