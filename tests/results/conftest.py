@@ -20,7 +20,12 @@ from tests.experiments import space_file
 
 def search_here(folder_of_file: Path, **changes: object) -> ExperimentFolder:
     """Four trials: 0 and 2 completed, 1 stopped early though it was best, 3 failed."""
-    experiment, space = load_experiment(space_file(folder_of_file, **changes), stage_counts())
+    return search_file(space_file(folder_of_file, **changes))
+
+
+def search_file(path: Path, *sets: str) -> ExperimentFolder:
+    """The same with any experiment file."""
+    experiment, space = load_experiment(path, stage_counts(), sets=sets)
     folder = prepare(experiment, space)
     record, data = StudyRecord(experiment, space, folder), open_training_data(folder.data)
     files = TrialFiles(folder)
@@ -32,7 +37,8 @@ def search_here(folder_of_file: Path, **changes: object) -> ExperimentFolder:
         where = folder.trial(trial.number)
         where.mkdir(parents=True)
         objective = experiment.search.objective
-        for history in train(trial.config, data, where, objective=objective):
+        weights = experiment.weights
+        for history in train(trial.config, data, where, objective=objective, weights=weights):
             epochs = [asdict(result) for result in history]
             scores = [score_of(epoch, objective) for epoch in epochs]
             files.epochs_done(trial.number, epochs, len(epochs) - 1)
