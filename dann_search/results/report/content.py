@@ -10,6 +10,7 @@ from dann_search.data.store import StoreInfo
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.best import choose
+from dann_search.results.epochs import Epoch, read_epochs
 from dann_search.results.reader import TrialRow, read_experiment, read_record
 from dann_search.results.report.inside import Inside, look_inside
 from dann_search.results.report.measured import (
@@ -20,7 +21,7 @@ from dann_search.results.report.measured import (
     read_comparison,
     read_evaluation,
 )
-from dann_search.results.report.search import Epoch, Search, look_at_search, read_epochs
+from dann_search.results.report.search import Search, look_at_search
 from dann_search.results.status import ExperimentStatus, status
 
 

@@ -1,11 +1,7 @@
 """What the study tells of a search: its trials, their curves, what mattered, what it cost."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from safetensors import SafetensorError, safe_open
 
 from dann_search.config.experiment import Experiment
 from dann_search.layout import ExperimentFolder
@@ -14,9 +10,6 @@ from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import TrialRow, open_study_trials
 from dann_search.study_names import SPENT
 from dann_search.study_storage import opened, study_place
-from dann_search.training.checkpoint import BEST, LAST
-
-Epoch = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -95,16 +88,3 @@ def _spent(rows: Sequence[TrialRow], counted: dict[str, float]) -> Spent:
         epochs=sum(row.epochs for row in rows),
         saved=sum(max(0, row.config.get("epochs", row.epochs) - row.epochs) for row in pruned),
     )
-
-
-def read_epochs(folder: ExperimentFolder, trial: int) -> list[Epoch]:
-    """Every epoch of a trial, from the header of its last checkpoint; none where there is none."""
-    for path in (folder.trial(trial) / LAST, folder.trial(trial) / BEST):
-        folder.fetch(path)
-        try:
-            with safe_open(path, framework="np") as file:
-                epochs: list[Epoch] = json.loads((file.metadata() or {})["record"])["history"]
-                return epochs
-        except (OSError, SafetensorError, KeyError, ValueError):
-            continue
-    return []
