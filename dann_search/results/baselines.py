@@ -39,7 +39,7 @@ def checked(methods: Sequence[str]) -> list[str]:
     Raises:
         InputError: one that is not known, with the nearest.
     """
-    names = list(dict.fromkeys(name.strip() for name in methods))
+    names = list(dict.fromkeys(name.strip() for name in methods if name.strip()))
     for name in names:
         if name not in METHODS:
             raise InputError(f"unknown method '{name}'; {nearest(name, METHODS)}")

@@ -4,6 +4,7 @@ All models are trained, and their checkpoints fixed, before any test label is re
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,9 +25,9 @@ from dann_search.results.best import choose
 from dann_search.results.comparison import Comparison
 from dann_search.results.comparison_tables import write_comparison
 from dann_search.results.fairness import fairness
-from dann_search.results.method_scores import score_methods
+from dann_search.results.method_scores import Scores, score_methods
 from dann_search.results.paired_bootstrap import RESAMPLES
-from dann_search.results.reader import read_experiment, read_trials
+from dann_search.results.reader import TrialRow, read_experiment, read_trials
 from dann_search.training.job import TrainAll, TrainingJob
 
 
@@ -83,7 +84,7 @@ def compare(
     row = choose(rows, folder, 1, None)
     winner = TrialConfig(**row.config)
     names = named or default_methods(winner, experiment.weights)
-    numbers = [winner.seed + 1 + number for number in range(seeds)]
+    numbers = _new_seeds(row, rows, seeds)
     plan = _plan(folder, experiment, winner, names, numbers)
     with _alone(folder), _stores(folder, experiment, names) as stores:
         jobs = [
@@ -92,30 +93,42 @@ def compare(
             for run in runs
         ]
         train_all(jobs, experiment)
+    scores = _scored(folder, experiment, plan, names, winner.method)
     info = read_info(folder.data)
-    predictions = {
-        method: np.stack([predict_run(run, experiment, folder) for run in runs])
-        for method, runs in plan.runs.items()
-    }
-    labels = open_labels(folder.data, "target", "test")
-    trained = predictions | {name: predictions[other] for name, other in plan.same_as.items()}
-    scores = score_methods(
-        labels, {name: trained[name] for name in names}, info.class_names, winner.method
-    )
     comparison = Comparison(
         winner=winner.method,
         trial=row.number,
         seeds=numbers,
-        methods={
-            name: replace(one, same_as=plan.same_as.get(name)) for name, one in scores.items()
-        },
-        n_test=len(labels),
+        methods=scores,
+        n_test=info.sizes["target"]["test"],
         resamples=RESAMPLES,
         fairness=fairness(experiment, rows, winner, names, numbers, info),
         folder=folder.compare,
     )
     write_comparison(comparison)
     return comparison
+
+
+def _scored(
+    folder: ExperimentFolder, experiment: Experiment, plan: Plan, names: Sequence[str], winner: str
+) -> dict[str, Scores]:
+    """Every method's scores. All runs have ended: only here are test labels read."""
+    trained = {
+        method: np.stack([predict_run(run, experiment, folder) for run in runs])
+        for method, runs in plan.runs.items()
+    }
+    labels = open_labels(folder.data, "target", "test")
+    class_names = read_info(folder.data).class_names
+    predictions = {name: trained[plan.same_as.get(name, name)] for name in names}
+    scores = score_methods(labels, predictions, class_names, winner)
+    return {name: replace(one, same_as=plan.same_as.get(name)) for name, one in scores.items()}
+
+
+def _new_seeds(winner: TrialRow, rows: Sequence[TrialRow], count: int) -> list[int]:
+    """Seeds on which the winner was not chosen: neither its own nor those that confirmed it."""
+    used = {row.config["seed"] for row in rows if winner.number in (row.number, row.confirms)}
+    free = (seed for seed in itertools.count(winner.config["seed"] + 1) if seed not in used)
+    return list(itertools.islice(free, count))
 
 
 def _refuse_while_searching(folder: ExperimentFolder) -> None:

@@ -82,7 +82,7 @@ def test_frozen_features_are_compared_where_there_are_pretrained_weights() -> No
 
 
 def test_names_are_read_as_people_write_them_and_unknown_ones_refused() -> None:
-    assert checked(["dann", " cdan", "dann"]) == ["dann", "cdan"]
+    assert checked(["dann", " cdan", "dann", ""]) == ["dann", "cdan"]
     with pytest.raises(InputError, match="'tlib_dann'; did you mean 'tllib_dann'"):
         checked(["tlib_dann"])
 

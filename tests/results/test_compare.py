@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from dann_search.data.target_labels import target_train_labels
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.compare import compare
-from dann_search.results.reader import read_experiment
+from dann_search.results.compare import _new_seeds, compare
+from dann_search.results.reader import read_experiment, read_trials
 from dann_search.training.checkpoint import BEST
 from dann_search.training.job import train_here
 from tests.data.images import write_domain
@@ -88,6 +89,15 @@ def test_bad_input_is_refused_before_anything_is_trained(experiment: ExperimentF
         pytest.raises(InputError, match="a comparison is already running"),
     ):
         compare(experiment, train)
+
+
+def test_seeds_that_confirmed_the_winner_are_not_used_again(
+    experiment: ExperimentFolder,
+) -> None:
+    rows = read_trials(experiment)
+    winner = next(row for row in rows if row.state == "completed")
+    again = replace(winner, number=9, confirms=winner.number, config=winner.config | {"seed": 2})
+    assert _new_seeds(winner, [*rows, again], 3) == [1, 3, 4]
 
 
 def test_tllibs_recipe_is_trained_beside_the_winner_and_features_that_stay_as_they_are(
