@@ -131,8 +131,8 @@ def _tabular(rows: Rows) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, in a table's cell too."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", _one_line(text))
+    """Text that Markdown shows as it is, in a table's cell too; ``a_b`` is safe as it stands."""
+    return re.sub(r"([\\`*\[\]<>|]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _one_line(text))
 
 
 def escape_latex(text: str) -> str:

@@ -166,6 +166,7 @@ def test_markdown_shows_names_as_they_are(odd: Comparison) -> None:
     shown = [re.sub(r"\\(.)", r"\1", line) for line in tables]
     assert all(any(line.startswith(f"| {name} |") for line in shown) for name in ODD)
     assert escape_markdown("a|b_*c*\nd") == r"a\|b\_\*c\* d"
+    assert escape_markdown("_source_only_ __") == r"\_source_only\_ \_\_"
 
 
 def test_latex_needs_no_package_and_no_name_breaks_a_row(odd: Comparison) -> None:
