@@ -3,6 +3,7 @@
 All models are trained, and their checkpoints fixed, before any test label is read.
 """
 
+import fcntl
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels, read_info
 from dann_search.data.target_labels import write_supervised_store
-from dann_search.driver_lock import DriverLock, driver_is_alive
+from dann_search.driver_lock import driver_is_alive
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.baselines import SUPERVISED, checked, default_methods, effective, recipe
@@ -29,6 +30,8 @@ from dann_search.results.method_scores import Scores, score_methods
 from dann_search.results.paired_bootstrap import RESAMPLES
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
 from dann_search.training.job import TrainAll, TrainingJob
+
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,14 @@ def _scored(
     class_names = read_info(folder.data).class_names
     predictions = {name: trained[plan.same_as.get(name, name)] for name in names}
     scores = score_methods(labels, predictions, class_names, winner)
-    return {name: replace(one, same_as=plan.same_as.get(name)) for name, one in scores.items()}
+    return {
+        name: replace(
+            one,
+            same_as=plan.same_as.get(name),
+            runs=[run.folder.name for run in plan.runs[plan.same_as.get(name, name)]],
+        )
+        for name, one in scores.items()
+    }
 
 
 def _new_seeds(winner: TrialRow, rows: Sequence[TrialRow], count: int) -> list[int]:
@@ -141,11 +151,15 @@ def _refuse_while_searching(folder: ExperimentFolder) -> None:
 
 @contextmanager
 def _alone(folder: ExperimentFolder) -> Iterator[None]:
-    """No two comparisons write the same checkpoints."""
+    """No two comparisons write the same checkpoints; the lock goes with the process."""
     folder.compare.mkdir(parents=True, exist_ok=True)
-    if driver_is_alive(folder.compare):
-        raise InputError(f"{folder.root}: a comparison is already running on this experiment")
-    with DriverLock(folder.compare):
+    with open(folder.compare / LOCK, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{folder.root}: a comparison is already running on this experiment"
+            ) from None
         yield
 
 
@@ -159,7 +173,7 @@ def _plan(
     plan = Plan({}, {})
     first: dict[Path, str] = {}
     for method in names:
-        runs = [_planned(folder, experiment, winner, method, seed) for seed in seeds]
+        runs = [planned_run(folder, experiment, winner, method, seed) for seed in seeds]
         if (other := first.setdefault(runs[0].folder, method)) != method:
             plan.same_as[method] = other
         else:
@@ -167,10 +181,10 @@ def _plan(
     return plan
 
 
-def _planned(
+def planned_run(
     folder: ExperimentFolder, experiment: Experiment, winner: TrialConfig, method: str, seed: int
 ) -> Run:
-    """A run whose folder is named after all that decides its outcome, and nothing else."""
+    """A method's run; its folder is named after all that decides the outcome, and nothing else."""
     config = recipe(winner, method, seed, experiment.weights)
     decides = effective(config, experiment.weights)
     trained_as = SUPERVISED if method == SUPERVISED else decides.method

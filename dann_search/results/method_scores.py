@@ -92,6 +92,7 @@ class Scores:
         difference: of the winner and this method, by score; empty for the winner, and where it is
             not compared.
         same_as: the method whose runs these are, where both recipes come to the same.
+        runs: folders of its trainings beside comparison.json, one a seed.
     """
 
     f1_macro: Values
@@ -101,6 +102,7 @@ class Scores:
     per_class: list[ClassScores] = field(default_factory=list)
     difference: dict[str, Difference] = field(default_factory=dict)
     same_as: str | None = None
+    runs: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As ``compare --json`` prints it."""
@@ -110,6 +112,7 @@ class Scores:
             "precision_macro_test": self.precision_macro.to_json(),
             "recall_macro_test": self.recall_macro.to_json(),
             "per_class": [one.to_json() for one in self.per_class],
+            "runs": self.runs,
         }
         if self.difference:
             content["difference"] = {n: d.to_json() for n, d in self.difference.items()}

@@ -17,7 +17,7 @@ from dann_search.data.target_labels import target_train_labels
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.compare import _new_seeds, compare
+from dann_search.results.compare import _alone, _new_seeds, compare
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.training.checkpoint import BEST
 from dann_search.training.job import train_here
@@ -49,6 +49,9 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
     ]  # fmt: skip
     content = json.loads((experiment.compare / "comparison.json").read_text())
     assert content == result.to_json()
+    runs = content["methods"]["source_only"]["runs"]
+    assert content["methods"]["from_scratch"]["runs"] == runs
+    assert all((experiment.compare / run / BEST).is_file() for run in runs)
     summary = content["methods"]["dann"]["f1_macro_test"]
     assert summary["mean"] == pytest.approx(np.mean(summary["values"]))
     assert summary["sd"] == pytest.approx(np.std(summary["values"], ddof=1))
@@ -83,9 +86,8 @@ def test_bad_input_is_refused_before_anything_is_trained(experiment: ExperimentF
         compare(experiment, train, seeds=1)
     with DriverLock(experiment.root), pytest.raises(InputError, match="search is still running"):
         compare(experiment, train)
-    experiment.compare.mkdir()
     with (
-        DriverLock(experiment.compare),
+        _alone(experiment),
         pytest.raises(InputError, match="a comparison is already running"),
     ):
         compare(experiment, train)
@@ -126,7 +128,7 @@ def test_the_upper_bound_is_trained_on_the_target_with_its_labels(
     # Nothing but weights and scores is left of it.
     files = {path.name for path in experiment.compare.rglob("*") if path.is_file()}
     results = {f"comparison.{suffix}" for suffix in ("json", "csv", "md", "tex")}
-    assert files == {"best.safetensors", "last.safetensors", "done", "driver.lock"} | results
+    assert files == {"best.safetensors", "last.safetensors", "done", ".lock"} | results
     assert not (experiment.data / "target.train.labels.npy").exists()
 
 
