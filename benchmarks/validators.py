@@ -49,7 +49,7 @@ def score_trials(folder: ExperimentFolder) -> list[Scored]:
         best = load_checkpoint(folder.trial(row.number) / BEST).history[-1]
         config = TrialConfig(**row.config)
         run = Run(config.method, config.seed, config, folder.trial(row.number))
-        predicted = predict_run(run, experiment, folder)
+        predicted = predict_run(run, experiment, folder.data)
         f1 = classification_metrics(labels, predicted, classes).f1_macro
         scored.append(Scored({ORACLE: best.f1_macro_val, **best.validators}, f1))
     return scored

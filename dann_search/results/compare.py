@@ -29,6 +29,7 @@ from dann_search.results.fairness import fairness
 from dann_search.results.method_scores import Scores, score_methods
 from dann_search.results.paired_bootstrap import RESAMPLES
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
+from dann_search.results.store import packed_store
 from dann_search.training.job import TrainAll, TrainingJob
 
 LOCK = ".lock"
@@ -89,15 +90,14 @@ def compare(
     names = named or default_methods(winner, experiment.weights)
     numbers = _new_seeds(row, rows, seeds)
     plan = _plan(folder, experiment, winner, names, numbers)
-    with _alone(folder), _stores(folder, experiment, names) as stores:
+    store = packed_store(folder)
+    with _alone(folder), _stores(folder, experiment, store, names) as stores:
         jobs = [
-            _job(run, stores.get(run.method, folder.data))
-            for runs in plan.runs.values()
-            for run in runs
+            _job(run, stores.get(run.method, store)) for runs in plan.runs.values() for run in runs
         ]
         train_all(jobs, experiment)
-    scores = _scored(folder, experiment, plan, names, winner.method)
-    info = read_info(folder.data)
+    scores = _scored(store, experiment, plan, names, winner.method)
+    info = read_info(store)
     comparison = Comparison(
         winner=winner.method,
         trial=row.number,
@@ -106,22 +106,22 @@ def compare(
         n_test=info.sizes["target"]["test"],
         resamples=RESAMPLES,
         fairness=fairness(experiment, rows, winner, names, numbers, info),
-        folder=folder.compare,
+        folder=folder,
     )
     write_comparison(comparison)
     return comparison
 
 
 def _scored(
-    folder: ExperimentFolder, experiment: Experiment, plan: Plan, names: Sequence[str], winner: str
+    store: Path, experiment: Experiment, plan: Plan, names: Sequence[str], winner: str
 ) -> dict[str, Scores]:
     """Every method's scores. All runs have ended: only here are test labels read."""
     trained = {
-        method: np.stack([predict_run(run, experiment, folder) for run in runs])
+        method: np.stack([predict_run(run, experiment, store) for run in runs])
         for method, runs in plan.runs.items()
     }
-    labels = open_labels(folder.data, "target", "test")
-    class_names = read_info(folder.data).class_names
+    labels = open_labels(store, "target", "test")
+    class_names = read_info(store).class_names
     predictions = {name: trained[plan.same_as.get(name, name)] for name in names}
     scores = score_methods(labels, predictions, class_names, winner)
     return {
@@ -142,10 +142,10 @@ def _new_seeds(winner: TrialRow, rows: Sequence[TrialRow], count: int) -> list[i
 
 
 def _refuse_while_searching(folder: ExperimentFolder) -> None:
-    if driver_is_alive(folder.root):
+    if driver_is_alive(folder):
         raise InputError(
-            f"{folder.root}: the search is still running, so its winner is not known yet; "
-            f"watch it with: dann-search status {folder.root}"
+            f"{folder}: the search is still running, so its winner is not known yet; "
+            f"watch it with: dann-search status {folder}"
         )
 
 
@@ -158,7 +158,7 @@ def _alone(folder: ExperimentFolder) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(
-                f"{folder.root}: a comparison is already running on this experiment"
+                f"{folder}: a comparison is already running on this experiment"
             ) from None
         yield
 
@@ -194,16 +194,16 @@ def planned_run(
 
 @contextmanager
 def _stores(
-    folder: ExperimentFolder, experiment: Experiment, methods: Sequence[str]
+    folder: ExperimentFolder, experiment: Experiment, store: Path, methods: Sequence[str]
 ) -> Iterator[dict[str, Path]]:
     """Packed stores of the methods that are not trained on the experiment's own, while needed."""
     if SUPERVISED not in methods:
         yield {}
         return
     with write_supervised_store(
-        experiment.data, folder.data, folder.compare / f"{SUPERVISED}-data"
-    ) as store:
-        yield {SUPERVISED: store}
+        experiment.data, store, folder.compare / f"{SUPERVISED}-data"
+    ) as supervised:
+        yield {SUPERVISED: supervised}
 
 
 def _job(run: Run, store: Path) -> TrainingJob:
@@ -216,8 +216,8 @@ def _job(run: Run, store: Path) -> TrainingJob:
     )
 
 
-def predict_run(run: Run, experiment: Experiment, folder: ExperimentFolder) -> NDArray[np.int64]:
-    """Classes a finished run's best epoch gives the target's test images, shape (n,)."""
+def predict_run(run: Run, experiment: Experiment, store: Path) -> NDArray[np.int64]:
+    """Classes a finished run's best epoch gives the packed target's test images, shape (n,)."""
     import torch
 
     from dann_search.data.training_data import as_tensor, open_training_data
@@ -227,14 +227,14 @@ def predict_run(run: Run, experiment: Experiment, folder: ExperimentFolder) -> N
     from dann_search.training.loop import input_side
     from dann_search.training.predict import predict_logits
 
-    data = open_training_data(folder.data)
+    data = open_training_data(store)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build_network(run.config, data.classes, experiment.weights)
     restore_network(network, load_checkpoint(run.folder / BEST), run.folder / BEST)
     logits = predict_logits(
         # As it was trained and validated, and as convolutions run fastest.
         network.to(device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        as_tensor(folder.data, "target", "test"),
+        as_tensor(store, "target", "test"),
         spec_of(run.config.backbone, experiment.weights),
         input_side(run.config, data),
         device,

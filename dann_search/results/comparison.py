@@ -1,7 +1,6 @@
 """What ``compare`` found: every method's scores, what they say, how people and programs read it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -9,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dann_search.config.trial import ADAPTING
+from dann_search.layout import ExperimentFolder
 from dann_search.results.baselines import SUPERVISED, TLLIB
 from dann_search.results.fairness import Fairness
 from dann_search.results.method_scores import Scores
@@ -32,7 +32,7 @@ class Comparison:
         n_test: images of the target's test split.
         resamples: of images and seeds, that intervals and p-values rest on.
         fairness: what all share, and what not.
-        folder: where it was written.
+        folder: the experiment.
     """
 
     winner: str
@@ -42,7 +42,7 @@ class Comparison:
     n_test: int
     resamples: int
     fairness: Fairness
-    folder: Path
+    folder: ExperimentFolder
 
     def to_json(self) -> dict[str, Any]:
         """As ``compare --json`` prints it."""
@@ -150,7 +150,8 @@ class Comparison:
         notes = Table.grid(padding=(0, 1))
         for note in self.notes():
             notes.add_row("-", Text(note))
-        more = f"{self.folder / JSON}, .csv, .md, .tex: precision, recall, every class"
+        place = f"{self.folder}/{self.folder.compare.name}/{JSON}"
+        more = f"{place}, .csv, .md, .tex: precision, recall, every class"
         return Group(Text(head), table, "", Text(self.verdict()), notes, Text(more))
 
 

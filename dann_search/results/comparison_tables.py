@@ -25,14 +25,17 @@ def write_comparison(comparison: Comparison) -> None:
     """Write comparison.json, .csv, .md and .tex, each whole or not at all."""
     from dann_search.training.checkpoint import write_atomically
 
-    path = comparison.folder / JSON
+    folder = comparison.folder
+    paths = []
     for suffix, text in (
         (".csv", to_csv(comparison)),
         (".md", to_markdown(comparison)),
         (".tex", to_latex(comparison)),
         (".json", json.dumps(comparison.to_json(), indent=1)),
     ):
-        write_atomically(path.with_suffix(suffix), text.encode())
+        paths.append((folder.compare / JSON).with_suffix(suffix))
+        write_atomically(paths[-1], text.encode())
+    folder.publish(*paths)
 
 
 def flat_rows(comparison: Comparison) -> list[dict[str, Any]]:

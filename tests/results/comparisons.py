@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dann_search.layout import ExperimentFolder
 from dann_search.results.comparison import Comparison
 from dann_search.results.fairness import Fairness
 from dann_search.results.method_scores import Difference, Scores, Values, score_methods
@@ -59,7 +60,7 @@ def compared(
     scores: dict[str, Scores],
     *,
     winner: str,
-    folder: Path = Path("runs/office/compare"),
+    folder: Path = Path("runs/office"),
     n: int = 60,
     objective: str = "f1_macro",
     searched: tuple[str, ...] = ("dann",),
@@ -79,4 +80,4 @@ def compared(
         unfinished=unfinished,
         searched_methods=list(searched),
     )
-    return Comparison(winner, 12, SEEDS, scores, n, 2000, terms, folder)
+    return Comparison(winner, 12, SEEDS, scores, n, 2000, terms, ExperimentFolder(folder))

@@ -84,7 +84,7 @@ def test_bad_input_is_refused_before_anything_is_trained(experiment: ExperimentF
         compare(experiment, train, methods=["source-only"])
     with pytest.raises(InputError, match="at least 2 seeds for a deviation, got 1"):
         compare(experiment, train, seeds=1)
-    with DriverLock(experiment.root), pytest.raises(InputError, match="search is still running"):
+    with DriverLock(experiment), pytest.raises(InputError, match="search is still running"):
         compare(experiment, train)
     with (
         _alone(experiment),
@@ -152,7 +152,7 @@ def test_the_upper_bound_is_refused_where_the_images_have_changed(
     info["hashes"]["target"]["train"] = "of other images"
     (experiment.data / "store.json").write_text(json.dumps(info))
     with pytest.raises(InputError, match="domain digits-m: its training images are no longer"):
-        compare(experiment, train_here, methods=["target_supervised"], seeds=2)
+        target_train_labels(read_experiment(experiment).data, experiment.data)
 
 
 def test_unlabelled_target_images_have_no_upper_bound(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ SHARES = dict(zip((*METHODS, "target_supervised"), (0.8, 0.6, 0.5, 0.2, 0.75, 0.
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Comparison:
+    (tmp_path / "compare").mkdir()
     return predicted(ODD, SHARES, tmp_path)
 
 
@@ -114,6 +115,7 @@ def test_shared_runs_are_named() -> None:
 
 
 def test_without_the_winner_there_are_scores_and_no_differences(tmp_path: Path) -> None:
+    (tmp_path / "compare").mkdir()
     comparison = predicted(["a", "b"], {"source_only": 0.6, "cdan": 0.7}, tmp_path)
     assert "no differences: the winner, dann, is not among the methods" in printed(comparison)
     assert "difference" not in comparison.to_json()["methods"]["cdan"]
@@ -130,10 +132,10 @@ def test_per_class_scores_are_means_over_seeds(odd: Comparison) -> None:
 
 def test_files_hold_the_same_scores(odd: Comparison, tmp_path: Path) -> None:
     write_comparison(odd)
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in (tmp_path / "compare").iterdir()} == {
         "comparison.csv", "comparison.json", "comparison.md", "comparison.tex",
     }  # fmt: skip
-    content = json.loads((tmp_path / "comparison.json").read_text())
+    content = json.loads((tmp_path / "compare" / "comparison.json").read_text())
     assert content == odd.to_json()
     rows = list(csv.DictReader(io.StringIO(to_csv(odd))))
     assert [row["method"] for row in rows] == list(content["methods"])
