@@ -92,12 +92,16 @@ def compare(
     experiment: Experiment,
     methods: Annotated[
         str | None,
-        typer.Option(help="Methods, comma-separated; default: the winner's and both baselines."),
+        typer.Option(
+            help="Comma-separated, of dann, cdan, mcc, deep_coral, source_only, frozen_features, "
+            "from_scratch, tllib_dann, target_supervised; by default the winner's method and the "
+            "baselines, without target_supervised, which reads the target's labels."
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds a method.", min=2)] = 3,
+    seeds: Annotated[int, typer.Option(help="Trainings a method.", min=2)] = 3,
     as_json: Json = False,
 ) -> None:
-    """Train winner and baselines anew; compare them on the test split.
+    """Train winner and baselines anew; compare them on the test split, with intervals.
 
     Example: dann-search compare quickstart --seeds 5
     """
