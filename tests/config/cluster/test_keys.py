@@ -1,0 +1,69 @@
+"""The clouds' keys that are shipped, and what machines have by their names."""
+
+import json
+
+import pytest
+
+from dann_search.config.cluster.keys import clouds
+from dann_search.config.cluster.machines import Machine, aws_machine, gcp_machine
+
+
+def test_the_shipped_keys_of_ec2_are_those_of_an_installed_botocore() -> None:
+    pytest.importorskip("botocore", reason="botocore is not installed: nothing to compare with")
+    shipped = json.loads((clouds.FOLDER / "ec2.json").read_text())
+    assert is_part(shipped, clouds.of_botocore())
+
+
+def is_part(shipped: object, installed: object) -> bool:
+    """Whether a tree has no key and no word that the other lacks."""
+    if isinstance(shipped, dict) and isinstance(installed, dict):
+        return all(k in installed and is_part(v, installed[k]) for k, v in shipped.items())
+    if isinstance(shipped, list) and isinstance(installed, list):
+        return is_part(shipped[0], installed[0])
+    return {*str(shipped).strip("=").split("|")} <= {*str(installed).strip("=").split("|")}
+
+
+def test_the_shipped_keys_name_what_a_node_is_made_of() -> None:
+    shipped = json.loads((clouds.FOLDER / "ec2.json").read_text())["RunInstances"]
+    assert {"InstanceType", "ImageId", "BlockDeviceMappings", "KeyName"} <= shipped.keys()
+    assert "g5.xlarge" in shipped["InstanceType"]
+    assert {"machineType", "disks", "scheduling"} <= clouds.gce()["Instance"].keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "machine"),
+    [
+        # https://aws.amazon.com/ec2/instance-types/
+        ("g5.xlarge", Machine(4, 1)),
+        ("g5.12xlarge", Machine(48, 4)),
+        ("g4dn.12xlarge", Machine(48, 4)),
+        ("p4d.24xlarge", Machine(96, 8)),
+        ("p3.2xlarge", Machine(8, 1)),
+        ("r6i.xlarge", Machine(4, 0, 32)),
+        ("m5.large", Machine(2, 0, 8)),
+        ("c6i.4xlarge", Machine(16, 0, 32)),
+        ("m5.metal", None),
+        ("g9z.xlarge", None),
+    ],
+)
+def test_an_aws_machine_has_what_its_name_says(name: str, machine: Machine | None) -> None:
+    assert aws_machine(name) == machine
+
+
+@pytest.mark.parametrize(
+    ("name", "added", "machine"),
+    [
+        # https://cloud.google.com/compute/docs/gpus
+        ("g2-standard-8", 0, Machine(8, 1, 32)),
+        ("g2-standard-24", 0, Machine(24, 2, 96)),
+        ("a2-highgpu-4g", 0, Machine(48, 4)),
+        ("a3-highgpu-8g", 0, Machine(208, 8)),
+        ("n1-standard-8", 2, Machine(8, 2, 32)),
+        ("zones/us-central1-a/machineTypes/n2-highmem-4", 0, Machine(4, 0, 32)),
+        ("e2-micro", 0, None),
+    ],
+)
+def test_a_gcp_machine_has_what_its_name_says(
+    name: str, added: int, machine: Machine | None
+) -> None:
+    assert gcp_machine(name, added) == machine
