@@ -16,10 +16,12 @@ FOLDER = Path(__file__).parent
 
 @cache
 def ec2() -> dict[str, Any]:
-    """``RunInstances`` and ``IpPermission``: those of an installed botocore, which may be newer."""
-    if importlib.util.find_spec("botocore") is not None:
-        return of_botocore()
-    return _read("ec2.json")
+    """``RunInstances`` and ``IpPermission``, with what an installed botocore has beyond ours."""
+    shipped = _read("ec2.json")
+    if importlib.util.find_spec("botocore") is None:
+        return shipped
+    united: dict[str, Any] = unite(shipped, of_botocore())
+    return united
 
 
 @cache
@@ -39,6 +41,18 @@ def of_botocore() -> dict[str, Any]:
 
     shapes = Loader().load_service_model("ec2", "service-2")["shapes"]
     return {name: _tree(shapes, f"{name}{kind}") for name, kind in _SHAPES.items()}
+
+
+def unite(one: Any, other: Any) -> Any:
+    """A tree with the keys and words of both."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        common = {key: unite(one[key], other[key]) for key in one.keys() & other.keys()}
+        return one | other | common
+    if isinstance(one, list) and isinstance(other, list):
+        return [unite(one[0], other[0])]
+    if str(one).startswith("=") and str(other).startswith("="):
+        return "=" + "|".join(dict.fromkeys([*one[1:].split("|"), *other[1:].split("|")]))
+    return one
 
 
 _SHAPES = {"RunInstances": "Request", "IpPermission": ""}
