@@ -46,3 +46,35 @@ def validate_cluster(
             out.print(line, soft_wrap=True)
     if errors:
         raise typer.Exit(2)
+
+
+@app.command()
+def doctor(
+    address: Annotated[
+        str, typer.Option(metavar="local|auto|HOST:PORT", help="This machine, or a cluster.")
+    ] = "local",
+    space: Space = None,
+    storage: Storage = None,
+    set_: SetKeys = None,
+    as_json: Json = False,
+) -> None:
+    """Check that this machine, or every node of a cluster, is fit for a search.
+
+    Example: dann-search doctor --space search_spaces/quickstart.yaml
+    """
+    from rich.text import Text
+
+    from dann_search.search.doctor.run import examine
+
+    report = examine(address, space, storage, set_ or [])
+    emit(as_json, report.to_json())
+    if not as_json:
+        for check in report.checks:
+            mark, style = ("ok ", "green") if check.ok else ("RED", "bold red")
+            cause = check.found if check.ok else f"{check.found}. Remedy: {check.remedy}"
+            line = Text.assemble((mark, style), f" {check.name}: {check.node}: {cause}")
+            out.print(line, soft_wrap=True)
+        for left_out in report.not_checked:
+            out.print(Text(f"not checked: {left_out}", style="dim"), soft_wrap=True)
+    if not report.ok:
+        raise typer.Exit(1)
