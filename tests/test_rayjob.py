@@ -62,7 +62,7 @@ def test_a_pod_gets_what_it_asks_for_and_shared_memory_for_rays_store(group: str
 
 
 def test_the_head_carries_the_drivers_part_and_workers_a_gpu() -> None:
-    assert GROUPS["head"]["rayStartParams"]["num-cpus"] == "1"
+    assert GROUPS["head"]["rayStartParams"]["num-cpus"] == "0"
     workers = sum(group.get("maxReplicas", 0) for group in GROUPS.values())
     # A Train run and its light trials a worker, 5 GiB for Ray, the driver and the study.
     assert gib(container("head")["resources"]["limits"]["memory"]) >= 5 + workers

@@ -49,13 +49,10 @@ def _space_to_run(
         for option in [*given, *(f"--set {item}" for item in sets)]:
             raise InputError(f"{option}: is about a search; name its file with --space")
         return None
-    experiment, _ = load_experiment(space, stage_counts(), sets=sets, check_files=False)
+    experiment, _ = load_experiment(
+        space, stage_counts(), sets=sets, storage=storage, check_files=False
+    )
     source = read_extended(space)
     override(source, sets)
-    stated = source.content.get("storage")
-    url = stated if isinstance(stated, str) and "://" in stated else None
     origin = f"--storage {storage}" if storage is not None else None
-    if storage is None:
-        return SpaceToRun(source, experiment, url or str(experiment.storage))
-    located = storage if "://" in storage else str(Path(storage).expanduser().absolute())
-    return SpaceToRun(source, experiment, located, origin)
+    return SpaceToRun(source, experiment, str(experiment.storage), origin)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -43,7 +44,7 @@ class ThreeNodes:
         return str(self.cluster.address)
 
     def name(self, node: Any) -> str:
-        return f"{node.node_ip_address} ({node._node_id[:8]}"
+        return f"{socket.gethostname()}/{node.node_id[:6]}"
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,8 @@ def test_all_nodes_are_checked_and_one_with_another_torch_is_red(
     code, report = doctor("--address", nodes.address, "--space", str(space_file(tmp_path)))
     assert code == 1 and report["not_checked"] == []
     checks = report["checks"]
-    red = {(check["name"], check["node"].partition(",")[0]) for check in checks if not check["ok"]}
-    odd = nodes.name(nodes.odd) + ")"
+    red = {(check["name"], check["node"]) for check in checks if not check["ok"]}
+    odd = nodes.name(nodes.odd)
     # That node also says that it has a GPU, which no driver shows.
     assert red == {("versions", odd), ("GPUs", odd)}
     (version,) = (c for c in checks if c["name"] == "versions" and not c["ok"])
@@ -154,7 +155,7 @@ def test_a_frozen_node_is_named_and_holds_nobody_up(nodes: ThreeNodes, tmp_path:
         os.kill(raylet.pid, signal.SIGCONT)
     assert code == 0
     silent = [check for check in report["checks"] if check["name"] == "node"]
-    assert [check["node"] for check in silent] == [nodes.name(nodes.healthy) + ")"]
+    assert [check["node"] for check in silent] == [nodes.name(nodes.healthy)]
     assert silent[0]["found"] == "did not answer within 8 s"
     # The others are checked all the same.
     for name in ("storage", "gloo all-reduce"):

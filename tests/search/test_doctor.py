@@ -20,7 +20,7 @@ from dann_search.search.doctor.probe import Disk, Facts
 from tests.experiments import space_file
 
 GIB = 2**30
-NODE = "10.0.0.5 (ab12cd34)"
+NODE = "gpu/ab12cd"
 HERE = probe.look().versions
 WITH_GPU = Facts(
     hostname="gpu",

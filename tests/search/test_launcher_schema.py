@@ -66,6 +66,21 @@ def test_a_shipped_file_has_no_findings_alone_or_for_a_search(file: Path, tmp_pa
     assert validate_cluster(file, space, storage.get(file.name, "/shared/runs")) == []
 
 
+def test_a_trial_over_several_nodes_needs_no_node_that_holds_it_alone(tmp_path: Path) -> None:
+    resources = {"workers_per_trial": 2, "cpus_per_worker": 4, "across_nodes": True}
+    space = space_file(tmp_path, resources=resources)
+    assert validate_cluster(AWS, space, "s3://bucket/runs") == []
+
+
+def test_the_watch_in_a_shipped_file_is_one_that_there_is() -> None:
+    from dann_search.config.cluster.spot import WATCH
+    from dann_search.search import spot_notice
+
+    assert spot_notice.__name__ == WATCH
+    for file, cloud in ((AWS, "aws"), (GCP_FILE, "gcp")):
+        assert f"python -m {WATCH} {cloud} " in file.read_text() and cloud in spot_notice.LEFT_S
+
+
 @pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
 def test_a_shipped_file_installs_what_there_is(file: Path) -> None:
     text = file.read_text()

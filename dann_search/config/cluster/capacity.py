@@ -13,9 +13,6 @@ IMAGE_GIB = 60
 RUN_GIB, HEAD_GIB = 1.0, 5.0
 """A worker node's Train run and light trials on the head; Ray, driver and study there."""
 
-SHARE = 0.95
-"""Of its CPUs a worker reserves so much, see ``search.resources``."""
-
 
 def check_capacity(file: ClusterFile, notes: Notes, experiment: Experiment | None) -> None:
     """Trials on workers, none on the head, disks for the packed store."""
@@ -47,43 +44,50 @@ def _check_against_machine(node_type: NodeType, notes: Notes) -> None:
 
 
 def _check_trials(file: ClusterFile, notes: Notes, resources: ResourcesConfig) -> None:
-    """A trial's workers sit on one node."""
+    """A trial's workers sit on one node, unless it says that they need not."""
     known = [t for t in file.workers if t.cpus is not None and t.gpus is not None]
-    too_small = [t for t in known if not _fits(t, resources)]
-    none_fits = bool(too_small) and len(too_small) == len(file.workers)
-    for node_type in too_small:
-        needs = f"{_needs(node_type, resources)}, and it has {_has(node_type)}"
+    lacking = {t.name: (t, missing) for t in known if (missing := _lacks(t, resources))}
+    none_fits = bool(lacking) and len(lacking) == len(file.workers)
+    for node_type, missing in lacking.values():
         if none_fits:
             notes.error(
                 node_type.path,
-                f"cannot hold a trial of this space: {needs}; choose a larger machine, or lower "
-                "resources.workers_per_trial or cpus_per_worker of the space",
+                f"cannot hold a trial of this space: {missing}; choose another machine, or change "
+                "resources of the space",
             )
         else:
-            notes.warning(node_type.path, f"never holds a trial of this space: {needs}")
+            notes.warning(node_type.path, f"never holds a trial of this space: {missing}")
 
 
-def _fits(node_type: NodeType, resources: ResourcesConfig) -> bool:
-    workers = resources.workers_per_trial
-    cpus, gpus = node_type.cpus or 0, node_type.gpus or 0
-    gpus_needed = workers * _gpus_of_worker(node_type, resources)
-    return cpus >= workers * resources.cpus_per_worker and gpus >= gpus_needed
+def _lacks(node_type: NodeType, resources: ResourcesConfig) -> str:
+    """What a trial needs that a node of a type has not."""
+    kind, kinds = resources.accelerator_type, node_type.accelerators
+    if kind is not None and kinds is not None and kind not in kinds:
+        # Ray's autoscaler goes by this resource; of EC2's machines it knows it by itself.
+        return (
+            f"it needs accelerator_type: {kind}, and resources name "
+            f"{', '.join(sorted(kinds)) or 'none'} (accelerator_type:{kind}: 1)"
+        )
+    workers = 1 if resources.across_nodes else resources.workers_per_trial
+    gpus = _gpus_of_worker(node_type, resources)
+    memory = node_type.machine.memory_gib if node_type.machine else None
+    each = resources.memory_per_worker_gib or 0.0
+    fits = (node_type.cpus or 0) >= workers * resources.cpus_per_worker
+    fits = fits and (node_type.gpus or 0) >= workers * gpus
+    if fits and (memory is None or memory >= workers * each):
+        return ""
+    needs = count(resources.cpus_per_worker, "CPU")
+    needs += f" and {gpus:g} GPU{'' if gpus <= 1 else 's'}" if gpus else ""
+    needs += f" and {each:g} GiB of memory" if each else ""
+    has = _has(node_type) + (f" and {memory} GiB" if each and memory else "")
+    if workers > 1:
+        return f"it needs {workers} workers with {needs} each on one node, and it has {has}"
+    return f"it needs {needs}, and it has {has}"
 
 
 def _gpus_of_worker(node_type: NodeType, resources: ResourcesConfig) -> float:
     gpus = resources.gpus_per_worker
     return min(node_type.gpus or 0, 1) if gpus == "auto" else gpus
-
-
-def _needs(node_type: NodeType, resources: ResourcesConfig) -> str:
-    workers, gpus = resources.workers_per_trial, _gpus_of_worker(node_type, resources)
-    several = workers > 1
-    return (
-        (f"it needs {workers} workers with " if several else "it needs ")
-        + count(resources.cpus_per_worker, "CPU")
-        + (f" and {gpus:g} GPU{'' if gpus <= 1 else 's'}" if gpus else "")
-        + (" each on one node" if several else "")
-    )
 
 
 def _has(node_type: NodeType) -> str:
@@ -103,24 +107,23 @@ def _check_head(file: ClusterFile, notes: Notes, experiment: Experiment | None) 
             )
     if head.is_spot:
         notes.error(head.path, "must not be spot: with the head the whole cluster is taken away")
-    wanted = _cpus_that_a_worker_needs(file, experiment)
-    if wanted is not None and (head.cpus is None or head.cpus >= wanted * SHARE):
+    takes_work = head.cpus is None or head.cpus > 0
+    if takes_work and _without_gpus(file, experiment):
+        offers = "all its CPUs" if head.cpus is None else count(head.cpus, "CPU")
         notes.warning(
             (*head.path, "resources", "CPU"),
-            f"the head offers {'all its' if head.cpus is None else head.cpus} CPUs and takes "
-            f"trials that need no GPU; resources: {{CPU: {min(wanted - 1, 1)}}} keeps them off",
+            f"the head offers {offers} to trials, and slows the search down when it is busy; "
+            "resources: {CPU: 0} keeps it free",
         )
     _check_head_memory(file, head, notes)
 
 
-def _cpus_that_a_worker_needs(file: ClusterFile, experiment: Experiment | None) -> int | None:
-    """The least that a worker without a GPU asks for; None where every worker asks for a GPU."""
+def _without_gpus(file: ClusterFile, experiment: Experiment | None) -> bool:
+    """Whether a worker may be one that asks for no GPU, as far as is known."""
     if experiment is None:
-        return 2
+        return True
     gpus = experiment.resources.gpus_per_worker
-    if gpus == "auto":
-        gpus = min((t.gpus or 0 for t in file.workers), default=0)
-    return None if gpus else experiment.resources.cpus_per_worker
+    return not (any(t.gpus for t in file.workers) if gpus == "auto" else gpus)
 
 
 def _check_head_memory(file: ClusterFile, head: NodeType, notes: Notes) -> None:

@@ -83,6 +83,17 @@ class NodeType:
         """GPUs that Ray counts on; None where it cannot be told."""
         return self._amount("GPU", self.machine.gpus if self.machine else None)
 
+    @property
+    def accelerators(self) -> set[str] | None:
+        """Kinds of its GPUs by Ray's names; None where it cannot be told."""
+        marked = [name for name in section(self.content, "resources") if ":" in str(name)]
+        found = {str(name).partition(":")[2] for name in marked}
+        if self.provider != "aws":
+            return found
+        if self.machine is None:
+            return found or None
+        return found | ({self.machine.accelerator} if self.machine.accelerator else set())
+
     def _amount(self, resource: str, detected: int | None) -> int | None:
         stated = section(self.content, "resources").get(resource)
         if isinstance(stated, int):

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Machine:
-    """CPUs, GPUs and memory in GiB (None where the name does not tell)."""
+    """CPUs, GPUs, memory in GiB (None where the name does not tell), and Ray's name of its GPUs."""
 
     cpus: int
     gpus: int
     memory_gib: int | None = None
+    accelerator: str | None = None
 
 
 AWS_GPUS: dict[str, dict[str, int]] = {
@@ -30,8 +31,25 @@ AWS_GPUS: dict[str, dict[str, int]] = {
 }
 """GPUs by family and size, where a size has not one."""
 
+AWS_ACCELERATORS = {
+    "g4dn": "T4",
+    "g5": "A10G",
+    "g6": "L4",
+    "gr6": "L4",
+    "g6e": "L40S",
+    "p3": "V100",
+    "p3dn": "V100",
+    "p4d": "A100",
+    "p4de": "A100",
+    "p5": "H100",
+    "p5e": "H200",
+    "p5en": "H200",
+    "p6-b200": "B200",
+}
+
 SMALL = {"nano": 2, "micro": 2, "small": 2, "medium": 2, "large": 2, "xlarge": 4}
-GIB_PER_CPU = {"c": 2, "m": 4, "r": 8}
+GIB_PER_CPU = {"c": 2, "m": 4, "r": 8, "g4dn": 4, "g5": 4, "g6": 4, "gr6": 8, "g6e": 8}
+"""By family, or by its first letter."""
 
 GCP_GPUS = {
     "g2-standard": {24: 2, 48: 4, 96: 8},
@@ -53,12 +71,14 @@ def aws_machine(name: str) -> Machine | None:
     cpus = 4 * int(many[1]) if many else SMALL.get(size)
     if cpus is None:
         return None
+    per_cpu = GIB_PER_CPU.get(family, GIB_PER_CPU.get(family[:1]))
+    memory = per_cpu and per_cpu * cpus
     if family in AWS_GPUS:
-        return Machine(cpus, AWS_GPUS[family].get(size, 1))
+        gpus = AWS_GPUS[family].get(size, 1)
+        return Machine(cpus, gpus, memory, AWS_ACCELERATORS[family])
     if re.match(r"(g|p|trn|inf|dl|vt|f)\d", family):
         return None
-    per_cpu = GIB_PER_CPU.get(family[0])
-    return Machine(cpus, 0, per_cpu and per_cpu * cpus)
+    return Machine(cpus, 0, memory)
 
 
 def gcp_machine(name: str, accelerators: int) -> Machine | None:

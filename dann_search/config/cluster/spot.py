@@ -5,6 +5,7 @@ from dann_search.config.cluster.finding import Notes
 from dann_search.config.messages import shown
 
 SCORER = "RAY_AUTOSCALER_UTILIZATION_SCORER"
+WATCH = "dann_search.search.spot_notice"
 OURS = "dann_search.search.spot_first.score"
 
 
@@ -15,6 +16,8 @@ def check_spot(file: ClusterFile, notes: Notes) -> None:
         _check_fallback(node_type, file, notes)
     if spot and file.provider == "aws" and all(_fallbacks(t, file) for t in spot):
         _check_scorer(file, notes)
+    if spot:
+        _check_notice(file, notes)
     _check_cached(file, notes, bool(spot))
     if file.provider in ("aws", "gcp"):
         _check_idle(file, notes)
@@ -71,6 +74,15 @@ def _check_scorer(file: ClusterFile, notes: Notes) -> None:
             starts[0].path,
             "Ray asks for the spot type again and again where EC2 has none; for the fallback to be "
             f"used put {SCORER}={OURS} before ray start",
+        )
+
+
+def _check_notice(file: ClusterFile, notes: Notes) -> None:
+    if not any(WATCH in command.text for command in file.all_commands):
+        notes.warning(
+            ("worker_start_ray_commands",),
+            "nobody listens for the cloud's notice that it takes a node, and trials there go back "
+            f"to their last epoch; add: nohup python -m {WATCH} {file.provider} &",
         )
 
 

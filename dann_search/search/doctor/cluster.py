@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from dann_search.remote_folder import is_url
 from dann_search.search.doctor import judge, places, probe
 from dann_search.search.doctor.all_reduce import check_all_reduce
 from dann_search.search.doctor.authentication import (
@@ -107,7 +108,7 @@ def _check(needs: Needs, tell: Tell) -> Report:
         report.checks.append(check_dashboard(url))
     tell(f"looking at {len(nodes)} nodes")
     storage = needs.storage
-    folders = (storage,) if storage is not None and "://" not in storage else ()
+    folders = (storage,) if storage is not None and not is_url(storage) else ()
     looked = ask(nodes, probe.look, (folders,), limit_s=LOOK_S)
     report.checks += _silent("node", looked, nodes)
     nodes = [node for node, _ in answers(looked, nodes)]

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, requires
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from dann_search.remote_folder import is_url
 from dann_search.search.doctor.needs import Needs
 from dann_search.search.doctor.places import Place
 from dann_search.search.doctor.probe import Facts
@@ -143,7 +144,7 @@ def judge_storage(
     """
     if error:
         remedy = f"mount it on every node and let {PROJECT} write there, or name another: --storage"
-        if "://" in storage:
+        if is_url(storage):
             remedy = "give every node credentials (an instance profile) and the URL's package"
         return verdict("storage", node, "", f"{storage}: {error}", remedy)
     unseen = [written[name] for name in written if name not in sees]

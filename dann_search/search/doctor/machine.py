@@ -3,6 +3,7 @@
 import socket
 import uuid
 
+from dann_search.remote_folder import is_url
 from dann_search.search.doctor import judge, places, probe
 from dann_search.search.doctor.authentication import check_own_mode
 from dann_search.search.doctor.needs import Needs
@@ -13,7 +14,7 @@ from dann_search.search.ray_session import OBJECT_STORE_BYTES
 def check_machine(needs: Needs) -> Report:
     """All that can be said without a cluster."""
     node, storage = socket.gethostname(), needs.storage
-    folders = (storage,) if storage is not None and "://" not in storage else ()
+    folders = (storage,) if storage is not None and not is_url(storage) else ()
     facts = probe.look(folders)
     checks = [
         judge.judge_versions(node, facts),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from dann_search.config.data import PLACES, DataConfig, DomainConfig
 from dann_search.config.experiment import Experiment
-from dann_search.config.extends import read_extended
-from dann_search.config.load import load_experiment, override
+from dann_search.config.load import load_experiment
 from dann_search.data.decode import EXTENSIONS
-from dann_search.layout import DEFAULT_STORAGE
+from dann_search.layout import default_storage
 from dann_search.models.registry import largest_native_size, stage_counts
+from dann_search.remote_folder import is_url
 from dann_search.search.doctor.places import Place
 
 GIB = 2**30
@@ -43,19 +43,17 @@ def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, lo
     Raises:
         InputError: the experiment file is none.
     """
-    named = None if storage is None else _located(storage)
     if space is None:
-        return Needs(named or (_located(str(DEFAULT_STORAGE)) if local else None))
-    experiment, found = load_experiment(space, stage_counts(), sets=sets, check_files=False)
-    source = read_extended(space)
-    override(source, sets)
-    stated = source.content.get("storage")
-    url = stated if isinstance(stated, str) and "://" in stated else None
+        named = storage or (default_storage() if local else None)
+        return Needs(named if named is None or is_url(named) else str(Path(named).absolute()))
+    experiment, found = load_experiment(
+        space, stage_counts(), sets=sets, storage=storage, check_files=False
+    )
     side = experiment.data.image_size or largest_native_size(found.backbones)
     images = _count(experiment.data)
     limit = int(experiment.data.store_limit_gib * GIB)
     return Needs(
-        storage=named or url or str(experiment.storage),
+        storage=str(experiment.storage),
         places=places_of(experiment),
         store_bytes=limit if images is None else min(limit, images * 3 * side**2),
         store_is_known=images is not None,
@@ -76,10 +74,6 @@ def places_of(experiment: Experiment) -> tuple[Place, ...]:
     for name, weights in experiment.weights.items():
         found.append(Place(f"weights.{name}", str(weights.file), True))
     return tuple(found)
-
-
-def _located(storage: str) -> str:
-    return storage if "://" in storage else str(Path(storage).expanduser().absolute())
 
 
 def _count(data: DataConfig) -> int | None:

@@ -7,21 +7,23 @@ from typing import Any
 
 import ray
 
+from dann_search.search.nodes import NODE_ID
+
 
 @dataclass(frozen=True)
 class Node:
     """A node that Ray says is alive."""
 
     id: str
-    address: str
+    host: str
     is_head: bool
     gpus: float
     store_bytes: float
 
     @property
     def name(self) -> str:
-        """As people tell nodes apart."""
-        return f"{self.address} ({self.id[:8]}{', head' if self.is_head else ''})"
+        """As people are told; nodes of one host are told apart."""
+        return f"{self.host}/{self.id[:6]}{' (head)' if self.is_head else ''}"
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,11 @@ class NoAnswer:
 
 
 def living_nodes() -> list[Node]:
-    """The head first, then by address."""
+    """The head first, then by name."""
     nodes = [
         Node(
             id=one["NodeID"],
-            address=one["NodeManagerAddress"],
+            host=one["NodeManagerHostname"],
             is_head="node:__internal_head__" in one["Resources"],
             gpus=one["Resources"].get("GPU", 0.0),
             store_bytes=one["Resources"].get("object_store_memory", 0.0),
@@ -44,7 +46,7 @@ def living_nodes() -> list[Node]:
         for one in ray.nodes()
         if one["Alive"]
     ]
-    return sorted(nodes, key=lambda node: (not node.is_head, node.address, node.id))
+    return sorted(nodes, key=lambda node: (not node.is_head, node.name))
 
 
 def ask(
@@ -69,7 +71,7 @@ def ask(
     asked = {}
     for node in nodes:
         values = arguments(node) if callable(arguments) else arguments
-        pinned = task.options(num_cpus=0, max_retries=0, label_selector={"ray.io/node-id": node.id})
+        pinned = task.options(num_cpus=0, max_retries=0, label_selector={NODE_ID: node.id})
         asked[node.id] = pinned.remote(*values)
     ready, late = ray.wait(list(asked.values()), num_returns=len(asked), timeout=limit_s)
     for reference in late:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dann_search.data.remote import cache_folder
+from dann_search.remote_folder import cache_folder
 
 PACKAGES = ("dann-search", "ray", "torch", "torchvision", "optuna")
 COMMAND_LIMIT_S = 60

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dann_search.errors import InputError
+from dann_search.remote_folder import is_url
 from dann_search.search.doctor.machine import check_machine
 from dann_search.search.doctor.needs import needs_of
 from dann_search.search.doctor.report import Report
@@ -28,7 +29,7 @@ def examine(
     Raises:
         InputError: the experiment file is none, or the address is of another kind.
     """
-    if "://" in address:
+    if is_url(address):
         raise InputError(
             f"--address {address}: the doctor joins the cluster, which takes HOST:PORT from inside "
             "its network; from elsewhere: ray exec cluster.yaml 'dann-search doctor --address auto'"

@@ -168,8 +168,8 @@ BROKEN = [
         f"{TYPES}.head.max_workers", ("must be 0", "got 2"),
     ),
     Broken(
-        "head that takes work", "resources: {CPU: 1} ", "resources: {CPU: 4} ",
-        f"{TYPES}.head.resources.CPU", ("takes trials that need no GPU", "{CPU: 1}"),
+        "head that takes work", "resources: {CPU: 0} ", "resources: {CPU: 4} ",
+        f"{TYPES}.head.resources.CPU", ("offers 4 CPUs", "{CPU: 0}"),
         severity="warning",
     ),
     Broken(
@@ -241,6 +241,11 @@ BROKEN = [
         "head_start_ray_commands.1", ("again and again", "spot_first.score before ray start"),
         at=START, severity="warning",
     ),
+    Broken(
+        "nobody hears that nodes are taken", "  - nohup python -m dann_search.search.spot_notice",
+        "  - true", "worker_start_ray_commands", ("nobody listens", "spot_notice aws &"),
+        at="worker_start_ray_commands:", severity="warning",
+    ),
     # Who gets in.
     Broken(
         "dashboard open to the internet", "    GroupName: dann-search-nodes\n",
@@ -311,6 +316,22 @@ BROKEN = [
         f"{TYPES}.gpu_spot", ("it needs 2 workers with 3 CPUs and 1 GPU each on one node",
         "it has 4 CPUs and 1 GPU"), at="  gpu_spot:",
         space={"resources": {"workers_per_trial": 2, "cpus_per_worker": 3}},
+    ),
+    Broken(
+        "GPUs of another kind", "max_workers: 8  ", "max_workers: 8  ", f"{TYPES}.gpu_spot",
+        ("it needs accelerator_type: A100, and resources name A10G",), at="  gpu_spot:",
+        space={"resources": {"accelerator_type": "A100"}},
+    ),
+    Broken(
+        "GPUs whose kind Ray is not told", "max_workers: 8\n", "max_workers: 8\n",
+        f"{TYPES}.gpu_spot", ("it needs accelerator_type: L4", "(accelerator_type:L4: 1)"),
+        at="  gpu_spot:", file=GCP, space={"resources": {"accelerator_type": "L4"},
+        "storage": "gs://bucket/runs"},
+    ),
+    Broken(
+        "memory that a node has not", "max_workers: 8  ", "max_workers: 8  ",
+        f"{TYPES}.gpu_spot", ("1 CPU and 1 GPU and 32 GiB of memory", "and 16 GiB"),
+        at="  gpu_spot:", space={"resources": {"memory_per_worker_gib": 32}},
     ),
     Broken(
         "storage on a node's own disk", "max_workers: 8  ", "max_workers: 8  ", "storage",

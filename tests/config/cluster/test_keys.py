@@ -48,11 +48,11 @@ def test_the_shipped_keys_name_what_a_node_is_made_of() -> None:
     ("name", "machine"),
     [
         # https://aws.amazon.com/ec2/instance-types/
-        ("g5.xlarge", Machine(4, 1)),
-        ("g5.12xlarge", Machine(48, 4)),
-        ("g4dn.12xlarge", Machine(48, 4)),
-        ("p4d.24xlarge", Machine(96, 8)),
-        ("p3.2xlarge", Machine(8, 1)),
+        ("g5.xlarge", Machine(4, 1, 16, "A10G")),
+        ("g5.12xlarge", Machine(48, 4, 192, "A10G")),
+        ("g4dn.12xlarge", Machine(48, 4, 192, "T4")),
+        ("p4d.24xlarge", Machine(96, 8, None, "A100")),
+        ("p3.2xlarge", Machine(8, 1, None, "V100")),
         ("r6i.xlarge", Machine(4, 0, 32)),
         ("m5.large", Machine(2, 0, 8)),
         ("c6i.4xlarge", Machine(16, 0, 32)),
