@@ -34,6 +34,7 @@ class DriverLock:
     def __init__(self, folder: ExperimentFolder):
         self.folder, self.path = folder, folder.lock
         self.stop_requested = threading.Event()
+        self._who = {"host": socket.gethostname(), "pid": os.getpid()}
         self._file: IO[str] | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(
@@ -90,7 +91,7 @@ class DriverLock:
 
     def _beat(self) -> None:
         assert self._file
-        beat = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+        beat = {**self._who, "time": time.time()}
         self._file.seek(0)
         self._file.truncate()
         json.dump(beat, self._file)

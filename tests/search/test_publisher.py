@@ -1,0 +1,84 @@
+"""Study and events of a search behind a URL, on fsspec's file system in memory."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import optuna
+import pytest
+
+from dann_search.errors import RunError
+from dann_search.layout import ExperimentFolder
+from dann_search.remote_folder import RemoteFolder
+from dann_search.search.publisher import Publisher
+
+URL = "memory://runs/published"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExperimentFolder]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
+    made = ExperimentFolder.at(URL)
+    made.tensorboard.mkdir(parents=True)
+    yield made
+    fsspec.filesystem("memory").store.clear()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def published_trials(tmp_path: Path) -> int:
+    """Of the study as another machine reads it."""
+    content = RemoteFolder.of(URL).read("study.db")
+    assert content
+    (tmp_path / "other.db").write_bytes(content)
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    return len(optuna.load_study(study_name=None, storage=url).trials)
+
+
+def test_a_trial_that_ends_is_on_storage_while_the_study_is_in_use(
+    folder: ExperimentFolder, tmp_path: Path
+) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{folder.study}", study_name="x")
+    publisher = Publisher(folder, tell=lambda line: None)
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    with sqlite3.connect(folder.study) as writer:
+        writer.execute("begin immediate")  # a write under way
+        (folder.tensorboard / "events").write_bytes(b"1")
+        publisher.trial_ended(0, "completed", None)
+        until(lambda: published_trials(tmp_path) == 1)
+        until(lambda: RemoteFolder.of(URL).exists("tensorboard/events"))
+        writer.rollback()
+    study.add_trial(optuna.trial.create_trial(value=2.0))
+    publisher.close()
+    assert published_trials(tmp_path) == 2
+
+
+def test_storage_that_does_not_answer_is_told_once_and_tried_again(
+    folder: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{folder.study}", study_name="x")
+    told: list[str] = []
+    publisher = Publisher(folder, told.append)
+    with monkeypatch.context() as broken:
+
+        def fail(*_: object, **__: object) -> None:
+            raise TimeoutError("no route")
+
+        broken.setattr(type(fsspec.filesystem("memory")), "pipe_file", fail)
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+        publisher.trial_ended(0, "completed", None)
+        until(lambda: bool(told))
+        publisher.trial_ended(0, "completed", None)
+        time.sleep(0.1)
+        with pytest.raises(RunError, match="no route"):
+            Publisher(folder, told.append)  # a search does not begin so
+    until(lambda: published_trials(tmp_path) == 1)
+    publisher.close()
+    assert len(told) == 1 and "storage does not answer, trying again" in told[0]
