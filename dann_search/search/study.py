@@ -18,8 +18,9 @@ from dann_search.search.confirmation import Confirmation, wanted
 from dann_search.search.first_trials import first_trials
 from dann_search.search.open_study import open_study
 from dann_search.search.pruning import make_pruner, with_best_so_far
+from dann_search.search.sampler_view import with_view
 from dann_search.search.samplers import make_sampler
-from dann_search.search.suggest import suggest
+from dann_search.search.suggest import distributions, suggest
 from dann_search.study_names import BEST, CONFIG, CONFIRMS, ERROR, ORIGIN, SEED, is_own
 from dann_search.study_storage import close
 
@@ -70,7 +71,8 @@ class StudyRecord:
         self.study.pruner = make_pruner(experiment.search.scheduler, space.fixed.epochs)
         self.storage = self.study._storage
         trials = [t for t in self.study.get_trials(deepcopy=False) if is_own(t)]
-        self.study.sampler = make_sampler(experiment.search, len(trials))
+        sampler = make_sampler(experiment.search, len(trials))
+        self.study.sampler = with_view(sampler, self.study, distributions(space))
         self._first = first_trials(experiment, space)
         self._ids = {trial.number: trial._trial_id for trial in trials}
         self._searched = sum(CONFIRMS not in trial.user_attrs for trial in trials)

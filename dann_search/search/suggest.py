@@ -59,6 +59,15 @@ def distribution(space: Space, name: str, backbone: str) -> BaseDistribution:
     return FloatDistribution(low, high, log=log, step=parameter.increment)
 
 
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Every parameter as Optuna knows it, by what the study calls it."""
+    return {
+        study_name(name, space, backbone): distribution(space, name, backbone)
+        for name in space.parameters
+        for backbone in space.backbones
+    }
+
+
 def study_name(name: str, space: Space, backbone: str) -> str:
     """What the study calls a parameter; where backbones differ, ``unfrozen_depth.resnet18``."""
     return f"{name}.{backbone}" if space.by_backbone(name, backbone) else name
