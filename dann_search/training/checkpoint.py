@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from dann_search.config.trial import TrialConfig
 from dann_search.errors import RunError
 from dann_search.models.network import DannNetwork
 from dann_search.training.result import EpochResult, History
@@ -40,6 +41,7 @@ class Checkpoint:
         model: trained weights by state-dict name.
         optimizer: its state by parameter and kind; empty in ``best``.
         average: moving average of the trained weights; empty in ``best`` and without one.
+        recipe: hash of the configuration; empty where an older version wrote it.
     """
 
     history: History
@@ -47,6 +49,13 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
+    recipe: str = field(default="", kw_only=True)
+
+
+def recipe_hash(config: TrialConfig) -> str:
+    """What tells a recipe from others; options that newer versions add do not change it."""
+    stated = config.model_dump(mode="json", exclude_defaults=True)
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 def trained_state(network: DannNetwork) -> dict[str, Tensor]:
@@ -79,6 +88,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "torch": torch.__version__,
         "frozen_hash": checkpoint.frozen_hash,
+        "recipe": checkpoint.recipe,
         "history": [asdict(result) for result in checkpoint.history],
     }
     content = save(
@@ -119,21 +129,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
             model=_with_prefix(tensors, "model."),
             optimizer=_with_prefix(tensors, "optimizer.") | _format_1_momentum(tensors),
             average=_with_prefix(tensors, "average."),
+            recipe=record.get("recipe", ""),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
         raise TornCheckpointError(f"{path}: not a readable checkpoint: {exc}") from None
 
 
-def load_last(folder: Path) -> tuple[Checkpoint, Path] | None:
-    """The checkpoint to go on from: the last whole one. None: training begins anew.
+def load_last(folder: Path, recipe: str) -> tuple[Checkpoint, Path] | None:
+    """The checkpoint to go on from: the last whole one of a recipe. None: training begins anew.
 
     Raises:
         RunError: it was written by a newer version.
     """
     for path in (folder / LAST, folder / PREVIOUS):
         try:
-            if path.exists():
-                return load_checkpoint(path), path
+            if path.exists() and (checkpoint := load_checkpoint(path)).recipe in ("", recipe):
+                return checkpoint, path
         except TornCheckpointError:
             continue
     return None

@@ -26,6 +26,7 @@ from dann_search.training.checkpoint import (
     Checkpoint,
     frozen_hash,
     load_last,
+    recipe_hash,
     restore_network,
     save_checkpoint,
     save_last,
@@ -92,7 +93,8 @@ class Training:
         sizes = len(data.source_images), len(data.target_images)
         self.steps = steps_per_epoch(*sizes, config.batch_size)
         self.history: History = ()
-        if found := load_last(folder):
+        self.recipe = recipe_hash(config)
+        if found := load_last(folder, self.recipe):
             self._restore(*found)
 
     def _restore(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -235,7 +237,8 @@ class Training:
             return
         if best_epoch(self.history, self.objective) is self.history[-1]:
             with self._validated_weights():
-                best = Checkpoint(self.history, self.frozen_hash, trained_state(self.network))
+                state = trained_state(self.network)
+                best = Checkpoint(self.history, self.frozen_hash, state, recipe=self.recipe)
                 save_checkpoint(self.folder / BEST, best)
         last = Checkpoint(
             self.history,
@@ -243,6 +246,7 @@ class Training:
             trained_state(self.network),
             self.optimizer.state(),
             self.average.average if self.average else {},
+            recipe=self.recipe,
         )
         save_last(self.folder, last, final=len(self.history) == self.config.epochs)
 
@@ -272,8 +276,8 @@ def train(
 ) -> Iterator[History]:
     """Train a trial, yielding the history after each epoch, its checkpoint already written.
 
-    Where ``folder`` holds a checkpoint, training goes on after it and the history up to it is
-    yielded first, in case its last epoch was saved but never reported.
+    Where ``folder`` holds a checkpoint of the recipe, training goes on after it and the history up
+    to it is yielded first, in case its last epoch was saved but never reported.
 
     Args:
         config: the recipe.
