@@ -22,8 +22,8 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
     """
     values: dict[str, Any] = space.fixed.model_dump()
     known = trial.params
-    for name, parameter in space.parameters.items():
-        if not parameter.holds(values):
+    for name in space.parameters:
+        if not space.applies(name, values):
             continue
         backbone = values["backbone"]
         called = study_name(name, space, backbone)
