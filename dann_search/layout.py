@@ -57,6 +57,11 @@ class ExperimentFolder:
         """Every trial with every parameter."""
         return self.root / "leaderboard.csv"
 
+    @property
+    def trials(self) -> Path:
+        """What the trials trained, one folder each."""
+        return self.root / "trials"
+
     def trial(self, number: int) -> Path:
         """Checkpoints, configuration and error of one trial."""
-        return self.root / "trials" / str(number)
+        return self.trials / str(number)

@@ -62,20 +62,21 @@ class TrialRow:
         return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else None
 
 
-def open_experiment(name_or_path: str | Path) -> ExperimentFolder:
-    """Find an experiment by its folder, or by its name under ``runs``.
+def open_experiment(name_or_path: str | Path, storage: Path | None = None) -> ExperimentFolder:
+    """Find an experiment by its folder, or by its name under ``runs`` or another ``storage``.
 
     Raises:
         InputError: there is none.
     """
-    for root in (Path(name_or_path), DEFAULT_STORAGE / name_or_path):
+    storages = [DEFAULT_STORAGE] if storage is None else [storage, DEFAULT_STORAGE]
+    for root in (Path(name_or_path), *(place / name_or_path for place in storages)):
         folder = ExperimentFolder(root.expanduser().resolve())
         if folder.record.is_file():
             return folder
     path = Path(name_or_path)
     if path.exists():
         raise InputError(f"{path}: no experiment (it has no {folder.record.name})")
-    names = experiment_names(DEFAULT_STORAGE)
+    names = {name for place in storages for name in experiment_names(place)}
     hint = nearest(name_or_path, names) if names else f"there are none under {DEFAULT_STORAGE}/"
     raise InputError(f"no experiment '{name_or_path}'; {hint}")
 
@@ -123,7 +124,7 @@ def open_study_trials(folder: ExperimentFolder) -> list[Any]:
     """
     import optuna
 
-    from dann_search.study_storage import opened, study_place
+    from dann_search.study_storage import find_study, opened, study_place
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     experiment = read_experiment(folder)
@@ -131,8 +132,8 @@ def open_study_trials(folder: ExperimentFolder) -> list[Any]:
     if not place.exists(experiment.name):
         return []
     with opened(place) as storage:
-        (study,) = [s for s in storage.get_all_studies() if s.study_name == experiment.name]
-        trials = storage.get_all_trials(study._study_id, deepcopy=False)
+        study = find_study(storage, place, experiment.name)
+        trials = storage.get_all_trials(study, deepcopy=False)
         return [trial for trial in trials if is_own(trial)]
 
 
