@@ -1,7 +1,9 @@
-"""The study as a sampler should see it: old trials in the ranges of today.
+"""The study as a sampler should see it: old trials in the ranges of today, foreign ones as good.
 
 Optuna's samplers take a parameter's range from the trials there are: the first they find, or none
-where trials differ. In a study whose ranges have grown they would stay within the old ones.
+where trials differ. In a study whose ranges have grown they would stay within the old ones. Trials
+of another experiment carry a constraint that keeps them from being the study's best; to a sampler
+it would say that they were bad.
 """
 
 import copy
@@ -14,6 +16,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 Ranges = Mapping[str, BaseDistribution]
+CONSTRAINTS = "constraints"
+"""How the system attributes begin in which Optuna keeps a trial's constraints."""
 
 
 def with_view(sampler: BaseSampler, study: optuna.Study, ranges: Ranges) -> BaseSampler:
@@ -23,7 +27,8 @@ def with_view(sampler: BaseSampler, study: optuna.Study, ranges: Ranges) -> Base
 
 
 def _differs(trial: FrozenTrial, ranges: Ranges) -> bool:
-    return any(ranges.get(name, old) != old for name, old in trial.distributions.items())
+    grown = any(ranges.get(name, old) != old for name, old in trial.distributions.items())
+    return grown or bool(trial.constraints)
 
 
 def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
@@ -31,6 +36,8 @@ def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
         return trial
     seen = copy.copy(trial)
     seen.distributions = {n: ranges.get(n, old) for n, old in trial.distributions.items()}
+    attributes = trial.system_attrs.items()
+    seen.system_attrs = {k: v for k, v in attributes if not k.startswith(CONSTRAINTS)}
     return seen
 
 
