@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from dann_search.config.experiment import Experiment
+from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import pack
@@ -15,12 +16,12 @@ from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
-from dann_search.search.first_trials import check_grid, warm_trials
+from dann_search.search.checks import check_search
 from dann_search.search.interrupts import interrupts
+from dann_search.search.open_study import check_not_lost
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.record import rewrite_record, write_record
-from dann_search.search.resources import cpu_count, make_plan
-from dann_search.search.samplers import check_sampler
+from dann_search.search.resources import cpu_count
 from dann_search.search.study import Counts, StudyRecord
 from dann_search.study_storage import study_place
 from dann_search.tracking.observer import Observer
@@ -54,33 +55,43 @@ def prepare(
         InputError: the name is taken, storage cannot be written, too few CPUs, missing weights,
         bad images, a missing package, a grid too large, nothing to learn from.
     """
-    make_plan(experiment.resources, cpu_count(), gpus=float("inf"))
-    check_sampler(experiment.search.sampler)
-    check_grid(experiment, space)
-    warm_trials(space, known)
+    check_search(experiment, space, known)
     _check_sizes(experiment, space)
     folder = ExperimentFolder(experiment.folder)
-    place = study_place(folder, experiment.search.study)
-    if folder.record.exists() or place.exists(experiment.name):
-        where = folder.root if folder.record.exists() else place.shown
-        raise InputError(
-            f"the experiment '{experiment.name}' exists already in {where}; go on with it: "
-            f"dann-search resume {folder.root}, or choose another name: --name {experiment.name}-2"
-        )
+    _check_new(experiment, folder)
     _check_weights(experiment, space)
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
         (folder.root / ".writable").touch()
         (folder.root / ".writable").unlink()
     except OSError as exc:
-        raise InputError(
-            f"storage: {experiment.storage} cannot be written ({exc.strerror}); "
-            "choose another with --storage DIR"
+        raise SettingError(
+            ("storage",),
+            f"{experiment.storage} cannot be written ({exc.strerror}); "
+            "choose another with --storage DIR",
         ) from None
     size = experiment.data.image_size or largest_native_size(space.backbones)
-    info = pack(experiment.data, size, folder.data, progress)
-    write_record(experiment, folder, info)
+    with DriverLock(folder.root):  # another launch of this name may have been as far
+        _check_new(experiment, folder)
+        info = pack(experiment.data, size, folder.data, progress)
+        write_record(experiment, folder, info)
     return folder
+
+
+def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
+    """Refuse a name that is taken, in the storage folder or in the database of the study."""
+    place, name = study_place(folder, experiment.search.study), experiment.name
+    if folder.record.exists():
+        raise InputError(
+            f"the experiment '{name}' exists already in {folder.root}; go on with it: "
+            f"dann-search resume {folder.root}, or choose another name: --name {name}-2"
+        )
+    if place.exists(name):
+        raise InputError(
+            f"{place.shown} holds a study '{name}' already, of an experiment that is not in "
+            f"{folder.root}; choose another name: --name {name}-2"
+        )
+    check_not_lost(folder, place, name)
 
 
 def _check_sizes(experiment: Experiment, space: Space) -> None:
@@ -90,7 +101,8 @@ def _check_sizes(experiment: Experiment, space: Space) -> None:
         rule = f"{spec.image_size}" if spec.only_size else f"at least {spec.smallest}"
         fits = side == spec.image_size if spec.only_size else (side or 1024) >= spec.smallest
         if side is not None and not fits:
-            raise InputError(f"data.image_size: must be {rule} for {name}, got {side}")
+            message = f"must be {rule} for {name}, got {side}"
+            raise SettingError(("data", "image_size"), message)
 
 
 def _check_weights(experiment: Experiment, space: Space) -> None:
@@ -128,9 +140,9 @@ def search(
     with DriverLock(folder.root):
         record = StudyRecord(experiment, space, folder, known, allow_wider)
         try:
-            rewrite_record(experiment, folder)
             if add_trials:
                 record.add_trials(add_trials)
+            rewrite_record(experiment, folder)
             reason = "trials"
             if not record.is_complete:
                 log = folder.ray / "driver.log"
@@ -143,6 +155,8 @@ def search(
                         reason = _run(
                             experiment, space, folder, record, watchers, address, add_trials > 0
                         )
+                    except InputError:
+                        raise
                     except Exception as exc:
                         traceback.print_exc()  # into the log
                         raise RunError(
@@ -238,4 +252,4 @@ def _tune(
         ),
     )
     tuner.fit()
-    return stopper.reason or "trials"
+    return stopper.reason or stopper.last

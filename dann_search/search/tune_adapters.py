@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from dann_search.layout import ExperimentFolder
-from dann_search.search.budget import Budget
+from dann_search.search.budget import THEN_CONFIRM, Budget
 from dann_search.search.study import Assignment, StudyRecord
 from dann_search.search.worker_group import WorkerGroup
 from dann_search.tracking.observer import Observer
@@ -144,7 +144,8 @@ class StudyScheduler(FIFOScheduler):
 class SearchStopper(Stopper):
     """Ends the search on an interrupt, when its budget is spent, or when there are no workers.
 
-    Unfinished trials stay so in the study: the search can be resumed.
+    Unfinished trials stay so in the study: the search can be resumed. Where finalists are to be
+    confirmed and hours are left, running trials go on to their end and the finalists come after.
     """
 
     def __init__(
@@ -157,6 +158,9 @@ class SearchStopper(Stopper):
         self.interrupt, self.group, self.on_stop = interrupt, group, on_stop
         self.budget = budget
         self.reason: str | None = None
+        """Why the search is ended now."""
+        self.last: str = "trials"
+        """Why nothing new is proposed."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Single trials are the scheduler's business."""
@@ -170,10 +174,18 @@ class SearchStopper(Stopper):
             elif self.group.error:
                 self.reason = "error"
             else:
-                self.reason = self.budget.reached()
+                self.reason = self._spent()
             if self.reason:
                 self.on_stop()
         return self.reason is not None
+
+    def _spent(self) -> str | None:
+        reason, record = self.budget.reached(), self.budget.record
+        if reason not in THEN_CONFIRM or record.experiment.search.confirm is None:
+            return reason
+        self.last = reason
+        record.end_early()
+        return None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
