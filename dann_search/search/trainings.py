@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.config.experiment import Experiment
-from dann_search.errors import RunError
+from dann_search.errors import InputError, RunError
 from dann_search.search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.resources import cpu_count
@@ -48,7 +48,7 @@ def train_through_ray(
         try:
             with interrupts() as interrupt, ray_session(cpu_count(), address):
                 _follow_all(waiting, len(jobs), experiment, tell, logs, interrupt)
-        except RunError:
+        except (InputError, RunError):
             raise
         except Exception as exc:
             traceback.print_exc()  # into the log
