@@ -57,6 +57,8 @@ class Lease:
     slot: Slot | None = None
     deaths: int = 0
     startup_s: float | None = None
+    owners: set[str] = field(default_factory=set)
+    """Light trials that may need it: Tune at times begins one trial in two processes."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
 
@@ -76,20 +78,23 @@ class DispatcherState:
 
     # Called by trials.
 
-    async def submit(self, order: Order) -> None:
+    async def submit(self, order: Order, owner: str = "") -> None:
         """Queue a trial; one whose light process was restarted finds its lease as it left it."""
+        if order.number in self.leases:
+            self.leases[order.number].owners.add(owner)
         if order.number in self.leases or self.closed:
             return
-        self.leases[order.number] = Lease(order, time.time())
+        self.leases[order.number] = Lease(order, time.time(), owners={owner})
         async with self.work:
             self.pending.append(order.number)
             self.work.notify_all()
 
-    async def news(self, number: int, seen: int) -> News:
+    async def news(self, number: int, seen: int, owner: str = "") -> News:
         """Wait for more than ``seen`` epochs or an error; training may go on past those seen."""
         lease = self.leases.get(number)
         if lease is None:
             return News((), None, True, None)
+        lease.owners = {owner}  # any other is dead, or was begun for nothing
         async with lease.changed:
             lease.approved = max(lease.approved, seen)
             lease.changed.notify_all()
@@ -98,11 +103,15 @@ class DispatcherState:
             )
         return News(lease.history, lease.error, lease.cancelled, lease.startup_s)
 
-    async def withdraw(self, number: int) -> None:
-        """The trial is over for its owner: done, stopped or gone."""
-        lease = self.leases.pop(number, None)
+    async def withdraw(self, number: int, owner: str | None = "") -> None:
+        """The trial is over for its owner: done, stopped or gone. None: for whoever it is."""
+        lease = self.leases.get(number)
         if lease is None:
             return
+        lease.owners = lease.owners - {owner} if owner is not None else set()
+        if lease.owners:
+            return
+        del self.leases[number]
         if number in self.pending:
             self.pending.remove(number)
         async with lease.changed:
@@ -214,7 +223,7 @@ class DispatcherState:
         """Let idle slots return; those training stop at their next report."""
         self.closed = True
         for number in list(self.leases):
-            await self.withdraw(number)
+            await self.withdraw(number, None)
         async with self.work:
             self.work.notify_all()
 
