@@ -126,7 +126,7 @@ def mend_journal(file: Path) -> None:
     whole = content[: content.rfind(b"\n") + 1]
     while whole and not _is_json(whole[whole.rfind(b"\n", 0, -1) + 1 :]):
         whole = whole[: whole.rfind(b"\n", 0, -1) + 1]
-    if len(whole) < len(content):
+    if 0 < len(whole) < len(content):  # what has no whole line is no journal
         with open(file, "r+b") as opened_file:
             opened_file.truncate(len(whole))
             os.fsync(opened_file.fileno())

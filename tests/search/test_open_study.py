@@ -188,6 +188,15 @@ def test_a_journal_that_ends_in_pieces_loses_those_alone(tmp_path: Path, tail: b
     assert [(row.state, row.score) for row in read_trials(folder)] == [("completed", 0.6)]
 
 
+def test_what_is_no_journal_is_left_as_it_is(tmp_path: Path) -> None:
+    open_record(tmp_path, search__study="journal").close()
+    file = ExperimentFolder(tmp_path / "runs" / "small").study_journal
+    file.write_bytes(b"notes of mine\nand more\n")
+    with pytest.raises(InputError, match=r"study\.journal cannot be read: "):
+        open_record(tmp_path, search__study="journal")
+    assert file.read_bytes() == b"notes of mine\nand more\n"
+
+
 def test_a_journal_damaged_in_its_middle_is_said_to_be(tmp_path: Path) -> None:
     open_record(tmp_path, search__study="journal").close()
     folder = ExperimentFolder(tmp_path / "runs" / "small")
