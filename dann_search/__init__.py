@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dann_search.api import compare, launch, resume
+    from dann_search.api import compare, launch, refit, resume
+    from dann_search.experiment import Experiment
     from dann_search.models.registry import register_backbone
     from dann_search.results.best import write_best
     from dann_search.results.evaluate import evaluate_target
-    from dann_search.results.experiment import Experiment
+    from dann_search.results.export.export import export_model
     from dann_search.results.model import load_model
+    from dann_search.results.predict import predict_files
 
 __version__ = "0.1.0"
 
@@ -21,8 +23,11 @@ _HOMES = {
     "resume": "dann_search.api",
     "write_best": "dann_search.results.best",
     "evaluate_target": "dann_search.results.evaluate",
+    "export_model": "dann_search.results.export.export",
+    "predict_files": "dann_search.results.predict",
+    "refit": "dann_search.api",
     "compare": "dann_search.api",
-    "Experiment": "dann_search.results.experiment",
+    "Experiment": "dann_search.experiment",
     "register_backbone": "dann_search.models.registry",
     "load_model": "dann_search.results.model",
 }
@@ -31,8 +36,11 @@ __all__ = [
     "Experiment",
     "compare",
     "evaluate_target",
+    "export_model",
     "launch",
     "load_model",
+    "predict_files",
+    "refit",
     "register_backbone",
     "resume",
     "write_best",

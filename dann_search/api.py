@@ -1,8 +1,9 @@
-"""What trains, from Python: launch and resume a search, compare its winner with baselines."""
+"""What trains, from Python: launch and resume a search, refit its winner, compare it."""
 
-from collections.abc import Callable, Sequence
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,17 @@ from dann_search.config.load import (
 from dann_search.config.source import SourceFile
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
-from dann_search.data.store import StoreInfo, read_info
+from dann_search.data.node_store import store_of
+from dann_search.data.store import StoreInfo
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
-from dann_search.results.best import write_best
+from dann_search.results.best import BestModel, write_best
 from dann_search.results.compare import compare as compare_trained
 from dann_search.results.comparison import Comparison
 from dann_search.results.leaderboard import finished, write_csv
-from dann_search.results.reader import (
-    TrialRow,
-    open_experiment,
-    read_record,
-    read_trials,
-)
+from dann_search.results.reader import TrialRow, open_experiment, read_record, read_trials
+from dann_search.results.refit import write_refit
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
 from dann_search.search.checks import check_search, remarks
@@ -43,11 +41,12 @@ from dann_search.search.launch import (
     prepare,
     search,
 )
-from dann_search.search.record import check_unchanged
+from dann_search.search.record import check_unchanged, recorded_store
 from dann_search.search.trainings import train_through_ray
 from dann_search.study_storage import study_place
 from dann_search.tracking.packing import packing_progress
-from dann_search.tracking.progress import LiveTable, PlainLines
+from dann_search.tracking.progress import LiveTable, NotebookTable, PlainLines, SearchProgress
+from dann_search.training.job import TrainAll, TrainingJob
 from dann_search.training.result import F1_MACRO
 
 NOT_CHANGED: dict[str, str] = {
@@ -74,7 +73,7 @@ class SearchResult:
         """As ``launch --json`` prints it."""
         counts, best = self.outcome.counts, self.best
         return {
-            "experiment": str(self.outcome.folder.root),
+            "experiment": str(self.outcome.folder),
             "trials": {
                 "completed": counts.completed,
                 "pruned": counts.pruned,
@@ -93,41 +92,48 @@ class SearchResult:
 
 
 def launch(
-    space_file: str | Path,
+    space: str | Path | Mapping[str, Any],
     *,
     name: str | None = None,
     storage: str | Path | None = None,
     trials: int | None = None,
     sets: Sequence[str] = (),
-    plain: bool = True,
+    address: str = "local",
+    plain: bool | None = None,
 ) -> SearchResult:
-    """Validate an experiment file, run its search and write its best model.
+    """Validate an experiment, run its search and write its best model.
 
     Args:
-        space_file: the YAML file.
+        space: the YAML file, or its content as a dict; a dict's paths are relative to the working
+            folder.
         name: of the experiment; the file's by default.
-        storage: folder of experiments.
+        storage: folder of experiments, or its URL.
         trials: overrides the file's number of trials.
         sets: overrides such as ``"training.epochs=5"``.
-        plain: lines rather than a live table.
+        address: of the Ray cluster: ``local`` for one of its own on this machine, ``auto`` for the
+            one this machine is in, or ``HOST:PORT``.
+        plain: lines rather than a live table; by default where there is neither terminal nor
+            notebook.
 
     Raises:
         InputError: bad input; nothing was started.
         RunError: the search could not run, or every trial failed.
     """
+    plain = not _is_live() if plain is None else plain
     source = read_source(
-        Path(space_file),
+        space if isinstance(space, Mapping) else Path(space),
         sets=sets,
         name=name,
-        storage=Path(storage) if storage else None,
+        storage=storage,
         trials=trials,
     )
     with source.placing():
-        experiment, space = experiment_of(source, stage_counts())
+        experiment, found = experiment_of(source, stage_counts())
         known = known_trials(experiment)
-        with packing_progress(Console(stderr=True), plain=plain) as progress:
-            folder = prepare(experiment, space, progress, known)
-        return _run(experiment, space, folder, known=known, plain=plain)
+        console = Console(stderr=True, force_jupyter=False)
+        with packing_progress(console, plain=plain or _is_notebook()) as progress:
+            folder = prepare(experiment, found, progress, known, address)
+        return _run(experiment, found, folder, known=known, address=address, plain=plain)
 
 
 def resume(
@@ -136,7 +142,8 @@ def resume(
     add_trials: int = 0,
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
-    plain: bool = True,
+    address: str = "local",
+    plain: bool | None = None,
 ) -> SearchResult:
     """Go on with a search: unfinished trials from their checkpoints, then new ones.
 
@@ -145,7 +152,8 @@ def resume(
         add_trials: search so many more.
         sets: overrides such as ``"search.budget.hours=4"``, kept in the experiment's record.
         allow_wider_space: accept ranges that only grew.
-        plain: lines rather than a live table.
+        address: as of ``launch``; another one than before will do.
+        plain: as of ``launch``.
 
     Raises:
         InputError: no experiment there, one that is running, or one that is another now.
@@ -161,7 +169,7 @@ def resume(
         made = study_place(folder, content.search.study).exists(content.name)
         # Without a study the launch was cut off before it made one.
         known = () if made else known_trials(content)
-        check_search(content, space, known)
+        check_search(content, space, known, address)
         return _run(
             content,
             space,
@@ -169,7 +177,8 @@ def resume(
             add_trials=add_trials,
             known=known,
             allow_wider=allow_wider_space,
-            plain=plain,
+            address=address,
+            plain=not _is_live() if plain is None else plain,
         )
 
 
@@ -202,8 +211,46 @@ def compare(
         RunError: a training failed.
     """
     folder = open_experiment(experiment)
-    train_all = partial(train_through_ray, logs=folder.ray, progress=progress)
-    return compare_trained(folder, train_all, methods=methods, seeds=seeds)
+
+    return compare_trained(folder, _through_ray(folder, progress), methods=methods, seeds=seeds)
+
+
+def refit(
+    experiment: str | Path,
+    *,
+    rank: int | None = None,
+    trial: int | None = None,
+    objective: str | None = None,
+    out: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> BestModel:
+    """Train a trial's recipe again on training and validation images; write the model.
+
+    Args:
+        experiment: its folder, or its name under ``runs``.
+        rank: which trial, as for ``write_best``; the best by default.
+        trial: its number instead.
+        objective: another one to rank by.
+        out: where to write; ``best-refit`` in the experiment's folder by default.
+        progress: told a line when the training ends; standard error by default.
+
+    Raises:
+        InputError: no such trial, or the packed images are gone.
+        RunError: the training failed.
+    """
+    folder = open_experiment(experiment)
+    train_all = _through_ray(folder, progress)
+    return write_refit(folder, train_all, rank=rank, trial=trial, objective=objective, out=out)
+
+
+def _through_ray(folder: ExperimentFolder, progress: Callable[[str], None] | None) -> TrainAll:
+    """Trains an experiment's other trainings in warm worker groups of this machine."""
+
+    def train_all(jobs: Sequence[TrainingJob], experiment: Experiment) -> None:
+        store = store_of(folder, experiment.data, recorded_store(folder))
+        train_through_ray(jobs, experiment, store=store, logs=folder.ray, progress=progress)
+
+    return train_all
 
 
 def _run(
@@ -214,12 +261,14 @@ def _run(
     add_trials: int = 0,
     known: Sequence[KnownTrial] = (),
     allow_wider: bool = False,
+    address: str = "local",
     plain: bool,
 ) -> SearchResult:
-    info = read_info(folder.data)
+    info = recorded_store(folder)
     objective = experiment.search.objective
-    header = _header(info, objective, remarks(experiment, space, known))
+    header = _header(info, objective, remarks(experiment, space, known, address))
     observer = _observer(space, plain, objective, header)
+    _forget_result(folder)
     outcome = search(
         experiment,
         space,
@@ -228,9 +277,11 @@ def _run(
         add_trials=add_trials,
         known=known,
         allow_wider=allow_wider,
+        address=address,
     )
     why = in_words(outcome.stopped_by, experiment.search.budget)
     write_csv(folder)
+    folder.publish(folder.leaderboard)
     rows = read_trials(folder)
     best = finished(rows)
     if not best:
@@ -241,9 +292,27 @@ def _run(
                 f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
                 f"logs: {folder.trial(failed[0].number)}, {folder.ray}"
             )
-        return SearchResult(outcome, None, objective, why)
+        return _kept(SearchResult(outcome, None, objective, why))
     write_best(folder)
-    return SearchResult(outcome, best[0], objective, why)
+    if outcome.stopped_by != "interrupt":  # who presses Ctrl-C does not want to wait
+        from dann_search.results.tensorboard_best import show_best  # imports torch
+
+        show_best(folder)
+    return _kept(SearchResult(outcome, best[0], objective, why))
+
+
+def _kept(result: SearchResult) -> SearchResult:
+    """Leave it on storage too, for those who follow the search from elsewhere."""
+    folder = result.outcome.folder
+    folder.result.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
+    folder.publish(folder.result)
+    return result
+
+
+def _forget_result(folder: ExperimentFolder) -> None:
+    folder.result.unlink(missing_ok=True)
+    if folder.remote:
+        folder.remote.remove(folder.result.name)
 
 
 def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
@@ -262,10 +331,20 @@ def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
 
 
 def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObserver:
-    def make(terminal: Any, record: Any) -> PlainLines | LiveTable:
-        console = Console(file=terminal)
+    def make(terminal: Any, record: Any) -> SearchProgress:
+        # What a notebook prints goes through its own stdout, not through a file descriptor.
+        console = Console(file=sys.stdout if _is_notebook() else terminal, force_jupyter=False)
         console.print(header, markup=False, highlight=False, soft_wrap=True)
+        kind = PlainLines if plain else NotebookTable if _is_notebook() else LiveTable
         state = (space, record.total, record.counts().finished, record.best(), objective)
-        return PlainLines(console, *state) if plain else LiveTable(console, *state)
+        return kind(console, *state)
 
     return make
+
+
+def _is_notebook() -> bool:
+    return Console().is_jupyter
+
+
+def _is_live() -> bool:
+    return _is_notebook() or Console(stderr=True).is_terminal

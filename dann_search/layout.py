@@ -1,16 +1,77 @@
 """Where things lie in an experiment's folder: the one place that knows the file names."""
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-DEFAULT_STORAGE = Path("runs")
+from dann_search.remote_folder import RemoteFolder, is_url
+
+STORAGE_VARIABLE = "DANN_SEARCH_STORAGE"
+
+
+def default_storage() -> str:
+    """Where experiments lie by default: in ``$DANN_SEARCH_STORAGE``, else in ``runs``."""
+    return os.environ.get(STORAGE_VARIABLE) or "runs"
 
 
 @dataclass(frozen=True)
 class ExperimentFolder:
-    """The folder of one experiment on storage."""
+    """The folder of one experiment on storage.
+
+    Where storage is behind a URL, ``root`` is a copy of it on this machine: what is read is fetched
+    before, what is written is published after.
+    """
 
     root: Path
+    url: str | None = None
+
+    @classmethod
+    def at(cls, place: str | Path) -> Self:
+        """Of a path or a URL."""
+        if is_url(place):
+            remote = RemoteFolder.of(str(place))
+            return cls(remote.local, remote.url)
+        return cls(Path(place))
+
+    def __str__(self) -> str:
+        """As people and messages call it."""
+        return self.url or str(self.root)
+
+    @property
+    def remote(self) -> RemoteFolder | None:
+        """What lies behind the URL, if there is one."""
+        return RemoteFolder(self.url, self.root) if self.url else None
+
+    def fetch(self, *paths: Path) -> None:
+        """Have these files of the folder here as they are on storage."""
+        if self.remote:
+            self.remote.pull(self._names(paths))
+
+    def fetch_below(self, path: Path) -> None:
+        """Have all files below a folder in it here as they are on storage."""
+        if self.remote:
+            (name,) = self._names([path])
+            there = self.remote.files(name)
+            self.remote.refresh([*there, *self.remote.known(name)])
+
+    def publish(self, *paths: Path) -> None:
+        """Have these files on storage as they are here."""
+        if self.remote:
+            self.remote.push(self._names(paths))
+
+    def publish_below(self, path: Path) -> None:
+        """Have all files below a folder in it on storage as they are here, and no others."""
+        if self.remote:
+            (name,) = self._names([path])
+            here = self._names(file for file in path.rglob("*") if file.is_file())
+            for gone in set(self.remote.files(name)) - set(here):
+                self.remote.remove(gone)
+            self.remote.push(here)
+
+    def _names(self, paths: Iterable[Path]) -> list[str]:
+        return [path.relative_to(self.root).as_posix() for path in paths]
 
     @property
     def record(self) -> Path:
@@ -28,6 +89,26 @@ class ExperimentFolder:
         return self.root / "study.journal"
 
     @property
+    def lock(self) -> Path:
+        """Held by the driver; who it is."""
+        return self.root / "driver.lock"
+
+    @property
+    def stop(self) -> Path:
+        """Its presence asks the driver to stop."""
+        return self.root / "stop"
+
+    @property
+    def job(self) -> Path:
+        """The Ray job that searches, where one was submitted."""
+        return self.root / "job.json"
+
+    @property
+    def result(self) -> Path:
+        """How the last search on it ended."""
+        return self.root / "result.json"
+
+    @property
     def data(self) -> Path:
         """The packed store."""
         return self.root / "data"
@@ -41,6 +122,16 @@ class ExperimentFolder:
     def best(self) -> Path:
         """The best model."""
         return self.root / "best"
+
+    @property
+    def best_refit(self) -> Path:
+        """The best model trained again, on training and validation images."""
+        return self.root / "best-refit"
+
+    @property
+    def refit(self) -> Path:
+        """Trainings of such models."""
+        return self.root / "refit"
 
     @property
     def compare(self) -> Path:
@@ -63,5 +154,9 @@ class ExperimentFolder:
         return self.root / "trials"
 
     def trial(self, number: int) -> Path:
-        """Checkpoints, configuration and error of one trial."""
+        """Checkpoints and error of one trial."""
         return self.trials / str(number)
+
+    def trial_place(self, number: int) -> str:
+        """The same for whoever trains it, on whatever machine: a path or a URL."""
+        return f"{self.url}/trials/{number}" if self.url else str(self.trial(number))

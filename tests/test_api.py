@@ -46,6 +46,7 @@ def test_a_wider_space_is_resumed_only_where_it_is_allowed(tmp_path: Path) -> No
         dann_search.resume(folder.root, sets=[WIDER])
     result = dann_search.resume(folder.root, sets=[WIDER], allow_wider_space=True)
     assert result.outcome.counts.finished == 4
+    assert list((folder.tensorboard / "best").glob("events.*"))
 
 
 @pytest.mark.usefixtures("no_search")

@@ -227,8 +227,8 @@ def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str])
 
 
 COMMANDS = (
-    "launch", "resume", "status", "leaderboard", "best", "evaluate", "compare", "tensorboard",
-    "dashboard", "space", "schema",
+    "launch", "resume", "status", "leaderboard", "best", "evaluate", "export", "predict", "compare",
+    "tensorboard", "dashboard", "space", "schema",
 )  # fmt: skip
 
 

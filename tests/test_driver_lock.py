@@ -12,10 +12,11 @@ import pytest
 
 from dann_search.driver_lock import DriverLock, driver_is_alive
 from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
 
 
 def hold(root: Path, held: Event) -> None:
-    with DriverLock(root):
+    with DriverLock(ExperimentFolder(root)):
         held.set()
         time.sleep(60)
 
@@ -33,10 +34,10 @@ def holder(tmp_path: Path) -> multiprocessing.Process:
 def test_a_second_driver_is_refused_and_told_which_process_runs(
     tmp_path: Path, holder: multiprocessing.Process
 ) -> None:
-    assert driver_is_alive(tmp_path)
+    assert driver_is_alive(ExperimentFolder(tmp_path))
     with (
         pytest.raises(InputError, match=f"already running.*process {holder.pid} on"),
-        DriverLock(tmp_path),
+        DriverLock(ExperimentFolder(tmp_path)),
     ):
         pass
     holder.kill()
@@ -49,10 +50,10 @@ def test_a_lock_left_by_a_crash_is_not_in_the_way(
     assert holder.pid
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
-    assert not driver_is_alive(tmp_path)
-    with DriverLock(tmp_path):
-        assert driver_is_alive(tmp_path)
-    assert not driver_is_alive(tmp_path)
+    assert not driver_is_alive(ExperimentFolder(tmp_path))
+    with DriverLock(ExperimentFolder(tmp_path)):
+        assert driver_is_alive(ExperimentFolder(tmp_path))
+    assert not driver_is_alive(ExperimentFolder(tmp_path))
 
 
 @pytest.mark.parametrize(("age", "alive"), [(1.0, True), (60.0, False)])
@@ -61,10 +62,13 @@ def test_the_heartbeat_of_another_host_counts_while_it_is_fresh(
 ) -> None:
     beat = {"host": "elsewhere", "pid": 1, "time": time.time() - age}
     (tmp_path / "driver.lock").write_text(json.dumps(beat))
-    assert driver_is_alive(tmp_path) is alive
+    assert driver_is_alive(ExperimentFolder(tmp_path)) is alive
     if alive:
-        with pytest.raises(InputError, match="process 1 on elsewhere"), DriverLock(tmp_path):
+        with (
+            pytest.raises(InputError, match="process 1 on elsewhere"),
+            DriverLock(ExperimentFolder(tmp_path)),
+        ):
             pass
     else:
-        with DriverLock(tmp_path):
-            assert driver_is_alive(tmp_path)
+        with DriverLock(ExperimentFolder(tmp_path)):
+            assert driver_is_alive(ExperimentFolder(tmp_path))

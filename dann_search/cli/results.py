@@ -1,11 +1,10 @@
-"""Commands that read what a search left: status, leaderboard, best, evaluate, compare."""
+"""Commands that read what a search left: status, leaderboard, compare."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dann_search.cli.app import Experiment, Json, app, emit
+from dann_search.cli.app import Experiment, Json, app, emit, err, out
 
 
 @app.command()
@@ -13,22 +12,42 @@ def status(
     experiment: Annotated[
         str | None, typer.Argument(help="Folder or name; all under runs/ where absent.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on showing it until the search ends, or Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(help="Seconds between two looks of --watch.", min=0.1)
+    ] = 2.0,
     as_json: Json = False,
 ) -> None:
     """Show what is running, done, and best so far.
 
-    Example: dann-search status quickstart
+    Example: dann-search status quickstart --watch
     """
-    from dann_search.layout import DEFAULT_STORAGE
+    from dann_search.layout import default_storage
     from dann_search.results import status as room
     from dann_search.results.reader import open_experiment
+    from dann_search.results.watch import LinesView, LiveView, View
+    from dann_search.results.watch import watch as watch_until_done
 
-    if experiment is None:
-        found = room.all_experiments(DEFAULT_STORAGE)
-        emit(as_json, {"experiments": [s.to_json() for s in found]}, room.render(found))
-        return
-    state = room.status(open_experiment(experiment))
-    emit(as_json, state.to_json(), room.render([state]))
+    folder = None if experiment is None else open_experiment(experiment)
+
+    def read() -> list[room.ExperimentStatus]:
+        return [room.status(folder)] if folder else room.all_experiments(default_storage())
+
+    interrupted = False
+    if watch:
+        shows = LiveView if out.is_terminal and not as_json else LinesView
+        view: View = shows(err if as_json else out, one=folder is not None)
+        try:
+            watch_until_done(read, view, interval)
+        except KeyboardInterrupt:
+            interrupted = True
+    found = read()
+    content = found[0].to_json() if folder else {"experiments": [s.to_json() for s in found]}
+    emit(as_json, content, room.render(found), *(found[0].details() if folder else ()))
+    if interrupted:
+        raise typer.Exit(130)
 
 
 @app.command()
@@ -48,45 +67,6 @@ def leaderboard(
     rows = room.ranked(read_trials(folder))[:top]
     objective = read_experiment(folder).search.objective
     emit(as_json, room.to_json(rows), room.render(rows, objective))
-
-
-@app.command()
-def best(
-    experiment: Experiment,
-    rank: Annotated[int, typer.Option(help="1 for the best trial, 2 for the next.", min=1)] = 1,
-    trial: Annotated[int | None, typer.Option(help="A trial by its number.", min=0)] = None,
-    out_dir: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Write the best model as model.safetensors and model.json.
-
-    Example: dann-search best quickstart --out models/quickstart
-    """
-    from dann_search.results.best import write_best
-    from dann_search.results.reader import open_experiment
-
-    model = write_best(open_experiment(experiment), rank=rank, trial=trial, out=out_dir)
-    emit(as_json, model.to_json(), model.render())
-
-
-@app.command()
-def evaluate(
-    target: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT|MODEL_DIR", help="What to evaluate.")
-    ],
-    data: Annotated[
-        Path | None, typer.Option(help="A labelled folder instead of the test split.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Measure the best model on the target's test split, or on a folder.
-
-    Example: dann-search evaluate quickstart
-    """
-    from dann_search.results.evaluate import evaluate_target
-
-    result = evaluate_target(target, data)
-    emit(as_json, result.to_json(), result.render())
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands that search: launch, resume, and what a file would search."""
+"""Commands that search, here or elsewhere, and what a file would search."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from dann_search.cli.app import Experiment, Json, app, emit, err
+from dann_search.errors import InputError
 
 SetKeys = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")
+]
+Address = Annotated[
+    str,
+    typer.Option(
+        metavar="local|auto|HOST:PORT|http://HEAD:8265",
+        help="Ray cluster: one of its own here, one this machine is in, or a job server.",
+    ),
+]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="With a job server: submit and return at once.")
 ]
 
 
@@ -17,21 +28,30 @@ SetKeys = Annotated[
 def launch(
     space: Annotated[Path, typer.Argument(help="The experiment file.", show_default=False)],
     name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
-    storage: Annotated[Path | None, typer.Option(help="Folder of experiments [runs].")] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="DIR|URL", help="Where experiments lie [runs].")
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="Number of trials.", min=1)] = None,
     set_: SetKeys = None,
+    address: Address = "local",
+    detach: Detach = False,
     as_json: Json = False,
 ) -> None:
     """Validate an experiment file, run its search, write the best model.
 
     Example: dann-search launch search_spaces/quickstart.yaml --trials 20 --set training.epochs=5
     """
+    options: dict[str, Any] = {
+        "name": name, "storage": storage, "trials": trials, "sets": set_ or []
+    }  # fmt: skip
+    if _is_job(address, detach):
+        from dann_search import remote_control
+
+        _follow(remote_control.submit(space, address, **options), detach, as_json)
+        return
     from dann_search import api
 
-    result = api.launch(
-        space, name=name, storage=storage, trials=trials, sets=set_ or [], plain=not _live(as_json)
-    )
-    _show_search(as_json, result)
+    _show_search(as_json, api.launch(space, address=address, plain=not _live(as_json), **options))
 
 
 @app.command()
@@ -42,22 +62,85 @@ def resume(
     allow_wider_space: Annotated[
         bool, typer.Option("--allow-wider-space", help="Accept ranges that only grew.")
     ] = False,
+    address: Address = "local",
+    detach: Detach = False,
     as_json: Json = False,
 ) -> None:
     """Go on with a stopped search, or add trials to a finished one.
 
     Example: dann-search resume quickstart --add-trials 10
     """
+    options: dict[str, Any] = {
+        "add_trials": add_trials, "sets": set_ or [], "allow_wider_space": allow_wider_space
+    }  # fmt: skip
+    if _is_job(address, detach):
+        from dann_search import remote_control
+
+        _follow(remote_control.submit_resume(experiment, address, **options), detach, as_json)
+        return
     from dann_search import api
 
-    result = api.resume(
-        experiment,
-        add_trials=add_trials,
-        sets=set_ or [],
-        allow_wider_space=allow_wider_space,
-        plain=not _live(as_json),
-    )
+    result = api.resume(experiment, address=address, plain=not _live(as_json), **options)
     _show_search(as_json, result)
+
+
+@app.command()
+def attach(experiment: Experiment, as_json: Json = False) -> None:
+    """Follow a search that runs as a job on a cluster, to its end.
+
+    Example: dann-search attach s3://bucket/experiments/office
+    """
+    _follow(experiment, False, as_json)
+
+
+@app.command()
+def stop(experiment: Experiment, as_json: Json = False) -> None:
+    """Have a search, wherever it runs, end as after Ctrl-C: all that was trained is kept.
+
+    Example: dann-search stop quickstart
+    """
+    from dann_search import remote_control
+
+    folder = remote_control.stop(experiment)
+    message = f"stopped; go on with: dann-search resume {folder}"
+    emit(as_json, {"experiment": str(folder), "stopped": True}, _plain(message))
+
+
+def _is_job(address: str, detach: bool) -> bool:
+    if address.startswith(("http://", "https://")):
+        return True
+    if detach:
+        raise InputError(
+            f"--detach: only a job server (--address http://…) keeps a search that was left alone, "
+            f"got --address {address}"
+        )
+    return False
+
+
+def _follow(experiment: Any, detach: bool, as_json: bool) -> None:
+    """Print what a job prints, on standard error, and how it ended."""
+    from dann_search import remote_control
+
+    if not isinstance(experiment, str):
+        where = experiment.folder
+        lines = [
+            f"submitted as job {experiment.job.id} to {experiment.job.address}",
+            f"follow it with: dann-search attach {where}",
+            f"stop it with: dann-search stop {where}",
+        ]
+        if detach:
+            emit(as_json, experiment.to_json(), *map(_plain, lines))
+            return
+        for line in lines:
+            err.print(line, markup=False, soft_wrap=True)
+    try:
+        result = remote_control.attach(experiment)
+    except KeyboardInterrupt:
+        err.print("left; the search goes on", markup=False)
+        raise
+    emit(as_json, result, _plain(f"next: dann-search evaluate {result['experiment']}"))
+    if result["stopped_by"] == "interrupt":
+        raise typer.Exit(130)
 
 
 def _live(as_json: bool) -> bool:
@@ -68,7 +151,7 @@ def _show_search(as_json: bool, result: Any) -> None:
     from dann_search.tracking.progress import describe, duration
 
     outcome, best, content = result.outcome, result.best, result.to_json()
-    where = outcome.folder.root
+    where = outcome.folder
     counts = outcome.counts
     lines = [
         f"{counts.completed} trials completed, {counts.pruned} stopped early, "
@@ -84,7 +167,7 @@ def _show_search(as_json: bool, result: Any) -> None:
                 f"    {best.confirmed_mean:.3f} on average over {len(best.confirmed)} new seeds"
             )
         lines.append(f"    {describe(best.params)}")
-        lines.append(f"    {where / 'best' / 'model.safetensors'}")
+        lines.append(f"    {where}/best/model.safetensors")
     interrupted = outcome.stopped_by != "trials"
     if interrupted:
         lines.append(f"stopped: {result.why}; go on with: dann-search resume {where}")

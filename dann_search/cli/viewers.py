@@ -12,7 +12,9 @@ from dann_search.errors import RunError
 @app.command()
 def tensorboard(
     experiment: Experiment,
-    port: Annotated[int, typer.Option(help="Port on the loopback.", min=0, max=65535)] = 6006,
+    port: Annotated[
+        int, typer.Option(help="Port on the loopback; 0 for any that is free.", min=0, max=65535)
+    ] = 6006,
     as_json: Json = False,
 ) -> None:
     """Start TensorBoard on curves and hyperparameters.
@@ -23,7 +25,10 @@ def tensorboard(
 
     from dann_search.results.reader import open_experiment
 
-    folder = open_experiment(experiment).tensorboard
+    opened = open_experiment(experiment)
+    opened.fetch_below(opened.tensorboard)
+    folder = opened.tensorboard
+    port = port or _free_port()
     options = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/"
     emit(as_json, {"logdir": str(folder), "url": url}, f"{url} shows {folder}; Ctrl-C ends it")
@@ -33,6 +38,13 @@ def tensorboard(
     code = subprocess.run(command, stdout=sys.stderr, check=False).returncode
     if code:
         raise RunError(f"TensorBoard ended with status {code}; is port {port} taken? try --port 0")
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @app.command()

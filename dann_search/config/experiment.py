@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from dann_search.config.data import DataConfig
+from dann_search.config.data import DataConfig, Place
 from dann_search.config.database_url import check_url
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Parameter, Scalar
@@ -108,6 +108,15 @@ class ResourcesConfig(Strict):
     cpus_per_worker: int = Field(1, ge=1)
     gpus_per_worker: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
     max_parallel_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    across_nodes: bool = Field(
+        False, description="whether the workers of one trial may be on several nodes of a cluster"
+    )
+    accelerator_type: str | None = Field(
+        None, description="train on nodes with such GPUs alone, by Ray's name of them, as A100"
+    )
+    memory_per_worker_gib: float | None = Field(
+        None, gt=0, description="memory that a worker reserves; fewer trials then share a node"
+    )
     trials_per_group: int = Field(
         200, ge=1, description="trials after which worker processes are renewed"
     )
@@ -173,7 +182,10 @@ class Experiment(Strict):
     space: dict[str, Parameter] = Field(default_factory=dict)
     weights: dict[str, WeightsFile] = Field(default_factory=dict)
     resources: ResourcesConfig = ResourcesConfig()
-    storage: Path = Path("runs")
+    storage: Place = Field(
+        Path("runs"),
+        description="where experiments lie: a folder, or a URL such as s3://bucket/dir",
+    )
 
     @field_validator("name")
     @classmethod
@@ -186,9 +198,9 @@ class Experiment(Strict):
         return name
 
     @property
-    def folder(self) -> Path:
-        """Where everything of this experiment lies."""
-        return self.storage / self.name
+    def place(self) -> str:
+        """Where everything of this experiment lies: a path or a URL."""
+        return f"{str(self.storage).rstrip('/')}/{self.name}"
 
     @property
     def fixed(self) -> TrialConfig:

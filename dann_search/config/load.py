@@ -1,5 +1,6 @@
 """From SPACE.yaml and the command line to one validated, frozen experiment and its space."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,50 +22,55 @@ from dann_search.errors import InputError, nearest
 
 
 def load_experiment(
-    path: Path,
+    space: Path | Mapping[str, Any],
     stages: Mapping[str, int],
     *,
     sets: Sequence[str] = (),
     name: str | None = None,
-    storage: Path | None = None,
+    storage: str | Path | None = None,
     trials: int | None = None,
     check_files: bool = True,
 ) -> tuple[Experiment, Space]:
     """Read, override and validate an experiment file.
 
     Args:
-        path: the YAML file. Relative paths in it are relative to its folder.
+        space: the YAML file, or its content. Relative paths in a file are relative to its folder,
+            others to the working folder.
         stages: number of stages of every known backbone.
         sets: ``KEY=VALUE`` overrides, keys dotted, values in YAML.
         name: overrides the experiment's name; its default is the file's.
-        storage: overrides where experiments lie; its default is ``runs`` in the working folder.
+        storage: overrides where experiments lie; a path or URL; its default is ``runs`` in the
+            working folder, or what ``$DANN_SEARCH_STORAGE`` says.
         trials: overrides ``search.trials``.
         check_files: whether the data and weights it names must be there.
 
     Raises:
         InputError: with the file, line and key at fault.
     """
-    source = read_source(path, sets=sets, name=name, storage=storage, trials=trials)
+    source = read_source(space, sets=sets, name=name, storage=storage, trials=trials)
     return experiment_of(source, stages, check_files=check_files)
 
 
 def read_source(
-    path: Path,
+    space: Path | Mapping[str, Any],
     *,
     sets: Sequence[str] = (),
     name: str | None = None,
-    storage: Path | None = None,
+    storage: str | Path | None = None,
     trials: int | None = None,
 ) -> SourceFile:
     """Read an experiment file and override its keys, as ``load_experiment``; nothing is checked."""
-    source = read_extended(path)
+    if isinstance(space, Path):
+        source, own_name = read_extended(space), space.stem
+    else:
+        source, own_name = SourceFile("experiment", copy.deepcopy(dict(space))), "experiment"
     override(source, sets)
     options = {"trials": trials, "name": name, "storage": storage and str(storage)}
     for option, value in options.items():
         if value is not None:
             key = ("search", option) if option == "trials" else (option,)
             source.override(key, value, f"--{option} {value}")
-    source.content.setdefault("name", path.stem)
+    source.content.setdefault("name", own_name)
     return source
 
 
@@ -81,10 +87,10 @@ def experiment_of(
 
 def _space_of(experiment: Experiment, source: SourceFile, stages: Mapping[str, int]) -> Space:
     try:
-        space = build_space(experiment, stages)
+        built = build_space(experiment, stages)
         search = experiment.search
-        start_points(space, search.start_points, search.published_first)
-        return space
+        start_points(built, search.start_points, search.published_first)
+        return built
     except SpaceError as exc:
         raise source.error(exc.path, str(exc)) from None
 

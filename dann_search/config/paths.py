@@ -8,7 +8,8 @@ from dann_search.config.database_url import absolute_url
 from dann_search.config.experiment import Experiment, SearchConfig
 from dann_search.config.messages import shown
 from dann_search.config.source import KeyPath, SourceFile
-from dann_search.layout import ExperimentFolder
+from dann_search.layout import ExperimentFolder, default_storage
+from dann_search.remote_folder import is_url
 
 STUDY: KeyPath = ("search", "study")
 WARM_START: KeyPath = ("search", "warm_start")
@@ -35,7 +36,11 @@ def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment
         name: entry.model_copy(update={"file": located(source, ("weights", name), entry.file)})
         for name, entry in experiment.weights.items()
     }
-    base = source.base(STORAGE) if "storage" in source.content else Path.cwd()
+    stated = "storage" in source.content
+    storage = experiment.storage if stated else default_storage()
+    if not is_url(storage):
+        base = source.base(STORAGE) if stated else Path.cwd()
+        storage = located(source, STORAGE, Path(storage), base)
     one = isinstance(experiment.data.source, DomainConfig)
     data = experiment.data.model_copy(
         update={"source": domains[0] if one else tuple(domains[:-1]), "target": domains[-1]}
@@ -44,7 +49,7 @@ def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment
         update={
             "data": data,
             "weights": weights,
-            "storage": located(source, STORAGE, experiment.storage, base),
+            "storage": storage,
             "search": _search(experiment.search, source),
         }
     )

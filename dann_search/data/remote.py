@@ -14,11 +14,6 @@ DONE = "copied.json"
 """Beside a copy: the names and sizes of what was copied, written when all of it is there."""
 
 
-def cache_folder() -> Path:
-    """Where copies lie: ``dann-search`` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dann-search"
-
-
 def local_copy(url: str, cache: Path) -> Path:
     """The local copy of what lies at ``url``, made where there is none of the present content.
 

@@ -23,9 +23,9 @@ from dann_search.data.duplicates import duplicate_remarks
 from dann_search.data.fingerprint import fingerprint, split_hash
 from dann_search.data.open_domain import DomainPair, open_pair
 from dann_search.data.pixels import UNREADABLE, readable, write_images
-from dann_search.data.remote import cache_folder
 from dann_search.data.splits import Splits, split_domain
 from dann_search.errors import InputError
+from dann_search.remote_folder import cache_folder
 
 INFO = "store.json"
 ROLES = ("source", "target")

@@ -17,10 +17,10 @@ from dann_search.config.data import DataConfig
 from dann_search.data.domain import NO_LABEL
 from dann_search.data.fingerprint import split_hash
 from dann_search.data.open_domain import open_pair
-from dann_search.data.remote import cache_folder
 from dann_search.data.splits import split_domain
 from dann_search.data.store import INFO, read_info
 from dann_search.errors import InputError
+from dann_search.remote_folder import cache_folder
 
 
 def target_train_labels(config: DataConfig, store: Path) -> NDArray[np.int64]:

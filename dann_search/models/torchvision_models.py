@@ -82,7 +82,8 @@ class _Patches(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         tokens = self.conv_proj(images).flatten(2).transpose(1, 2)
-        classes = self.class_token.expand(len(images), -1, -1)
+        # Not len(images), which torch.export would take for a constant.
+        classes = self.class_token.expand(images.shape[0], -1, -1)
         embedded: torch.Tensor = self.dropout(torch.cat([classes, tokens], 1) + self.pos_embedding)
         return embedded
 
@@ -134,6 +135,19 @@ def build(name: str, state: dict[str, torch.Tensor] | None) -> Backbone:
     if state is not None:
         network.load_state_dict(state)
     return CUTS[name](network)
+
+
+def native_names(name: str) -> dict[str, str]:
+    """Torchvision's own state-dict names of a staged network's parameters and buffers, by ours.
+
+    Both networks are made of the same tensors, without memory for them here; that tells.
+    """
+    options = {"init_weights": False} if name == "inception_v3" else {}
+    with torch.device("meta"):
+        network: nn.Module = tv.get_model(name, weights=None, **options)
+    native = {id(value): key for key, value in network.state_dict(keep_vars=True).items()}
+    staged = CUTS[name](network).state_dict(keep_vars=True)
+    return {key: native[id(value)] for key, value in staged.items()}
 
 
 def weights_url(name: str) -> str:

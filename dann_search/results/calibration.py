@@ -1,6 +1,8 @@
 """Whether probabilities mean what they say: reliability, calibration error, temperature."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,3 +83,53 @@ def to_probabilities(logits: NDArray[np.float64], temperature: float = 1.0) -> N
     """Softmax of logits (n, classes) divided by the temperature."""
     probabilities: NDArray[np.float64] = softmax(logits / temperature, axis=1)
     return probabilities
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the probabilities of a model can be believed, on one labelled set.
+
+    Attributes:
+        temperature: by which logits were divided; 1 for a model that was not calibrated.
+        ece: expected calibration error.
+        nll: mean negative log-likelihood of the labels, in nats.
+        brier: mean squared distance of probabilities and the label's one-hot vector, 0 to 2.
+        reliability: the bins that ``ece`` is made of.
+    """
+
+    temperature: float
+    ece: float
+    nll: float
+    brier: float
+    reliability: list[ReliabilityBin]
+
+    def to_json(self) -> dict[str, Any]:
+        """Fields of ``evaluate --json``; bins without images have null for their means."""
+        bins = [
+            {name: None if _is_nan(value) else value for name, value in asdict(one).items()}
+            for one in self.reliability
+        ]
+        return {**asdict(self), "reliability": bins}
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def measure_calibration(
+    logits: NDArray[np.float64], labels: NDArray[np.int64], temperature: float = 1.0
+) -> Calibration:
+    """Calibration of logits (n, classes) over the temperature, against labels (n,)."""
+    log_probabilities = log_softmax(logits / temperature, axis=1)
+    probabilities = np.exp(log_probabilities)
+    rows = np.arange(len(labels))
+    bins = reliability(probabilities, labels)
+    off = probabilities.copy()
+    off[rows, labels] -= 1
+    return Calibration(
+        temperature=temperature,
+        ece=expected_calibration_error(bins),
+        nll=-float(log_probabilities[rows, labels].mean()),
+        brier=float((off**2).sum(1).mean()),
+        reliability=bins,
+    )

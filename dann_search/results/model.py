@@ -1,6 +1,5 @@
-"""A model written by ``best``, loaded from its two files alone."""
+"""A model written by ``best``, loaded from its weights and its record alone."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from dann_search.data.augment import normalize, to_float
 from dann_search.data.decode import decode_image
 from dann_search.errors import InputError
 from dann_search.models.build import build_network
-from dann_search.results.best import FORMAT, RECORD, WEIGHTS
+from dann_search.results.model_files import WEIGHTS, read_record_of_model
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class DannModel(nn.Module):
         class_names: one an output, in order.
         record: the whole of model.json.
         image_size: side in pixels at which the network sees images.
+        temperature: by which logits are divided before they become probabilities; 1 until
+            ``evaluate --calibrated`` has found another.
     """
 
     def __init__(self, network: nn.Module, record: dict[str, Any]):
@@ -45,6 +46,7 @@ class DannModel(nn.Module):
         self.network, self.record = network, record
         self.class_names: list[str] = record["class_names"]
         self.image_size: int = preprocessing["image_size"]
+        self.temperature: float = record.get("temperature", 1.0)
         self.mean, self.std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
         self.eval()
 
@@ -54,6 +56,11 @@ class DannModel(nn.Module):
             normalize(to_float(images, self.image_size), self.mean, self.std)
         )
         return logits
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Uint8 images (n, 3, side, side) to class probabilities (n, classes)."""
+        logits: Tensor = self(images)
+        return (logits / self.temperature).softmax(1)
 
     @torch.no_grad()
     def predict(
@@ -72,7 +79,7 @@ class DannModel(nn.Module):
         found: list[Prediction] = []
         for start in range(0, len(images), batch_size):
             batch = self._batch(images[start : start + batch_size]).to(device)
-            for row in self(batch).softmax(1).cpu():
+            for row in self.probabilities(batch).cpu():
                 values = dict(zip(self.class_names, row.tolist(), strict=True))
                 label = max(values, key=values.__getitem__)
                 found.append(Prediction(label, values[label], values))
@@ -102,7 +109,7 @@ def load_model(folder: str | Path) -> DannModel:
     """Load a model that ``best`` wrote, from model.safetensors and model.json alone.
 
     Raises:
-        InputError: a file is missing or damaged, or was written by a newer version.
+        InputError: a file is missing or damaged, was written by a newer version, or is an export.
     """
     folder = Path(folder).expanduser()
     record = read_record_of_model(folder)
@@ -113,27 +120,3 @@ def load_model(folder: str | Path) -> DannModel:
     except (OSError, SafetensorError, RuntimeError) as exc:
         raise InputError(f"{folder / WEIGHTS}: cannot be loaded: {exc}") from None
     return DannModel(network, record)
-
-
-def read_record_of_model(folder: Path) -> dict[str, Any]:
-    """Read and check model.json.
-
-    Raises:
-        InputError: as ``load_model``.
-    """
-    for name in (RECORD, WEIGHTS):
-        if not (folder / name).is_file():
-            raise InputError(
-                f"{folder}: no model ({name} is missing); write one with: dann-search best"
-            )
-    try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        number = record["format"]
-    except (ValueError, KeyError, TypeError) as exc:
-        raise InputError(f"{folder / RECORD}: not a model's record: {exc}") from None
-    if number > FORMAT:
-        raise InputError(
-            f"{folder / RECORD}: written by a newer dann-search (format {number}, this one reads "
-            f"up to {FORMAT}); upgrade dann-search"
-        )
-    return record

@@ -8,58 +8,20 @@ side may die and ask again.
 import asyncio
 import collections
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 
-Slot = tuple[str, int]
-"""A worker group's run and the number of the slot in it."""
-
-EpochDict = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a slot is to train."""
-
-    number: int
-    config: dict[str, Any]
-    folder: str
-    data: str
-    """Folder of the packed store it is trained on."""
-
-
-@dataclass(frozen=True)
-class News:
-    """What a trial learns: all epochs so far, how it failed, or that the search was interrupted.
-
-    ``startup_s`` is from submission to the first training step.
-    """
-
-    history: tuple[EpochDict, ...]
-    error: str | None
-    cancelled: bool
-    startup_s: float | None
-
-
-@dataclass
-class Lease:
-    """A trial in the dispatcher's hands."""
-
-    order: Order
-    submitted: float
-    history: tuple[EpochDict, ...] = ()
-    approved: int = 0
-    """Epochs after which training may go on."""
-    cancelled: bool = False
-    error: str | None = None
-    slot: Slot | None = None
-    deaths: int = 0
-    startup_s: float | None = None
-    owners: set[str] = field(default_factory=set)
-    """Light trials that may need it: Tune at times begins one trial in two processes."""
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+from dann_search.search.leases import (
+    EpochDict,
+    Health,
+    Lease,
+    News,
+    Order,
+    Run,
+    RunHealth,
+    Slot,
+)
 
 
 class DispatcherState:
@@ -69,11 +31,11 @@ class DispatcherState:
         self.max_worker_deaths, self.trials_per_group = max_worker_deaths, trials_per_group
         self.leases: dict[int, Lease] = {}
         self.pending: collections.deque[int] = collections.deque()
-        self.work = asyncio.Condition()
+        self.idle: dict[Slot, asyncio.Future[Order | None]] = {}
+        """Slots that wait for a trial, the longest waiting first."""
+        self.runs: dict[str, Run] = collections.defaultdict(Run)
+        self.packing: dict[str, tuple[int, int]] = {}
         self.closed = False
-        self.running: dict[Slot, int] = {}
-        self.visits: dict[Slot, int] = collections.defaultdict(int)
-        self.taken: dict[str, int] = collections.defaultdict(int)
         self.first_slot_ready: float | None = None
 
     # Called by trials.
@@ -85,9 +47,8 @@ class DispatcherState:
         if order.number in self.leases or self.closed:
             return
         self.leases[order.number] = Lease(order, time.time(), owners={owner})
-        async with self.work:
-            self.pending.append(order.number)
-            self.work.notify_all()
+        self.pending.append(order.number)
+        self._match()
 
     async def news(self, number: int, seen: int, owner: str = "") -> News:
         """Wait for more than ``seen`` epochs or an error; training may go on past those seen."""
@@ -101,7 +62,7 @@ class DispatcherState:
             await lease.changed.wait_for(
                 lambda: len(lease.history) > seen or lease.error or lease.cancelled
             )
-        return News(lease.history, lease.error, lease.cancelled, lease.startup_s)
+        return News(lease.history, lease.error, lease.cancelled, lease.startup_s, lease.nodes)
 
     async def withdraw(self, number: int, owner: str | None = "") -> None:
         """The trial is over for its owner: done, stopped or gone. None: for whoever it is."""
@@ -118,46 +79,90 @@ class DispatcherState:
             lease.cancelled = True
             lease.changed.notify_all()
 
-    # Called by the chief of a slot.
+    # Called by the workers of a slot.
+
+    async def enter(self, run: str, node: str) -> bool:
+        """A worker of a run has started; whether the run may train."""
+        self.runs[run].nodes.add(node)
+        return not (self.closed or self.runs[run].over)
+
+    async def until_paused(self, run: str) -> None:
+        """Wait until the run's trials are to stop at their next step."""
+        await self.runs[run].paused.wait()
+
+    async def cannot_train(self, run: str, error: str) -> None:
+        """The run's node lacks something that no restart brings: its data, its disk."""
+        self.runs[run].error = error
+        self._end(run)
+
+    async def packed(self, host: str, done: int, of: int) -> None:
+        """How far a node is with its images."""
+        self.packing[host] = (done, of)
 
     async def next_trial(self, slot: Slot) -> Order | None:
         """Wait for a trial. None: the run has no more to do, its workers return."""
         await self._requeue(slot)  # It came back without finishing: its worker was restarted.
-        self.visits[slot] += 1
-        visit = self.visits[slot]
+        self._dismiss(slot)  # An old call of a worker that has died must take no trial with it.
         self.first_slot_ready = self.first_slot_ready or time.time()
-        run = slot[0]
-        async with self.work:
-            await self.work.wait_for(
-                lambda: (
-                    self.closed
-                    or self.visits[slot] != visit
-                    or self._is_worn(run)
-                    or bool(self.pending)
-                )
-            )
-            # An old call of a worker that has died since must not take a trial with it.
-            if self.closed or self.visits[slot] != visit or self._is_worn(run):
-                return None
-            number = self.pending.popleft()
-            self.running[slot] = number
-            self.taken[run] += 1
-            lease = self.leases[number]
-            lease.slot = slot
-            return lease.order
+        run = self.runs[slot[0]]
+        if self.closed or run.over or self._is_worn(run):
+            return None
+        if self.pending:
+            return self._hand_out(slot)
+        if not run.training:
+            run.idle_since = run.idle_since or time.monotonic()
+        self.idle[slot] = asyncio.get_running_loop().create_future()
+        return await self.idle[slot]
 
-    def _is_worn(self, run: str) -> bool:
+    def _match(self) -> None:
+        """Hand pending trials to idle slots."""
+        while self.pending and self.idle:
+            slot = next(iter(self.idle))
+            waiting = self.idle.pop(slot)
+            if not waiting.done():
+                waiting.set_result(self._hand_out(slot))
+
+    def _hand_out(self, slot: Slot) -> Order:
+        number = self.pending.popleft()
+        run, lease = self.runs[slot[0]], self.leases[number]
+        run.training[slot[1]], lease.slot = number, slot
+        run.taken += 1
+        run.idle_since = None
+        if self._is_worn(run):
+            self._dismiss_idle(slot[0])
+        return lease.order
+
+    def _is_worn(self, run: Run) -> bool:
         """A run that trained its number of trials returns, and a fresh one takes its place."""
-        return self.taken[run] >= self.trials_per_group
+        return run.taken >= self.trials_per_group
+
+    def _dismiss(self, slot: Slot) -> None:
+        waiting = self.idle.pop(slot, None)
+        if waiting and not waiting.done():
+            waiting.set_result(None)
+
+    def _dismiss_idle(self, run: str) -> None:
+        for slot in [slot for slot in self.idle if slot[0] == run]:
+            self._dismiss(slot)
+
+    def _end(self, run: str) -> None:
+        self.runs[run].over = True
+        self._dismiss_idle(run)
 
     async def began(self, slot: Slot, number: int) -> None:
         """Network and data are ready; training starts now."""
         lease = self.leases.get(number)
-        if lease and lease.slot == slot and lease.startup_s is None:
+        if lease is None or lease.slot != slot:
+            return
+        lease.nodes += tuple(sorted(self.runs[slot[0]].nodes))
+        if lease.startup_s is None:
             lease.startup_s = time.time() - lease.submitted
 
     async def report(self, slot: Slot, number: int, history: tuple[EpochDict, ...]) -> bool:
         """Hand in the epochs so far; wait whether to go on. After the last, there is no wait."""
+        run = self.runs[slot[0]]
+        run.suspects.clear()
+        run.starts_failed = 0
         lease = self.leases.get(number)
         if lease is None or lease.slot != slot:
             return False
@@ -172,10 +177,15 @@ class DispatcherState:
             )
         return not lease.cancelled and lease.slot == slot
 
+    async def paused(self, slot: Slot) -> None:
+        """The slot's trial stopped at a step, saved: another slot goes on with it."""
+        await self._requeue(slot)
+
     async def finished(self, slot: Slot, number: int, error: str | None = None) -> None:
         """The slot is free again; with an error, the trial has failed by its own fault."""
-        if self.running.get(slot) == number:
-            del self.running[slot]
+        training = self.runs[slot[0]].training
+        if training.get(slot[1]) == number:
+            del training[slot[1]]
         lease = self.leases.get(number)
         if lease and lease.slot == slot and error:
             await self._fail(lease, error)
@@ -183,18 +193,21 @@ class DispatcherState:
     # Called by the worker group's controller.
 
     async def workers_died(self, run: str, slots: dict[int, str]) -> None:
-        """Workers of these slots died (why, by slot): all trials of the run are queued again."""
-        for slot in [slot for slot in self.running if slot[0] == run]:
-            await self._requeue(slot, died=slots.get(slot[1]))
-        async with self.work:
-            for slot in self.visits:
-                if slot[0] == run:
-                    self.visits[slot] += 1
-            self.work.notify_all()
+        """Workers of these slots died (why, by slot): all trials of the run are queued again.
+
+        No slots: the whole run was lost by nobody's fault, as with its node.
+        """
+        self._dismiss_idle(run)  # they are gone too: nothing may be handed to them
+        lost = self.runs[run]
+        suspects = [trial for slot, trial in lost.training.items() if slot in slots]
+        lost.suspects.update(suspects)
+        lost.starts_failed += bool(slots) and not suspects
+        for slot in list(lost.training):
+            await self._requeue((run, slot), died=slots.get(slot))
 
     async def _requeue(self, slot: Slot, died: str | None = None) -> None:
         """Put a slot's trial at the head of the queue; give up one that always kills its worker."""
-        number = self.running.pop(slot, None)
+        number = self.runs[slot[0]].training.pop(slot[1], None)
         lease = self.leases.get(number) if number is not None else None
         if lease is None or lease.slot != slot or lease.error:
             return
@@ -208,9 +221,9 @@ class DispatcherState:
                 f"its worker died {lease.deaths} times while training it; the last time: {died}",
             )
             return
-        async with self.work:
+        if lease.order.number in self.leases:
             self.pending.appendleft(lease.order.number)
-            self.work.notify_all()
+            self._match()
 
     async def _fail(self, lease: Lease, error: str) -> None:
         async with lease.changed:
@@ -219,25 +232,61 @@ class DispatcherState:
 
     # Called by the driver.
 
-    async def close(self) -> None:
-        """Let idle slots return; those training stop at their next report."""
+    async def drain(self, node: str) -> None:
+        """The node will vanish: its trials stop at their next step and go on elsewhere."""
+        for name, run in self.runs.items():
+            if node in run.nodes and not run.over:
+                self._end(name)
+                run.paused.set()
+
+    async def retire(self, run: str) -> None:
+        """The run gets no more trials; it ends with those it trains."""
+        self._end(run)
+
+    async def close(self, pause: bool = False) -> None:
+        """Let idle slots return; those training stop at their next report, or their next step."""
         self.closed = True
+        for run in self.runs.values():
+            if pause:
+                run.paused.set()
         for number in list(self.leases):
             await self.withdraw(number, None)
-        async with self.work:
-            self.work.notify_all()
+        for slot in list(self.idle):
+            self._dismiss(slot)
+
+    async def health(self) -> Health:
+        """What the fleet needs to know."""
+        now = time.monotonic()
+        return Health(
+            pending=len(self.pending),
+            runs={
+                name: RunHealth(
+                    training=len(run.training),
+                    idle_s=0.0 if run.idle_since is None else now - run.idle_since,
+                    failures=len(run.suspects) + run.starts_failed,
+                    error=run.error,
+                    over=run.over,
+                )
+                for name, run in self.runs.items()
+            },
+            packing=dict(self.packing),
+        )
 
     async def snapshot(self) -> dict[str, Any]:
         """For tests and benchmarks: what is queued, what runs where, when the first slot came."""
         return {
             "pending": list(self.pending),
-            "running": {slot: number for slot, number in self.running.items()},
+            "running": {
+                (name, slot): number
+                for name, run in self.runs.items()
+                for slot, number in run.training.items()
+            },
             "leases": sorted(self.leases),
             "deaths": {number: lease.deaths for number, lease in self.leases.items()},
-            "visits": dict(self.visits),
+            "runs": sorted(self.runs),
             "first_slot_ready": self.first_slot_ready,
         }
 
 
-Dispatcher = ray.remote(num_cpus=0, max_concurrency=10_000)(DispatcherState)
+Dispatcher = ray.remote(num_cpus=0, max_concurrency=100_000)(DispatcherState)
 """The actor: ``Dispatcher.remote(max_worker_deaths, trials_per_group)``."""

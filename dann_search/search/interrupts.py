@@ -8,9 +8,8 @@ from typing import Any
 
 
 @contextmanager
-def interrupts() -> Iterator[threading.Event]:
-    """An event set by Ctrl-C or a termination signal; a second Ctrl-C ends the process."""
-    event = threading.Event()
+def interrupts(event: threading.Event) -> Iterator[threading.Event]:
+    """The event, set by Ctrl-C or a termination signal; a second Ctrl-C ends the process."""
     if threading.current_thread() is not threading.main_thread():
         yield event
         return

@@ -5,12 +5,13 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TextIO
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
+from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
@@ -19,8 +20,9 @@ from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.search.checks import check_search
 from dann_search.search.interrupts import interrupts
 from dann_search.search.open_study import check_not_lost
+from dann_search.search.publisher import Publisher
 from dann_search.search.ray_session import quiet_output, ray_session
-from dann_search.search.record import rewrite_record, write_record
+from dann_search.search.record import recorded_store, rewrite_record, write_record
 from dann_search.search.resources import cpu_count
 from dann_search.search.study import Counts, StudyRecord
 from dann_search.study_storage import study_place
@@ -45,25 +47,31 @@ def prepare(
     space: Space,
     progress: Callable[[int, int], None] = lambda done, of: None,
     known: Sequence[KnownTrial] = (),
+    address: str = "local",
 ) -> ExperimentFolder:
     """Check what can go wrong before anything expensive, then lay out the experiment's folder.
 
     ``progress`` is told how many images of how many are packed; ``known`` are trials of another
-    experiment to learn from.
+    experiment to learn from; ``address`` is of the Ray cluster that will train.
 
     Raises:
         InputError: the name is taken, storage cannot be written, too few CPUs, missing weights,
         bad images, a missing package, a grid too large, nothing to learn from.
     """
-    check_search(experiment, space, known)
+    check_search(experiment, space, known, address)
     _check_sizes(experiment, space)
-    folder = ExperimentFolder(experiment.folder)
+    folder = ExperimentFolder.at(experiment.place)
     _check_new(experiment, folder)
     _check_weights(experiment, space)
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
+        if folder.remote:
+            folder.remote.write(".writable", b"")
+            folder.remote.remove(".writable")
         (folder.root / ".writable").touch()
         (folder.root / ".writable").unlink()
+    except RunError as exc:
+        raise SettingError(("storage",), str(exc)) from None
     except OSError as exc:
         raise SettingError(
             ("storage",),
@@ -71,7 +79,7 @@ def prepare(
             "choose another with --storage DIR",
         ) from None
     size = experiment.data.image_size or largest_native_size(space.backbones)
-    with DriverLock(folder.root):  # another launch of this name may have been as far
+    with DriverLock(folder):  # another launch of this name may have been as far
         _check_new(experiment, folder)
         info = pack(experiment.data, size, folder.data, progress)
         write_record(experiment, folder, info)
@@ -81,15 +89,16 @@ def prepare(
 def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
     """Refuse a name that is taken, in the storage folder or in the database of the study."""
     place, name = study_place(folder, experiment.search.study), experiment.name
+    folder.fetch(folder.record)
     if folder.record.exists():
         raise InputError(
-            f"the experiment '{name}' exists already in {folder.root}; go on with it: "
-            f"dann-search resume {folder.root}, or choose another name: --name {name}-2"
+            f"the experiment '{name}' exists already in {folder}; go on with it: "
+            f"dann-search resume {folder}, or choose another name: --name {name}-2"
         )
     if place.exists(name):
         raise InputError(
             f"{place.shown} holds a study '{name}' already, of an experiment that is not in "
-            f"{folder.root}; choose another name: --name {name}-2"
+            f"{folder}; choose another name: --name {name}-2"
         )
     check_not_lost(folder, place, name)
 
@@ -137,7 +146,7 @@ def search(
         RunError: Ray could not be started or a worker group not be kept.
     """
     begun = time.monotonic()
-    with DriverLock(folder.root):
+    with DriverLock(folder) as lock:
         record = StudyRecord(experiment, space, folder, known, allow_wider)
         try:
             if add_trials:
@@ -147,13 +156,24 @@ def search(
             if not record.is_complete:
                 log = folder.ray / "driver.log"
                 with quiet_output(log) as terminal:
+                    console = make_observer(terminal, record)
                     watchers = [
-                        TensorBoardWriter(folder.tensorboard, space, experiment.search.objective),
-                        make_observer(terminal, record),
+                        TensorBoardWriter(
+                            folder.tensorboard, space, experiment.search.objective, record.total
+                        ),
+                        console,
                     ]
+                    if folder.remote:
+                        watchers.append(Publisher(folder, console.notice))
                     try:
                         reason = _run(
-                            experiment, space, folder, record, watchers, address, add_trials > 0
+                            experiment,
+                            folder,
+                            record,
+                            watchers,
+                            address,
+                            add_trials > 0,
+                            lock.stop_requested,
                         )
                     except InputError:
                         raise
@@ -161,7 +181,7 @@ def search(
                         traceback.print_exc()  # into the log
                         raise RunError(
                             f"{exc}\nwhat was trained is kept; log: {log}; "
-                            f"go on with: dann-search resume {folder.root}"
+                            f"go on with: dann-search resume {folder}"
                         ) from exc
                     finally:
                         for watcher in watchers:
@@ -173,83 +193,42 @@ def search(
 
 def _run(
     experiment: Experiment,
-    space: Space,
     folder: ExperimentFolder,
     record: StudyRecord,
     watchers: list[Observer],
     address: str,
     anew: bool,
+    stop: threading.Event,
 ) -> str:
-    with interrupts() as interrupt, ray_session(cpu_count(), address):
+    with interrupts(stop) as interrupt, ray_session(cpu_count(), address):
         from dann_search.search.budget import Budget
-        from dann_search.search.groups import running_group
+        from dann_search.search.groups import running_fleet
+        from dann_search.search.tune_run import run_tune
 
-        with running_group(experiment, folder.ray) as (dispatcher, group):
-            plan = group.plan
-            per_trial = plan.workers_per_trial
+        def tell(line: str) -> None:
+            print(line, flush=True)  # into the log, too
+            for watcher in watchers:
+                watcher.notice(line)
+
+        with running_fleet(
+            experiment,
+            store=store_of(folder, experiment.data, recorded_store(folder)),
+            logs=folder.ray,
+            elastic=address != "local",
+            wanted=record.still_to_run,
+            interrupt=interrupt,
+            tell=tell,
+        ) as fleet:
+            workers = fleet.resources.workers_per_trial
             budget = Budget(
                 experiment.search.budget,
                 record,
-                cpus=per_trial * plan.cpus_per_worker,
-                gpus=per_trial * plan.gpus_per_worker,
+                cpus=workers * fleet.resources.cpus_per_worker,
+                gpus=workers * fleet.gpus_per_worker,
                 anew=anew,
             )
-            watchers = [*watchers, budget]
-            reason = _tune(
-                experiment, folder, record, watchers, dispatcher, group, interrupt, budget
-            )
+            reason = run_tune(folder, record, [*watchers, budget], fleet, interrupt, budget)
             budget.ended(reason)
-            if group.error:
-                raise RunError(group.error)
+            if fleet.error:
+                raise RunError(fleet.error)
             return reason
-
-
-def _tune(
-    experiment: Experiment,
-    folder: ExperimentFolder,
-    record: StudyRecord,
-    watchers: list[Observer],
-    dispatcher: Any,
-    group: Any,
-    interrupt: threading.Event,
-    budget: Any,
-) -> str:
-    from ray import tune
-
-    from dann_search.search.trial import LightTrial
-    from dann_search.search.tune_adapters import (
-        Bookkeeper,
-        SearchStopper,
-        StudyScheduler,
-        StudySearcher,
-    )
-
-    books, stopped = Bookkeeper(record, folder, watchers), set[int]()
-    stopper = SearchStopper(interrupt, budget, group, lambda: dispatcher.close.remote())
-    trainable = tune.with_resources(
-        tune.with_parameters(LightTrial, dispatcher=dispatcher), {"CPU": 0.001}
-    )
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            metric="f1_macro_val",
-            mode="max",
-            search_alg=StudySearcher(books, stopped),
-            scheduler=StudyScheduler(books, stopped),
-            num_samples=-1,
-            max_concurrent_trials=group.plan.slots,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            storage_path=str(folder.ray),
-            name=f"tune-{int(time.time())}",
-            verbose=0,
-            stop=stopper,
-            failure_config=tune.FailureConfig(max_failures=3),
-            checkpoint_config=tune.CheckpointConfig(
-                checkpoint_frequency=0, checkpoint_at_end=False
-            ),
-        ),
-    )
-    tuner.fit()
-    return stopper.reason or stopper.last

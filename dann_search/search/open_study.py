@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -71,12 +72,16 @@ def check_not_lost(folder: ExperimentFolder, place: StudyPlace, name: str) -> No
     for other in (folder.study, folder.study_journal):
         if other.exists():
             raise InputError(f"{place.shown}: no study is made there, for there is {other} already")
-    trials = len(list(folder.trials.iterdir())) if folder.trials.is_dir() else 0
+    if folder.remote:
+        files = folder.remote.files(folder.trials.name)
+        trials = len({Path(file).parts[1] for file in files})
+    else:
+        trials = len(list(folder.trials.iterdir())) if folder.trials.is_dir() else 0
     if trials:
         raise InputError(
-            f"{place.shown}: the study '{name}' is not there, but {folder.trials} holds what "
-            f"{trials} of its trials trained; put it back where it was, or launch the experiment "
-            "under another name"
+            f"{place.shown}: the study '{name}' is not there, but {folder}/{folder.trials.name} "
+            f"holds what {trials} of its trials trained; put it back where it was, or launch the "
+            "experiment under another name"
         )
 
 

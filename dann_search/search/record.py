@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from dann_search.config.experiment import Experiment
-from dann_search.data.store import StoreInfo, read_info
+from dann_search.data.node_store import differing
+from dann_search.data.store import INFO, StoreInfo, read_info
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 
@@ -32,31 +33,29 @@ def write_record(experiment: Experiment, folder: ExperimentFolder, info: StoreIn
     _write_yaml(record, folder)
 
 
+def recorded_store(folder: ExperimentFolder) -> StoreInfo:
+    """What was packed when the search began."""
+    return StoreInfo(**yaml.safe_load(folder.record.read_text(encoding="utf-8"))["data"])
+
+
 def check_unchanged(folder: ExperimentFolder) -> None:
-    """A resumed search needs the very images it began with.
+    """A resumed search needs the very images it began with; those not here are packed anew.
 
     Raises:
-        InputError: the packed store is gone or another one, with the splits that differ.
+        InputError: the packed store is another one, with the splits that differ.
     """
+    recorded = recorded_store(folder)
+    if not (folder.data / INFO).exists():
+        return
     try:
         info = read_info(folder.data)
     except (OSError, ValueError) as exc:
         raise InputError(f"{folder.data}: the packed images cannot be read: {exc}") from None
-    recorded = yaml.safe_load(folder.record.read_text(encoding="utf-8"))["data"]
-    if info.hashes != recorded["hashes"]:
-        before, now = _flat(recorded["hashes"]), _flat(info.hashes)
-        names = sorted({*before, *now})
-        parts = ", ".join(name for name in names if before.get(name) != now.get(name))
+    if info.hashes != recorded.hashes:
+        parts = ", ".join(differing(recorded.hashes, info.hashes))
         raise InputError(
             f"{folder.data}: these are not the images the search began with, in: {parts}"
         )
-
-
-def _flat(hashes: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(hashes, dict):
-        return {prefix: hashes}
-    parts = [_flat(value, f"{prefix} {key}".strip()) for key, value in hashes.items()]
-    return {name: value for part in parts for name, value in part.items()}
 
 
 def rewrite_record(experiment: Experiment, folder: ExperimentFolder) -> None:

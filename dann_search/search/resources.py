@@ -1,7 +1,8 @@
-"""How many trials train at once, and what each worker takes, on the machine there is."""
+"""How many trials train at once on a node, and what each worker takes of it."""
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dann_search.config.source import SettingError
 
 CPU_SHARE = 0.95
 """Of its CPUs a worker reserves so much: the rest carries the light trials (0.001 each)."""
+GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,16 @@ class Plan:
     workers_per_trial: int
     cpus_per_worker: int
     gpus_per_worker: float
+    memory_per_worker: float = 0.0
+    """Bytes; 0 reserves none."""
+
+    def slots_in(self, free: Mapping[str, float]) -> int:
+        """How many of the slots find room in what is free of a machine."""
+        fits = (
+            free.get(name, 0.0) / (amount * self.workers_per_trial)
+            for name, amount in self.worker_resources.items()
+        )
+        return min(self.slots, int(min(fits) + 1e-9))
 
     @property
     def worker_resources(self) -> dict[str, float]:
@@ -27,11 +39,26 @@ class Plan:
         resources = {"CPU": self.cpus_per_worker * CPU_SHARE}
         if self.gpus_per_worker:
             resources["GPU"] = self.gpus_per_worker
+        if self.memory_per_worker:
+            resources["memory"] = self.memory_per_worker
         return resources
 
 
-def make_plan(config: ResourcesConfig, cpus: float, gpus: float) -> Plan:
-    """Fill the machine with slots.
+def make_plan(
+    config: ResourcesConfig,
+    cpus: float,
+    gpus: float,
+    memory: float = float("inf"),
+    where: str = "this machine",
+) -> Plan:
+    """Fill a machine with slots.
+
+    Args:
+        config: what a trial takes.
+        cpus: of the machine.
+        gpus: of the machine.
+        memory: of the machine, in bytes.
+        where: how messages call it.
 
     Raises:
         InputError: not even one trial fits.
@@ -39,31 +66,36 @@ def make_plan(config: ResourcesConfig, cpus: float, gpus: float) -> Plan:
     wanted = config.gpus_per_worker
     gpus_per_worker = float(min(gpus, 1) if wanted == "auto" else wanted)
     workers = config.workers_per_trial
-    fits = int(cpus // (workers * config.cpus_per_worker))
-    if fits < 1:
-        key = "cpus_per_worker" if config.cpus_per_worker > workers else "workers_per_trial"
+    each = (config.memory_per_worker_gib or 0.0) * GIB
+    if 0 < gpus_per_worker < 1 and workers > 1:
         raise SettingError(
-            ("resources", key),
-            f"a trial of {workers} workers with {config.cpus_per_worker} CPUs each "
-            f"needs {workers * config.cpus_per_worker} CPUs, this machine has {cpus:g}; "
-            "lower workers_per_trial or cpus_per_worker",
+            ("resources", "gpus_per_worker"),
+            "below 1 it needs workers_per_trial: 1 (two workers of a trial cannot share a GPU)",
         )
-    if gpus_per_worker:
-        if gpus_per_worker < 1 and workers > 1:
-            raise SettingError(
-                ("resources", "gpus_per_worker"),
-                "below 1 it needs workers_per_trial: 1 (two workers of a trial cannot share a GPU)",
-            )
-        fits = int(min(fits, gpus / (workers * gpus_per_worker) + 1e-9))
+    fits = float("inf")
+    for key, needed, there, unit in (
+        ("cpus_per_worker", config.cpus_per_worker, cpus, "CPUs"),
+        ("gpus_per_worker", gpus_per_worker, gpus, "GPUs"),
+        ("memory_per_worker_gib", each / GIB, memory / GIB, "GiB of memory"),
+    ):
+        if not needed:
+            continue
+        fits = min(fits, there / (workers * needed) + 1e-9)
         if fits < 1:
             raise SettingError(
-                ("resources", "gpus_per_worker"),
-                f"a trial of {workers} workers with {gpus_per_worker:g} GPUs each needs "
-                f"{workers * gpus_per_worker:g} GPUs, this machine has {gpus:g}",
+                ("resources", key if needed >= workers else "workers_per_trial"),
+                f"a trial of {workers} workers with {needed:g} {unit} each needs "
+                f"{workers * needed:g} {unit}, {where} has {there:.3g}"
+                + (_remedy(config) if unit == "CPUs" else ""),
             )
     if config.max_parallel_trials != "auto":
         fits = min(fits, config.max_parallel_trials)
-    return Plan(fits, workers, config.cpus_per_worker, gpus_per_worker)
+    return Plan(int(fits), workers, config.cpus_per_worker, gpus_per_worker, each)
+
+
+def _remedy(config: ResourcesConfig) -> str:
+    remedy = "; lower workers_per_trial or cpus_per_worker"
+    return remedy if config.workers_per_trial == 1 else f"{remedy}, or set across_nodes"
 
 
 def cpu_count() -> int:

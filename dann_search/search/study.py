@@ -145,6 +145,14 @@ class StudyRecord:
         """Whether trials are still to be proposed, not finalists to be confirmed."""
         return not self._ends_early and self._searched < self.total
 
+    @property
+    def still_to_run(self) -> int:
+        """Trials that run or are to run, those that may confirm finalists among them."""
+        confirm = self.experiment.search.confirm
+        confirming = 0 if confirm is None else confirm.top * confirm.seeds
+        proposed = self.total - self._searched if self._is_searching else 0
+        return max(len(self._in_state(TrialState.RUNNING)) + proposed, confirming)
+
     def next_trial(self) -> Assignment | None:
         """An unfinished trial of an earlier run, else a new one, else one that confirms a finalist.
 

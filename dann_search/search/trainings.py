@@ -1,5 +1,6 @@
 """Trainings outside of a search, through the same warm worker groups."""
 
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.config.experiment import Experiment
+from dann_search.data.node_store import StoreSpec
 from dann_search.errors import InputError, RunError
 from dann_search.search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
@@ -21,6 +23,7 @@ def train_through_ray(
     jobs: Sequence[TrainingJob],
     experiment: Experiment,
     *,
+    store: StoreSpec,
     logs: Path,
     progress: Callable[[str], None] | None = None,
     address: str = "local",
@@ -30,6 +33,7 @@ def train_through_ray(
     Args:
         jobs: the trainings.
         experiment: its resources, weights and objective.
+        store: the experiment's packed store; jobs may name others.
         logs: folder of Ray's logs.
         progress: told a line for each training that ends; standard error by default.
         address: of the Ray cluster.
@@ -46,8 +50,9 @@ def train_through_ray(
         if not waiting:
             return
         try:
-            with interrupts() as interrupt, ray_session(cpu_count(), address):
-                _follow_all(waiting, len(jobs), experiment, tell, logs, interrupt)
+            with interrupts(threading.Event()) as interrupt, ray_session(cpu_count(), address):
+                elastic = address != "local"
+                _follow_all(waiting, len(jobs), experiment, tell, store, logs, elastic, interrupt)
         except (InputError, RunError):
             raise
         except Exception as exc:
@@ -60,15 +65,26 @@ def _follow_all(
     of: int,
     experiment: Experiment,
     progress: Callable[[str], None],
+    store: StoreSpec,
     logs: Path,
-    interrupt: Any,
+    elastic: bool,
+    interrupt: threading.Event,
 ) -> None:
     import ray
 
-    from dann_search.search.dispatcher import News, Order
-    from dann_search.search.groups import running_group
+    from dann_search.search.groups import running_fleet
+    from dann_search.search.leases import News, Order
 
-    with running_group(experiment, logs) as (dispatcher, group):
+    with running_fleet(
+        experiment,
+        store=store,
+        logs=logs,
+        elastic=elastic,
+        wanted=len(waiting),
+        interrupt=interrupt,
+        tell=progress,
+    ) as fleet:
+        dispatcher = fleet.spec.dispatcher
         news: dict[Any, int] = {}
         for number, job in enumerate(waiting):
             config = job.config.model_dump(mode="json")
@@ -79,8 +95,8 @@ def _follow_all(
             ready, _ = ray.wait(list(news), timeout=LOOK_S)
             if interrupt.is_set():
                 raise KeyboardInterrupt
-            if group.error:
-                raise RunError(group.error)
+            if fleet.error:
+                raise RunError(fleet.error)
             for ref in ready:
                 number, job = news[ref], waiting[news.pop(ref)]
                 told: News = ray.get(ref)

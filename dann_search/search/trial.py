@@ -6,7 +6,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from dann_search.search.dispatcher import News, Order
+from dann_search.search.leases import News, Order
 
 
 class LightTrial(tune.Trainable):
@@ -39,6 +39,7 @@ class LightTrial(tune.Trainable):
             "error": news.error,
             "cancelled": news.cancelled,
             "startup_s": news.startup_s,
+            "nodes": news.nodes,
             "done": news.cancelled or news.error is not None or self.seen >= self.epochs,
         }
 

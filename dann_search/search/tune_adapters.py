@@ -10,8 +10,9 @@ from ray.tune.stopper import Stopper
 
 from dann_search.layout import ExperimentFolder
 from dann_search.search.budget import THEN_CONFIRM, Budget
+from dann_search.search.fleet import Fleet
 from dann_search.search.study import Assignment, StudyRecord
-from dann_search.search.worker_group import WorkerGroup
+from dann_search.study_names import NODES, STARTUP
 from dann_search.tracking.observer import Observer
 from dann_search.training.result import best_of, score_of
 
@@ -23,7 +24,7 @@ class Bookkeeper:
         self.record, self.folder, self.observers = record, folder, observers
         self.epochs = record.space.fixed.epochs
         self.objective = record.experiment.search.objective
-        self._noted: set[int] = set()
+        self._nodes: dict[int, tuple[str, ...]] = {}
         self._best: dict[int, int] = {}
 
     def next_trial(self) -> Assignment | None:
@@ -43,9 +44,11 @@ class Bookkeeper:
         if best and self._best.get(number) != best["epoch"]:
             self._best[number] = best["epoch"]
             self.record.note_best(number, best)
-        if number not in self._noted and result["startup_s"] is not None:
-            self._noted.add(number)
-            self.record.note(number, "startup_s", round(result["startup_s"], 4))
+        if result["nodes"] and self._nodes.get(number) != result["nodes"]:
+            if number not in self._nodes:
+                self.record.note(number, STARTUP, round(result["startup_s"], 4))
+            self._nodes[number] = result["nodes"]
+            self.record.note(number, NODES, list(result["nodes"]))
         if len(history) > known:
             for observer in self.observers:
                 observer.epochs_done(number, history, known)
@@ -82,22 +85,30 @@ class Bookkeeper:
 class StudySearcher(Searcher):
     """Proposes what the study proposes."""
 
-    def __init__(self, books: Bookkeeper, stopped: set[int]):
+    def __init__(self, books: Bookkeeper, stopped: set[int], fleet: Fleet):
         super().__init__(metric="f1_macro_val", mode="max")
-        self.books, self.stopped = books, stopped
+        self.books, self.stopped, self.fleet = books, stopped, fleet
         self.numbers: dict[str, int] = {}
+        self.running: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config for Tune, or the end of the search."""
+        """The next trial's config for Tune, or the end of the search.
+
+        None where all slots are taken: Tune asks again, and a trial proposed later knows more.
+        """
+        self.fleet.wanted = self.books.record.still_to_run
+        if len(self.running) >= max(1, self.fleet.slots):
+            return None
         assignment = self.books.next_trial()
         if assignment is None:
             # Finalists are confirmed once all others have ended: until then Tune asks again.
             return Searcher.FINISHED if self.books.record.is_exhausted else None
         self.numbers[trial_id] = assignment.number
+        self.running.add(trial_id)
         return {
             "number": assignment.number,
             "recipe": assignment.config.model_dump(mode="json"),
-            "folder": str(self.books.folder.trial(assignment.number)),
+            "folder": self.books.folder.trial_place(assignment.number),
             "data": str(self.books.folder.data),
         }
 
@@ -106,6 +117,7 @@ class StudySearcher(Searcher):
     ) -> None:
         """A trial ended, whichever way."""
         number = self.numbers[trial_id]
+        self.running.discard(trial_id)
         self.books.ended(number, result, number in self.stopped, error)
 
     def save(self, checkpoint_path: str) -> None:
@@ -148,15 +160,8 @@ class SearchStopper(Stopper):
     confirmed and hours are left, running trials go on to their end and the finalists come after.
     """
 
-    def __init__(
-        self,
-        interrupt: threading.Event,
-        budget: Budget,
-        group: WorkerGroup,
-        on_stop: Callable[[], None],
-    ):
-        self.interrupt, self.group, self.on_stop = interrupt, group, on_stop
-        self.budget = budget
+    def __init__(self, interrupt: threading.Event, budget: Budget, fleet: Fleet):
+        self.interrupt, self.budget, self.fleet = interrupt, budget, fleet
         self.reason: str | None = None
         """Why the search is ended now."""
         self.last: str = "trials"
@@ -171,12 +176,12 @@ class SearchStopper(Stopper):
         if self.reason is None:
             if self.interrupt.is_set():
                 self.reason = "interrupt"
-            elif self.group.error:
+            elif self.fleet.error:
                 self.reason = "error"
             else:
                 self.reason = self._spent()
             if self.reason:
-                self.on_stop()
+                self.fleet.close(pause=self.reason == "interrupt")
         return self.reason is not None
 
     def _spent(self) -> str | None:

@@ -18,5 +18,8 @@ class Observer:
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """The trial is completed, pruned, failed or interrupted."""
 
+    def notice(self, line: str) -> None:
+        """Something that a user of a cluster wants to know: a node came, went or failed."""
+
     def close(self) -> None:
         """The search is over."""

@@ -1,4 +1,4 @@
-"""How far the packing of images is: a bar in a terminal, a line now and then elsewhere."""
+"""How far a pass over images is: a bar in a terminal, a line now and then elsewhere."""
 
 import threading
 import time
@@ -14,20 +14,29 @@ EVERY_S = 10.0
 @contextmanager
 def packing_progress(console: Console, *, plain: bool) -> Iterator[Callable[[int, int], None]]:
     """Give a function to be told ``(images done, images)``, from any thread."""
+    with image_progress(console, "packing images", "packed", plain=plain) as progress:
+        yield progress
+
+
+@contextmanager
+def image_progress(
+    console: Console, doing: str, done: str, *, plain: bool
+) -> Iterator[Callable[[int, int], None]]:
+    """``packing_progress`` in the words of another pass over images."""
     if plain:
-        yield _Lines(console)
+        yield _Lines(console, done)
         return
-    columns = TextColumn("packing images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+        yield lambda count, of: bar.update(task, completed=count, total=of)
 
 
 class _Lines:
-    """A line every ten seconds: short packings, those of most laptops, say nothing."""
+    """A line every ten seconds: short passes, those of most laptops, say nothing."""
 
-    def __init__(self, console: Console):
-        self.console = console
+    def __init__(self, console: Console, word: str):
+        self.console, self.word = console, word
         self.next_s = time.monotonic() + EVERY_S
         self.lock = threading.Lock()
 
@@ -36,4 +45,4 @@ class _Lines:
             if time.monotonic() < self.next_s:
                 return
             self.next_s = time.monotonic() + EVERY_S
-        self.console.print(f"packed {done:,} of {of:,} images", highlight=False)
+        self.console.print(f"{self.word} {done:,} of {of:,} images", highlight=False)

@@ -1,21 +1,31 @@
-"""What a running search shows: one live table in a terminal, plain lines elsewhere."""
+"""What a running search shows: a live table in a terminal or a notebook, plain lines elsewhere."""
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
+from dann_search.tracking.board import (
+    SHOWN_ENDED,
+    Board,
+    TrialLine,
+    describe,
+    duration,
+    left_in_words,
+    remaining_s,
+)
 from dann_search.tracking.observer import Observer
 from dann_search.training.result import F1_MACRO, score_of
 
-SHOWN_ENDED = 8
-"""Ended trials shown in the live table, the newest last."""
+__all__ = ["LiveTable", "NotebookTable", "PlainLines", "SearchProgress", "describe", "duration"]
+
+NOTEBOOK_EVERY_S = 0.5
+"""A notebook's output is replaced at most so often."""
 
 
 class TrialState:
@@ -25,6 +35,7 @@ class TrialState:
         self, number: int, recipe: dict[str, Any], known: Sequence[float], confirms: bool = False
     ):
         self.number, self.recipe, self.state = number, recipe, "running"
+        self.error: str | None = None
         self.confirms = confirms
         self.scores = list(known)
 
@@ -32,6 +43,18 @@ class TrialState:
     def best(self) -> float | None:
         """Score of its best epoch so far."""
         return max(self.scores, default=None)
+
+    def line(self) -> TrialLine:
+        """As the board shows it."""
+        return TrialLine(
+            number=self.number,
+            state=self.state,
+            epochs=len(self.scores),
+            best=self.best,
+            recipe=self.recipe,
+            error=self.error,
+            confirms=self.confirms,
+        )
 
 
 class SearchProgress(Observer):
@@ -73,7 +96,7 @@ class SearchProgress(Observer):
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """It leaves the running ones."""
         trial = self.trials.pop(number)
-        trial.state = state
+        trial.state, trial.error = state, error
         if state != "interrupted":
             self.ended.append(trial)
 
@@ -104,11 +127,35 @@ class SearchProgress(Observer):
         """Estimate from epochs a second and epochs a trial so far; None while too early."""
         if self.first_epoch is None or len(self.ended) < 2:
             return None
-        rate = self.epochs_seen / max(time.monotonic() - self.begun, 1e-9)
-        mean = sum(len(t.scores) for t in self.ended) / len(self.ended)
-        running = sum(max(0.0, mean - len(t.scores)) for t in self.trials.values())
-        waiting = max(0, self.total - self.finished - len(self.trials))
-        return (running + waiting * mean) / rate
+        return remaining_s(
+            self.epochs_seen / max(time.monotonic() - self.begun, 1e-9),
+            [len(trial.scores) for trial in self.ended],
+            [len(trial.scores) for trial in list(self.trials.values())],
+            max(0, self.total - self.finished - len(self.trials)),
+        )
+
+    def board(self) -> Board:
+        """The search as of now."""
+        remarks = [f"elapsed {duration(time.monotonic() - self.begun)}"]
+        if self.first_epoch is None:
+            remarks.insert(0, "starting Ray")
+        if left := left_in_words(self.remaining_s):
+            remarks.append(left)
+        return Board(
+            label=self.label,
+            epochs=self.epochs,
+            total=self.total,
+            finished=self.finished,
+            # Copied: a terminal's table is drawn by a thread of its own.
+            running=[trial.line() for trial in list(self.trials.values())],
+            ended=[trial.line() for trial in self.ended[-SHOWN_ENDED:]],
+            best=self.best[:2] if self.best else None,
+            remarks=remarks,
+        )
+
+    def render(self) -> Table:
+        """The table as of now."""
+        return self.board().render()
 
 
 class LiveTable(SearchProgress):
@@ -121,39 +168,46 @@ class LiveTable(SearchProgress):
         )
         self.live.start()
 
+    def notice(self, line: str) -> None:
+        """Above the table."""
+        self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def close(self) -> None:
         """Take the table away; the summary follows."""
         self.live.stop()
 
-    def render(self) -> Group:
-        """The table as of now."""
-        table = Table(box=None, pad_edge=False, expand=False)
-        for name, justify in (("trial", "right"), ("state", "left"), ("epoch", "right")):
-            table.add_column(name, justify=justify)  # type: ignore[arg-type]
-        table.add_column(f"best {self.label}", justify="right")
-        table.add_column("recipe", overflow="ellipsis", no_wrap=True)
-        for trial in [*self.ended[-SHOWN_ENDED:], *list(self.trials.values())]:
-            score = "" if trial.best is None else f"{trial.best:.3f}"
-            style = {"completed": "bold", "running": "cyan", "failed": "red"}.get(
-                trial.state, "dim"
-            )
-            epoch = f"{len(trial.scores)}/{self.epochs}"
-            table.add_row(
-                str(trial.number), trial.state, epoch, score, describe(trial.recipe), style=style
-            )
-        return Group(table, Text(self.headline(), style="bold"))
 
-    def headline(self) -> str:
-        """One line: done, best, time."""
-        parts = [f"{self.finished}/{self.total} trials done, {len(self.trials)} running"]
-        if self.best:
-            parts.append(f"best {self.label} {self.best[1]:.3f} (trial {self.best[0]})")
-        else:
-            parts.append("starting Ray" if self.first_epoch is None else "")
-        parts.append(f"elapsed {duration(time.monotonic() - self.begun)}")
-        if (remaining := self.remaining_s) is not None:
-            parts.append(f"about {duration(remaining)} left")
-        return "   ".join(part for part in parts if part)
+class NotebookTable(SearchProgress):
+    """The table in a notebook's output, replaced as trials go on; its last state stays.
+
+    Through IPython's display, which needs no widgets: rich's own live display in a notebook does.
+    """
+
+    def __init__(self, console: Console, *arguments: Any):
+        super().__init__(*arguments)
+        from IPython.display import display
+
+        self.shown = time.monotonic()
+        self.handle = display(self.render(), display_id=True)
+
+    def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
+        """Show it."""
+        super().trial_started(number, config, known)
+        self._show()
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        """Show them."""
+        super().epochs_done(number, history, known)
+        self._show()
+
+    def close(self) -> None:
+        """Leave the table as it is at the end."""
+        self.handle.update(self.render())
+
+    def _show(self) -> None:
+        if time.monotonic() - self.shown >= NOTEBOOK_EVERY_S:
+            self.shown = time.monotonic()
+            self.handle.update(self.render())
 
 
 class PlainLines(SearchProgress):
@@ -163,37 +217,15 @@ class PlainLines(SearchProgress):
         super().__init__(*arguments)
         self.console = console
 
+    def notice(self, line: str) -> None:
+        """A line of its own."""
+        since = duration(time.monotonic() - self.begun)
+        self.console.print(f"[{since}] {line}", markup=False, highlight=False, soft_wrap=True)
+
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """Print it."""
         trial = self.trials[number]
         super().trial_ended(number, state, error)
-        score = "" if trial.best is None else f", best {self.label} {trial.best:.3f}"
-        left = f", about {duration(self.remaining_s)} left" if self.remaining_s else ""
-        line = (
-            f"[{duration(time.monotonic() - self.begun)}] trial {number} {state} after "
-            f"{len(trial.scores)} of {self.epochs} epochs{score} "
-            f"({self.finished}/{self.total} done{left})"
-        )
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        detail = error or ("new seed: " if trial.confirms else "") + describe(trial.recipe)
-        self.console.print(f"    {detail}", markup=False, highlight=False, soft_wrap=True)
-
-
-def describe(recipe: dict[str, Any]) -> str:
-    """A recipe on one line."""
-    return "  ".join(f"{name}={short(value)}" for name, value in recipe.items())
-
-
-def short(value: Any) -> str:
-    """A value with at most three significant digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as ``45s``, ``3m05s`` or ``2h07m``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+        stamp = duration(time.monotonic() - self.begun)
+        for line in self.board().lines(trial.line(), stamp, left_in_words(self.remaining_s)):
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -2,9 +2,10 @@
 
 One run a trial under ``tensorboard/``. The experiment's own run lists every searched parameter,
 conditional ones too, so that each is a column of the HParams tab; a trial leaves blank what does
-not apply to it.
+not apply to it. A large search writes fewer epochs of each trial, within a budget of bytes.
 """
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, summary_v2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from dann_search.config.parameter import Choice, Int, LogUniform, Parameter, Uniform
+from dann_search.config.parameter import Choice, Int, Parameter, Range
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.tracking.observer import Observer
@@ -47,13 +48,34 @@ STATUS = {
 }
 
 
-class TensorBoardWriter(Observer):
-    """Writes each trial's scalars as they come, and its hyperparameters."""
+SCALARS_BUDGET = 90_000_000
+"""Bytes of scalars that the trials of a search may take together."""
+EPOCH_BYTES = 640
+"""Bytes of one epoch with all its scalars; measured: 590, and as many once a trial."""
+FEWEST = 8
+"""Epochs of a trial that are written however large the search is."""
 
-    def __init__(self, folder: Path, space: Space, objective: str = F1_MACRO):
+
+def epochs_between(epochs: int, trials: int) -> int:
+    """Every which epoch of a trial is written, so that all trials stay within the budget."""
+    kept = max(FEWEST, SCALARS_BUDGET // (trials * EPOCH_BYTES) - 1)
+    return max(1, math.ceil(epochs / kept))
+
+
+class TensorBoardWriter(Observer):
+    """Writes each trial's scalars as they come, and its hyperparameters.
+
+    Args:
+        folder: of the event files.
+        space: what is searched.
+        objective: what makes an epoch the best.
+        trials: how many the search is to have; many of them are written more thinly.
+    """
+
+    def __init__(self, folder: Path, space: Space, objective: str = F1_MACRO, trials: int = 1):
         self.folder, self.space, self.objective = folder, space, objective
-        self.writers: dict[int, EventFileWriter] = {}
-        self.written: dict[int, int] = {}
+        self.every = epochs_between(space.fixed.epochs, trials)
+        self.runs: dict[int, TrialRun] = {}
         self._describe_experiment()
 
     def _describe_experiment(self) -> None:
@@ -74,55 +96,82 @@ class TensorBoardWriter(Observer):
         """Open the trial's run; a resumed trial is written anew, so no step stands twice."""
         run = self.folder / f"trial-{number:04d}"
         shutil.rmtree(run, ignore_errors=True)
-        self.writers[number] = writer = EventFileWriter(str(run))
         active = self.space.active(config.model_dump())
-        _add(
-            writer, summary_v2.hparams_pb(active, trial_id=str(number), start_time_secs=time.time())
-        )
-        self.written[number] = 0
+        self.runs[number] = TrialRun(run, number, active, self.objective, self.every)
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
         """Write the epochs not yet in this run's file."""
-        for result in history[self.written[number] :]:
-            values = [
-                Summary.Value(tag=tag, simple_value=result[name])
-                for name, tag in TAGS.items()
-                if result[name] is not None
-            ]
-            values += [
-                Summary.Value(tag=f"validators/{name}", simple_value=value)
-                for name, value in result["validators"].items()
-            ]
-            best = best_of(history[: result["epoch"]], self.objective)
-            values.append(Summary.Value(tag=BEST_F1, simple_value=best["f1_macro_val"]))
-            _add(self.writers[number], Summary(value=values), step=result["epoch"])
-        self.written[number] = len(history)
-        self.writers[number].flush()
+        self.runs[number].go_on(history)
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """Close the run with its status; an interrupted one stays open for a resume."""
-        writer = self.writers.pop(number, None)
-        if writer is None:
-            return
-        if state in STATUS:
-            _add(writer, _session_end(STATUS[state]))
-        writer.close()
+        if run := self.runs.pop(number, None):
+            run.close(STATUS.get(state))
 
     def close(self) -> None:
         """Close what is still open."""
-        for number in list(self.writers):
-            self.writers.pop(number).close()
+        while self.runs:
+            self.runs.popitem()[1].close()
+
+
+class TrialRun:
+    """The event file of one trial."""
+
+    def __init__(
+        self, folder: Path, number: int, active: dict[str, Any], objective: str, every: int
+    ):
+        self.objective, self.every = objective, every
+        self.history: Sequence[dict[str, Any]] = ()
+        self.seen = self.written = 0
+        self.writer = EventFileWriter(str(folder))
+        start = summary_v2.hparams_pb(active, trial_id=str(number), start_time_secs=time.time())
+        _add(self.writer, start)
+
+    def go_on(self, history: Sequence[dict[str, Any]]) -> None:
+        """Write what is new of all epochs so far: the first, and every so many after it."""
+        self.history = history
+        for result in history[self.seen :]:
+            if result["epoch"] == 1 or result["epoch"] % self.every == 0:
+                self._write(result)
+        self.seen = len(history)
+        self.writer.flush()
+
+    def _write(self, result: dict[str, Any]) -> None:
+        values = [
+            Summary.Value(tag=tag, simple_value=result[name])
+            for name, tag in TAGS.items()
+            if result[name] is not None
+        ]
+        values += [
+            Summary.Value(tag=f"validators/{name}", simple_value=value)
+            for name, value in result["validators"].items()
+        ]
+        best = best_of(self.history[: result["epoch"]], self.objective)
+        values.append(Summary.Value(tag=BEST_F1, simple_value=best["f1_macro_val"]))
+        _add(self.writer, Summary(value=values), step=result["epoch"])
+        self.written = result["epoch"]
+
+    def close(self, status: Any = None) -> None:
+        """Write the last epoch, whichever it is: HParams shows its values; then the status."""
+        if self.written < self.seen:
+            self._write(self.history[-1])
+        if status is not None:
+            _add(self.writer, _session_end(status))
+        self.writer.close()
 
 
 def _domain(parameter: Parameter) -> Any:
-    """A parameter's range as TensorBoard knows it: it gives the column its type and its filter."""
-    match parameter:
-        case Choice(choice=values):
-            return summary_v2.Discrete(values)
-        case Int():
-            return summary_v2.IntInterval(*parameter.int)
-        case Uniform(uniform=(low, high)) | LogUniform(loguniform=(low, high)):
-            return summary_v2.RealInterval(float(low), float(high))
+    """A parameter's range as TensorBoard knows it: it gives the column its type and its filter.
+
+    The filter hides what lies outside, so it spans the ranges of all backbones.
+    """
+    if isinstance(parameter, Choice):
+        return summary_v2.Discrete(parameter.choice)
+    assert isinstance(parameter, Range)
+    lows, highs = zip(parameter.bounds, *parameter.own_bounds.values(), strict=True)
+    if isinstance(parameter, Int):
+        return summary_v2.IntInterval(min(lows), max(highs))
+    return summary_v2.RealInterval(float(min(lows)), float(max(highs)))
 
 
 def _session_end(status: Any) -> Summary:

@@ -21,7 +21,7 @@ from dann_search.errors import RunError
 from dann_search.models.network import DannNetwork
 from dann_search.training.result import EpochResult, History
 
-FORMAT = 2
+FORMAT = 3
 LAST, BEST = "last.safetensors", "best.safetensors"
 PREVIOUS = "previous.safetensors"
 """``last`` of the epoch before, for the day that a power cut leaves ``last`` in pieces."""
@@ -41,6 +41,7 @@ class Checkpoint:
         model: trained weights by state-dict name.
         optimizer: its state by parameter and kind; empty in ``best``.
         average: moving average of the trained weights; empty in ``best`` and without one.
+        within: where in the epoch after the history it was taken; empty at an epoch's end.
         recipe: hash of the configuration; empty where an older version wrote it.
     """
 
@@ -49,6 +50,7 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
+    within: dict[str, Tensor] = field(default_factory=dict)
     recipe: str = field(default="", kw_only=True)
 
 
@@ -84,6 +86,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {f"model.{name}": value for name, value in checkpoint.model.items()}
     tensors |= {f"optimizer.{name}": value for name, value in checkpoint.optimizer.items()}
     tensors |= {f"average.{name}": value for name, value in checkpoint.average.items()}
+    tensors |= {f"within.{name}": value for name, value in checkpoint.within.items()}
     record = {
         "format": FORMAT,
         "torch": torch.__version__,
@@ -126,25 +129,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(
             history=tuple(EpochResult(**result) for result in record["history"]),
             frozen_hash=record["frozen_hash"],
-            model=_with_prefix(tensors, "model."),
-            optimizer=_with_prefix(tensors, "optimizer.") | _format_1_momentum(tensors),
-            average=_with_prefix(tensors, "average."),
+            model=with_prefix(tensors, "model."),
+            optimizer=with_prefix(tensors, "optimizer.") | _format_1_momentum(tensors),
+            average=with_prefix(tensors, "average."),
+            within=with_prefix(tensors, "within."),
             recipe=record.get("recipe", ""),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
         raise TornCheckpointError(f"{path}: not a readable checkpoint: {exc}") from None
 
 
-def load_last(folder: Path, recipe: str) -> tuple[Checkpoint, Path] | None:
-    """The checkpoint to go on from: the last whole one of a recipe. None: training begins anew.
+def load_last(folder: Path, recipe: str | None = None) -> tuple[Checkpoint, Path] | None:
+    """The checkpoint to go on from: the last whole one, of a recipe. None: training begins anew.
 
     Raises:
         RunError: it was written by a newer version.
     """
     for path in (folder / LAST, folder / PREVIOUS):
         try:
-            if path.exists() and (checkpoint := load_checkpoint(path)).recipe in ("", recipe):
-                return checkpoint, path
+            if path.exists():
+                checkpoint = load_checkpoint(path)
+                if recipe is None or checkpoint.recipe in ("", recipe):
+                    return checkpoint, path
         except TornCheckpointError:
             continue
     return None
@@ -160,11 +166,12 @@ def save_last(folder: Path, checkpoint: Checkpoint, *, final: bool) -> None:
 
 
 def _format_1_momentum(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    momentum = _with_prefix(tensors, "momentum.")
+    momentum = with_prefix(tensors, "momentum.")
     return {f"{name}/momentum_buffer": value for name, value in momentum.items()}
 
 
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, by the rest of their names."""
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()

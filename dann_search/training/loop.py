@@ -1,13 +1,12 @@
 """Training of one trial, epoch by epoch.
 
-It can be resumed after any of them with the same result to the last digit.
+It can be resumed after any of them, or paused within one, with the same result to the last digit.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,8 +14,7 @@ from torch import Tensor
 
 from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
-from dann_search.data.augment import prepare
-from dann_search.data.batches import epoch_seed, paired_batches, steps_per_epoch
+from dann_search.data.batches import epoch_seed
 from dann_search.data.training_data import TrainingData
 from dann_search.errors import RunError
 from dann_search.models.build import build_network
@@ -31,14 +29,16 @@ from dann_search.training.checkpoint import (
     save_checkpoint,
     save_last,
     trained_state,
+    with_prefix,
 )
 from dann_search.training.ema import WeightAverage
+from dann_search.training.epoch_steps import Batches, EpochSteps, Step
 from dann_search.training.methods import ADAPTATIONS
 from dann_search.training.optimizer import Optimizer
 from dann_search.training.ranks import ALONE, Ranks
 from dann_search.training.result import F1_MACRO, EpochResult, History, best_epoch
 from dann_search.training.schedules import depth_at, lambda_at
-from dann_search.training.seeding import reset_torch
+from dann_search.training.seeding import reset_torch, restore_torch, torch_state
 from dann_search.training.step import adapted_loss, source_loss
 from dann_search.training.validation import (
     label_free_scores,
@@ -46,22 +46,12 @@ from dann_search.training.validation import (
     validation_outputs,
 )
 
-AUGMENT_SOURCE, AUGMENT_TARGET, GLOBAL = 2, 3, 4
-"""Streams of random numbers besides the two that shuffle the domains."""
+GLOBAL = 4
+"""Stream of random numbers for what draws from torch's own generator, as dropout does."""
 
 
 class DivergedError(RunError):
     """The loss became infinite or not a number."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """This worker's part of one step: images (n, 3, side, side), labels (n,) of the source."""
-
-    progress: float
-    source: Tensor
-    labels: Tensor
-    target: Tensor | None
 
 
 class Training:
@@ -80,8 +70,8 @@ class Training:
         reset_torch(config.seed)
         self.config, self.data, self.folder = config, data, folder
         self.device, self.ranks, self.objective = device, ranks, objective
-        self.spec = spec_of(config.backbone, weights)
-        self.side = input_side(config, data)
+        spec = spec_of(config.backbone, weights)
+        self.batches = Batches(config, data, spec, input_side(config, data), device, ranks)
         network = build_network(config, data.classes, weights)
         # Convolutions run 1.1 to 1.7 times as fast so (docs/benchmarks.md); images follow suit.
         self.network = network.to(device).to(  # type: ignore[call-overload]
@@ -90,9 +80,9 @@ class Training:
         self.optimizer = Optimizer(self.network, config)
         self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.frozen_hash = frozen_hash(self.network)
-        sizes = len(data.source_images), len(data.target_images)
-        self.steps = steps_per_epoch(*sizes, config.batch_size)
         self.history: History = ()
+        self.within: dict[str, Tensor] = {}
+        """Where in the next epoch an earlier run was paused."""
         self.recipe = recipe_hash(config)
         if found := load_last(folder, self.recipe):
             self._restore(*found)
@@ -102,17 +92,28 @@ class Training:
         self.optimizer.load_state(checkpoint.optimizer)
         if self.average:
             self.average.load(checkpoint.average)
-        self.history = checkpoint.history
+        self.history, self.within = checkpoint.history, checkpoint.within
 
-    def train_epoch(self, epoch: int, beat: Callable[[], None]) -> None:
-        """Train one epoch, validate, append to the history."""
+    def train_epoch(
+        self, epoch: int, beat: Callable[[], None], pause: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Train one epoch, validate, append to the history.
+
+        False where ``pause`` ended it after one of its steps; what was done of it is saved.
+        """
         start = time.perf_counter()
         reset_torch(epoch_seed(self.config.seed, epoch, GLOBAL))
         backbone = self.network.backbone
         backbone.hold_below(depth_at(epoch, self.config, len(backbone.stage_names)))
         self.network.train()
+        steps = EpochSteps(self.batches, epoch)
         sums, lam = torch.zeros(3, device=self.device), 0.0
-        for step in self._steps(epoch):
+        if self.within:
+            steps.load_state(with_prefix(self.within, "steps."))
+            sums.copy_(self.within["sums"])
+            restore_torch(with_prefix(self.within, "torch."))
+            self.within = {}
+        for step in steps:
             lam = lambda_at(step.progress, self.config)
             self.optimizer.set_progress(step.progress)
             loss, parts = self._loss(step, lam)
@@ -123,39 +124,16 @@ class Training:
                 self.average.update()
             sums += parts
             beat()
+            # After the last step comes the validation: the epoch is as good as done.
+            if steps.done < self.batches.steps and pause():
+                self._save_within(steps, sums)
+                return False
         trained = time.perf_counter() - start
-        means = (self.ranks.sum_(sums) / self.steps).tolist()
+        means = (self.ranks.sum_(sums) / self.batches.steps).tolist()
         self._require_finite("loss", means[0] + means[1], epoch)
         self.ranks.average_statistics(self.network)
         self.history += (self._result(epoch, means, lam, trained, start),)
-
-    def _steps(self, epoch: int) -> Iterator[Step]:
-        """This worker's part of each batch of an epoch: augmented, normalized, on the device."""
-        config, data = self.config, self.data
-        of_source, of_target = (
-            torch.Generator().manual_seed(epoch_seed(config.seed, epoch, stream))
-            for stream in (AUGMENT_SOURCE, AUGMENT_TARGET)
-        )
-        batches = paired_batches(
-            len(data.source_images),
-            len(data.target_images),
-            config.batch_size,
-            config.seed,
-            epoch,
-            data.source_labels if config.class_balanced else None,
-        )
-        mine = self.ranks.share(config.batch_size)
-        for number, (source, target) in enumerate(batches):
-            yield Step(
-                progress=((epoch - 1) * self.steps + number) / (config.epochs * self.steps),
-                source=self._batch(data.source_images, source, of_source),
-                labels=data.source_labels[source][mine].to(self.device),
-                target=(
-                    self._batch(data.target_images, target, of_target, config.target_augmentation)
-                    if config.adapts
-                    else None
-                ),
-            )
+        return True
 
     def _result(
         self, epoch: int, means: list[float], lam: float, trained_s: float, start: float
@@ -164,14 +142,19 @@ class Training:
         config = self.config
         with self._validated_weights():
             outputs = validation_outputs(
-                self.network, self.data, self.spec, self.side, self.device, self.ranks
+                self.network,
+                self.data,
+                self.batches.spec,
+                self.batches.side,
+                self.device,
+                self.ranks,
             )
         # The last step's update may be the one that broke the weights, after a loss still finite.
         self._require_finite("sum of validation logits", outputs.logit_sum, epoch)
         metrics = target_metrics(outputs, self.data)
         validators = label_free_scores(outputs, self.data)
         label_loss, adaptation_loss, domain_accuracy = means
-        images = self.steps * config.batch_size * (2 if config.adapts else 1)
+        images = self.batches.steps * config.batch_size * (2 if config.adapts else 1)
         backbone_rate, head_rate = self.optimizer.rates
         other = config.adapts and not config.adversarial
         return EpochResult(
@@ -203,22 +186,6 @@ class Training:
                 self.network, adaptation, step.source, step.labels, step.target, lam, *shared
             )
 
-    def _batch(
-        self, images: Tensor, rows: Tensor, generator: torch.Generator, strength: float = 1.0
-    ) -> Tensor:
-        """This worker's rows of a batch: gathered, augmented as in a single process, normalized."""
-        mine = self.ranks.share(len(rows))
-        return prepare(
-            images.index_select(0, rows[mine]).to(self.device),
-            self.side,
-            self.spec.mean,
-            self.spec.std,
-            self.config,
-            generator,
-            (mine.start, len(rows)),
-            strength,
-        )
-
     def _require_finite(self, what: str, value: float, epoch: int) -> None:
         if not math.isfinite(value):
             rate, factor = self.config.learning_rate, self.config.head_lr_factor
@@ -240,12 +207,28 @@ class Training:
                 state = trained_state(self.network)
                 best = Checkpoint(self.history, self.frozen_hash, state, recipe=self.recipe)
                 save_checkpoint(self.folder / BEST, best)
+        self._save_last({})
+
+    def _save_within(self, steps: EpochSteps, sums: Tensor) -> None:
+        """Write ``last`` in the middle of an epoch.
+
+        With several workers it is of the chief: sums are made whole, moving batch-norm statistics
+        are the chief's own until the end of the epoch averages them.
+        """
+        whole = self.ranks.sum_(sums.clone()) / self.ranks.size
+        if self.ranks.is_chief:
+            state = {f"steps.{name}": value for name, value in steps.state().items()}
+            state |= {f"torch.{name}": value for name, value in torch_state().items()}
+            self._save_last({"sums": whole, **state})
+
+    def _save_last(self, within: dict[str, Tensor]) -> None:
         last = Checkpoint(
             self.history,
             self.frozen_hash,
             trained_state(self.network),
             self.optimizer.state(),
             self.average.average if self.average else {},
+            within,
             recipe=self.recipe,
         )
         save_last(self.folder, last, final=len(self.history) == self.config.epochs)
@@ -273,11 +256,13 @@ def train(
     objective: str = F1_MACRO,
     on_begin: Callable[[], None] = lambda: None,
     beat: Callable[[], None] = lambda: None,
+    pause: Callable[[], bool] = lambda: False,
 ) -> Iterator[History]:
     """Train a trial, yielding the history after each epoch, its checkpoint already written.
 
     Where ``folder`` holds a checkpoint of the recipe, training goes on after it and the history up
-    to it is yielded first, in case its last epoch was saved but never reported.
+    to it is yielded first, in case its last epoch was saved but never reported. Paused, it ends
+    there.
 
     Args:
         config: the recipe.
@@ -289,6 +274,9 @@ def train(
         objective: what chooses the epoch that is kept as the best.
         on_begin: called once, when network and data are ready.
         beat: called after every step, a sign of life.
+        pause: called after every step; where it says so, the same on all workers, a checkpoint is
+            written in the middle of the epoch, from which another call goes on as if there had been
+            no pause (to the last digit with one worker).
 
     Raises:
         DivergedError: the loss or the validation logits are no longer finite.
@@ -301,6 +289,7 @@ def train(
     if training.history:
         yield training.history
     for epoch in range(len(training.history) + 1, config.epochs + 1):
-        training.train_epoch(epoch, beat)
+        if not training.train_epoch(epoch, beat, pause):
+            return
         training.save()
         yield training.history

@@ -32,6 +32,14 @@ class Ranks:
             dist.all_reduce(tensor, group=self.group)
         return tensor
 
+    def any_(self, mine: bool) -> bool:
+        """Whether it holds on any worker, the same answer on all; ``group`` must be of the CPU."""
+        if self.size == 1:
+            return mine
+        flag = torch.tensor(int(mine))
+        dist.all_reduce(flag, dist.ReduceOp.MAX, group=self.group)
+        return bool(flag)
+
     def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Sum gradients over workers in one message: each loss is already its share of the mean."""
         if self.size == 1:

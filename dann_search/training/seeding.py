@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def reset_torch(seed: int) -> None:
@@ -16,3 +17,18 @@ def reset_torch(seed: int) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+def torch_state() -> dict[str, Tensor]:
+    """State of torch's own generators, of the CPU and of the GPU where there is one in use."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_torch(state: dict[str, Tensor]) -> None:
+    """Put back what ``torch_state`` gave, as far as this machine has the device."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

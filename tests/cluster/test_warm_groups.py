@@ -12,12 +12,16 @@ import ray
 from dann_search.config.experiment import ResourcesConfig
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
+from dann_search.data.node_store import StoreSpec
+from dann_search.data.store import read_info
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
-from dann_search.search.dispatcher import Dispatcher, News, Order
+from dann_search.results.reader import read_experiment
+from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.launch import prepare
+from dann_search.search.leases import News, Order
 from dann_search.search.resources import make_plan
-from dann_search.search.worker_group import WorkerGroup
+from dann_search.search.worker_group import GroupSpec, WorkerGroup
 from tests.experiments import retrain, space_file, without_timings
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
@@ -58,15 +62,17 @@ class Client:
     def __init__(self, folder: ExperimentFolder, resources: ResourcesConfig):
         self.dispatcher = Dispatcher.remote(3, resources.trials_per_group)
         plan = make_plan(resources, cpus=2, gpus=0)
-        self.group = WorkerGroup(
-            self.dispatcher,
-            plan,
-            name=f"test-{time.time_ns()}",
+        info = read_info(folder.data)
+        data = read_experiment(folder).data
+        spec = GroupSpec(
+            dispatcher=self.dispatcher,
             weights={},
             objective="f1_macro",
             stall_timeout_s=60,
-            storage=folder.ray,
+            store=StoreSpec(str(folder.data), data, info.image_size, info.hashes),
+            logs=folder.ray,
         )
+        self.group = WorkerGroup(spec, plan, name=f"test-{time.time_ns()}", node=None)
         self.folder = folder
         self.group.start()
 
@@ -146,5 +152,4 @@ def test_a_group_is_renewed_after_its_number_of_trials(client: Client) -> None:
     quick = RECIPE.model_copy(update={"epochs": 1})
     results = [metrics(client.run(number, quick)) for number in range(3)]
     assert results[0] == results[1] == results[2]
-    runs = {slot[0] for slot in ray.get(client.dispatcher.snapshot.remote())["visits"]}
-    assert len(runs) == 2
+    assert len(ray.get(client.dispatcher.snapshot.remote())["runs"]) == 2

@@ -73,7 +73,7 @@ storage: kept
     experiment, space = load(tmp_path, text)
     assert experiment.data.sources[0].folder == (tmp_path / "amazon").resolve()
     assert experiment.weights["resnet50"].file == (tmp_path / "resnet50.safetensors").resolve()
-    assert experiment.folder == (tmp_path / "kept" / "office-a2w").resolve()
+    assert experiment.place == str((tmp_path / "kept" / "office-a2w").resolve())
     assert space.backbones == ["vgg16", "resnet50"]
 
 
@@ -476,7 +476,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     assert experiment.fixed.epochs == 7
     assert list(space.parameters) == ["momentum"]
     assert experiment.search.trials == 5
-    assert experiment.folder == (tmp_path / "elsewhere" / "b").resolve()
+    assert experiment.place == str((tmp_path / "elsewhere" / "b").resolve())
 
 
 def test_exponents_without_a_dot_are_numbers_everywhere(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def drive(path: Path) -> None:
     """Lay out the experiment where it is not yet, then run its trials one after another."""
     torch.set_num_threads(1)
     experiment, space = load_experiment(path, stage_counts())
-    folder = ExperimentFolder(experiment.folder)
+    folder = ExperimentFolder.at(experiment.place)
     if not folder.record.exists():
         prepare(experiment, space)
     record, data = StudyRecord(experiment, space, folder), open_training_data(folder.data)

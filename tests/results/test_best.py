@@ -1,24 +1,31 @@
 """The best model as two files."""
 
+import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from dann_search import load_model
+from dann_search.cli import main
 from dann_search.config.trial import TrialConfig
+from dann_search.data.store import open_labels
 from dann_search.data.training_data import as_tensor
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.build import build_network
 from dann_search.models.catalog import CATALOG
 from dann_search.results.best import write_best
+from dann_search.results.evaluate import evaluate_target, predict_classes
 from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import read_trials
+from dann_search.results.scoring import score
 from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
 from dann_search.training.predict import predict_logits
 
@@ -44,7 +51,9 @@ def test_the_model_needs_nothing_but_its_two_files(
     write_best(experiment, out=out)
     shutil.rmtree(experiment.root)
     model = load_model(out)
-    assert {path.name for path in out.iterdir()} == {"model.safetensors", "model.json"}
+    names = {path.name for path in out.iterdir()}
+    assert names == {"model.safetensors", "model.json", "README.md"}
+    (out / "README.md").unlink()
     found = model.predict(images)
     assert len(found) == 8
     for one in found:
@@ -77,19 +86,110 @@ def test_the_record_says_what_the_model_is(experiment: ExperimentFolder) -> None
     assert record["versions"]["torch"] == torch.__version__.split("+")[0] or record["versions"]
 
 
+def test_the_validation_metrics_have_intervals_of_the_very_images(
+    experiment: ExperimentFolder,
+) -> None:
+    model = write_best(experiment)
+    predicted = predict_classes(
+        load_model(model.folder), as_tensor(experiment.data, "target", "val")
+    )
+    expected = score(
+        open_labels(experiment.data, "target", "val"), predicted, model.record["class_names"], "val"
+    )
+    assert model.record["validation"]["f1_macro_val"] == pytest.approx(expected.f1_macro)
+    ends = {name: tuple(pair) for name, pair in model.record["validation_ci95"].items()}
+    assert ends == expected.ci95
+
+
+def test_the_json_has_every_field_of_the_contract(
+    experiment: ExperimentFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["best", str(experiment.root), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content.keys() == {
+        "model", "record", "trial", "epoch", "validation", "validation_ci95", "config",
+        "chosen_by",
+    }  # fmt: skip
+    assert content["chosen_by"] == {
+        "objective": "f1_macro", "value": content["validation"]["f1_macro_val"],
+    }  # fmt: skip
+
+
+def test_another_objective_ranks_completed_trials_by_their_best_epochs(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    rows = [row for row in read_trials(experiment) if row.state == "completed"]
+    worst = min(rows, key=lambda row: row.validators["entropy"])
+    out = tmp_path / "model"
+    model = write_best(experiment, objective="entropy", rank=len(rows), out=out)
+    assert model.record["trial"] == worst.number
+    value = worst.validators["entropy"]
+    assert model.record["chosen_by"] == {"objective": "entropy", "value": value}
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(model.render())
+    shown = console.export_text()
+    assert "its epoch is the one that f1_macro, the search's objective, chose" in shown
+    own = write_best(experiment, objective="f1_macro", out=out).record
+    assert own["trial"] == ranked(read_trials(experiment))[0].number
+
+
+def test_what_was_measured_stays_with_the_weights_it_was_measured_of(
+    experiment: ExperimentFolder,
+) -> None:
+    evaluate_target(experiment.root, calibrated=True)
+    temperature = load_model(experiment.best).temperature
+    assert write_best(experiment).record["temperature"] == temperature != 1
+    assert (experiment.best / "evaluation.json").exists()
+    assert "| test |" in (experiment.best / "README.md").read_text()
+    assert write_best(experiment, rank=2).record["temperature"] == 1
+    assert not (experiment.best / "evaluation.json").exists()
+    assert not (experiment.best / "confusion.png").exists()
+    assert "not evaluated on the test split yet" in (experiment.best / "README.md").read_text()
+
+
+def test_models_of_the_first_format_are_read(experiment: ExperimentFolder) -> None:
+    folder = write_best(experiment).folder
+    record = json.loads((folder / "model.json").read_text())
+    for name in ("temperature", "validation_ci95", "chosen_by"):
+        del record[name]
+    (folder / "model.json").write_text(json.dumps({**record, "format": 1}))
+    assert load_model(folder).temperature == 1
+    assert evaluate_target(folder).calibration is not None
+
+
+def test_the_card_says_where_labels_were_used_and_invents_no_licence(
+    experiment: ExperimentFolder,
+) -> None:
+    write_best(experiment)
+    card = (experiment.best / "README.md").read_text()
+    rows = {
+        line.split(" | ")[0] + line.split(" | ")[1]: line
+        for line in card.splitlines()
+        if " | " in line
+    }
+    assert "| never read |" in rows["| digits-m (target)train"]
+    assert "| chose the model |" in rows["| digits-m (target)val"]
+    assert "read by `evaluate` and `compare` alone" in rows["| digits-m (target)test"]
+    assert "## Licence\n\nUnknown." in card
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
         ({"rank": 4}, "rank 4 of 3 finished trials"),
         ({"trial": 9}, "no trial 9; there are 0 to 3"),
         ({"trial": 3}, "trial 3 is failed and has no model"),
+        ({"trial": 0, "rank": 1}, "--trial 0 names the one trial: leave out --rank"),
+        ({"trial": 0, "objective": "bnm"}, "leave out --objective"),
+        ({"objective": "infomax"}, "unknown 'infomax'; did you mean 'info_max'"),
+        ({"objective": "bnm", "rank": 3}, "rank 3 of 2 finished trials"),
     ],
 )
 def test_a_trial_without_a_model_is_refused(
-    experiment: ExperimentFolder, choice: dict[str, int], message: str
+    experiment: ExperimentFolder, choice: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        write_best(experiment, **choice)  # type: ignore[arg-type]
+        write_best(experiment, **choice)
 
 
 def test_a_rank_or_a_number_chooses_the_trial(experiment: ExperimentFolder, tmp_path: Path) -> None:
@@ -115,6 +215,10 @@ def test_a_model_of_a_newer_version_or_without_a_file_is_refused(
     (folder / "model.json").write_text(json.dumps({**record, "format": 99}))
     with pytest.raises(InputError, match="newer dann-search"):
         load_model(folder)
+    (folder / "model.json").write_text(json.dumps({"format": 2}))
+    with pytest.raises(InputError, match="not a model's record: it has no class_names"):
+        load_model(folder)
+    (folder / "model.json").write_text(json.dumps(record))
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"model\.safetensors is missing"):
         load_model(folder)

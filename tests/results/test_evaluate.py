@@ -1,14 +1,19 @@
 """Numbers a user reads about a model."""
 
+import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from rich.console import Console
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
     f1_score,
+    log_loss,
     precision_score,
     recall_score,
 )
@@ -18,8 +23,17 @@ from dann_search.data.training_data import as_tensor
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.best import write_best
-from dann_search.results.evaluate import evaluate_target, predict_classes, score
+from dann_search.results.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    to_probabilities,
+)
+from dann_search.results.evaluate import evaluate_target, predict_classes
 from dann_search.results.model import load_model
+from dann_search.results.scoring import score
+from tests.data.images import write_domain
+from tests.results.models import write_random_model
 
 
 def test_metrics_equal_scikit_learns_on_every_test_image(experiment: ExperimentFolder) -> None:
@@ -72,8 +86,11 @@ def test_the_json_has_every_field_of_the_contract(experiment: ExperimentFolder) 
     content = evaluate_target(experiment.root).to_json()
     assert {
         "split", "n", "accuracy", "precision_macro", "recall_macro", "f1_macro", "ci95",
-        "per_class", "confusion",
+        "per_class", "confusion", "absent_classes", "ece", "nll", "brier", "temperature",
+        "reliability",
     } == content.keys()  # fmt: skip
+    assert content["temperature"] == 1 and content["absent_classes"] == []
+    assert json.loads((experiment.best / "evaluation.json").read_text()) == content
     assert content["per_class"][3].keys() == {"class", "precision", "recall", "f1", "n"}
     assert content["split"] == "test"
 
@@ -102,8 +119,89 @@ def test_a_folder_with_other_classes_is_refused(
     experiment: ExperimentFolder, tmp_path: Path
 ) -> None:
     data = labelled_folder(experiment, tmp_path / "photos", {"3": "three"})
-    with pytest.raises(InputError, match="'three' is none of the model's"):
+    with pytest.raises(InputError, match=r"'three' is none of the model's; valid: 0, 1, "):
         evaluate_target(experiment.root, data)
+
+
+def test_a_class_under_nearly_its_name_is_refused_with_the_right_one(tmp_path: Path) -> None:
+    model = write_random_model(tmp_path / "model", "dann_cnn", side=16)
+    data = write_domain(tmp_path / "photos", {"bike": 1, "mugs": 1})
+    with pytest.raises(InputError, match="'mugs' is none of the model's; did you mean 'mug'"):
+        evaluate_target(model, data)
+
+
+def test_classes_without_images_are_named_and_count_as_zero(tmp_path: Path) -> None:
+    model = write_random_model(tmp_path / "model", "dann_cnn", side=16)
+    data = write_domain(tmp_path / "photos", {"mug": 7})
+    result = evaluate_target(model, data)
+    assert result.absent_classes == result.to_json()["absent_classes"] == ["bike", "lamp", "desk"]
+    predicted = [one.label for one in load_model(model).predict(sorted(data.rglob("*.jpg")))]
+    options = {"average": "macro", "labels": ["bike", "mug", "lamp", "desk"], "zero_division": 0}
+    assert result.f1_macro == pytest.approx(f1_score(["mug"] * 7, predicted, **options))
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(result.render())
+    text = console.export_text()
+    assert "3 of the model's 4 classes have no image here" in text and "bike, lamp, desk" in text
+
+
+def test_calibration_is_fitted_on_val_kept_and_used_from_then_on(
+    experiment: ExperimentFolder,
+) -> None:
+    before = evaluate_target(experiment.root)
+    model = load_model(experiment.best)
+    result = evaluate_target(experiment.root, calibrated=True)
+    with torch.no_grad():
+        val, test = (
+            model(as_tensor(experiment.data, "target", split)).double().numpy()
+            for split in ("val", "test")
+        )
+    temperature = fit_temperature(val, open_labels(experiment.data, "target", "val"))
+    labels = open_labels(experiment.data, "target", "test")
+    probabilities = to_probabilities(test, temperature)
+    assert result.calibration is not None and result.uncalibrated is not None
+    assert result.calibration.temperature == pytest.approx(temperature, rel=1e-3)
+    assert result.calibration.ece == pytest.approx(
+        expected_calibration_error(reliability(probabilities, labels)), abs=1e-3
+    )
+    assert result.calibration.nll == pytest.approx(log_loss(labels, probabilities), abs=1e-4)
+    one_hot = np.eye(10)[labels]
+    brier = ((probabilities - one_hot) ** 2).sum(1).mean()
+    assert result.calibration.brier == pytest.approx(brier, abs=1e-4)
+    assert result.uncalibrated == before.calibration
+    assert result.confusion == before.confusion
+    # Every later use is of the calibrated model.
+    assert load_model(experiment.best).temperature == result.calibration.temperature
+    assert evaluate_target(experiment.root).to_json() == result.to_json()
+    image = as_tensor(experiment.data, "target", "test")[:1]
+    (prediction,) = load_model(experiment.best).predict(image)
+    assert prediction.probability == pytest.approx(probabilities[0].max(), abs=1e-4)
+
+
+def test_a_model_outside_its_experiment_cannot_be_calibrated(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    write_best(experiment, out=tmp_path / "model")
+    data = labelled_folder(experiment, tmp_path / "photos", {})
+    with pytest.raises(InputError, match="dann-search evaluate small --calibrated"):
+        evaluate_target(tmp_path / "model", data, calibrated=True)
+
+
+def test_the_images_of_another_experiment_are_not_taken_for_the_models_own(
+    experiment: ExperimentFolder,
+) -> None:
+    folder = write_best(experiment).folder
+    record = json.loads((folder / "model.json").read_text())
+    record["data"]["hashes"]["target"]["test"] = "of other images"
+    (folder / "model.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="outside its experiment"):
+        evaluate_target(folder)
+
+
+def test_a_gpu_that_is_not_there_is_said(experiment: ExperimentFolder) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match="--device cuda: torch sees no GPU here"):
+        evaluate_target(experiment.root, device="cuda")
 
 
 def test_a_model_outside_its_experiment_asks_for_a_folder(
@@ -120,3 +218,5 @@ def test_images_without_a_label_are_refused(experiment: ExperimentFolder, tmp_pa
     Image.new("RGB", (28, 28)).save(tmp_path / "photos" / "train" / "loose.png")
     with pytest.raises(InputError, match=r"1 images have no label, such as .*loose\.png"):
         evaluate_target(experiment.root, tmp_path / "photos")
+    with pytest.raises(InputError, match=r"have no label.*To classify them: dann-search predict"):
+        evaluate_target(experiment.root, tmp_path / "photos" / "train")

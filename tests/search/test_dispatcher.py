@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from dann_search.search.dispatcher import DispatcherState, Order
+from dann_search.search.dispatcher import DispatcherState
+from dann_search.search.leases import Order
 
 A, B = ("run", 0), ("run", 1)
 
@@ -112,6 +113,63 @@ def test_a_lost_neighbour_is_queued_first_again_without_blame() -> None:
         assert (await state.news(0, 0)).error is not None  # max_worker_deaths is 1
         assert await state.next_trial(A) == order(1)
         assert await state.next_trial(B) == order(2)
+
+    run(scenario())
+
+
+def test_a_trial_of_a_dead_worker_is_not_handed_to_an_idle_one_that_died_with_it() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.next_trial(A)
+        idle = asyncio.ensure_future(state.next_trial(B))
+        await asyncio.sleep(0.01)
+        await state.workers_died("run", {0: "killed"})
+        assert await idle is None
+        assert await state.next_trial(("next", 0)) == order(0)
+
+    run(scenario())
+
+
+def test_a_trial_of_a_drained_node_goes_on_elsewhere_without_blame() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(1, 100)
+        assert await state.enter("run", "node-a") and await state.enter("other", "node-b")
+        await state.submit(order(0))
+        await state.next_trial(A)
+        idle = asyncio.ensure_future(state.next_trial(B))
+        told = asyncio.ensure_future(state.until_paused("run"))
+        spared = asyncio.ensure_future(state.until_paused("other"))
+        await asyncio.sleep(0.01)
+        await state.drain("node-a")
+        await told
+        assert await idle is None
+        await state.paused(A)
+        assert await state.next_trial(A) is None
+        assert await state.next_trial(("other", 0)) == order(0)
+        assert not await state.enter("run", "node-a")
+        assert not spared.done()
+        spared.cancel()
+
+    run(scenario())
+
+
+def test_a_run_whose_workers_die_in_trial_after_trial_is_told_of() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(2, 100)
+        for number in range(4):
+            await state.submit(order(number))
+        for _ in range(3):  # of one trial, which is given up, and once of the next
+            await state.next_trial(A)
+            await state.workers_died("run", {0: "killed"})
+        assert (await state.health()).runs["run"].failures == 2
+        await state.workers_died("run", {0: "could not start"})
+        assert (await state.health()).runs["run"].failures == 3
+        await state.next_trial(A)
+        report = asyncio.ensure_future(state.report(A, 1, epochs(1)))
+        await asyncio.sleep(0.01)
+        assert (await state.health()).runs["run"].failures == 0
+        report.cancel()
 
     run(scenario())
 

@@ -59,4 +59,4 @@ def test_gpus_that_are_not_there_are_missed_before_anything_starts(
     experiment, space = load_experiment(path, stage_counts())
     with pytest.raises(InputError, match=f"resources.gpus_per_worker: a trial .*{expected}"):
         prepare(experiment, space)
-    assert not experiment.folder.exists()
+    assert not Path(experiment.place).exists()

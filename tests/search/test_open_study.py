@@ -111,7 +111,7 @@ def test_a_database_that_cannot_be_reached_is_said_before_anything_starts(
     with pytest.raises(InputError, match=f"search.study: .*{expected}") as caught:
         prepare(experiment, space)
     assert "\n" not in str(caught.value)
-    assert not experiment.folder.exists()
+    assert not Path(experiment.place).exists()
 
 
 @pytest.mark.parametrize(

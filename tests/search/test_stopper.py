@@ -16,8 +16,8 @@ def stopper_of(record: StudyRecord, clock: list[float]) -> Any:
     from dann_search.search.tune_adapters import SearchStopper
 
     budget = Budget(record.experiment.search.budget, record, clock=lambda: clock[0])
-    group = cast(Any, SimpleNamespace(error=None))
-    return SearchStopper(threading.Event(), budget, group, lambda: None)
+    fleet = cast(Any, SimpleNamespace(error=None, close=lambda pause: None))
+    return SearchStopper(threading.Event(), budget, fleet)
 
 
 def run(record: StudyRecord, stopper: Any, score: float) -> None:

@@ -28,7 +28,7 @@ def open_record(
 ) -> StudyRecord:
     """The study of a small experiment, whose record is written but whose data are not packed."""
     experiment, space = load_experiment(space_file(tmp_path, **changes), stage_counts())
-    folder = ExperimentFolder(experiment.folder)
+    folder = ExperimentFolder.at(experiment.place)
     folder.root.mkdir(parents=True, exist_ok=True)
     record = {"experiment": experiment.model_dump(mode="json"), "versions": {}, "data": {}}
     folder.record.write_text(yaml.safe_dump({**record, **({"id": identity} if identity else {})}))

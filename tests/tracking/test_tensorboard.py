@@ -1,9 +1,10 @@
 """What TensorBoard's own reader finds in our events."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
@@ -12,7 +13,12 @@ from dann_search.config.load import load_experiment
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.models.registry import stage_counts
-from dann_search.tracking.tensorboard import TAGS, TensorBoardWriter
+from dann_search.tracking.tensorboard import (
+    SCALARS_BUDGET,
+    TAGS,
+    TensorBoardWriter,
+    epochs_between,
+)
 from dann_search.training.result import EpochResult
 from tests.experiments import space_file
 
@@ -103,3 +109,58 @@ def test_every_searched_parameter_is_a_column_and_a_trial_fills_what_applies(
     assert values["lambda_schedule"].string_value == "constant"
     end = plugin_data(trial, metadata.SESSION_END_INFO_TAG).session_end_info
     assert end.status == 1  # success
+
+
+def test_a_large_search_of_long_trials_stays_within_its_budget(
+    tmp_path: Path, space: Space, recipe: TrialConfig
+) -> None:
+    trials, epochs = 5_000, 100
+    validators = {name: 0.25 for name in ("entropy", "info_max", "snd", "bnm", "dev", "iwcv")}
+    long = replace(space, fixed=space.fixed.model_copy(update={"epochs": epochs}))
+    writer = TensorBoardWriter(tmp_path / "tb", long, trials=trials)
+    history = [epoch(number, validators=validators) for number in range(1, epochs + 1)]
+    writer.trial_started(0, recipe, [])
+    for done in range(1, epochs + 1):
+        writer.epochs_done(0, history[:done], done - 1)
+    writer.trial_ended(0, "completed", None)
+    (file,) = (tmp_path / "tb" / "trial-0000").iterdir()
+    assert SCALARS_BUDGET / 2 < file.stat().st_size * trials < SCALARS_BUDGET
+    steps = [e.step for e in read(tmp_path / "tb" / "trial-0000").Scalars("val/f1_macro")]
+    assert steps[0] == 1 and steps[-1] == epochs
+    assert len(set(np.diff(steps[1:]))) == 1
+
+
+def test_a_thinned_trial_ends_with_its_last_epoch_and_its_best(
+    tmp_path: Path, space: Space, recipe: TrialConfig
+) -> None:
+    long = replace(space, fixed=space.fixed.model_copy(update={"epochs": 1000}))
+    writer = TensorBoardWriter(tmp_path / "tb", long, trials=100_000)
+    scores = [0.1, 0.9, 0.2]
+    history = [epoch(number, f1_macro_val=score) for number, score in enumerate(scores, 1)]
+    writer.trial_started(0, recipe, [])
+    writer.epochs_done(0, history, 0)
+    writer.trial_ended(0, "pruned", None)
+    events = read(tmp_path / "tb" / "trial-0000")
+    assert [e.step for e in events.Scalars("val/f1_macro")] == [1, 3]
+    assert round(events.Scalars("best/f1_macro_val")[-1].value, 3) == 0.9
+
+
+@pytest.mark.parametrize(
+    ("epochs", "trials", "every"), [(12, 20, 1), (1000, 20, 1), (100, 5000, 4)]
+)
+def test_a_search_of_ordinary_size_is_written_whole(epochs: int, trials: int, every: int) -> None:
+    assert epochs_between(epochs, trials) == every
+
+
+def test_a_filter_spans_the_ranges_of_all_backbones(tmp_path: Path) -> None:
+    rate = {"loguniform": [0.01, 0.1], "per_backbone": {"dann_cnn": [0.001, 0.02]}}
+    path = space_file(
+        tmp_path,
+        training={"epochs": 1, "pretrained": False},
+        space={"backbone": {"choice": ["dann_cnn", "resnet18"]}, "learning_rate": rate},
+        data__image_size=32,
+    )
+    TensorBoardWriter(tmp_path / "tb", load_experiment(path, stage_counts())[1])
+    columns = plugin_data(tmp_path / "tb" / "experiment", metadata.EXPERIMENT_TAG).experiment
+    (interval,) = [c.domain_interval for c in columns.hparam_infos if c.name == "learning_rate"]
+    assert (interval.min_value, interval.max_value) == (0.001, 0.1)

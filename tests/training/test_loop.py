@@ -31,8 +31,7 @@ def assert_same_weights(one: Path, other: Path) -> None:
             assert all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
-@pytest.mark.parametrize("stop", [1, 2])
-@pytest.mark.parametrize(
+RECIPES = pytest.mark.parametrize(
     "changes",
     [{}, {"batch_norm": "joint", "unfrozen_depth": 1}, {"method": "source_only", "momentum": 0.0},
      {"batch_norm": "frozen", "lambda_schedule": "linear", "lr_schedule": "cosine"},
@@ -42,16 +41,28 @@ def assert_same_weights(one: Path, other: Path) -> None:
      {"precision": "bf16"}, {"precision": "fp16"}],
     ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "bf16", "fp16"],
 )  # fmt: skip
-def test_an_interrupted_training_ends_as_if_it_had_not_been(
-    tmp_path: Path, changes: dict[str, Any], stop: int
+
+
+@RECIPES
+def test_a_training_cut_off_or_paused_ends_as_if_it_had_not_been(
+    tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     config, data = recipe(**changes), tiny_data()
     whole = run(config, data, tmp_path / "whole")
-    assert len(run(config, data, tmp_path / "cut", stop_after=stop)) == stop
+    assert len(run(config, data, tmp_path / "cut", stop_after=1)) == 1
     with disturbed_torch():
         resumed = run(config, data, tmp_path / "cut")
     assert metrics(resumed) == metrics(whole)
     assert_same_weights(tmp_path / "whole", tmp_path / "cut")
+    # Three steps an epoch: paused after each but the last, which the validation belongs to.
+    pieces = 0
+    while len(paused := run(config, data, tmp_path / "paused", pause=lambda: True)) < config.epochs:
+        pieces += 1
+        assert load_checkpoint(tmp_path / "paused" / LAST).within
+        torch.manual_seed(pieces)
+    assert pieces == 2 * config.epochs
+    assert metrics(paused) == metrics(whole)
+    assert_same_weights(tmp_path / "whole", tmp_path / "paused")
 
 
 def test_training_is_the_same_whatever_was_trained_before_in_this_process(tmp_path: Path) -> None:

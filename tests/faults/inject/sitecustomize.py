@@ -1,9 +1,13 @@
-"""Faults on purpose, brought into worker processes from outside: the product knows nothing of them.
+"""Faults on purpose, brought into processes from outside: the product knows nothing of them.
 
-Python imports this file at start-up where this folder is on PYTHONPATH. ``DANN_TEST_FAULTS`` names
-a JSON file with a list of faults: {"trial": folder name, "epoch": n, "kind": "exit" | "raise" |
-"stall", "times": n}. A fault strikes as its trial begins that epoch, so often in all; marker files
-beside the list count.
+Python imports this file at start-up where this folder is on PYTHONPATH.
+
+``DANN_TEST_FAULTS`` names a JSON file with a list of faults: {"trial": folder name, "epoch": n,
+"kind": "exit" | "raise" | "stall", "times": n}. A fault strikes as its trial begins that epoch, so
+often in all; marker files beside the list count.
+
+``DANN_TEST_OTHER_DISK`` names a folder that is not on this machine, as it were: a packed store in
+it is not seen.
 """
 
 import importlib.abc
@@ -15,8 +19,6 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
-
-MODULE = "dann_search.training.loop"
 
 
 def strike(training: Any, epoch: int) -> None:
@@ -41,13 +43,43 @@ def strike(training: Any, epoch: int) -> None:
             time.sleep(3600)
 
 
+def faulty_epochs(module: Any) -> None:
+    """Put the faults around a training's epochs."""
+    train_epoch = module.Training.train_epoch
+
+    def faulty(self: Any, epoch: int, *arguments: Any) -> bool:
+        strike(self, epoch)
+        done: bool = train_epoch(self, epoch, *arguments)
+        return done
+
+    module.Training.train_epoch = faulty
+
+
+def hidden_disk(module: Any) -> None:
+    """Have stores of the other disk look absent."""
+    holds = module._holds
+
+    def sees(folder: pathlib.Path, hashes: Any) -> bool:
+        there = folder.is_relative_to(os.environ["DANN_TEST_OTHER_DISK"])
+        return not there and bool(holds(folder, hashes))
+
+    module._holds = sees
+
+
+PATCHES: dict[str, Callable[[Any], None]] = {}
+if os.environ.get("DANN_TEST_FAULTS"):
+    PATCHES["dann_search.training.loop"] = faulty_epochs
+if os.environ.get("DANN_TEST_OTHER_DISK"):
+    PATCHES["dann_search.data.node_store"] = hidden_disk
+
+
 class Finder(importlib.abc.MetaPathFinder):
-    """Finds the training loop as usual and puts the faults around its epochs."""
+    """Finds those modules as usual and changes them once they are loaded."""
 
     def find_spec(
         self, name: str, path: Any = None, target: Any = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != MODULE:
+        if name not in PATCHES:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         loader: Any = spec and spec.loader
@@ -55,17 +87,11 @@ class Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module: Any) -> None:
             load(module)
-            train_epoch = module.Training.train_epoch
-
-            def faulty(self: Any, epoch: int, beat: Callable[[], None]) -> None:
-                strike(self, epoch)
-                train_epoch(self, epoch, beat)
-
-            module.Training.train_epoch = faulty
+            PATCHES[name](module)
 
         loader.exec_module = exec_module
         return spec
 
 
-if os.environ.get("DANN_TEST_FAULTS"):
+if PATCHES:
     sys.meta_path.insert(0, Finder())

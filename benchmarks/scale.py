@@ -1,0 +1,275 @@
+"""How the control path grows: simulated slots that train nothing, everything else real.
+
+    python benchmarks/scale.py dispatcher --slots 1000 10000
+    python benchmarks/scale.py tune --slots 8 32 128
+    python benchmarks/scale.py study --trials 5000
+
+- dispatcher: the dispatcher's actor alone; slots and trials are coroutines of two processes, and
+  every epoch is reported at once. Printed are reports a second, how long a slot waited for its
+  verdict, and the actor's memory.
+- tune: the same slots under a real Tune run with the real study (SQLite), searcher and scheduler;
+  a Tune trial is a process of its own (0.12 GB).
+- study: milliseconds to propose a trial, to store an epoch and to end a trial as a study grows.
+"""
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+
+EPOCHS = 5
+CLIENTS = 2
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Of sorted or unsorted values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def memory_mib(name: str) -> float:
+    """Resident memory of the processes whose title begins so."""
+    found = 0
+    for process in psutil.process_iter(["cmdline", "memory_info"]):
+        words = process.info["cmdline"] or [""]
+        if words[0].startswith(name):
+            found += process.info["memory_info"].rss
+    return found / 2**20
+
+
+def epoch(number: int, score: float) -> dict[str, Any]:
+    """What a slot reports of an epoch."""
+    return {"epoch": number, "f1_macro_val": score, "validators": {}}
+
+
+class Slots:
+    """Some slots of one run: they take trials and report epochs as fast as they are let."""
+
+    def __init__(self, dispatcher: Any, run: str, count: int):
+        self.dispatcher, self.run, self.count = dispatcher, run, count
+        self.waits: list[float] = []
+
+    async def work(self) -> list[float]:
+        """Until the dispatcher has no more; how long each report waited for its verdict."""
+        await self.dispatcher.enter.remote(self.run, "nowhere")
+        await asyncio.gather(*(self._slot((self.run, number)) for number in range(self.count)))
+        return self.waits
+
+    async def _slot(self, slot: tuple[str, int]) -> None:
+        dispatcher = self.dispatcher
+        while (order := await dispatcher.next_trial.remote(slot)) is not None:
+            await dispatcher.began.remote(slot, order.number)
+            history: tuple[dict[str, Any], ...] = ()
+            for number in range(1, int(order.config["epochs"]) + 1):
+                history += (epoch(number, number / 100 + order.number % 97 / 1000),)
+                begun = time.perf_counter()
+                go_on = await dispatcher.report.remote(slot, order.number, history)
+                self.waits.append(time.perf_counter() - begun)
+                if not go_on:
+                    break
+            await dispatcher.finished.remote(slot, order.number)
+
+
+class Trials:
+    """Trials without Tune: submitted, followed epoch by epoch, withdrawn."""
+
+    def __init__(self, dispatcher: Any, numbers: Sequence[int], at_once: int):
+        self.dispatcher, self.numbers, self.at_once = dispatcher, numbers, at_once
+
+    async def follow(self) -> None:
+        """All of them, so many at a time."""
+        gate = asyncio.Semaphore(self.at_once)
+        await asyncio.gather(*(self._trial(number, gate) for number in self.numbers))
+
+    async def _trial(self, number: int, gate: asyncio.Semaphore) -> None:
+        from dann_search.search.leases import Order
+
+        async with gate:
+            await self.dispatcher.submit.remote(Order(number, {"epochs": EPOCHS}, "", ""))
+            seen = 0
+            while seen < EPOCHS:
+                news = await self.dispatcher.news.remote(number, seen)
+                seen = len(news.history)
+            await self.dispatcher.withdraw.remote(number)
+
+
+def actor(kind: type, *arguments: Any) -> Any:
+    """A process of its own."""
+    return ray.remote(num_cpus=0, max_concurrency=100_000)(kind).remote(*arguments)
+
+
+def measure_dispatcher(slots: int, trials_a_slot: int) -> None:
+    """The actor alone."""
+    from dann_search.search.dispatcher import Dispatcher
+
+    dispatcher = Dispatcher.remote(3, 10**9)
+    share = slots // CLIENTS
+    workers = [actor(Slots, dispatcher, f"run-{n}", share) for n in range(CLIENTS)]
+    waits = [worker.work.remote() for worker in workers]
+    total = slots * trials_a_slot
+    followers = [actor(Trials, dispatcher, range(n, total, CLIENTS), share) for n in range(CLIENTS)]
+    begun = time.perf_counter()
+    ray.get([follower.follow.remote() for follower in followers])
+    seconds = time.perf_counter() - begun
+    memory = memory_mib("ray::DispatcherState")
+    ray.get(dispatcher.close.remote())
+    report(slots, [wait for each in ray.get(waits) for wait in each], seconds, memory)
+    for actor in (*workers, *followers, dispatcher):
+        ray.kill(actor)
+
+
+def report(
+    slots: int, waits: Sequence[float], seconds: float, memory: float, end: str = ""
+) -> None:
+    """A row of the table."""
+    middle, last = statistics.median(waits), percentile(waits, 0.99)
+    print(
+        f"| {slots} | {len(waits) / seconds:,.0f} | {1000 * middle:.1f} | {1000 * last:.1f} | "
+        f"{memory:.0f} |{end}",
+        flush=True,
+    )
+
+
+@dataclass
+class SimulatedFleet:
+    """What a Tune run asks of a fleet."""
+
+    spec: Any
+    slots: int
+    wanted: int = 1
+    error: str | None = None
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def close(self, *, pause: bool) -> None:
+        """The slots return."""
+        self.closed.set()
+        ray.get(self.spec.dispatcher.close.remote(pause))
+
+
+@dataclass
+class SimulatedSpec:
+    """Of it, the dispatcher."""
+
+    dispatcher: Any
+
+
+def measure_tune(slots: int, trials_a_slot: int, folder: Path) -> None:
+    """A real Tune run over a real study."""
+    from dann_search.search.budget import Budget
+    from dann_search.search.dispatcher import Dispatcher
+    from dann_search.search.tune_run import run_tune
+
+    experiment, record, home = make_study(folder / str(slots), slots * trials_a_slot)
+    dispatcher = Dispatcher.remote(3, 10**9)
+    share = slots // CLIENTS
+    workers = [actor(Slots, dispatcher, f"run-{n}", share) for n in range(CLIENTS)]
+    waits = [worker.work.remote() for worker in workers]
+    fleet: Any = SimulatedFleet(SimulatedSpec(dispatcher), slots)
+    budget = Budget(experiment.search.budget, record)
+    begun = time.perf_counter()
+    run_tune(home, record, [budget], fleet, threading.Event(), budget)
+    seconds = time.perf_counter() - begun
+    driver = psutil.Process().memory_info().rss / 2**20
+    memory, light = memory_mib("ray::DispatcherState"), memory_mib("ray::ResourceTrainable")
+    fleet.close(pause=False)
+    told = [wait for each in ray.get(waits) for wait in each]
+    report(slots, told, seconds, memory, f" {driver:.0f} | {light:.0f} | {seconds:.0f} |")
+    record.close()
+    for actor in (*workers, dispatcher):
+        ray.kill(actor)
+
+
+def make_study(folder: Path, trials: int) -> tuple[Any, Any, Any]:
+    """An experiment of the quickstart's kind, its study on disk, its folder."""
+    from dann_search.config.experiment import Experiment
+    from dann_search.config.space import build_space
+    from dann_search.layout import ExperimentFolder
+    from dann_search.models.registry import stage_counts
+    from dann_search.search.study import StudyRecord
+
+    experiment = Experiment.model_validate(
+        {
+            "name": "scale",
+            "data": {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m"}},
+            "training": {"backbone": "dann_cnn", "epochs": EPOCHS},
+            "search": {"trials": trials, "sampler": "random", "scheduler": "asha"},
+            "space": {
+                "learning_rate": {"loguniform": [0.0001, 0.1]},
+                "lambda_max": {"uniform": [0.1, 1.0]},
+                "lambda_schedule": {"choice": ["constant", "ganin"]},
+                "momentum": {"uniform": [0.5, 0.99]},
+                "unfrozen_depth": {"int": [1, 3]},
+            },
+            "storage": str(folder),
+        }
+    )
+    home = ExperimentFolder.at(experiment.place)
+    home.root.mkdir(parents=True)
+    return experiment, StudyRecord(experiment, build_space(experiment, stage_counts()), home), home
+
+
+def timed(action: Callable[[], Any]) -> tuple[float, Any]:
+    """Milliseconds of a call, and what it gave."""
+    begun = time.perf_counter()
+    value = action()
+    return 1000 * (time.perf_counter() - begun), value
+
+
+def measure_study(trials: int, folder: Path) -> None:
+    """Each write, as the study grows."""
+    _, record, _ = make_study(folder, trials)
+    step = max(1, trials // 10)
+    print("| trials | propose | store an epoch | ask the pruner | end a trial |")
+    print("|---|---|---|---|---|")
+    rows: list[tuple[float, float, float, float]] = []
+    for number in range(1, trials + 1):
+        propose, taken = timed(record.next_trial)
+        scores = [0.5 + number % 89 / 1000 + e / 100 for e in range(EPOCHS)]
+        store, _ = timed(lambda: record.report(taken.number, scores[:1]))  # noqa: B023
+        ask, _ = timed(lambda: record.should_stop(taken.number))  # noqa: B023
+        record.report(taken.number, scores)
+        end, _ = timed(lambda: record.complete(taken.number))  # noqa: B023
+        rows.append((propose, store, ask, end))
+        if number % step == 0:
+            cells = (f"{statistics.median(column):.1f} ms" for column in zip(*rows, strict=True))
+            print(f"| {number} | {' | '.join(cells)} |", flush=True)
+            rows.clear()
+    record.close()
+
+
+def main() -> None:
+    """One of the three."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["dispatcher", "tune", "study"])
+    parser.add_argument("--slots", type=int, nargs="+", default=[8, 32, 128])
+    parser.add_argument("--trials-a-slot", type=int, default=4)
+    parser.add_argument("--trials", type=int, default=5000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        if arguments.what == "study":
+            measure_study(arguments.trials, Path(name))
+            return
+        from dann_search.search.ray_session import ray_session
+
+        with ray_session(cpus=2):
+            more = " driver MiB | light trials MiB | seconds |" if arguments.what == "tune" else ""
+            print(f"| slots | reports/s | median ms | 99th % ms | dispatcher MiB |{more}")
+            print("|---" * (5 + 3 * bool(more)) + "|")
+            for slots in arguments.slots:
+                if arguments.what == "tune":
+                    measure_tune(slots, arguments.trials_a_slot, Path(name))
+                else:
+                    measure_dispatcher(slots, arguments.trials_a_slot)
+
+
+if __name__ == "__main__":
+    main()

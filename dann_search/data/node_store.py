@@ -1,0 +1,75 @@
+"""The packed images of an experiment on the machine that trains on them, wherever that is."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dann_search.config.data import DataConfig
+from dann_search.data.store import StoreInfo, pack, read_info
+from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
+from dann_search.remote_folder import cache_folder
+
+
+@dataclass(frozen=True)
+class StoreSpec:
+    """A packed store as any machine can find or make it.
+
+    Attributes:
+        place: folder in which it lies where the search was begun.
+        data: what it was packed from.
+        image_size: side of its images in pixels.
+        hashes: of the contents and labels of each split.
+    """
+
+    place: str
+    data: DataConfig
+    image_size: int
+    hashes: dict[str, dict[str, str]]
+
+
+def store_here(
+    spec: StoreSpec, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Path:
+    """The store on this machine: the shared one, else one of its own, packed now or before.
+
+    Processes that ask at once wait for the first.
+
+    Raises:
+        InputError: the images are not here, are others than the search began with, or find no room.
+    """
+    if _holds(Path(spec.place), spec.hashes):
+        return Path(spec.place)
+    digest = hashlib.sha256(json.dumps([spec.hashes, spec.image_size]).encode()).hexdigest()[:16]
+    own = cache_folder() / "stores" / digest
+    if not _holds(own, spec.hashes):
+        info = pack(spec.data, spec.image_size, own, progress)
+        if info.hashes != spec.hashes:
+            parts = ", ".join(differing(spec.hashes, info.hashes))
+            raise InputError(f"the images here are not those the search began with, in: {parts}")
+    return own
+
+
+def store_of(folder: ExperimentFolder, data: DataConfig, info: StoreInfo) -> StoreSpec:
+    """The packed store of an experiment, as any machine can find or make it."""
+    return StoreSpec(str(folder.data), data, info.image_size, info.hashes)
+
+
+def _holds(folder: Path, hashes: dict[str, dict[str, str]]) -> bool:
+    try:
+        return read_info(folder).hashes == hashes
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Splits whose hashes differ, as ``target val``."""
+    pairs = {(role, split) for hashes in (before, now) for role in hashes for split in hashes[role]}
+    return [
+        f"{role} {split}"
+        for role, split in sorted(pairs)
+        if before.get(role, {}).get(split) != now.get(role, {}).get(split)
+    ]

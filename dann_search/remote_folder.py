@@ -1,0 +1,268 @@
+"""A folder behind a URL (s3://, gs://, …) with a copy of some of its files on this machine.
+
+Object stores put a file as a whole or not at all, which is all that is asked of them here.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dann_search.errors import InputError, RunError
+
+
+def cache_folder() -> Path:
+    """Where copies of what lies elsewhere are kept: ``dann-search`` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dann-search"
+
+
+VERSIONS = ".versions.json"
+"""In a copy: which version of each file it has."""
+
+
+def is_url(place: str | Path) -> bool:
+    """Whether a place is behind a URL rather than in the file system."""
+    return "://" in str(place)
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """Files of ``url``, those pulled or about to be pushed lying in ``local``."""
+
+    url: str
+    local: Path
+
+    @classmethod
+    def of(cls, url: str) -> "RemoteFolder":
+        """With its copy in the user's cache folder, the same for the same URL."""
+        url = url.rstrip("/")
+        digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+        return cls(url, cache_folder() / "experiments" / digest / url.rsplit("/", 1)[-1])
+
+    def child(self, name: str) -> "RemoteFolder":
+        """A folder in it."""
+        return RemoteFolder(f"{self.url}/{name}", self.local / name)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self._guarded("looked into", lambda: self._system().exists(self._at(name))))
+
+    def version(self, name: str) -> str | None:
+        """What changes whenever a file does; None where there is no such file."""
+
+        def ask() -> str | None:
+            system = self._system()
+            system.invalidate_cache()
+            if not system.exists(self._at(name)):
+                return None
+            info = system.info(self._at(name))
+            kept = ("ETag", "etag", "mtime", "LastModified", "created", "size")
+            return repr([(key, str(info[key])) for key in kept if key in info])
+
+        found: str | None = self._guarded("looked into", ask)
+        return found
+
+    def folders(self) -> list[str]:
+        """Names of the folders in it."""
+
+        def ask() -> list[str]:
+            system = self._system()
+            system.invalidate_cache()
+            if not system.exists(self._at("")):
+                return []
+            entries = system.ls(self._at(""), detail=True)
+            return sorted(
+                entry["name"].rstrip("/").rsplit("/", 1)[-1]
+                for entry in entries
+                if entry["type"] == "directory"
+            )
+
+        names: list[str] = self._guarded("listed", ask)
+        return names
+
+    def files(self, name: str = "") -> list[str]:
+        """Names of all files below one of its folders, relative to this one."""
+
+        def ask() -> list[str]:
+            system = self._system()
+            system.invalidate_cache()
+            root = self._at("").rstrip("/")
+            found = system.find(self._at(name))
+            return sorted(path[len(root) + 1 :] for path in found if path.startswith(f"{root}/"))
+
+        names: list[str] = self._guarded("listed", ask)
+        return names
+
+    def read(self, name: str) -> bytes | None:
+        """Content of a file; None where there is no such file."""
+
+        def ask() -> bytes | None:
+            system = self._system()
+            system.invalidate_cache()
+            if not system.exists(self._at(name)):
+                return None
+            content: bytes = system.cat_file(self._at(name))
+            return content
+
+        found: bytes | None = self._guarded("read", ask)
+        return found
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file there as a whole."""
+
+        def put() -> None:
+            path = self._at(name)
+            # Of file systems with folders: object stores know none and do nothing here.
+            self._system().makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            self._system().pipe_file(path, content)
+
+        self._guarded("written", put)
+
+    def write_copy(self, name: str, content: bytes) -> None:
+        """Put a file there that is the present state of the copy's, which may be in use."""
+        self.write(name, content)
+        self._note_version(name, self.version(name))
+
+    def pull(self, names: Iterable[str]) -> None:
+        """Make the copies of these files what the files are; of those that are not there, none."""
+        for name in names:
+            place = self.local / name
+            version, content = self.version(name), self.read(name)
+            if content is None:
+                place.unlink(missing_ok=True)
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _replace(place, content)
+            self._note_version(name, version)
+
+    def refresh(self, names: Iterable[str]) -> list[str]:
+        """Pull those that somebody else has put there since; which they are.
+
+        A copy that was changed here, after what is there was made here, stays.
+        """
+        known = self._versions()
+        changed = [
+            name
+            for name in names
+            if not (self.local / name).exists() or self.version(name) != known.get(name)
+        ]
+        self.pull(changed)
+        return changed
+
+    def known(self, name: str) -> list[str]:
+        """Files below one of its folders that the copy has, as far as they came from there."""
+        return [
+            known
+            for known, there in self._versions().items()
+            if there and known.startswith(f"{name}/")
+        ]
+
+    def push(self, names: Iterable[str]) -> None:
+        """Put these files of the copy there, each as a whole, in this order."""
+        for name in names:
+            self.write(name, (self.local / name).read_bytes())
+            self._note_version(name, self.version(name))
+
+    def _versions(self) -> dict[str, str | None]:
+        try:
+            content: dict[str, str | None] = json.loads((self.local / VERSIONS).read_text())
+        except (OSError, ValueError):
+            return {}
+        return content
+
+    def _note_version(self, name: str, version: str | None) -> None:
+        self.local.mkdir(parents=True, exist_ok=True)
+        versions = json.dumps({**self._versions(), name: version})
+        _replace(self.local / VERSIONS, versions.encode())
+
+    def remove(self, name: str) -> None:
+        """Take a file away, there and here."""
+
+        def delete() -> None:
+            system = self._system()
+            system.invalidate_cache()
+            if system.exists(self._at(name)):
+                system.rm_file(self._at(name))
+
+        self._guarded("written", delete)
+        (self.local / name).unlink(missing_ok=True)
+
+    def _at(self, name: str) -> str:
+        path: str = self._opened()[1]
+        return f"{path.rstrip('/')}/{name}" if name else path
+
+    def _system(self) -> Any:
+        return self._opened()[0]
+
+    def _opened(self) -> tuple[Any, str]:
+        import fsspec
+
+        try:
+            system, path = fsspec.core.url_to_fs(self.url)
+        except ImportError as exc:
+            raise InputError(f"{self.url}: {exc}") from None
+        except ValueError as exc:
+            raise InputError(f"{self.url}: not a place that can be opened: {exc}") from None
+        return system, path
+
+    def _guarded(self, what: str, action: Any) -> Any:
+        try:
+            return action()
+        except (InputError, RunError):
+            raise
+        # Each file system has its own errors: botocore's, aiohttp's, gcsfs's, …
+        except Exception as exc:
+            reason = str(exc).strip().splitlines()[0] if str(exc).strip() else ""
+            raise RunError(f"{self.url}: cannot be {what}: {type(exc).__name__}: {reason}") from exc
+
+
+def _replace(place: Path, content: bytes) -> None:
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    os.replace(temporary, place)
+
+
+@dataclass
+class TrialFolder:
+    """Where a slot trains a trial: in the folder itself, or in a copy of one behind a URL."""
+
+    place: str
+    reader: int = 0
+    """Each of several workers on one machine has a copy of its own."""
+
+    def __post_init__(self) -> None:
+        self.remote = None
+        if is_url(self.place):
+            remote = RemoteFolder.of(self.place)
+            self.remote = RemoteFolder(remote.url, remote.local / f"reader-{self.reader}")
+        self.local = self.remote.local if self.remote else Path(self.place)
+        self._pushed: dict[str, int] = {}
+
+    def open(self, names: Iterable[str]) -> Path:
+        """Bring these files here, as they are there."""
+        self.local.mkdir(parents=True, exist_ok=True)
+        if self.remote:
+            self.remote.pull(names)
+        return self.local
+
+    def leave(self) -> None:
+        """Forget the copy: nodes would fill up."""
+        if self.remote:
+            shutil.rmtree(self.local, ignore_errors=True)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Bring those of these files that have changed there."""
+        if self.remote is None:
+            return
+        there = {
+            name: (self.local / name).stat().st_mtime_ns
+            for name in names
+            if (self.local / name).exists()
+        }
+        changed = [name for name, time in there.items() if self._pushed.get(name) != time]
+        self.remote.push(changed)
+        self._pushed |= there

@@ -1,0 +1,1 @@
+"""Models for use elsewhere: a file or two that need neither dann-search nor its experiment."""

@@ -1,0 +1,113 @@
+"""Weights under torchvision's own names, beside a file that loads them with torchvision alone."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from dann_search.errors import InputError
+from dann_search.models.registry import TIMM, registered
+from dann_search.results.export import standalone
+from dann_search.results.model import DannModel
+from dann_search.results.model_files import RECORD, WEIGHTS
+
+LOADER = "model.py"
+FILES = (WEIGHTS, LOADER)
+
+LOADING = """\
+Needs torch and torchvision ({needs}no dann-search). From this folder:
+
+```python
+from model import load
+
+for prediction in load().predict(["photo.jpg"]):
+    print(prediction.label, prediction.probability)
+```
+
+or `python model.py photo.jpg`. `model.safetensors` holds the weights: the backbone's under
+{whose} names behind `trunk.`.
+"""
+
+
+def check(backbone: str) -> None:
+    """See that the loader can rebuild a backbone.
+
+    Raises:
+        InputError: it is a user's own.
+    """
+    if registered(backbone) is not None:
+        raise InputError(
+            f"--format safetensors: its loader rebuilds networks of torchvision and timm, and "
+            f"{backbone} is a backbone of your own; --format torch and --format onnx can hold it"
+        )
+
+
+def loading(model: DannModel) -> str:
+    """How the card says to load it."""
+    backbone = model.record["backbone"]
+    if backbone.startswith(TIMM):
+        return LOADING.format(needs="and timm; ", whose="timm's")
+    return LOADING.format(needs="", whose="its own" if backbone == "dann_cnn" else "torchvision's")
+
+
+def write(model: DannModel, folder: Path) -> None:
+    """Write weights, loader, and the record that the loader reads."""
+    from safetensors.torch import save
+
+    (folder / RECORD).write_text(json.dumps(model.record), encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(save(_native_state(model)))
+    shutil.copyfile(standalone.__file__, folder / LOADER)
+
+
+def open_written(folder: Path) -> Callable[[Tensor], Tensor]:
+    """Probabilities of uint8 images, by what lies in the folder."""
+    classifier = _import(folder / LOADER).load()
+
+    def run(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            probabilities: Tensor = classifier.probabilities(images)
+        return probabilities
+
+    return run
+
+
+def _native_state(model: DannModel) -> dict[str, Tensor]:
+    names = _trunk_names(model)
+    state = {}
+    for name, value in model.network.state_dict().items():
+        own = name.removeprefix("backbone.")
+        state[name if own == name else f"trunk.{names[own]}"] = value.cpu().contiguous()
+    return state
+
+
+def _trunk_names(model: DannModel) -> dict[str, str]:
+    backbone: str = model.record["backbone"]
+    if backbone == "dann_cnn" or backbone.startswith(TIMM):
+        prefix = "stages." if backbone == "dann_cnn" else "network."
+        ours = (n for n in model.network.state_dict() if n.startswith("backbone."))
+        return {
+            name: name.removeprefix(prefix) for name in (n.removeprefix("backbone.") for n in ours)
+        }
+    from dann_search.models.torchvision_models import native_names
+
+    return native_names(backbone)
+
+
+def _import(path: Path) -> ModuleType:
+    """The loader from its file, not by its name, which others may bear."""
+    spec = importlib.util.spec_from_file_location("exported_model", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # dataclasses look their module up there.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[spec.name]
+    return module

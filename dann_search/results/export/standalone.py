@@ -1,0 +1,273 @@
+"""Loads and runs the image classifier in this folder with torch, torchvision and Pillow alone.
+
+    from model import load
+
+    for prediction in load().predict(["photo.jpg"]):
+        print(prediction.label, prediction.probability)
+
+or ``python model.py photo.jpg``. Beside it lie its weights, model.safetensors, and model.json,
+which says what they are. dann-search wrote them; nothing here needs it. A backbone named
+``timm/...`` needs timm too.
+"""
+
+import json
+import struct
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+try:
+    import torchvision
+except RuntimeError:
+    # The ordinary torchvision beside a CPU-only torch: its compiled operators stay unloaded, and
+    # its import misses two of them, which nothing here uses. Declaring them is enough.
+    _operators: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for _name in ("nms", "qnms"):
+        _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
+
+HERE = Path(__file__).resolve().parent
+NEWEST_FORMAT = 2
+
+TYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's label, its probability, and the probability of every class by name."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class Classifier(nn.Module):
+    """A network with its preprocessing and class names.
+
+    Attributes:
+        class_names: one an output, in order.
+        image_size: side in pixels at which the network sees images.
+        temperature: by which logits are divided before they become probabilities.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, record: dict[str, Any]):
+        super().__init__()
+        self.network = network
+        self.class_names: list[str] = record["class_names"]
+        self.temperature: float = record.get("temperature", 1.0)
+        preprocessing = record["preprocessing"]
+        self.image_size: int = preprocessing["image_size"]
+        std = torch.tensor(preprocessing["std"])[:, None, None]
+        mean = torch.tensor(preprocessing["mean"])[:, None, None]
+        self.register_buffer("scale", 1 / std, persistent=False)
+        self.register_buffer("shift", -mean / std, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """RGB images, uint8 of shape (n, 3, side, side), to class logits (n, classes)."""
+        scaled = images.to(torch.float32) / 255
+        logits: Tensor = self.network(torch.addcmul(self.shift, scaled, self.scale))
+        return logits
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """RGB images, uint8 of shape (n, 3, side, side), to probabilities (n, classes)."""
+        logits: Tensor = self(images)
+        return (logits / self.temperature).softmax(1)
+
+    @torch.no_grad()
+    def predict(
+        self, images: Tensor | Sequence[str | Path | Image.Image], batch_size: int = 64
+    ) -> list[Prediction]:
+        """Classify files, Pillow images, or a uint8 tensor of shape (n, 3, side, side)."""
+        device = next(self.network.parameters()).device
+        found = []
+        for start in range(0, len(images), batch_size):
+            some = images[start : start + batch_size]
+            batch = some if isinstance(some, Tensor) else self._decoded(some)
+            for row in self.probabilities(batch.to(device)).cpu():
+                values = dict(zip(self.class_names, row.tolist(), strict=True))
+                label = max(values, key=values.__getitem__)
+                found.append(Prediction(label, values[label], values))
+        return found
+
+    def _decoded(self, images: Sequence[str | Path | Image.Image]) -> Tensor:
+        return torch.stack([decode(image, self.image_size) for image in images])
+
+
+def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
+    """The classifier of a folder with model.safetensors and model.json.
+
+    Raises:
+        ValueError: they are of a newer version, or damaged.
+    """
+    folder = Path(folder)
+    record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    if record["format"] > NEWEST_FORMAT:
+        raise ValueError(f"{folder}: format {record['format']}; use the model.py that came with it")
+    state = read_safetensors(folder / "model.safetensors")
+    # timm's networks hold tensors that are not part of their state; torchvision's hold none, so
+    # that they need not be filled with random numbers first.
+    where = "cpu" if record["backbone"].startswith("timm/") else "meta"
+    with torch.device(where):
+        network = build_network(record["backbone"], state)
+    network.load_state_dict(state, assign=True)
+    return Classifier(network, record).eval().to(device)
+
+
+def build_network(backbone: str, state: dict[str, Tensor]) -> nn.Module:
+    """The backbone without its head, the layer before the classes if there is one, the classes."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict(trunk=build_trunk(backbone))
+    if "bottleneck.0.weight" in state:
+        width, features = state["bottleneck.0.weight"].shape
+        parts["bottleneck"] = nn.Sequential(
+            nn.Linear(features, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True)
+        )
+    classes, features = state["classifier.weight"].shape
+    parts["classifier"] = nn.Linear(features, classes)
+    return nn.Sequential(parts)
+
+
+def build_trunk(name: str) -> nn.Module:
+    """Images (n, 3, side, side) to features (n, size)."""
+    if name == "dann_cnn":
+        return _dann_cnn()
+    if name.startswith("timm/"):
+        return _timm(name)
+    options = {"aux_logits": False, "init_weights": False} if name == "inception_v3" else {}
+    network: Any = torchvision.models.get_model(name, weights=None, **options)
+    if name.startswith(("resnet", "shufflenet", "inception")):
+        network.fc = nn.Identity()
+    elif name.startswith("vgg"):
+        network.avgpool, network.classifier = nn.AdaptiveAvgPool2d(1), nn.Identity()
+    elif name.startswith("squeezenet"):
+        network.classifier = nn.AdaptiveAvgPool2d(1)
+    elif name.startswith("convnext"):
+        network.classifier = nn.Sequential(network.classifier[0], nn.Flatten())
+    elif name.startswith("swin"):
+        network.head = nn.Identity()
+    elif name.startswith("vit"):
+        network.heads = nn.Identity()
+    else:  # mobilenet, efficientnet
+        network.classifier = nn.Identity()
+    trunk: nn.Module = network
+    return trunk
+
+
+def _dann_cnn() -> nn.Module:
+    """dann-search's own small network for digits."""
+    stages = OrderedDict[str, nn.Module]()
+    for number, (inputs, outputs, kernel) in enumerate([(3, 32, 5), (32, 48, 5), (48, 96, 3)], 1):
+        stages[f"conv{number}"] = nn.Sequential(
+            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+        )
+    return nn.Sequential(
+        OrderedDict([*stages.items(), ("pool", nn.AdaptiveAvgPool2d(1)), ("flat", nn.Flatten())])
+    )
+
+
+def _timm(name: str) -> nn.Module:
+    try:
+        import timm
+    except ModuleNotFoundError:
+        raise ImportError(f"the backbone {name} is timm's: pip install timm") from None
+    network: nn.Module = timm.create_model(
+        name.removeprefix("timm/"), pretrained=False, num_classes=0
+    )
+    return network
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name.
+
+    The format: eight bytes, the length of the header as a little-endian integer; the header in
+    JSON, with type, shape and place of each tensor; their bytes.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    content = bytearray(path.read_bytes())
+    try:
+        (length,) = struct.unpack_from("<Q", content)
+        header = json.loads(content[8 : 8 + length].decode())
+        header.pop("__metadata__", None)
+        return {name: _tensor(content, 8 + length, entry) for name, entry in header.items()}
+    except (struct.error, ValueError, KeyError, TypeError, RuntimeError) as exc:
+        raise ValueError(f"{path}: not a whole safetensors file: {exc}") from None
+
+
+def _tensor(content: bytearray, start: int, entry: dict[str, Any]) -> Tensor:
+    dtype, shape = TYPES[entry["dtype"]], entry["shape"]
+    begin, end = entry["data_offsets"]
+    size = torch.Size(shape).numel()
+    if end - begin != size * dtype.itemsize or start + end > len(content):
+        raise ValueError("a tensor lies outside of the file")
+    if not size:
+        return torch.empty(shape, dtype=dtype)
+    # A copy, where the bytes lie as their type wants them to.
+    raw = torch.frombuffer(content, dtype=torch.uint8, count=end - begin, offset=start + begin)
+    return raw.clone().view(dtype).reshape(shape)
+
+
+def decode(image: str | Path | Image.Image, side: int) -> Tensor:
+    """An image as the network was trained to see it: uint8 RGB, shape (3, side, side).
+
+    Turned as EXIF says, its short side scaled to ``side``, the centre cut out.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    if isinstance(image, Image.Image):
+        picture = image.convert("RGB")
+    else:
+        try:
+            with Image.open(image) as opened:
+                # JPEGs are decoded at a fraction of their size that is twice what is needed.
+                opened.draft(None, (2 * side, 2 * side))
+                picture = _eight_bits(ImageOps.exif_transpose(opened)).convert("RGB")
+        # Pillow's decoders raise whatever a damaged file leads them to.
+        except Exception as exc:
+            raise ValueError(f"{image}: not a readable image: {exc}") from None
+    square = ImageOps.fit(picture, (side, side), Image.Resampling.BILINEAR)
+    pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
+    return pixels.reshape(side, side, 3).permute(2, 0, 1).contiguous()
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The high byte of 16-bit grey images, which Pillow's own conversion would clip to white."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
+    if not image.mode.startswith("I"):
+        return image
+    extrema: Any = image.getextrema()
+    low, high = extrema
+    if low < 0 or high >= 2**16:
+        raise ValueError("its pixels are 32-bit numbers of unknown range")
+    return image.point(lambda value: value / 256).convert("L")
+
+
+def main(files: Sequence[str]) -> None:
+    """Print label and probability of each file named."""
+    classifier = load()
+    for file in files:
+        (found,) = classifier.predict([file])
+        print(f"{file}\t{found.label}\t{found.probability:.4f}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,64 @@
+"""The image files that words of a command line name: files, folders, patterns. No torch."""
+
+import glob
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dann_search.data.decode import EXTENSIONS
+from dann_search.errors import InputError
+
+
+def image_files(words: Sequence[str | Path]) -> Iterator[Path]:
+    """Every file named, one at a time: a folder may hold more than fit into a list.
+
+    A folder stands for all images below it, by their extension and in the order of their names; a
+    pattern (``*``, ``?``, ``[…]``, ``**`` for folders within folders) for what it matches; a file
+    for itself, whatever it is called.
+    """
+    return itertools.chain.from_iterable(_files(str(word)) for word in words)
+
+
+def check_words(words: Sequence[str | Path]) -> None:
+    """See that each word names at least one file.
+
+    Raises:
+        InputError: one does not.
+    """
+    if not words:
+        raise InputError("no images named: give files, folders or patterns")
+    for word in words:
+        if next(_files(str(word)), None) is None:
+            raise InputError(_why_not(str(word)))
+
+
+def _files(word: str) -> Iterator[Path]:
+    path = Path(word).expanduser()
+    if path.is_dir():
+        yield from _below(path)
+    elif path.exists():
+        yield path
+    elif glob.has_magic(word):
+        for found in sorted(glob.iglob(str(path), recursive=True)):
+            place = Path(found)
+            if place.is_file() and place.suffix.lower() in EXTENSIONS:
+                yield place
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        # In place: where os.walk goes next. Hidden ones are other tools' own.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
+                yield Path(place, name)
+
+
+def _why_not(word: str) -> str:
+    kinds = ", ".join(sorted(EXTENSIONS))
+    if Path(word).expanduser().is_dir():
+        return f"{word}: no image in it ({kinds})"
+    if glob.has_magic(word):
+        return f"{word}: the pattern matches no image ({kinds})"
+    return f"{word}: no such file or folder"

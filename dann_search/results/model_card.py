@@ -1,0 +1,163 @@
+"""The card of a model: what it is for, what it was made of, how good it is, what it cannot do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dann_search.training.result import F1_MACRO
+
+SHOWN_CLASSES, WEAKEST = 30, 3
+METRICS = ("f1_macro", "accuracy", "precision_macro", "recall_macro")
+
+LOADING = """\
+Needs dann-search.
+
+```python
+from dann_search import load_model
+
+model = load_model("THIS_FOLDER")
+for prediction in model.predict(["photo.jpg"]):
+    print(prediction.label, prediction.probability)
+```
+"""
+
+
+def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loading: str) -> str:
+    """A README.md in Markdown.
+
+    Args:
+        record: the content of model.json.
+        evaluation: that of evaluation.json, if the model was evaluated on the target's test split.
+        loading: how to load the files beside the card.
+    """
+    sections = {
+        f"{record['experiment']}: {record['backbone']}, {record['config']['method']}": _about(
+            record
+        ),
+        "Intended use": _use(record),
+        "Data": "\n".join(_data(record)),
+        "Metrics": "\n".join(_metrics(record, evaluation)),
+        "Limits": "\n".join(f"- {line}" for line in _limits(record, evaluation)),
+        "Loading": loading.strip(),
+        "Recipe": _recipe(record),
+        "Licence": "Unknown. It depends on the licences of the images and of the pre-trained "
+        "weights; whoever publishes this model has to state it.",
+    }
+    titles = [f"{'#' if number == 0 else '##'} {title}" for number, title in enumerate(sections)]
+    texts = zip(titles, sections.values(), strict=True)
+    return "\n\n".join(f"{title}\n\n{text}" for title, text in texts) + "\n"
+
+
+def _about(record: dict[str, Any]) -> str:
+    domains, method = record["domains"], record["config"]["method"]
+    adapted = "trained on" if method in ("source_only", "from_scratch") else "adapted from"
+    ways = "" if adapted == "trained on" else f" to {domains['target']}"
+    return (
+        f"An image classifier of {len(record['class_names'])} classes, {adapted} "
+        f"{domains['source']}{ways}, made by dann-search {record['versions']['dann-search']}."
+    )
+
+
+def _use(record: dict[str, Any]) -> str:
+    names = record["class_names"]
+    shown = ", ".join(names[:SHOWN_CLASSES])
+    more = f", … ({len(names)} in all, listed in model.json)" if len(names) > SHOWN_CLASSES else ""
+    return (
+        f"Tells which of its classes an RGB image like those of {record['domains']['target']} "
+        f"shows: {shown}{more}."
+    )
+
+
+def _data(record: dict[str, Any]) -> Iterator[str]:
+    data, domains = record["data"], record["domains"]
+    yield "| domain | split | images | labels | hash |"
+    yield "|---|---|---|---|---|"
+    for role in ("source", "target"):
+        for split, count in data["sizes"][role].items():
+            labels = _labels_used(record, role, split)
+            name = domains[role].replace("|", "\\|")
+            digest = data["hashes"][role][split][:12]
+            yield f"| {name} ({role}) | {split} | {count:,} | {labels} | `{digest}` |"
+
+
+def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
+    refit = "refit" in record
+    if role == "source":
+        used = {"train": "trained on", "val": "trained on" if refit else "scored epochs"}
+        return used.get(split, "not used")
+    if split == "train":
+        return "never read"
+    if split == "test":
+        return "read by `evaluate` and `compare` alone"
+    chosen = record.get("chosen_by", {}).get("objective", record["objective"])
+    oracle = F1_MACRO in (chosen, record["objective"])
+    uses = ["chose the model" if oracle else "only measured it"]
+    if record.get("temperature", 1.0) != 1.0:
+        uses.append("set its temperature")
+    return " and ".join(uses)
+
+
+def _metrics(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterator[str]:
+    yield "On the target domain, with 95 % bootstrap intervals over its images.\n"
+    yield "| split | images | macro-F1 | accuracy | macro precision | macro recall |"
+    yield "|---|---|---|---|---|---|"
+    ends = record.get("validation_ci95", {})
+    cells = [_with_interval(record["validation"][f"{m}_val"], ends.get(m)) for m in METRICS]
+    yield f"| val | {record['data']['sizes']['target']['val']:,} | {' | '.join(cells)} |"
+    if evaluation:
+        cells = [_with_interval(evaluation[m], evaluation["ci95"].get(m)) for m in METRICS]
+        yield f"| test | {evaluation['n']:,} | {' | '.join(cells)} |"
+    yield ""
+    if "refit" in record:
+        yield (
+            "The row val is of the model that the search chose, before it was trained again on "
+            "training and validation images together: this one has seen them."
+        )
+    else:
+        yield "The model was chosen among others by its row val, which therefore flatters it."
+    if not evaluation:
+        yield "It was not evaluated on the test split yet: `dann-search evaluate`."
+    elif "ece" in evaluation:
+        error, temperature = evaluation["ece"], evaluation["temperature"]
+        yield (
+            f"Expected calibration error on test: {error:.3f}, at temperature {temperature:.2f}."
+        )
+
+
+def _with_interval(value: float, ends: list[float] | None) -> str:
+    return f"{value:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
+
+
+def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterator[str]:
+    target, side = record["domains"]["target"], record["preprocessing"]["image_size"]
+    yield f"Measured on images of {target} alone; on others it may do worse, and will not say so."
+    yield "Every image gets one of the classes, also one that shows none of them."
+    yield f"It sees the centre square of an image at {side} x {side} pixels."
+    if record.get("temperature", 1.0) == 1.0:
+        yield "Its probabilities are not calibrated: `dann-search evaluate --calibrated`."
+    yield "Intervals say how much depends on which images were drawn, not on the training's seed."
+    if evaluation:
+        worst = sorted((c for c in evaluation["per_class"] if c["n"]), key=lambda c: c["f1"])
+        shown = ", ".join(f"{c['class']} (F1 {c['f1']:.2f}, {c['n']})" for c in worst[:WEAKEST])
+        yield f"Weakest classes on test, with their images: {shown}."
+
+
+def _recipe(record: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    told = [
+        f"Trial {record['trial']} of experiment {record['experiment']}, epoch {record['epoch']}, "
+        f"seed {record['seeds']['training']}; splits of seed {record['seeds']['splits']}."
+    ]
+    if refit := record.get("refit"):
+        told.append(
+            f"Trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}."
+        )
+    if record["searched"]:
+        values = (f"{name} {_number(value)}" for name, value in record["searched"].items())
+        told.append(f"Searched: {', '.join(values)}.")
+    told.append("The whole recipe is in model.json.")
+    told.append(f"Versions: {versions}.")
+    return " ".join(told)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

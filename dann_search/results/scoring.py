@@ -1,0 +1,184 @@
+"""What predictions are worth: point estimates, intervals, classes, confusion, calibration."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from dann_search.results.calibration import Calibration, measure_calibration
+from dann_search.training.metrics import classification_metrics
+
+RESAMPLES = 2000
+CELLS = 5_000_000
+"""Of confusion matrices drawn at once: memory stays at some 100 MB for hundreds of classes."""
+FIELDS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class: its scores and its number of images."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one model on one labelled set.
+
+    Attributes:
+        split: ``test``, or the folder evaluated.
+        n: images.
+        accuracy, precision_macro, recall_macro, f1_macro: over all classes of the model.
+        ci95: of each, the 2.5 and 97.5 percentiles over bootstrap resamples of the images.
+        per_class: in label order.
+        confusion: rows true, columns predicted.
+        calibration: of the model's probabilities; None where only classes were predicted.
+        uncalibrated: the same without its temperature, where it has one.
+    """
+
+    split: str
+    n: int
+    accuracy: float
+    precision_macro: float
+    recall_macro: float
+    f1_macro: float
+    ci95: dict[str, tuple[float, float]]
+    per_class: list[ClassScore]
+    confusion: list[list[int]]
+    calibration: Calibration | None = None
+    uncalibrated: Calibration | None = None
+
+    @property
+    def absent_classes(self) -> list[str]:
+        """Classes without an image here: they count as 0 in the macro averages."""
+        return [one.name for one in self.per_class if one.n == 0]
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``evaluate --json`` prints it."""
+        content = asdict(self)
+        del content["calibration"], content["uncalibrated"]
+        content["ci95"] = {name: list(ends) for name, ends in self.ci95.items()}
+        for row in content["per_class"]:
+            row["class"] = row.pop("name")
+        content["absent_classes"] = self.absent_classes
+        if self.calibration:
+            content |= self.calibration.to_json()
+        if self.uncalibrated:
+            before = self.uncalibrated
+            content["uncalibrated"] = {
+                name: getattr(before, name) for name in ("ece", "nll", "brier")
+            }
+        return content
+
+    def render(self) -> Group:
+        """The tables people read."""
+        what = f"{self.split}, {self.n} images"
+        head = Table(box=None, pad_edge=False)
+        for name in (what, "", "95 % interval"):
+            head.add_column(name, justify="left" if name == what else "right")
+        for name in FIELDS:
+            low, high = self.ci95[name]
+            label = name.replace("_", " ")
+            head.add_row(label, f"{getattr(self, name):.3f}", f"{low:.3f} to {high:.3f}")
+        classes = Table(box=None, pad_edge=False)
+        for name in ("class", "precision", "recall", "F1", "images"):
+            classes.add_column(name, justify="left" if name == "class" else "right")
+        for one in self.per_class:
+            scores = (f"{value:.3f}" for value in (one.precision, one.recall, one.f1))
+            classes.add_row(one.name, *scores, str(one.n))
+        return Group(head, "", classes, *map(Text, self._notes()))
+
+    def _notes(self) -> list[str]:
+        notes, now, before = [], self.calibration, self.uncalibrated
+        if now:
+            ece, nll = f"{now.ece:.3f}", f"{now.nll:.3f}"
+            state = "not calibrated: --calibrated"
+            if before:
+                ece, nll = f"{ece} (before {before.ece:.3f})", f"{nll} (before {before.nll:.3f})"
+                state = f"calibrated on target val, temperature {now.temperature:.2f}"
+            notes.append(
+                f"expected calibration error {ece}, negative log-likelihood {nll}; {state}"
+            )
+        if absent := self.absent_classes:
+            shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
+            notes.append(
+                f"{len(absent)} of the model's {len(self.per_class)} classes have no image here "
+                f"and count as 0 in the macro averages: {shown}"
+            )
+        return ["", *notes] if notes else []
+
+
+def score(
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], names: list[str], split: str
+) -> Evaluation:
+    """Metrics and intervals of predictions, both arrays of shape (n,)."""
+    classes = len(names)
+    confusion = confusion_matrix(labels, predictions, labels=range(classes))
+    parts = precision_recall_fscore_support(
+        labels, predictions, labels=range(classes), zero_division=0
+    )
+    return Evaluation(
+        split=split,
+        n=len(labels),
+        **asdict(classification_metrics(labels, predictions, classes)),
+        ci95=bootstrap_intervals(confusion, len(labels)),
+        per_class=[
+            ClassScore(name, float(p), float(r), float(f), int(n))
+            for name, p, r, f, n in zip(names, *parts, strict=True)
+        ],
+        confusion=confusion.tolist(),
+    )
+
+
+def score_logits(
+    labels: NDArray[np.int64],
+    logits: NDArray[np.float64],
+    names: list[str],
+    split: str,
+    temperature: float = 1.0,
+) -> Evaluation:
+    """``score`` of the largest logits (n, classes), and how calibrated they are."""
+    return replace(
+        score(labels, logits.argmax(1), names, split),
+        calibration=measure_calibration(logits, labels, temperature),
+        uncalibrated=measure_calibration(logits, labels) if temperature != 1 else None,
+    )
+
+
+def bootstrap_intervals(confusion: NDArray[np.int64], n: int) -> dict[str, tuple[float, float]]:
+    """95 % percentile intervals over resamples of the images (Efron & Tibshirani 1993, ch. 13).
+
+    Drawing n images with replacement is drawing a confusion matrix from a multinomial over its
+    cells, so many resamples are scored at once.
+    """
+    rng = np.random.default_rng(0)
+    at_once = max(1, CELLS // confusion.size)
+    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in FIELDS}
+    for start in range(0, RESAMPLES, at_once):
+        count = min(at_once, RESAMPLES - start)
+        cells = rng.multinomial(n, confusion.ravel() / n, size=count)
+        drawn = cells.reshape(count, *confusion.shape)
+        right = np.diagonal(drawn, axis1=1, axis2=2)
+        true, predicted = drawn.sum(2), drawn.sum(1)
+        values["accuracy"].append(right.sum(1) / n)
+        values["precision_macro"].append(_ratio(right, predicted).mean(1))
+        values["recall_macro"].append(_ratio(right, true).mean(1))
+        values["f1_macro"].append(_ratio(2 * right, true + predicted).mean(1))
+    ends = {
+        name: np.percentile(np.concatenate(value), [2.5, 97.5]) for name, value in values.items()
+    }
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+
+
+def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Part / whole, 0 where whole is 0, as scikit-learn's zero_division=0."""
+    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)

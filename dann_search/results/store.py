@@ -1,0 +1,18 @@
+"""The packed images of an experiment, for those who read its results."""
+
+from pathlib import Path
+
+from dann_search.data.node_store import store_here, store_of
+from dann_search.data.store import StoreInfo
+from dann_search.layout import ExperimentFolder
+from dann_search.results.reader import read_experiment, read_record
+
+
+def packed_store(folder: ExperimentFolder) -> Path:
+    """Where they lie on this machine: in the experiment's folder, else packed anew.
+
+    Raises:
+        InputError: the data they were packed from are not here, or are no longer the same.
+    """
+    info = StoreInfo(**read_record(folder)["data"])
+    return store_here(store_of(folder, read_experiment(folder).data, info))

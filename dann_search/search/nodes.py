@@ -1,0 +1,75 @@
+"""The nodes of the Ray cluster: what each has, and which are about to vanish."""
+
+from dataclasses import dataclass, field
+
+import ray
+
+NODE_ID = "ray.io/node-id"
+"""Label that Ray gives every node: what is selected by it runs there or nowhere."""
+
+ACCELERATOR = "accelerator_type:"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node that is alive.
+
+    Attributes:
+        id: Ray's, in hexadecimal digits.
+        host: its name in the network.
+        cpus, gpus: logical ones, all of them.
+        memory: bytes that workers may use.
+        accelerators: kinds of its GPUs, as Ray calls them: ``A100``.
+    """
+
+    id: str
+    host: str
+    cpus: float
+    gpus: float
+    memory: float
+    accelerators: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def name(self) -> str:
+        """As people are told; nodes of one host are told apart."""
+        return f"{self.host}/{self.id[:6]}"
+
+
+def live_nodes() -> list[Node]:
+    """Every node that is alive, drained ones too."""
+    return [
+        Node(
+            id=node["NodeID"],
+            host=node["NodeManagerHostname"],
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+            memory=node["Resources"].get("memory", 0.0),
+            accelerators=frozenset(
+                name.removeprefix(ACCELERATOR)
+                for name in node["Resources"]
+                if name.startswith(ACCELERATOR)
+            ),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def draining_nodes() -> set[str]:
+    """Ids of nodes that were told to go: preempted, or idle too long.
+
+    Ray tells its own libraries alone; there is no public call (Ray 2.60).
+    """
+    return set(ray._private.state.state.get_draining_nodes())
+
+
+def free_resources(node: str) -> dict[str, float]:
+    """What nobody has reserved on a node."""
+    free: dict[str, float] = ray._private.state.available_resources_per_node().get(node, {})
+    return free
+
+
+def own_node() -> str:
+    """Id of the node that this process is on."""
+    node: str = ray.get_runtime_context().get_node_id()
+    return node

@@ -1,0 +1,101 @@
+"""Keeps an experiment behind a URL up to date while its driver works on a copy."""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dann_search.config.trial import TrialConfig
+from dann_search.errors import RunError
+from dann_search.layout import ExperimentFolder
+from dann_search.tracking.observer import Observer
+
+EPOCHS_EVERY_S = 20.0
+"""How often epochs of running trials are published; trials that end are at once."""
+
+
+class Publisher(Observer):
+    """Puts study and events on storage after every trial, in a thread of its own.
+
+    A storage that does not answer for a while is told and tried again: it does not end the search.
+    """
+
+    def __init__(self, folder: ExperimentFolder, tell: Callable[[str], None]):
+        assert folder.remote
+        self.folder, self.remote, self.tell = folder, folder.remote, tell
+        self._sizes: dict[Path, int] = {}
+        """Of files published, which only grow."""
+        self._due = threading.Event()
+        self._closing = False
+        self._last = 0.0
+        self._failing = False
+        self._thread = threading.Thread(target=self._keep_publishing, daemon=True, name="publisher")
+        self._publish()  # what cannot be written is better known now
+        self._thread.start()
+
+    def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
+        """Its parameters are in the study."""
+        self._due.set()
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        """Its epochs are, which may wait a little."""
+        if time.monotonic() - self._last > EPOCHS_EVERY_S:
+            self._due.set()
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        """Its end is."""
+        self._due.set()
+
+    def close(self) -> None:
+        """Everything is on storage when this returns.
+
+        Raises:
+            RunError: it cannot be put there.
+        """
+        self._closing = True
+        self._due.set()
+        self._thread.join()
+        self._publish()
+
+    def _keep_publishing(self) -> None:
+        while True:
+            self._due.wait()
+            self._due.clear()
+            if self._closing:
+                return
+            try:
+                self._publish()
+                self._failing = False
+            except RunError as exc:
+                if not self._failing:
+                    self.tell(f"storage does not answer, trying again: {exc}")
+                self._failing = True
+                time.sleep(1.0)
+                self._due.set()
+
+    def _publish(self) -> None:
+        folder = self.folder
+        self._last = time.monotonic()
+        if folder.study.exists():
+            self.remote.write_copy(folder.study.name, consistent_copy(folder.study))
+        files = [p for p in (folder.study_journal, folder.record, folder.job) if p.exists()]
+        files += [p for p in folder.tensorboard.rglob("*") if p.is_file()]
+        sizes = {path: path.stat().st_size for path in files}
+        folder.publish(*(path for path, size in sizes.items() if self._sizes.get(path) != size))
+        self._sizes = sizes
+
+
+def consistent_copy(database: Path) -> bytes:
+    """Content of an SQLite file at one moment, whoever is writing to it."""
+    temporary = database.with_name(f".{database.name}.copy")
+    with (
+        contextlib.closing(sqlite3.connect(database)) as source,
+        contextlib.closing(sqlite3.connect(temporary)) as target,
+    ):
+        source.backup(target)
+    content = temporary.read_bytes()
+    temporary.unlink()
+    return content

@@ -1,0 +1,115 @@
+"""A search as a job on a head with token authentication: its client is killed, another attaches."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dann_search.cli import main
+from tests.drivers import kill_all, start
+from tests.experiments import space_file
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def answer(url: str) -> int | None:
+    """HTTP status of who asks without a token; None where nobody listens."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as exc:
+        return exc.code
+    except OSError:
+        return None
+
+
+@pytest.fixture
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Ray head as ``ray start`` makes it, its token in the home of this test's user."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "home" / ".ray").mkdir(parents=True)
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    subprocess.run([*ray, "get-auth-token", "--generate"], check=True, capture_output=True)
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    url = f"http://127.0.0.1:{ports[1]}"
+    process = subprocess.Popen(
+        [
+            *ray, "start", "--head", "--block", f"--port={ports[0]}", "--num-cpus=2",
+            "--dashboard-host=127.0.0.1", f"--dashboard-port={ports[1]}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "DANN_TEST_MARK": f"{tmp_path}-head"},
+        start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while answer(f"{url}/api/version") is None:
+        assert time.monotonic() < until, "the head does not answer"
+        time.sleep(0.5)
+    yield url
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    marked = subprocess.Popen([sys.executable, "-c", ""], text=True)
+    kill_all(marked, f"{tmp_path}-head")
+
+
+def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
+    head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(f"{head}/api/version") == 401  # who has no token is told nothing
+    monkeypatch.chdir(tmp_path)
+    path = space_file(tmp_path, search__trials=3, training__epochs=2)
+    client = start(tmp_path, "launch", str(path), "--address", head)
+    folder = tmp_path / "runs" / "small"
+    until = time.monotonic() + 120
+    while not (folder / "job.json").exists():
+        assert client.poll() is None and time.monotonic() < until
+        time.sleep(0.1)
+    client.kill()
+    client.wait()
+
+    assert main(["attach", str(folder), "--json"]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result["trials"] == {"completed": 3, "pruned": 0, "failed": 0}
+    assert "trial 2 completed after 2 of 2 epochs" in captured.err
+    assert (folder / "best" / "model.safetensors").exists()
+
+    # Gone on with by another job, which is stopped from here.
+    more = ["resume", str(folder), "--add-trials", "500", "--address", head, "--detach", "--json"]
+    assert main(more) == 0
+    assert json.loads(capsys.readouterr().out)["address"] == head
+    until = time.monotonic() + 120
+    while main(["stop", str(folder), "--json"]) != 0:
+        assert "nothing searches it" in capsys.readouterr().err  # not yet: Ray starts the job
+        assert time.monotonic() < until
+        time.sleep(1)
+    assert json.loads(capsys.readouterr().out)["stopped"]
+    assert main(["attach", str(folder), "--json"]) == 130
+    assert json.loads(capsys.readouterr().out)["stopped_by"] == "interrupt"
+
+
+def test_an_address_where_no_job_server_answers_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = space_file(tmp_path)
+    assert main(["launch", str(path), "--address", "http://127.0.0.1:9"]) == 2
+    assert "no Ray job server answers there" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

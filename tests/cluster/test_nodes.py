@@ -1,0 +1,110 @@
+"""Searches on several nodes, real processes on this machine: nodes come, go and die on the way."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from ray.cluster_utils import Cluster
+
+from dann_search.layout import ExperimentFolder
+from dann_search.study_names import NODES
+from tests.drivers import start, wait_for_epochs
+from tests.experiments import retrain, saved_history, space_file, study_trials, without_timings
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 2**27}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head that trains nothing, and three nodes of two CPUs each."""
+    head = {"num_cpus": 0, "object_store_memory": 2**27, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(3):
+        made.add_node(**NODE)
+    yield made
+    made.shutdown()
+
+
+def drain(cluster: Cluster, node: Any) -> None:
+    """What a spot instance's notice amounts to."""
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "ray.scripts.scripts", "drain-node"),
+            *("--address", cluster.address, "--node-id", node.node_id),
+            *("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "a test"),
+            *("--deadline-remaining-seconds", "120"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_trials_over_two_nodes_come_to_what_one_process_does(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    path = space_file(
+        tmp_path,
+        search__trials=1,
+        search__published_first=False,
+        # Without batch statistics the maths is the same: only the order of sums differs.
+        training__batch_norm="frozen",
+        training__bottleneck=0,
+        training__epochs=2,
+        space={"learning_rate": {"choice": [0.01]}},
+        resources={"workers_per_trial": 2, "cpus_per_worker": 2, "across_nodes": True},
+    )
+    driver = start(tmp_path, "launch", str(path), "--address", cluster.address)
+    out, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, out
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    (trial,) = study_trials(folder)
+    assert len(set(trial.user_attrs[NODES])) == 2
+    alone = retrain(folder, trial.user_attrs["config"], tmp_path / "alone")
+    together = saved_history(folder, 0)
+    for mine, other in zip(together, alone, strict=True):
+        for name in ("f1_macro_val", "accuracy_val", "label_loss", "domain_loss"):
+            assert mine[name] == pytest.approx(other[name], rel=1e-3, abs=0.01), name
+
+
+def test_nodes_that_are_drained_lost_and_added_cost_no_finished_work(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    first = [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
+    trials, epochs = 26, 6
+    path = space_file(
+        tmp_path,
+        search__trials=trials,
+        training__epochs=epochs,
+        resources__max_parallel_trials=99,  # more than there is room for
+    )
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    driver = start(tmp_path, "launch", str(path), "--address", cluster.address)
+    wait_for_epochs(folder, 8, driver)
+    drain(cluster, first[0])
+    cluster.remove_node(first[1], allow_graceful=False)
+    added = cluster.add_node(**NODE)
+    out, _ = driver.communicate(timeout=400)
+    assert driver.returncode == 0, out
+    assert json.loads(out)["trials"] == {"completed": trials, "pruned": 0, "failed": 0}
+
+    found = study_trials(folder)
+    places = {trial.number: trial.user_attrs[NODES] for trial in found}
+    assert {place for each in places.values() for place in each} == {
+        *(node.node_id for node in first),
+        added.node_id,
+    }
+    moved = [number for number, each in places.items() if len(set(each)) > 1]
+    assert {places[number][0] for number in moved} >= {first[0].node_id, first[1].node_id}
+    for trial in found:
+        assert trial.state == TrialState.COMPLETE
+        assert list(trial.intermediate_values) == list(range(1, epochs + 1))
+    for number in moved[:4]:
+        again = retrain(folder, found[number].user_attrs["config"], tmp_path / f"again-{number}")
+        assert [without_timings(epoch) for epoch in saved_history(folder, number)] == again

@@ -1,0 +1,61 @@
+"""Searches in processes of their own, to be watched, interrupted and killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dann_search.layout import ExperimentFolder
+from tests.experiments import study_trials
+
+
+def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    """A driver in a session of its own, so that it can be found and killed with all it started."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dann_search.cli", *words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "DANN_TEST_MARK": str(tmp_path)},
+    )
+
+
+def kill_all(driver: subprocess.Popen[str], mark: str) -> None:
+    """Kill the driver first, then every process that inherited its mark: Ray's own sessions too."""
+    driver.kill()
+    driver.wait()
+    while found := [pid for pid in marked(mark) if pid != os.getpid()]:
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.1)
+
+
+def marked(mark: str) -> list[int]:
+    wanted = f"DANN_TEST_MARK={mark}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            if stat != "Z" and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except (OSError, ValueError, IndexError):
+            continue
+    return found
+
+
+def wait_for_epochs(folder: ExperimentFolder, count: int, driver: subprocess.Popen[str]) -> None:
+    """Until the study holds so many epochs, or the driver ended."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and driver.poll() is None:
+        if folder.study.exists():
+            trials = study_trials(folder)
+            if sum(len(trial.intermediate_values) for trial in trials) >= count:
+                return
+        time.sleep(0.2)
+    raise AssertionError("no epochs in two minutes, or the search ended before it was killed")

@@ -1,0 +1,317 @@
+"""What ``status`` tells of an experiment, and ``status --watch`` of one that others search."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from dann_search.cli import main
+from dann_search.config.load import load_experiment
+from dann_search.driver_lock import DriverLock
+from dann_search.layout import ExperimentFolder
+from dann_search.models.registry import stage_counts
+from dann_search.results.status import ExperimentStatus, status
+from dann_search.results.watch import LinesView, LiveView, watch
+from dann_search.search import budget, study
+from dann_search.search.launch import prepare
+from dann_search.search.study import StudyRecord
+from dann_search.study_names import STOPPED_BY, TOTAL
+from tests.experiments import space_file
+
+
+def laid_out(tmp_path: Path, **changes: Any) -> tuple[ExperimentFolder, Callable[[], StudyRecord]]:
+    """An experiment before its first trial, and how its driver opens the study."""
+    experiment, space = load_experiment(space_file(tmp_path, **changes), stage_counts())
+    folder = prepare(experiment, space)
+    return folder, lambda: StudyRecord(experiment, space, folder)
+
+
+def run_trials(record: StudyRecord, count: int) -> None:
+    for _ in range(count):
+        trial = record.next_trial()
+        assert trial
+        record.report(trial.number, [0.3, 0.5, 0.4])
+        record.complete(trial.number)
+
+
+def test_the_names_that_storage_is_read_by_are_those_the_search_writes() -> None:
+    assert (TOTAL, STOPPED_BY) == (study.TOTAL, budget.STOPPED_BY)
+
+
+def test_an_experiment_is_done_when_it_has_all_its_trials(tmp_path: Path) -> None:
+    folder, open_record = laid_out(tmp_path)
+    assert status(folder).state == "interrupted"
+    record = open_record()
+    run_trials(record, 3)
+    assert status(folder).state == "interrupted"
+    run_trials(record, 1)
+    found = status(folder)
+    assert (found.state, found.finished, found.total) == ("done", 4, 4)
+    record.add_trials(2)
+    assert (status(folder).state, status(folder).total) == ("interrupted", 6)
+    record.close()
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("time", "done: its hours are spent"), ("interrupt", "interrupted"), (None, "interrupted")],
+)
+def test_a_spent_budget_is_an_end_and_an_interrupt_is_none(
+    tmp_path: Path, reason: str | None, words: str
+) -> None:
+    folder, open_record = laid_out(tmp_path)
+    record = open_record()
+    run_trials(record, 1)
+    record.next_trial()
+    record.study.set_user_attr(STOPPED_BY, reason)
+    record.close()
+    found = status(folder)
+    assert found.words() == words
+    assert (found.completed, found.unfinished) == (1, 1)
+
+
+def test_a_driver_at_work_is_searching_with_its_trials_epochs(tmp_path: Path) -> None:
+    folder, open_record = laid_out(tmp_path)
+    record = open_record()
+    run_trials(record, 1)
+    trial = record.next_trial()
+    assert trial
+    record.report(trial.number, [0.2, 0.7])
+    with DriverLock(folder):
+        found = status(folder)
+    record.close()
+    assert found.state == "searching"
+    content = found.to_json()
+    assert content["running_trials"] == [
+        {"trial": 1, "epochs": 2, "f1_macro_val": 0.7, "confirms": None}
+    ]
+    assert content["best"]["trial"] == 0
+    shown = io.StringIO()
+    Console(file=shown, width=120).print(found.board().render())
+    assert "2/3" in shown.getvalue() and "1/4 trials done, 1 running" in shown.getvalue()
+    assert status(folder).line(found.running[0]).state == "unfinished"
+
+
+def test_before_a_trial_is_over_the_best_so_far_is_of_a_running_one(tmp_path: Path) -> None:
+    folder, open_record = laid_out(tmp_path)
+    record = open_record()
+    trial = record.next_trial()
+    assert trial
+    record.report(trial.number, [0.2])
+    record.close()
+    assert status(folder).board().best == (0, 0.2)
+    assert status(folder).best is None
+
+
+def test_the_last_report_is_the_running_trials_checkpoint(tmp_path: Path) -> None:
+    folder, open_record = laid_out(tmp_path)
+    record = open_record()
+    trial = record.next_trial()
+    assert trial
+    assert status(folder).last_report_s is None
+    checkpoint = folder.trial(trial.number) / "last.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    os.utime(checkpoint, (time.time() - 90, time.time() - 90))
+    since = status(folder).last_report_s
+    assert since is not None and 89 < since < 99
+    record.report(trial.number, [0.1, 0.2, 0.3])
+    record.complete(trial.number)
+    since = status(folder).last_report_s
+    assert since is not None and since < 30
+    record.close()
+
+
+def test_a_grid_has_no_more_trials_than_points(tmp_path: Path) -> None:
+    folder, open_record = laid_out(
+        tmp_path,
+        search={"trials": 50, "sampler": "grid", "scheduler": "none"},
+        space={"lambda_schedule": {"choice": ["constant", "ganin"]}},
+    )
+    record = open_record()
+    assert record.total == status(folder).total < 50
+    record.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from dann_search.config.load import load_experiment
+from dann_search.driver_lock import DriverLock
+from dann_search.layout import ExperimentFolder
+from dann_search.models.registry import stage_counts
+from dann_search.search.study import StudyRecord
+
+experiment, space = load_experiment(Path(sys.argv[1]), stage_counts())
+folder = ExperimentFolder.at(experiment.place)
+with DriverLock(folder):
+    record = StudyRecord(experiment, space, folder)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        what, *rest = line.split()
+        if what == "start":
+            record.next_trial()
+        elif what == "report":
+            record.report(int(rest[0]), [float(score) for score in rest[1:]])
+        elif what == "complete":
+            record.complete(int(rest[0]))
+        elif what == "fail":
+            record.fail(int(rest[0]), " ".join(rest[1:]))
+        print("done", flush=True)
+"""
+"""A driver that does what it is told, a line at a time."""
+
+
+class Writer:
+    """The driver's process."""
+
+    def __init__(self, file: Path):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.answer() == "ready"
+
+    def answer(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def tell(self, *lines: str) -> None:
+        for line in lines:
+            assert self.process.stdin
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+            assert self.answer() == "done"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    laid_out(tmp_path)
+    process = Writer(tmp_path / "space.yaml")
+    yield process
+    process.kill()
+
+
+def test_a_search_of_another_process_is_followed_until_it_is_killed(
+    tmp_path: Path, writer: Writer
+) -> None:
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    acts: list[Callable[[], None]] = [
+        lambda: writer.tell("start", "start", "report 0 0.25"),
+        lambda: writer.tell("report 0 0.25 0.5", "report 1 0.1"),
+        lambda: writer.tell("report 0 0.25 0.5 0.4", "complete 0"),
+        lambda: writer.tell("fail 1 the loss became nan"),
+        lambda: writer.tell("start"),
+        writer.kill,
+    ]
+    looks: list[ExperimentStatus] = []
+
+    def read() -> Sequence[ExperimentStatus]:
+        looks.append(status(folder))
+        if acts:
+            acts.pop(0)()
+        return looks[-1:]
+
+    text = io.StringIO()
+    watch(read, LinesView(Console(file=text, width=40), one=True), interval=0.01)
+    epochs = [[row.epochs for row in look.running] for look in looks]
+    assert epochs[:6] == [[], [1, 0], [2, 1], [1], [], [0]]
+    assert [look.state for look in looks] == ["searching"] * 6 + ["interrupted"] * 2
+    assert [look.best and look.best.number for look in looks[:4]] == [None, None, None, 0]
+    first, ended, recipe, failed, error, last = text.getvalue().splitlines()
+    assert first.startswith("0/4 trials done, 0 running   searching")
+    assert "trial 0 completed after 3 of 3 epochs, best F1 0.500 (1/4 done" in ended
+    assert "learning_rate=" in recipe
+    assert "trial 1 failed after 1 of 3 epochs" in failed
+    assert error.strip() == "the loss became nan"
+    assert last.startswith("2/4 trials done, 1 running   best F1 0.500 (trial 0)   interrupted")
+
+
+def test_a_terminal_gets_the_searchs_own_table(tmp_path: Path, writer: Writer) -> None:
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    writer.tell("start", "report 0 0.25 0.5")
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=100)
+    looks: list[ExperimentStatus] = []
+
+    def read() -> Sequence[ExperimentStatus]:
+        looks.append(status(folder))
+        if len(looks) == 2:
+            writer.kill()
+        return looks[-1:]
+
+    view = LiveView(console, one=True)
+    watch(read, view, interval=0.4)
+    table = text.getvalue()
+    assert "running" in table and "2/3" in table and "best F1 0.500 (trial 0)" in table
+    console.print(view.render())
+    assert "unfinished" in text.getvalue() and "interrupted" in text.getvalue()
+
+
+def test_watching_a_finished_experiment_ends_at_once(
+    searched: ExperimentFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = time.monotonic()
+    words = ["status", str(searched.root), "--watch", "--interval", "60"]
+    assert main([*words, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["state"] == "done"
+    assert "4/4 trials done" in captured.err
+    assert main(words) == 0
+    assert "4/4" in capsys.readouterr().out
+    assert time.monotonic() - begun < 30
+
+
+def test_all_experiments_are_watched_together(
+    searched: ExperimentFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(searched.root.parents[1])
+    assert main(["status", "--watch", "--json"]) == 0
+    captured = capsys.readouterr()
+    (one,) = json.loads(captured.out)["experiments"]
+    assert one["failures"] == [{"trial": 3, "error": "the loss became nan in epoch 1"}]
+    assert captured.err.startswith("small: 4/4 trials done")
+
+
+def test_ctrl_c_ends_watching_with_the_state_as_it_is(experiment: ExperimentFolder) -> None:
+    command = [sys.executable, "-m", "dann_search.cli", "status", str(experiment.root)]
+    with DriverLock(experiment):
+        process = subprocess.Popen(
+            [*command, "--watch", "--json", "--interval", "0.2"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr
+        assert "searching" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out)["state"] == "searching"
+    assert "Traceback" not in error
+
+
+def test_a_look_takes_neither_torch_nor_ray(searched: ExperimentFolder) -> None:
+    code = (
+        "import sys; from dann_search.cli import main; "
+        f"main(['status', {str(searched.root)!r}, '--json']); "
+        "assert not {'torch', 'ray'} & sys.modules.keys(), 'heavy'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
