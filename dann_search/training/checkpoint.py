@@ -135,16 +135,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise TornCheckpointError(f"{path}: not a readable checkpoint: {exc}") from None
 
 
-def load_last(folder: Path, recipe: str) -> tuple[Checkpoint, Path] | None:
-    """The checkpoint to go on from: the last whole one of a recipe. None: training begins anew.
+def load_last(folder: Path, recipe: str | None = None) -> tuple[Checkpoint, Path] | None:
+    """The checkpoint to go on from: the last whole one, of a recipe. None: training begins anew.
 
     Raises:
         RunError: it was written by a newer version.
     """
     for path in (folder / LAST, folder / PREVIOUS):
         try:
-            if path.exists() and (checkpoint := load_checkpoint(path)).recipe in ("", recipe):
-                return checkpoint, path
+            if path.exists():
+                checkpoint = load_checkpoint(path)
+                if recipe is None or checkpoint.recipe in ("", recipe):
+                    return checkpoint, path
         except TornCheckpointError:
             continue
     return None
