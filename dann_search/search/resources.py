@@ -83,7 +83,7 @@ def make_plan(
         fits = min(fits, there / (workers * needed) + 1e-9)
         if fits < 1:
             raise SettingError(
-                ("resources", key if needed >= workers else "workers_per_trial"),
+                ("resources", "workers_per_trial" if unit == "CPUs" and workers > needed else key),
                 f"a trial of {workers} workers with {needed:g} {unit} each needs "
                 f"{workers * needed:g} {unit}, {where} has {there:.3g}"
                 + (_remedy(config) if unit == "CPUs" else ""),
