@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from dann_search.config.trial import TrialConfig
+from dann_search.data.store import open_labels, read_info
 from dann_search.layout import ExperimentFolder
-from dann_search.results.compare import Run, score_run
+from dann_search.results.compare import Run, predict_run
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
 from dann_search.training.checkpoint import BEST, load_checkpoint
+from dann_search.training.metrics import classification_metrics
 from dann_search.training.result import F1_MACRO
 from dann_search.training.validators import VALIDATORS
 
@@ -39,13 +41,16 @@ class Scored:
 def score_trials(folder: ExperimentFolder) -> list[Scored]:
     """Every trial that has a checkpoint."""
     experiment, scored = read_experiment(folder), []
+    labels = open_labels(folder.data, "target", "test")
+    classes = len(read_info(folder.data).class_names)
     for row in read_trials(folder):
         if not (folder.trial(row.number) / BEST).exists():
             continue
         best = load_checkpoint(folder.trial(row.number) / BEST).history[-1]
         config = TrialConfig(**row.config)
         run = Run(config.method, config.seed, config, folder.trial(row.number))
-        f1, _ = score_run(run, experiment, folder)
+        predicted = predict_run(run, experiment, folder.data)
+        f1 = classification_metrics(labels, predicted, classes).f1_macro
         scored.append(Scored({ORACLE: best.f1_macro_val, **best.validators}, f1))
     return scored
 

@@ -200,14 +200,22 @@ def compare(
 ) -> Comparison:
     """Train the winner and its baselines anew; score them on the target's test split.
 
+    ::
+
+        comparison = dann_search.compare("quickstart", seeds=5)
+        print(comparison.verdict())
+        comparison.to_frame()  # a pandas DataFrame, a row a method
+
     Args:
         experiment: its folder, or its name under ``runs``.
-        methods: names; by default the winner's method, source_only and from_scratch.
+        methods: names; by default the winner's method and the baselines that read no label of the
+            target's training images. docs/compare.md lists them.
         seeds: trainings a method.
         progress: told a line for each training that ends; standard error by default.
 
     Raises:
-        InputError: no finished trial, an unknown method, fewer than two seeds.
+        InputError: no finished trial, a search that is still running, an unknown method, fewer than
+            two seeds.
         RunError: a training failed.
     """
     folder = open_experiment(experiment)

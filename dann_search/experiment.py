@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results import insight
 from dann_search.results.leaderboard import ranked
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from dann_search.results.best import BestModel
     from dann_search.results.comparison import Comparison
     from dann_search.results.model import DannModel, Prediction
-    from dann_search.results.report import (  # type: ignore[import-not-found, unused-ignore]
-        Report,
-    )
+    from dann_search.results.report import Report
     from dann_search.results.scoring import Evaluation
     from dann_search.results.status import ExperimentStatus
 
@@ -99,18 +98,18 @@ class Experiment:
 
         Raises:
             InputError: no such trial, or none has finished.
-            RunError: its checkpoint cannot be read.
+            RunError: nothing of the trial can be read.
         """
         import pandas as pd
 
         from dann_search.results.best import choose
-        from dann_search.training.checkpoint import LAST, load_checkpoint
+        from dann_search.results.epochs import read_epochs
 
         row = choose(read_trials(self.folder), self.folder, trial=trial)
-        path = self.folder.trial(row.number) / LAST
-        self.folder.fetch(path)
-        history = load_checkpoint(path).history
-        epochs = [{**vars(result), **result.validators} for result in history]
+        history = read_epochs(self.folder, row.number)
+        if not history:
+            raise RunError(f"{self.folder}: nothing of trial {row.number} can be read")
+        epochs = [{**epoch, **epoch["validators"]} for epoch in history]
         return pd.DataFrame(epochs).drop(columns="validators").set_index("epoch")
 
     def importance(self, method: insight.Method = "fanova") -> insight.Importance:
@@ -197,9 +196,6 @@ class Experiment:
         Raises:
             InputError: no trial has finished, or a file is in the way.
         """
-        from dann_search.results.report import (  # type: ignore[import-not-found, unused-ignore]
-            write_report,
-        )
+        from dann_search.results.report import write_report
 
-        report: Report = write_report(self.folder, None if out is None else Path(out), **options)
-        return report
+        return write_report(self.folder, None if out is None else Path(out), **options)

@@ -70,6 +70,20 @@ class ExperimentFolder:
                 self.remote.remove(gone)
             self.remote.push(here)
 
+    def sizes(self, path: Path) -> dict[str, int]:
+        """Bytes of each file below a folder in it, by name, wherever storage is."""
+        if self.remote:
+            (name,) = self._names([path])
+            return self.remote.sizes(name)
+        files = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
+        return dict(zip(self._names(files), (file.stat().st_size for file in files), strict=True))
+
+    def remove(self, path: Path) -> None:
+        """Take a file away, here and on storage."""
+        path.unlink(missing_ok=True)
+        if self.remote:
+            self.remote.remove(*self._names([path]))
+
     def _names(self, paths: Iterable[Path]) -> list[str]:
         return [path.relative_to(self.root).as_posix() for path in paths]
 
@@ -156,6 +170,10 @@ class ExperimentFolder:
     def trial(self, number: int) -> Path:
         """Checkpoints and error of one trial."""
         return self.trials / str(number)
+
+    def trial_record(self, number: int) -> Path:
+        """Recipe, epochs and end of one trial."""
+        return self.trial(number) / "trial.json"
 
     def trial_place(self, number: int) -> str:
         """The same for whoever trains it, on whatever machine: a path or a URL."""

@@ -86,16 +86,24 @@ class RemoteFolder:
 
     def files(self, name: str = "") -> list[str]:
         """Names of all files below one of its folders, relative to this one."""
+        return sorted(self.sizes(name))
 
-        def ask() -> list[str]:
+    def sizes(self, name: str = "") -> dict[str, int]:
+        """Bytes of each of them."""
+
+        def ask() -> dict[str, int]:
             system = self._system()
             system.invalidate_cache()
-            root = self._at("").rstrip("/")
-            found = system.find(self._at(name))
-            return sorted(path[len(root) + 1 :] for path in found if path.startswith(f"{root}/"))
+            root = f"{self._at('').rstrip('/')}/"
+            found = system.find(self._at(name), detail=True)
+            return {
+                path.removeprefix(root): int(info["size"])
+                for path, info in found.items()
+                if path.startswith(root)
+            }
 
-        names: list[str] = self._guarded("listed", ask)
-        return names
+        found: dict[str, int] = self._guarded("listed", ask)
+        return found
 
     def read(self, name: str) -> bytes | None:
         """Content of a file; None where there is no such file."""

@@ -25,6 +25,8 @@ TOTAL = "total_trials"
 """Of the study: trials it is to have."""
 STOPPED_BY = "stopped_by"
 """Of the study: why the search last ended; None while it goes on."""
+SPENT = "spent"
+"""Of the study: hours by the clock, CPU- and GPU-hours of its trials."""
 
 
 def is_own(trial: Any) -> bool:

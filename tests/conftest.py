@@ -1,5 +1,6 @@
-"""Fixtures every test may use."""
+"""Fixtures every test may use, and which tests run beside each other."""
 
+import pytest
 import torch
 
 from tests.ray_fixtures import faults, local_ray, no_faults
@@ -7,3 +8,11 @@ from tests.ray_fixtures import faults, local_ray, no_faults
 torch.set_num_threads(1)
 
 __all__ = ["faults", "local_ray", "no_faults"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start Ray one after another, all others beside them in another process."""
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))

@@ -151,7 +151,9 @@ def test_a_storage_that_cannot_be_written_is_refused(
     assert "cannot be written" in message and "--storage" in message
 
 
-@pytest.mark.parametrize("command", ["best", "evaluate", "resume", "leaderboard", "compare"])
+@pytest.mark.parametrize(
+    "command", ["best", "evaluate", "resume", "leaderboard", "compare", "report"]
+)
 def test_what_is_no_experiment_is_said_to_be_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -160,7 +162,7 @@ def test_what_is_no_experiment_is_said_to_be_none(
     assert "no experiment 'missing'" in refused(capsys, command, "missing")
 
 
-@pytest.mark.parametrize("command", ["best", "evaluate", "compare"])
+@pytest.mark.parametrize("command", ["best", "evaluate", "compare", "report"])
 def test_an_experiment_without_a_finished_trial_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -228,7 +230,7 @@ def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str])
 
 COMMANDS = (
     "launch", "resume", "status", "leaderboard", "best", "evaluate", "export", "predict", "compare",
-    "tensorboard", "dashboard", "space", "schema",
+    "report", "tensorboard", "dashboard", "space", "schema",
 )  # fmt: skip
 
 

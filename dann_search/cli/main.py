@@ -18,6 +18,7 @@ from dann_search.errors import InputError, RunError
 # isort: off
 from dann_search.cli import search  # noqa: F401
 from dann_search.cli import results  # noqa: F401
+from dann_search.cli import report  # noqa: F401
 from dann_search.cli import models  # noqa: F401
 from dann_search.cli import viewers  # noqa: F401
 # isort: on

@@ -70,16 +70,38 @@ def leaderboard(
 
 
 @app.command()
+def gc(
+    experiment: Experiment,
+    keep: Annotated[int, typer.Option(help="Best trials whose models stay.", min=1)] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take away what a finished search no longer needs: checkpoints of lesser trials, logs.
+
+    Example: dann-search gc quickstart --dry-run
+    """
+    from dann_search.results.clean_up import clean_up
+    from dann_search.results.reader import open_experiment
+
+    result = clean_up(open_experiment(experiment), keep, dry_run)
+    emit(as_json, result.to_json(), result.render())
+
+
+@app.command()
 def compare(
     experiment: Experiment,
     methods: Annotated[
         str | None,
-        typer.Option(help="Methods, comma-separated; default: the winner's and both baselines."),
+        typer.Option(
+            help="Comma-separated, of dann, cdan, mcc, deep_coral, source_only, frozen_features, "
+            "from_scratch, tllib_dann, target_supervised; by default the winner's method and the "
+            "baselines, without target_supervised, which reads the target's labels."
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds a method.", min=2)] = 3,
+    seeds: Annotated[int, typer.Option(help="Trainings a method.", min=2)] = 3,
     as_json: Json = False,
 ) -> None:
-    """Train winner and baselines anew; compare them on the test split.
+    """Train winner and baselines anew; compare them on the test split, with intervals.
 
     Example: dann-search compare quickstart --seeds 5
     """

@@ -1,25 +1,38 @@
-"""The winner against its baselines: the same recipe, splits and epochs, several seeds each.
+"""The winner against its baselines: the same splits, budget and seeds, several trainings each.
 
 All models are trained, and their checkpoints fixed, before any test label is read.
 """
 
+import fcntl
 import hashlib
-import json
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dann_search.config.experiment import Experiment
-from dann_search.config.trial import Method, TrialConfig
+from dann_search.config.trial import TrialConfig
+from dann_search.data.store import open_labels, read_info
 from dann_search.data.target_labels import write_supervised_store
-from dann_search.errors import InputError, nearest
+from dann_search.driver_lock import driver_is_alive
+from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.results.baselines import SUPERVISED, checked, default_methods, effective, recipe
 from dann_search.results.best import choose
-from dann_search.results.comparison import SUPERVISED, Comparison, Scores
-from dann_search.results.reader import read_experiment, read_trials
+from dann_search.results.comparison import Comparison
+from dann_search.results.comparison_tables import write_comparison
+from dann_search.results.fairness import fairness
+from dann_search.results.method_scores import Scores, score_methods
+from dann_search.results.paired_bootstrap import RESAMPLES
+from dann_search.results.reader import TrialRow, read_experiment, read_trials
+from dann_search.results.store import packed_store
 from dann_search.training.job import TrainAll, TrainingJob
+
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,14 @@ class Run:
     folder: Path
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is trained: a run a seed of every method, but of those whose runs are another's."""
+
+    runs: dict[str, list[Run]]
+    same_as: dict[str, str]
+
+
 def compare(
     folder: ExperimentFolder,
     train_all: TrainAll,
@@ -41,92 +62,148 @@ def compare(
 ) -> Comparison:
     """Train the winner and its baselines anew and score them on the target's test split.
 
-    Every run has the winner's recipe but for method and seed; its model is the best epoch by the
-    search's objective. A run that was finished before is not trained again, one that was cut off
-    goes on.
+    The model of a run is its best epoch by the search's objective. A run that was finished before
+    is not trained again, one that was cut off goes on, and methods whose recipes come to the same
+    share their runs.
 
     Args:
         folder: the experiment.
         train_all: trains what is planned here.
-        methods: names; by default the winner's method, source_only and from_scratch. The upper
-            bound target_supervised reads the labels of the target's training images.
+        methods: names; by default the winner's method, source_only, frozen_features where the
+            backbone has pre-trained weights, from_scratch and tllib_dann. The upper bound
+            target_supervised reads the labels of the target's training images.
         seeds: runs a method, with seeds the search never used for the winner.
 
     Raises:
-        InputError: no finished trial, an unknown method, fewer than two seeds, or labels of the
-        target that cannot be had for target_supervised.
+        InputError: no finished trial, a search or a comparison that is still running, an unknown
+            method, fewer than two seeds, or labels of the target that cannot be had for
+            target_supervised.
         RunError: a training failed.
     """
-    experiment = read_experiment(folder)
-    row = choose(read_trials(folder), folder, 1, None)
-    winner = TrialConfig(**row.config)
-    names = _checked(list(methods or dict.fromkeys([winner.method, "source_only", "from_scratch"])))
+    named = checked(methods or [])
     if seeds < 2:
         raise InputError(f"compare needs at least 2 seeds for a deviation, got {seeds}")
-    numbers = [winner.seed + 1 + number for number in range(seeds)]
-    same = _same_as(winner, names, experiment)
-    runs = [
-        _planned(folder, winner, method, seed)
-        for method in names
-        if method not in same
-        for seed in numbers
-    ]
-    with _stores(folder, experiment, names) as stores:
-        jobs = [_job(run, stores.get(run.method, folder.data)) for run in runs]
+    _refuse_while_searching(folder)
+    experiment, rows = read_experiment(folder), read_trials(folder)
+    row = choose(rows, folder, 1, None)
+    winner = TrialConfig(**row.config)
+    names = named or default_methods(winner, experiment.weights)
+    numbers = _new_seeds(row, rows, seeds)
+    plan = _plan(folder, experiment, winner, names, numbers)
+    store = packed_store(folder)
+    with _alone(folder), _stores(folder, experiment, store, names) as stores:
+        jobs = [
+            _job(run, stores.get(run.method, store)) for runs in plan.runs.values() for run in runs
+        ]
         train_all(jobs, experiment)
-    scores: dict[str, Scores] = {}
-    for method in names:
-        if method not in same:
-            mine = [run for run in runs if run.method == method]
-            results = [score_run(run, experiment, folder) for run in mine]
-            scores[method] = Scores([f1 for f1, _ in results], [a for _, a in results])
-    for method, other in same.items():
-        scores[method] = Scores(scores[other].f1_macro, scores[other].accuracy, same_as=other)
-    comparison = Comparison(winner.method, row.number, numbers, scores)
-    (folder.compare / "comparison.json").write_text(json.dumps(comparison.to_json(), indent=1))
+    scores = _scored(store, experiment, plan, names, winner.method)
+    info = read_info(store)
+    comparison = Comparison(
+        winner=winner.method,
+        trial=row.number,
+        seeds=numbers,
+        methods=scores,
+        n_test=info.sizes["target"]["test"],
+        resamples=RESAMPLES,
+        fairness=fairness(experiment, rows, winner, names, numbers, info),
+        folder=folder,
+    )
+    write_comparison(comparison)
     return comparison
 
 
-def _checked(methods: list[str]) -> list[str]:
-    known = (*get_args(Method), SUPERVISED)
-    for method in methods:
-        if method not in known:
-            raise InputError(f"unknown method '{method}'; {nearest(method, known)}")
-    return methods
+def _scored(
+    store: Path, experiment: Experiment, plan: Plan, names: Sequence[str], winner: str
+) -> dict[str, Scores]:
+    """Every method's scores. All runs have ended: only here are test labels read."""
+    trained = {
+        method: np.stack([predict_run(run, experiment, store) for run in runs])
+        for method, runs in plan.runs.items()
+    }
+    labels = open_labels(store, "target", "test")
+    class_names = read_info(store).class_names
+    predictions = {name: trained[plan.same_as.get(name, name)] for name in names}
+    scores = score_methods(labels, predictions, class_names, winner)
+    return {
+        name: replace(
+            one,
+            same_as=plan.same_as.get(name),
+            runs=[run.folder.name for run in plan.runs[plan.same_as.get(name, name)]],
+        )
+        for name, one in scores.items()
+    }
 
 
-def _same_as(winner: TrialConfig, methods: list[str], experiment: Experiment) -> dict[str, str]:
-    """Without pre-trained weights, from scratch is source-only of full depth: not trained twice."""
-    from dann_search.models.build import uses_pretrained
-    from dann_search.models.registry import spec_of
-
-    plain = winner.model_copy(update={"method": "source_only"})
-    stages = len(spec_of(winner.backbone).stages)
-    whole = winner.unfrozen_depth is None or winner.unfrozen_depth >= stages
-    same = whole and not uses_pretrained(plain, experiment.weights)
-    both = "source_only" in methods and "from_scratch" in methods
-    return {"from_scratch": "source_only"} if both and same else {}
+def _new_seeds(winner: TrialRow, rows: Sequence[TrialRow], count: int) -> list[int]:
+    """Seeds on which the winner was not chosen: neither its own nor those that confirmed it."""
+    used = {row.config["seed"] for row in rows if winner.number in (row.number, row.confirms)}
+    free = (seed for seed in itertools.count(winner.config["seed"] + 1) if seed not in used)
+    return list(itertools.islice(free, count))
 
 
-def _planned(folder: ExperimentFolder, winner: TrialConfig, method: str, seed: int) -> Run:
-    trained_as = "source_only" if method == SUPERVISED else method
-    config = winner.model_copy(update={"method": trained_as, "seed": seed})
-    recipe = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
-    return Run(method, seed, config, folder.compare / f"{method}-seed{seed}-{recipe}")
+def _refuse_while_searching(folder: ExperimentFolder) -> None:
+    if driver_is_alive(folder):
+        raise InputError(
+            f"{folder}: the search is still running, so its winner is not known yet; "
+            f"watch it with: dann-search status {folder}"
+        )
+
+
+@contextmanager
+def _alone(folder: ExperimentFolder) -> Iterator[None]:
+    """No two comparisons write the same checkpoints; the lock goes with the process."""
+    folder.compare.mkdir(parents=True, exist_ok=True)
+    with open(folder.compare / LOCK, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{folder}: a comparison is already running on this experiment"
+            ) from None
+        yield
+
+
+def _plan(
+    folder: ExperimentFolder,
+    experiment: Experiment,
+    winner: TrialConfig,
+    names: Sequence[str],
+    seeds: Sequence[int],
+) -> Plan:
+    plan = Plan({}, {})
+    first: dict[Path, str] = {}
+    for method in names:
+        runs = [planned_run(folder, experiment, winner, method, seed) for seed in seeds]
+        if (other := first.setdefault(runs[0].folder, method)) != method:
+            plan.same_as[method] = other
+        else:
+            plan.runs[method] = runs
+    return plan
+
+
+def planned_run(
+    folder: ExperimentFolder, experiment: Experiment, winner: TrialConfig, method: str, seed: int
+) -> Run:
+    """A method's run; its folder is named after all that decides the outcome, and nothing else."""
+    config = recipe(winner, method, seed, experiment.weights)
+    decides = effective(config, experiment.weights)
+    trained_as = SUPERVISED if method == SUPERVISED else decides.method
+    digest = hashlib.sha256(decides.model_dump_json().encode()).hexdigest()[:8]
+    return Run(method, seed, config, folder.compare / f"{trained_as}-seed{seed}-{digest}")
 
 
 @contextmanager
 def _stores(
-    folder: ExperimentFolder, experiment: Experiment, methods: Sequence[str]
+    folder: ExperimentFolder, experiment: Experiment, store: Path, methods: Sequence[str]
 ) -> Iterator[dict[str, Path]]:
     """Packed stores of the methods that are not trained on the experiment's own, while needed."""
     if SUPERVISED not in methods:
         yield {}
         return
     with write_supervised_store(
-        experiment.data, folder.data, folder.compare / f"{SUPERVISED}-data"
-    ) as store:
-        yield {SUPERVISED: store}
+        experiment.data, store, folder.compare / f"{SUPERVISED}-data"
+    ) as supervised:
+        yield {SUPERVISED: supervised}
 
 
 def _job(run: Run, store: Path) -> TrainingJob:
@@ -139,29 +216,28 @@ def _job(run: Run, store: Path) -> TrainingJob:
     )
 
 
-def score_run(run: Run, experiment: Experiment, folder: ExperimentFolder) -> tuple[float, float]:
-    """Macro-F1 and accuracy of a finished run's best epoch on the target's test split."""
+def predict_run(run: Run, experiment: Experiment, store: Path) -> NDArray[np.int64]:
+    """Classes a finished run's best epoch gives the packed target's test images, shape (n,)."""
     import torch
 
-    from dann_search.data.store import open_labels
     from dann_search.data.training_data import as_tensor, open_training_data
     from dann_search.models.build import build_network
     from dann_search.models.registry import spec_of
     from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
     from dann_search.training.loop import input_side
-    from dann_search.training.metrics import classification_metrics
     from dann_search.training.predict import predict_logits
 
-    data = open_training_data(folder.data)
+    data = open_training_data(store)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build_network(run.config, data.classes, experiment.weights)
     restore_network(network, load_checkpoint(run.folder / BEST), run.folder / BEST)
     logits = predict_logits(
-        network,
-        as_tensor(folder.data, "target", "test"),
+        # As it was trained and validated, and as convolutions run fastest.
+        network.to(device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        as_tensor(store, "target", "test"),
         spec_of(run.config.backbone, experiment.weights),
         input_side(run.config, data),
-        torch.device("cpu"),
+        device,
     )
-    labels = open_labels(folder.data, "target", "test")
-    metrics = classification_metrics(labels, logits.argmax(1).numpy(), data.classes)
-    return metrics.f1_macro, metrics.accuracy
+    classes: NDArray[np.int64] = logits.argmax(1).numpy()
+    return classes

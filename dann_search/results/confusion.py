@@ -4,12 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
+LONGEST_NAME = 24
+"""Of a class, in characters: longer ones would leave no room for the matrix."""
+
 
 def write_confusion(path: Path, confusion: list[list[int]], names: list[str]) -> None:
     """Draw the confusion matrix: counts written, colour by share of the true class."""
     # Not by pyplot, whose backend is the caller's: a notebook would lose its own.
     from matplotlib.figure import Figure
 
+    names = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = max(4.0, 0.5 * len(names) + 1.5)

@@ -28,6 +28,7 @@ from dann_search.search.study import Counts, StudyRecord
 from dann_search.study_storage import study_place
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.tensorboard import TensorBoardWriter
+from dann_search.tracking.trial_files import TrialFiles
 
 MakeObserver = Callable[[TextIO, StudyRecord], Observer]
 
@@ -161,6 +162,7 @@ def search(
                         TensorBoardWriter(
                             folder.tensorboard, space, experiment.search.objective, record.total
                         ),
+                        TrialFiles(folder),
                         console,
                     ]
                     if folder.remote:

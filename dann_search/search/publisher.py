@@ -83,6 +83,7 @@ class Publisher(Observer):
             self.remote.write_copy(folder.study.name, consistent_copy(folder.study))
         files = [p for p in (folder.study_journal, folder.record, folder.job) if p.exists()]
         files += [p for p in folder.tensorboard.rglob("*") if p.is_file()]
+        files += folder.root.glob("trials/*/trial.json")
         sizes = {path: path.stat().st_size for path in files}
         folder.publish(*(path for path, size in sizes.items() if self._sizes.get(path) != size))
         self._sizes = sizes

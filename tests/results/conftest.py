@@ -12,6 +12,7 @@ from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
+from dann_search.tracking.trial_files import TrialFiles
 from dann_search.training.loop import train
 from dann_search.training.result import best_of, score_of
 from tests.experiments import space_file
@@ -19,27 +20,38 @@ from tests.experiments import space_file
 
 def search_here(folder_of_file: Path, **changes: object) -> ExperimentFolder:
     """Four trials: 0 and 2 completed, 1 stopped early though it was best, 3 failed."""
-    experiment, space = load_experiment(space_file(folder_of_file, **changes), stage_counts())
+    return search_file(space_file(folder_of_file, **changes))
+
+
+def search_file(path: Path, *sets: str) -> ExperimentFolder:
+    """The same with any experiment file."""
+    experiment, space = load_experiment(path, stage_counts(), sets=sets)
     folder = prepare(experiment, space)
     record, data = StudyRecord(experiment, space, folder), open_training_data(folder.data)
+    files = TrialFiles(folder)
     while (trial := record.next_trial()) is not None:
         if trial.number == 3:
             record.fail(3, "the loss became nan in epoch 1")
             continue
+        files.trial_started(trial.number, trial.config, [])
         where = folder.trial(trial.number)
         where.mkdir(parents=True)
         objective = experiment.search.objective
-        for history in train(trial.config, data, where, objective=objective):
+        weights = experiment.weights
+        for history in train(trial.config, data, where, objective=objective, weights=weights):
             epochs = [asdict(result) for result in history]
             scores = [score_of(epoch, objective) for epoch in epochs]
+            files.epochs_done(trial.number, epochs, len(epochs) - 1)
             if trial.number == 1:
                 record.report(1, [0.99])
                 record.prune(1)
+                files.trial_ended(1, "pruned", None)
                 break
             record.report(trial.number, scores)
             record.note_best(trial.number, best_of(epochs, objective))
         else:
             record.complete(trial.number)
+            files.trial_ended(trial.number, "completed", None)
     record.close()
     return folder
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,16 +14,18 @@ from dann_search.config.data import DataConfig
 from dann_search.data.open_domain import open_domain
 from dann_search.data.store import open_images, pack
 from dann_search.data.target_labels import target_train_labels
+from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.compare import compare
-from dann_search.results.comparison import Comparison, Scores
-from dann_search.results.reader import read_experiment
+from dann_search.results.compare import _alone, _new_seeds, compare
+from dann_search.results.reader import read_experiment, read_trials
 from dann_search.training.checkpoint import BEST
 from dann_search.training.job import train_here
 from tests.data.images import write_domain
 
 pytestmark = pytest.mark.slow
+
+METHODS = ["dann", "source_only", "from_scratch"]
 
 
 def weights(experiment: ExperimentFolder) -> dict[str, bytes]:
@@ -36,8 +39,8 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
 ) -> None:
     lines: list[str] = []
     train = partial(train_here, progress=lines.append)
-    result = compare(experiment, train, seeds=2)
-    assert list(result.methods) == ["dann", "source_only", "from_scratch"]
+    result = compare(experiment, train, methods=METHODS, seeds=2)
+    assert list(result.methods) == METHODS
     assert result.methods["from_scratch"].same_as == "source_only"
     assert len(lines) == 4  # two methods, two seeds: from_scratch is not trained twice
     recipes = [path.name for path in experiment.compare.iterdir() if path.is_dir()]
@@ -46,6 +49,9 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
     ]  # fmt: skip
     content = json.loads((experiment.compare / "comparison.json").read_text())
     assert content == result.to_json()
+    runs = content["methods"]["source_only"]["runs"]
+    assert content["methods"]["from_scratch"]["runs"] == runs
+    assert all((experiment.compare / run / BEST).is_file() for run in runs)
     summary = content["methods"]["dann"]["f1_macro_test"]
     assert summary["mean"] == pytest.approx(np.mean(summary["values"]))
     assert summary["sd"] == pytest.approx(np.std(summary["values"], ddof=1))
@@ -54,40 +60,60 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
     labels = experiment.data / "target.test.labels.npy"
     np.save(labels, np.zeros_like(np.load(labels)))
     lines.clear()
-    again = compare(experiment, train, seeds=2)
+    again = compare(experiment, train, methods=METHODS, seeds=2)
     assert lines == ["4 of 4 trainings are there from before"]
-    assert again.methods["dann"].f1_macro != result.methods["dann"].f1_macro
+    assert again.methods["dann"].f1_macro.values != result.methods["dann"].f1_macro.values
     assert weights(experiment) == trained
 
     for path in experiment.compare.glob("*/done"):
         path.unlink()
     for path in experiment.compare.glob("*/*.safetensors"):
         path.unlink()
-    compare(experiment, train_here, seeds=2)
+    compare(experiment, train_here, methods=METHODS, seeds=2)
     assert {name: len(content) for name, content in weights(experiment).items()} == {
         name: len(content) for name, content in trained.items()
     }
     assert weights(experiment) == trained
 
 
-def test_an_unknown_method_is_refused_with_the_nearest(experiment: ExperimentFolder) -> None:
+def test_bad_input_is_refused_before_anything_is_trained(experiment: ExperimentFolder) -> None:
+    def train(*_: object) -> None:
+        raise AssertionError("training began")
+
     with pytest.raises(InputError, match="did you mean 'source_only'"):
-        compare(experiment, train_here, methods=["source-only"])
+        compare(experiment, train, methods=["source-only"])
+    with pytest.raises(InputError, match="at least 2 seeds for a deviation, got 1"):
+        compare(experiment, train, seeds=1)
+    with DriverLock(experiment), pytest.raises(InputError, match="search is still running"):
+        compare(experiment, train)
+    with (
+        _alone(experiment),
+        pytest.raises(InputError, match="a comparison is already running"),
+    ):
+        compare(experiment, train)
 
 
-@pytest.mark.parametrize(
-    ("dann", "base", "words"),
-    [
-        ([0.7, 0.72], [0.5, 0.52], "dann is above source_only: macro-F1 +0.200"),
-        ([0.51, 0.55], [0.5, 0.52], "by no more than seeds differ"),
-        ([0.4, 0.42], [0.5, 0.52], "adaptation does not help here"),
-    ],
-)
-def test_the_verdict_says_whether_adaptation_helps(
-    dann: list[float], base: list[float], words: str
+def test_seeds_that_confirmed_the_winner_are_not_used_again(
+    experiment: ExperimentFolder,
 ) -> None:
-    methods = {"dann": Scores(dann, dann), "source_only": Scores(base, base)}
-    assert words in Comparison("dann", 0, [1, 2], methods).verdict()
+    rows = read_trials(experiment)
+    winner = next(row for row in rows if row.state == "completed")
+    again = replace(winner, number=9, confirms=winner.number, config=winner.config | {"seed": 2})
+    assert _new_seeds(winner, [*rows, again], 3) == [1, 3, 4]
+
+
+def test_tllibs_recipe_is_trained_beside_the_winner_and_features_that_stay_as_they_are(
+    experiment: ExperimentFolder,
+) -> None:
+    names = ["dann", "frozen_features", "tllib_dann"]
+    result = compare(experiment, train_here, methods=names, seeds=2)
+    assert list(result.methods) == names
+    assert not any(scores.same_as for scores in result.methods.values())
+    runs = {path.name.rsplit("-", 1)[0] for path in experiment.compare.iterdir() if path.is_dir()}
+    methods = ("dann", "source_only")
+    assert runs == {f"{method}-seed{seed}" for method in methods for seed in (1, 2)}
+    assert len(list(experiment.compare.glob("dann-seed1-*"))) == 2  # the winner's, and tllib's
+    assert set(result.methods["tllib_dann"].difference) == {"f1_macro", "accuracy"}
 
 
 def test_the_upper_bound_is_trained_on_the_target_with_its_labels(
@@ -95,13 +121,14 @@ def test_the_upper_bound_is_trained_on_the_target_with_its_labels(
 ) -> None:
     result = compare(experiment, train_here, methods=["source_only", "target_supervised"], seeds=2)
     bound, base = (result.methods[name] for name in ("target_supervised", "source_only"))
-    assert np.mean(bound.f1_macro) > np.mean(base.f1_macro)
+    assert bound.f1_macro.mean > base.f1_macro.mean
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(result.render())
     assert "upper bound: it was trained on the target's own labels" in console.export_text()
     # Nothing but weights and scores is left of it.
     files = {path.name for path in experiment.compare.rglob("*") if path.is_file()}
-    assert files == {"best.safetensors", "last.safetensors", "done", "comparison.json"}
+    results = {f"comparison.{suffix}" for suffix in ("json", "csv", "md", "tex")}
+    assert files == {"best.safetensors", "last.safetensors", "done", ".lock"} | results
     assert not (experiment.data / "target.train.labels.npy").exists()
 
 
@@ -125,7 +152,7 @@ def test_the_upper_bound_is_refused_where_the_images_have_changed(
     info["hashes"]["target"]["train"] = "of other images"
     (experiment.data / "store.json").write_text(json.dumps(info))
     with pytest.raises(InputError, match="domain digits-m: its training images are no longer"):
-        compare(experiment, train_here, methods=["target_supervised"], seeds=2)
+        target_train_labels(read_experiment(experiment).data, experiment.data)
 
 
 def test_unlabelled_target_images_have_no_upper_bound(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""What was measured in each epoch of a trial."""
+
+import json
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from dann_search.layout import ExperimentFolder
+from dann_search.training.checkpoint import BEST, LAST
+
+Epoch = dict[str, Any]
+"""The fields of ``training.result.EpochResult`` by name."""
+
+
+def read_epochs(folder: ExperimentFolder, trial: int) -> list[Epoch]:
+    """Every epoch of a trial, in order; none where nothing of it is there.
+
+    From the file that its end left, else from the header of its last checkpoint.
+    """
+    record = folder.trial_record(trial)
+    folder.fetch(record)
+    try:
+        told: list[Epoch] = json.loads(record.read_text(encoding="utf-8"))["history"]
+        return told
+    except (OSError, ValueError, KeyError):
+        pass
+    for path in (folder.trial(trial) / LAST, folder.trial(trial) / BEST):
+        folder.fetch(path)
+        try:
+            with safe_open(path, framework="np") as file:
+                epochs: list[Epoch] = json.loads((file.metadata() or {})["record"])["history"]
+                return epochs
+        except (OSError, SafetensorError, KeyError, ValueError):
+            continue
+    return []

@@ -1,0 +1,127 @@
+"""The networks a report looks at, and what they make of images: features, and logits on val.
+
+No image of the target's test split is opened here, and no label of its training split exists.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from dann_search.config.experiment import WeightsFile
+from dann_search.config.trial import TrialConfig
+from dann_search.data.domain import NO_LABEL
+from dann_search.data.store import UNLABELLED, open_labels
+from dann_search.data.training_data import TrainingData, as_tensor
+from dann_search.models.build import build_network
+from dann_search.models.network import DannNetwork
+from dann_search.models.registry import spec_of
+from dann_search.training.checkpoint import load_checkpoint, restore_network
+from dann_search.training.loop import input_side
+from dann_search.training.predict import Outputs, predict_outputs
+
+Floats = NDArray[np.float64]
+
+PER_DOMAIN = 600
+"""Images of each domain whose features are compared and drawn."""
+MOST_THREADS = 8
+BATCH = 32
+"""Images at a time: on a CPU the activations of many cost more than they save."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images of one domain, of its val and train splits, and their labels where there are any.
+
+    ``images`` are uint8 of shape (n, 3, side, side); ``labels`` have shape (n,), ``NO_LABEL`` for
+    the target's training images.
+    """
+
+    images: Tensor
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the label classifier of one network sees of both samples, shapes (m|n, size)."""
+
+    name: str
+    source: Floats
+    target: Floats
+
+
+def take_sample(store: Path, role: str, most: int = PER_DOMAIN) -> Sample:
+    """Up to ``most`` images, half of them of val where there are enough; the same ones always."""
+    rng = np.random.default_rng(0)
+    val, train = as_tensor(store, role, "val"), as_tensor(store, role, "train")
+    of_val = min(len(val), max(most // 2, most - len(train)))
+    rows_val = np.sort(rng.permutation(len(val))[:of_val])
+    rows_train = np.sort(rng.permutation(len(train))[: most - of_val])
+    labels = [open_labels(store, role, "val")[rows_val]]
+    if (role, "train") == UNLABELLED:
+        labels.append(np.full(len(rows_train), NO_LABEL))
+    else:
+        labels.append(open_labels(store, role, "train")[rows_train])
+    images = torch.cat([val[torch.from_numpy(rows_val)], train[torch.from_numpy(rows_train)]])
+    return Sample(images, np.concatenate(labels))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What it takes to build a trial's network and to show it images."""
+
+    config: TrialConfig
+    weights: Mapping[str, WeightsFile]
+    data: TrainingData
+
+    def network(self, checkpoint: Path | None) -> DannNetwork:
+        """As training began with it, or with the weights of a checkpoint.
+
+        Raises:
+            InputError: pre-trained weights that cannot be had.
+            RunError: a checkpoint that is damaged or of another network.
+        """
+        network = build_network(self.config, self.data.classes, self.weights)
+        if checkpoint is not None:
+            restore_network(network, load_checkpoint(checkpoint), checkpoint)
+        # As in training: convolutions are faster so.
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def outputs(self, network: DannNetwork, images: Tensor) -> Outputs:
+        """Logits and features of images (n, 3, side, side)."""
+        spec = spec_of(self.config.backbone, self.weights)
+        side, device = input_side(self.config, self.data), torch.device("cpu")
+        pieces = [
+            predict_outputs(network, batch, spec, side, device)
+            for batch in torch.split(images, BATCH)
+        ]
+        return Outputs(
+            torch.cat([one.logits for one in pieces]), torch.cat([one.features for one in pieces])
+        )
+
+    def features(self, name: str, network: DannNetwork, source: Sample, target: Sample) -> Features:
+        """Of both samples."""
+        both = (
+            self.outputs(network, sample.images).features.double().numpy()
+            for sample in (source, target)
+        )
+        return Features(name, *both)
+
+
+@contextmanager
+def few_threads() -> Iterator[None]:
+    """At most eight of this process's cores for torch and numpy, until the block ends."""
+    before = torch.get_num_threads()
+    count = min(MOST_THREADS, before)
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,115 @@
+"""Small pictures that lie inside the page: what the network gets wrong, what it is trained on."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dann_search.config.trial import TrialConfig
+from dann_search.data.augment import augment, to_float
+from dann_search.training.validators.view import entropy
+
+Floats = NDArray[np.float64]
+
+SHOWN = 24
+"""Images in each gallery."""
+LARGEST, SMALL = 112, 48
+"""Side in pixels to which larger images are reduced; up to which they are kept pixel by pixel."""
+ORIGINALS, VARIANTS = 4, 5
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One image as a data URI, what is written below it, and its place in the target's val."""
+
+    uri: str
+    true: str
+    predicted: str
+    probability: float
+    row: int
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """An image of the store and what training saw of it in several epochs, as data URIs."""
+
+    original: str
+    variants: list[str]
+
+
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """A uint8 image (3, side, side) as PNG where it is tiny, else as JPEG of at most 112 pixels."""
+    picture = Image.fromarray(image.transpose(1, 2, 0))
+    content = io.BytesIO()
+    if picture.width <= SMALL:
+        picture.save(content, "PNG", optimize=True)
+        kind = "png"
+    else:
+        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+        picture.save(content, "JPEG", quality=80, optimize=True)
+        kind = "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def confident_mistakes(
+    images: Tensor, labels: NDArray[np.int64], probabilities: Floats, names: list[str]
+) -> list[Thumbnail]:
+    """Images predicted wrongly, those of largest probability first."""
+    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
+    order = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")]
+    return _thumbnails(images, labels, probabilities, names, order[:SHOWN])
+
+
+def uncertain_images(
+    images: Tensor, labels: NDArray[np.int64], probabilities: Floats, names: list[str]
+) -> list[Thumbnail]:
+    """Images of largest entropy over the classes, right or wrong."""
+    order = np.argsort(-entropy(probabilities), kind="stable")
+    return _thumbnails(images, labels, probabilities, names, order[:SHOWN])
+
+
+def _thumbnails(
+    images: Tensor,
+    labels: NDArray[np.int64],
+    probabilities: Floats,
+    names: list[str],
+    rows: NDArray[np.int64],
+) -> list[Thumbnail]:
+    return [
+        Thumbnail(
+            data_uri(images[row].numpy()),
+            names[labels[row]],
+            names[probabilities[row].argmax()],
+            float(probabilities[row].max()),
+            int(row),
+        )
+        for row in map(int, rows)
+    ]
+
+
+def augmented(images: Tensor, side: int, config: TrialConfig, strength: float) -> list[Augmented]:
+    """Some images of a training split, evenly spaced, each augmented several times.
+
+    Args:
+        images: the split, uint8 of shape (n, 3, any, any).
+        side: at which the network sees them, in pixels.
+        config: the recipe.
+        strength: 1 for the source, ``config.target_augmentation`` for the target.
+    """
+    rows = np.unique(np.linspace(0, len(images) - 1, ORIGINALS).round().astype(np.int64))
+    chosen = to_float(images[torch.from_numpy(rows)], side)
+    generator = torch.Generator().manual_seed(config.seed)
+    drawn = [augment(chosen, config, generator, strength=strength) for _ in range(VARIANTS)]
+    return [
+        Augmented(_of_floats(chosen[row]), [_of_floats(batch[row]) for batch in drawn])
+        for row in range(len(rows))
+    ]
+
+
+def _of_floats(image: Tensor) -> str:
+    return data_uri((image.clamp(0, 1) * 255).round().to(torch.uint8).numpy())

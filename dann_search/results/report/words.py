@@ -1,0 +1,157 @@
+"""A recipe in sentences."""
+
+from collections.abc import Iterator, Sequence
+
+from dann_search.config.trial import TrialConfig
+
+METHODS = {
+    "dann": "DANN (Ganin et al. 2016): a domain discriminator learns to tell source from target "
+    "features, and through a gradient reversal layer the network learns to leave it guessing.",
+    "cdan": "CDAN (Long et al. 2018): a domain discriminator sees features together with the "
+    "predicted classes, and through a gradient reversal layer the network learns to leave it "
+    "guessing.",
+    "mcc": "MCC (Jin et al. 2020): predictions on target images are to confuse as few classes with "
+    "each other as can be.",
+    "deep_coral": "Deep CORAL (Sun & Saenko 2016): the covariances of source and target features "
+    "are drawn together.",
+    "source_only": "No adaptation: only labelled source images are trained on.",
+    "from_scratch": "No adaptation, and no pre-trained weights: only labelled source images are "
+    "trained on.",
+}
+LAMBDA = {
+    "constant": "stays at {top}",
+    "linear": "rises in a straight line to {top} over {warmup}",
+    "cosine": "rises along a cosine to {top} over {warmup}",
+    "ganin": "rises to {top} along Ganin's schedule (gamma {gamma:.3g})",
+}
+RATES = {
+    "ganin": "falling as in the DANN paper",
+    "cosine": "falling along a cosine",
+    "constant": "constant throughout",
+}
+BATCH_NORM = {
+    "joint": "Source and target pass batch norm together",
+    "separate": "Source and target pass batch norm in turn, each with its own statistics",
+    "frozen": "Batch norm keeps the statistics of the pre-trained weights",
+}
+
+
+def in_words(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> list[tuple[str, str]]:
+    """The recipe as (what, sentences) in the order in which one would ask.
+
+    Args:
+        config: the recipe.
+        stages: names of the backbone's stages, stem first.
+        pretrained: whether it starts from pre-trained weights.
+    """
+    parts = [("Network", _network(config, stages, pretrained)), ("Method", _method(config))]
+    return [*parts, ("Training", _training(config)), ("Augmentation", _augmentation(config))]
+
+
+def _network(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> str:
+    depth = len(stages) if config.unfrozen_depth is None else config.unfrozen_depth
+    if config.method == "from_scratch" or depth >= len(stages):
+        trained = f"All {len(stages)} stages are trained."
+    elif depth == 0:
+        trained = f"All {len(stages)} stages stay as they are: only the heads are trained."
+    else:
+        names = ", ".join(stages[-depth:])
+        trained = f"The top {depth} of {len(stages)} stages are trained ({names})."
+    start = "pre-trained weights" if pretrained else "random weights"
+    between = (
+        f" A layer of {config.bottleneck} units lies before the heads." if config.bottleneck else ""
+    )
+    unfreezing = (
+        f" One more stage is trained every {config.gradual_unfreezing} epochs, the heads first."
+        if config.gradual_unfreezing
+        else ""
+    )
+    return f"{config.backbone}, from {start}. {trained}{unfreezing}{between}"
+
+
+def _method(config: TrialConfig) -> str:
+    text = METHODS[config.method]
+    if not config.adapts:
+        return text
+    schedule = LAMBDA[config.lambda_schedule].format(
+        top=f"{config.lambda_max:.3g}", warmup=_part(config.lambda_warmup),
+        gamma=config.lambda_gamma,
+    )  # fmt: skip
+    delay = f", after {_share(config.lambda_delay)} of training" if config.lambda_delay else ""
+    text += f" Its weight lambda {schedule}{delay}."
+    if config.adversarial:
+        layers = "layer" if config.discriminator_depth == 1 else "layers"
+        dropout = config.discriminator_dropout
+        text += (
+            f" The discriminator has {config.discriminator_depth} hidden {layers} of "
+            f"{config.discriminator_width} units{f', dropout {dropout:.2g}' if dropout else ''}."
+        )
+    return text
+
+
+def _training(config: TrialConfig) -> str:
+    momentum = f" with Nesterov momentum {config.momentum:.3g}" if config.optimizer == "sgd" else ""
+    name = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer]
+    domains = " of each domain" if config.adapts else ""
+    text = (
+        f"{config.epochs} epochs in batches of {config.batch_size} images{domains}, by {name}"
+        f"{momentum}. The learning rate is {config.learning_rate:.3g}, {RATES[config.lr_schedule]};"
+        f" the heads learn {_times(config.head_lr_factor)}. Weight decay is "
+        f"{config.weight_decay:.3g}."
+    )
+    return " ".join([text, *_details(config)])
+
+
+def _details(config: TrialConfig) -> Iterator[str]:
+    yield BATCH_NORM[config.batch_norm] + "."
+    if config.class_balanced:
+        yield "Each class of the source is drawn equally often."
+    if config.stage_lr_decay < 1:
+        yield f"Each stage learns at {config.stage_lr_decay:.3g} of the rate of the one above it."
+    if config.label_smoothing:
+        yield f"Labels are smoothed by {config.label_smoothing:.3g}."
+    if config.gradient_clipping:
+        yield f"Gradients are clipped at {config.gradient_clipping:.3g}."
+    if config.ema_decay:
+        yield f"The model is a moving average of the weights (decay {config.ema_decay:.4g})."
+    if config.precision != "fp32":
+        yield f"Forward passes are computed in {config.precision}."
+
+
+def _augmentation(config: TrialConfig) -> str:
+    amounts = (
+        (config.rotation_degrees, f"rotations by up to {config.rotation_degrees:.3g}°"),
+        (config.translation, f"shifts by up to {_share(config.translation)} of the side"),
+        (1 - config.crop_scale, f"random crops of {_share(config.crop_scale)} of the area or more"),
+        (
+            config.horizontal_flip,
+            f"a horizontal flip of {_share(config.horizontal_flip)} of the images",
+        ),
+        (config.vertical_flip, f"a vertical flip of {_share(config.vertical_flip)}"),
+        (config.colour_jitter, f"colour changes of up to {_share(config.colour_jitter)}"),
+        (config.grayscale, f"no colour in {_share(config.grayscale)}"),
+        (config.erasing, f"a hidden rectangle in {_share(config.erasing)}"),
+        (
+            config.policy_strength,
+            f"two random operations at {_share(config.policy_strength)} of their strength",
+        ),
+    )
+    applied = [text for amount, text in amounts if amount]
+    if not applied:
+        return "None."
+    text = f"{', '.join(applied)}.".capitalize()
+    if config.adapts and config.target_augmentation < 1:
+        text += f" Target images get {_share(config.target_augmentation)} of that."
+    return text
+
+
+def _times(factor: float) -> str:
+    return "at the same rate" if factor == 1 else f"{factor:.3g} times as fast"
+
+
+def _part(of_training: float) -> str:
+    return "the whole of training" if of_training == 1 else f"{_share(of_training)} of training"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.3g} %"

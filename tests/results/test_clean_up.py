@@ -1,0 +1,48 @@
+"""What gc takes away and what it leaves."""
+
+import pytest
+
+from dann_search.driver_lock import DriverLock
+from dann_search.errors import InputError
+from dann_search.layout import ExperimentFolder
+from dann_search.results.best import write_best
+from dann_search.results.clean_up import clean_up
+from dann_search.results.leaderboard import finished
+from dann_search.results.reader import read_trials
+
+
+def test_lesser_models_checkpoints_and_logs_go_and_the_best_can_still_be_had(
+    experiment: ExperimentFolder,
+) -> None:
+    (experiment.ray / "tune").mkdir(parents=True)
+    (experiment.ray / "driver.log").write_bytes(b"x" * 1000)
+    (experiment.ray / "tune" / "trial.log").write_bytes(b"x" * 1000)
+    rows = read_trials(experiment)
+    (best, *others) = [row.number for row in finished(rows)]
+    experiment.trial_record(others[0]).unlink()  # of an older version: its epochs stay
+    before = {path: path.stat().st_size for path in experiment.root.rglob("*") if path.is_file()}
+
+    told = clean_up(experiment, keep=1, dry_run=True)
+    assert {p: p.stat().st_size for p in experiment.root.rglob("*") if p.is_file()} == before
+    done = clean_up(experiment, keep=1)
+    after = {path for path in experiment.root.rglob("*") if path.is_file()}
+    gone = set(before) - after
+    assert (done.files, done.bytes) == (len(gone), sum(before[path] for path in gone))
+    assert (told.files, told.bytes) == (done.files, done.bytes)
+    assert told.kept == done.kept == [best]
+    assert {path.name for path in experiment.trial(best).iterdir()} == {
+        "best.safetensors",
+        "trial.json",
+    }
+    for number in others:
+        assert not list(experiment.trial(number).glob("best.safetensors"))
+    assert (experiment.trial(others[0]) / "last.safetensors").exists()
+    assert not [path for path in after if path.is_relative_to(experiment.ray)]
+    assert read_trials(experiment) == rows
+    assert write_best(experiment).record["trial"] == best
+    assert clean_up(experiment, keep=1).files == 0
+
+
+def test_nothing_is_taken_from_a_running_search(experiment: ExperimentFolder) -> None:
+    with DriverLock(experiment), pytest.raises(InputError, match="a search is running on it"):
+        clean_up(experiment)
