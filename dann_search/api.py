@@ -4,18 +4,26 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from dann_search.config.experiment import Experiment
-from dann_search.config.load import load_experiment, load_recorded
+from dann_search.config.load import (
+    experiment_of,
+    parse_experiment,
+    read_source,
+    recorded_experiment,
+    recorded_source,
+)
+from dann_search.config.source import SourceFile
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.node_store import store_of
 from dann_search.data.store import StoreInfo
-from dann_search.errors import InputError, RunError
+from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.best import BestModel, write_best
@@ -26,6 +34,7 @@ from dann_search.results.reader import TrialRow, open_experiment, read_record, r
 from dann_search.results.refit import write_refit
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
+from dann_search.search.checks import check_search, remarks
 from dann_search.search.launch import (
     MakeObserver,
     Outcome,
@@ -40,8 +49,14 @@ from dann_search.tracking.progress import LiveTable, NotebookTable, PlainLines, 
 from dann_search.training.job import TrainAll, TrainingJob
 from dann_search.training.result import F1_MACRO
 
-NOT_CHANGED = ("name", "data", "storage")
-"""Sections of an experiment that a resume does not override."""
+NOT_CHANGED: dict[str, str] = {
+    "name": "it is what the search began with",
+    "data": "it is what the search began with",
+    "storage": "the experiment lies where it lies; move its folder",
+    "search.study": "that is where the trials are that were searched",
+    "search.trials": "more are searched with --add-trials",
+}
+"""What a resume does not override, and why, or how else."""
 
 
 @dataclass(frozen=True)
@@ -105,19 +120,20 @@ def launch(
         RunError: the search could not run, or every trial failed.
     """
     plain = not _is_live() if plain is None else plain
-    experiment, found = load_experiment(
+    source = read_source(
         space if isinstance(space, Mapping) else Path(space),
-        stage_counts(),
         sets=sets,
         name=name,
         storage=storage,
         trials=trials,
     )
-    known = known_trials(experiment)
-    console = Console(stderr=True, force_jupyter=False)
-    with packing_progress(console, plain=plain or _is_notebook()) as progress:
-        folder = prepare(experiment, found, progress, known, address)
-    return _run(experiment, found, folder, known=known, address=address, plain=plain)
+    with source.placing():
+        experiment, found = experiment_of(source, stage_counts())
+        known = known_trials(experiment)
+        console = Console(stderr=True, force_jupyter=False)
+        with packing_progress(console, plain=plain or _is_notebook()) as progress:
+            folder = prepare(experiment, found, progress, known, address)
+        return _run(experiment, found, folder, known=known, address=address, plain=plain)
 
 
 def resume(
@@ -143,26 +159,36 @@ def resume(
         InputError: no experiment there, one that is running, or one that is another now.
         RunError: as ``launch``.
     """
-    for item in sets:
-        if (key := item.partition("=")[0].split(".")[0]) in NOT_CHANGED:
-            raise InputError(f"--set {item}: {key} is what the search began with; it cannot change")
     folder = open_experiment(experiment)
-    recorded = read_record(folder)["experiment"]
-    content, space = load_recorded(folder.record, recorded, stage_counts(), sets)
-    check_unchanged(folder)
-    made = study_place(folder, content.search.study).exists(content.name)
-    # Without a study the launch was cut off before it made one.
-    known = () if made else known_trials(content)
-    return _run(
-        content,
-        space,
-        folder,
-        add_trials=add_trials,
-        known=known,
-        allow_wider=allow_wider_space,
-        address=address,
-        plain=not _is_live() if plain is None else plain,
-    )
+    source = recorded_source(folder.record, read_record(folder)["experiment"], sets)
+    with source.placing():
+        content, space = recorded_experiment(source, stage_counts())
+        if sets:
+            _check_not_changed(folder, content, source)
+        check_unchanged(folder)
+        made = study_place(folder, content.search.study).exists(content.name)
+        # Without a study the launch was cut off before it made one.
+        known = () if made else known_trials(content)
+        check_search(content, space, known, address)
+        return _run(
+            content,
+            space,
+            folder,
+            add_trials=add_trials,
+            known=known,
+            allow_wider=allow_wider_space,
+            address=address,
+            plain=not _is_live() if plain is None else plain,
+        )
+
+
+def _check_not_changed(folder: ExperimentFolder, now: Experiment, source: SourceFile) -> None:
+    recorded = recorded_source(folder.record, read_record(folder)["experiment"], ())
+    before = parse_experiment(recorded, stage_counts())
+    for key, why in NOT_CHANGED.items():
+        value = attrgetter(key)
+        if value(before) != value(now):
+            raise source.error(tuple(key.split(".")), f"cannot change: {why}")
 
 
 def compare(
@@ -248,7 +274,8 @@ def _run(
 ) -> SearchResult:
     info = recorded_store(folder)
     objective = experiment.search.objective
-    observer = _observer(space, plain, objective, _header(info, objective))
+    header = _header(info, objective, remarks(experiment, space, known, address))
+    observer = _observer(space, plain, objective, header)
     _forget_result(folder)
     outcome = search(
         experiment,
@@ -266,7 +293,8 @@ def _run(
     rows = read_trials(folder)
     best = finished(rows)
     if not best:
-        if outcome.counts.failed:
+        # Others, cut off before their end, may still have a model.
+        if outcome.counts.failed and not outcome.counts.running:
             failed = [row for row in rows if row.state == "failed"]
             raise RunError(
                 f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
@@ -295,7 +323,7 @@ def _forget_result(folder: ExperimentFolder) -> None:
         folder.remote.remove(folder.result.name)
 
 
-def _header(info: StoreInfo, objective: str) -> str:
+def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
     """What goes in, and how many target labels are spent on choosing."""
     labels = info.sizes["target"]["val"]
     chosen = f"{labels} target labels choose the model"
@@ -307,7 +335,7 @@ def _header(info: StoreInfo, objective: str) -> str:
         f"{info.sizes['target']['train']} unlabelled target images, {len(info.class_names)} "
         f"classes; {chosen}"
     )
-    return "\n".join([text, *(f"note: {remark}" for remark in info.remarks)])
+    return "\n".join([text, *(f"note: {remark}" for remark in [*info.remarks, *noted])])
 
 
 def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObserver:

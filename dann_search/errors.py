@@ -15,7 +15,12 @@ class RunError(Exception):
 def nearest(name: object, valid: Iterable[str]) -> str:
     """``did you mean 'x'?`` for the valid name closest to ``name``, else all valid names."""
     names = sorted(valid)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    by_small = {one.casefold(): one for one in names}
+    written = str(name).casefold()
+    longer = [small for small in by_small if written and small.startswith(written)]
+    close = difflib.get_close_matches(written, by_small, n=1, cutoff=0.5)
+    if len(longer) == 1:
+        close = longer
     if close:
-        return f"did you mean '{close[0]}'?"
+        return f"did you mean '{by_small[close[0]]}'?"
     return f"valid: {', '.join(names)}"

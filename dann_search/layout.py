@@ -162,9 +162,14 @@ class ExperimentFolder:
         """Every trial with every parameter."""
         return self.root / "leaderboard.csv"
 
+    @property
+    def trials(self) -> Path:
+        """What the trials trained, one folder each."""
+        return self.root / "trials"
+
     def trial(self, number: int) -> Path:
         """Checkpoints and error of one trial."""
-        return self.root / "trials" / str(number)
+        return self.trials / str(number)
 
     def trial_record(self, number: int) -> Path:
         """Recipe, epochs and end of one trial."""

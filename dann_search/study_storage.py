@@ -1,22 +1,28 @@
 """Where a study is kept: SQLite, Optuna's journal on shared file systems, or a database by URL."""
 
 import contextlib
+import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
+from dann_search.config.database_url import connection_url, shown_url
+from dann_search.config.source import KeyPath, SettingError
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 
 SHARED = ("nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "ceph", "glusterfs", "beegfs", "afs")
 """File systems on which SQLite's locks cannot be trusted; so are all of FUSE."""
 CONNECT_TIMEOUT_S = 10
+STUDY: KeyPath = ("search", "study")
+PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""What has another name on PyPI than the module that a database's dialect imports."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class StudyPlace:
     @property
     def shown(self) -> str:
         """As messages name it: never with a password."""
-        return str(self.file) if self.url is None else re.sub(r":[^:@/]*@", ":…@", self.url)
+        return str(self.file) if self.url is None else shown_url(self.url)
 
     def exists(self, name: str) -> bool:
         """Whether the study has been made.
@@ -75,8 +81,15 @@ def open_study_storage(place: StudyPlace) -> BaseStorage:
         InputError: the database cannot be reached, lacks a driver, or is of another Optuna.
     """
     if place.kind == "journal":
-        return JournalStorage(JournalFileBackend(str(place.file)))
-    url = f"sqlite:///{place.file}" if place.url is None else os.path.expandvars(place.url)
+        try:
+            return JournalStorage(JournalFileBackend(str(place.file)))
+        # A line that is no JSON, or none of a journal's. One cut off at the end is not yet one.
+        except (OSError, ValueError, KeyError, TypeError, AssertionError) as exc:
+            raise _unreadable(place, exc) from None
+    try:
+        url = f"sqlite:///{place.file}" if place.url is None else connection_url(place.url)
+    except ValueError as exc:
+        raise SettingError(STUDY, f"{place.shown} {exc}") from None
     waiting = "timeout" if url.startswith("sqlite") else "connect_timeout"
     seconds = 60 if url.startswith("sqlite") else CONNECT_TIMEOUT_S
     try:
@@ -88,9 +101,43 @@ def open_study_storage(place: StudyPlace) -> BaseStorage:
             f"{place.shown}: the study was made by another version of Optuna (this is "
             f"{optuna.__version__}); after a copy of it: optuna storage upgrade --storage URL"
         ) from None
+    except ImportError as exc:
+        module = getattr(exc.__cause__, "name", None) or str(exc.__cause__ or exc)
+        package = PACKAGES.get(module, module)
+        message = f"{place.shown} needs a package that is not installed: pip install '{package}'"
+        raise SettingError(STUDY, message) from None
     except Exception as exc:  # SQLAlchemy's and each driver's own
-        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-        raise InputError(f"search.study: {place.shown} cannot be opened: {reason}") from None
+        raise _unreadable(place, exc) from None
+
+
+def _unreadable(place: StudyPlace, exc: Exception) -> InputError:
+    reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+    if place.url is None:
+        return InputError(f"{place.shown} cannot be read: {reason}")
+    return SettingError(STUDY, f"{place.shown} cannot be opened: {reason}")
+
+
+def mend_journal(file: Path) -> None:
+    """Cut off the last lines of a journal that a crash left in pieces. For its one writer alone.
+
+    What would be appended to a piece of a line were lost with it.
+    """
+    content = file.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    while whole and not _is_json(whole[whole.rfind(b"\n", 0, -1) + 1 :]):
+        whole = whole[: whole.rfind(b"\n", 0, -1) + 1]
+    if 0 < len(whole) < len(content):  # what has no whole line is no journal
+        with open(file, "r+b") as opened_file:
+            opened_file.truncate(len(whole))
+            os.fsync(opened_file.fileno())
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def close(storage: BaseStorage) -> None:
@@ -102,9 +149,29 @@ def close(storage: BaseStorage) -> None:
 
 @contextlib.contextmanager
 def opened(place: StudyPlace) -> Iterator[BaseStorage]:
-    """A storage for a while."""
+    """A storage for a while; what shows to be damaged within it is bad input.
+
+    Raises:
+        InputError: as ``open_study_storage``, or a part of it cannot be read.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
     storage = open_study_storage(place)
     try:
         yield storage
+    except (SQLAlchemyError, StorageInternalError) as exc:
+        raise _unreadable(place, exc) from None
     finally:
         close(storage)
+
+
+def find_study(storage: BaseStorage, place: StudyPlace, name: str) -> int:
+    """The id of the study of an experiment in the place where it should be.
+
+    Raises:
+        InputError: there are others.
+    """
+    studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    if name not in studies or (place.url is None and len(studies) > 1):
+        raise InputError(f"{place.shown}: holds the studies {sorted(studies)}, not '{name}'")
+    return studies[name]

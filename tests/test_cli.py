@@ -74,6 +74,49 @@ def test_a_bad_space_is_refused_with_key_and_remedy(
 
 @pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize(
+    ("search", "more", "expected"),
+    [
+        ("study: 'sqlite:////nowhere/at/all.db'", "", "5: search.study: sqlite:////nowhere/at"),
+        ("study: 'sqlite://'", "", "5: search.study: a study in memory is lost"),
+        ("study: 'postgresql://me:$DANN_ABSENT@host/x'", "",
+         "5: search.study: postgresql://me:***@host/x takes $DANN_ABSENT from the environment"),
+        ("warm_start: nobody", "", "5: search.warm_start: no experiment 'nobody'"),
+        ("trials: 3", "resources:\n  cpus_per_worker: 10000\n",
+         "7: resources.cpus_per_worker: a trial of 1 workers"),
+        ("sampler: grid", "space: {translation: {uniform: [0, 0.5], step: 0.001},\n"
+         "  erasing: {uniform: [0, 1], step: 0.001}}\n", "5: search.sampler: the grid has 501,501"),
+    ],
+)  # fmt: skip
+def test_what_only_this_machine_knows_is_refused_at_its_line_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], search: str, more: str, expected: str
+) -> None:
+    data = "data: {source: {dataset: digits}, target: {dataset: digits-m}, image_size: 16}"
+    training = "training: {backbone: dann_cnn, pretrained: false, epochs: 2}"
+    text = f"name: small\n{data}\n{training}\nsearch:\n  {search}\n{more}"
+    (tmp_path / "space.yaml").write_text(text)
+    message = refused(capsys, "launch", "space.yaml")
+    assert message.startswith(f"space.yaml:{expected}"), message
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_missing_package_of_a_sampler_is_said_at_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "cmaes" else real(name)
+    )
+    words = ("launch", str(space_file(tmp_path)), "--set", "search.sampler=cmaes")
+    assert refused(capsys, *words).startswith(
+        "--set search.sampler=cmaes: search.sampler: cmaes needs the package of that name"
+    )
+
+
+@pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize(
     ("text", "part"),
     [("[1, 2]", "expected a mapping"), ("", "empty file"), ("a: [", "not valid YAML")],
 )
@@ -130,6 +173,33 @@ def test_an_experiment_without_a_finished_trial_says_so(
     record = {"experiment": content, "versions": {}, "data": {}}
     (folder / "experiment.yaml").write_text(yaml.safe_dump(record))
     assert "no trial has finished" in refused(capsys, command, "small")
+
+
+def test_an_experiment_that_cannot_be_read_is_no_end_of_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import optuna
+
+    content = yaml.safe_load(space_file(tmp_path).read_text())
+    for name in ("broken", "empty", "foreign", "whole"):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        record = {"experiment": {**content, "name": name}, "versions": {}, "data": {}}
+        (folder / "experiment.yaml").write_text(yaml.safe_dump(record))
+    (tmp_path / "runs" / "broken" / "study.db").write_bytes(b"no database" * 1000)
+    (tmp_path / "runs" / "empty" / "study.db").touch()
+    url = f"sqlite:///{tmp_path}/runs/foreign/study.db"
+    optuna.create_study(study_name="x", storage=url)
+    assert main(["status", "--json"]) == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["experiments"]}
+    assert found["whole"]["error"] is None
+    assert "study.db cannot be read: " in found["broken"]["error"]
+    assert "holds the studies [], not 'empty'" in found["empty"]["error"]
+    assert "holds the studies ['x'], not 'foreign'" in found["foreign"]["error"]
+    assert main(["status"]) == 0
+    assert "unreadable" in capsys.readouterr().out
+    for name in ("broken", "empty", "foreign"):
+        assert "study.db" in refused(capsys, "status", name)
 
 
 def test_a_near_miss_of_an_experiments_name_is_offered(

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from dann_search.config.data import DataConfig, Place
+from dann_search.config.database_url import check_url
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Parameter, Scalar
-from dann_search.config.strict import Strict
+from dann_search.config.strict import FieldError, Strict
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import nearest
 
@@ -71,26 +72,32 @@ class SearchConfig(Strict):
     budget: BudgetConfig = BudgetConfig()
     confirm: ConfirmConfig | None = None
 
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _not_accuracy(cls, objective: Any) -> Any:
+        if str(objective).casefold() in ("accuracy", "acc", "accuracy_val"):
+            raise ValueError(
+                f"unknown value {shown(objective)}; did you mean 'f1_macro'? It is what target "
+                "labels choose by; source_accuracy is measured on source images"
+            )
+        return objective
+
     @field_validator("study")
     @classmethod
     def _kept_somewhere(cls, study: str) -> str:
         if study not in STUDIES and "://" not in study:
             raise ValueError(f"unknown value {shown(study)}; {nearest(study, STUDIES)}")
-        if re.search(r"://[^/@]*:(?!\$)[^/@]*@", study):
-            raise ValueError(
-                "must hold no password, for it is copied into the experiment's record; take it "
-                "from the environment: postgresql://user:$DB_PASSWORD@host/database"
-            )
+        if "://" in study:
+            check_url(study)
         return study
 
     @model_validator(mode="after")
     def _target_can_be_reached(self) -> Self:
         target = self.budget.target
         if self.objective == "f1_macro" and target is not None and not 0 < target <= 1:
-            raise ValueError(
-                f"budget.target: macro-F1 lies between 0 and 1, got {target:g}"
-                + (f"; write {target / 100:g}" if 1 < target <= 100 else "")
-            )
+            remedy = f"; write {target / 100:g}" if 1 < target <= 100 else ""
+            message = f"macro-F1 lies between 0 and 1, got {target:g}{remedy}"
+            raise FieldError(("budget", "target"), message)
         return self
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from dann_search.config.messages import shown
 from dann_search.config.source import KeyPath, SourceFile, read_yaml
 
+EXTENDS = "extends"
+"""The key that names the other file."""
 WHOLE = (("data", "source"), ("data", "target"), ("space",), ("weights",))
 """What is replaced as one: a folder in the place of a manifest, a range in that of a choice."""
 
@@ -22,18 +24,18 @@ def read_extended(path: Path, below: tuple[Path, ...] = ()) -> SourceFile:
         InputError: as ``read_yaml``, or the files extend each other in a cycle.
     """
     source = read_yaml(path)
-    if "extends" not in source.content:
+    if EXTENDS not in source.content:
         return source
-    named = source.content.pop("extends")
+    named = source.content.pop(EXTENDS)
     if not isinstance(named, str):
-        raise source.error(("extends",), f"must be the path of a file, got {shown(named)}")
-    above = source.base(("extends",)) / named
+        raise source.error((EXTENDS,), f"must be the path of a file, got {shown(named)}")
+    above = source.base((EXTENDS,)) / named
     chain = (*below, path.resolve())
     if above.resolve() in chain:
         cycle = [file.name for file in (*chain[chain.index(above.resolve()) :], above.resolve())]
-        raise source.error(("extends",), f"the files form a cycle: {' -> '.join(cycle)}")
+        raise source.error((EXTENDS,), f"the files form a cycle: {' -> '.join(cycle)}")
     if not above.is_file():
-        raise source.error(("extends",), f"no such file: {above}")
+        raise source.error((EXTENDS,), f"no such file: {above}")
     extended = read_extended(above, chain)
     return _over(extended, source)
 

@@ -20,7 +20,7 @@ def combinations(space: Space) -> int | None:
         if not names:
             return 1
         name, *rest = names
-        if not space.parameters[name].holds(values):
+        if not space.applies(name, values):
             return count(rest, values)
         options = space.options(name, values)
         if options is None:
@@ -42,7 +42,7 @@ def grid(space: Space) -> Iterator[dict[str, Any]]:
             yield space.active(values)
             return
         name, *rest = names
-        if not space.parameters[name].holds(values):
+        if not space.applies(name, values):
             yield from walk(rest, values)
             return
         options = space.options(name, values)

@@ -1,26 +1,24 @@
 """From SPACE.yaml and the command line to one validated, frozen experiment and its space."""
 
 import copy
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dann_search.config.data import PLACES, DataConfig, DomainConfig
+from dann_search.config.data import DomainConfig
 from dann_search.config.experiment import Experiment, WeightsFile
-from dann_search.config.extends import OTHER, read_extended, take_from_other
+from dann_search.config.extends import EXTENDS, OTHER, read_extended, take_from_other
 from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
+from dann_search.config.paths import check_data, check_weights, with_located_paths
 from dann_search.config.source import KeyPath, SourceFile, parse_yaml
 from dann_search.config.space import Space, SpaceError, build_space
 from dann_search.config.start_points import start_points
-from dann_search.config.strict import leaf_types
+from dann_search.config.strict import FieldError, leaf_types
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
-from dann_search.layout import default_storage
-from dann_search.remote_folder import is_url
 
 
 def load_experiment(
@@ -49,29 +47,50 @@ def load_experiment(
     Raises:
         InputError: with the file, line and key at fault.
     """
+    source = read_source(space, sets=sets, name=name, storage=storage, trials=trials)
+    return experiment_of(source, stages, check_files=check_files)
+
+
+def read_source(
+    space: Path | Mapping[str, Any],
+    *,
+    sets: Sequence[str] = (),
+    name: str | None = None,
+    storage: str | Path | None = None,
+    trials: int | None = None,
+) -> SourceFile:
+    """Read an experiment file and override its keys, as ``load_experiment``; nothing is checked."""
     if isinstance(space, Path):
         source, own_name = read_extended(space), space.stem
     else:
         source, own_name = SourceFile("experiment", copy.deepcopy(dict(space))), "experiment"
     override(source, sets)
-    if trials is not None:
-        source.override(("search", "trials"), trials, f"--trials {trials}")
-    if name is not None:
-        source.override(("name",), name, f"--name {name}")
+    options = {"trials": trials, "name": name, "storage": storage and str(storage)}
+    for option, value in options.items():
+        if value is not None:
+            key = ("search", option) if option == "trials" else (option,)
+            source.override(key, value, f"--{option} {value}")
     source.content.setdefault("name", own_name)
+    return source
+
+
+def experiment_of(
+    source: SourceFile, stages: Mapping[str, int], *, check_files: bool = True
+) -> tuple[Experiment, Space]:
+    """Validate what was read, as ``load_experiment``."""
     experiment = parse_experiment(source, stages)
     if check_files:
-        _check_files(experiment, source)
-    if storage is not None:
-        where: str | Path = storage
-        if not is_url(storage):
-            where = _located(source, ("storage",), Path(storage), Path.cwd())
-        experiment = experiment.model_copy(update={"storage": where})
+        check_weights(experiment, source)
+        check_data(experiment, source)
+    return experiment, _space_of(experiment, source, stages)
+
+
+def _space_of(experiment: Experiment, source: SourceFile, stages: Mapping[str, int]) -> Space:
     try:
         built = build_space(experiment, stages)
         search = experiment.search
         start_points(built, search.start_points, search.published_first)
-        return experiment, built
+        return built
     except SpaceError as exc:
         raise source.error(exc.path, str(exc)) from None
 
@@ -86,28 +105,37 @@ def override(source: SourceFile, sets: Sequence[str]) -> None:
         key, separator, value = item.partition("=")
         if not separator or not key:
             raise InputError(f"--set {item}: expected KEY=VALUE, such as training.epochs=5")
-        content, _ = parse_yaml(value, f"--set {item}", one_line=True)
+        # What may hold a password is not repeated by any message.
+        origin = f"--set {key}=…" if "://" in value else f"--set {item}"
+        content, _ = parse_yaml(value, origin, one_line=True)
         keys = tuple(key.split("."))
+        if keys[0] == EXTENDS:
+            raise InputError(f"{origin}: only a file can extend another; write it there")
         if keys[0] in OTHER and len(keys) > 1:
             take_from_other(source, keys[0], keys[1])
-        source.override(keys, content, f"--set {item}")
+        source.override(keys, content, origin)
 
 
-def load_recorded(
-    record: Path, content: dict[str, Any], stages: Mapping[str, int], sets: Sequence[str]
-) -> tuple[Experiment, Space]:
+def recorded_source(record: Path, content: dict[str, Any], sets: Sequence[str]) -> SourceFile:
     """An experiment as its record has it, with overrides; relative paths are the working folder's.
 
     Raises:
-        InputError: an override is none or leaves no valid experiment.
+        InputError: an override is none.
     """
-    source = SourceFile(str(record), content)
+    source = SourceFile(str(record), content, relative_to=Path.cwd())
     override(source, sets)
+    return source
+
+
+def recorded_experiment(source: SourceFile, stages: Mapping[str, int]) -> tuple[Experiment, Space]:
+    """Validate a record. The domains themselves are not needed any more: they are packed.
+
+    Raises:
+        InputError: the overrides leave no valid experiment, or its weights are gone.
+    """
     experiment = parse_experiment(source, stages)
-    try:
-        return experiment, build_space(experiment, stages)
-    except SpaceError as exc:
-        raise source.error(exc.path, str(exc)) from None
+    check_weights(experiment, source)
+    return experiment, _space_of(experiment, source, stages)
 
 
 def parse_experiment(source: SourceFile, stages: Mapping[str, int]) -> Experiment:
@@ -124,69 +152,12 @@ def parse_experiment(source: SourceFile, stages: Mapping[str, int]) -> Experimen
     except ValidationError as exc:
         prefix: KeyPath = ("training",) if exc.title == TrialConfig.__name__ else ()
         raise _first_error(source, exc, prefix) from None
-    experiment = _with_located_paths(experiment, source)
+    experiment = with_located_paths(experiment, source)
     for backbone in experiment.weights:
         if backbone not in stages:
             message = f"unknown backbone {backbone!r}; {nearest(backbone, stages)}"
             raise source.error(("weights", backbone), message)
     return experiment
-
-
-def _check_files(experiment: Experiment, source: SourceFile) -> None:
-    for backbone, weights in experiment.weights.items():
-        if not os.path.isfile(weights.file):
-            raise source.error(("weights", backbone), f"no such file: {weights.file}")
-    for path, domain in _domains(experiment.data):
-        for key in PLACES:
-            place = getattr(domain, key)
-            exists = os.path.isfile if key == "manifest" else os.path.isdir
-            if isinstance(place, Path) and not exists(place):
-                kind = "file" if key == "manifest" else "folder"
-                raise source.error((*path, key), f"no such {kind}: {place}")
-
-
-def _domains(data: DataConfig) -> list[tuple[KeyPath, DomainConfig]]:
-    """Every domain and where it stands in the file."""
-    if isinstance(data.source, DomainConfig):
-        sources: list[tuple[KeyPath, DomainConfig]] = [(("data", "source"), data.source)]
-    else:
-        sources = [(("data", "source", number), one) for number, one in enumerate(data.source)]
-    return [*sources, (("data", "target"), data.target)]
-
-
-def _with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment:
-    """All paths absolute. The default storage alone lies in the working folder, not by the file."""
-    domains = [
-        domain.model_copy(
-            update={
-                key: _located(source, (*path, key), place)
-                for key in ("root", *PLACES)
-                if isinstance(place := getattr(domain, key), Path)
-            }
-        )
-        for path, domain in _domains(experiment.data)
-    ]
-    weights = {
-        name: entry.model_copy(update={"file": _located(source, ("weights", name), entry.file)})
-        for name, entry in experiment.weights.items()
-    }
-    stated = "storage" in source.content
-    base = source.base(("storage",)) if stated else Path.cwd()
-    storage = experiment.storage if stated else default_storage()
-    if not is_url(storage):
-        storage = _located(source, ("storage",), Path(storage), base)
-    one = isinstance(experiment.data.source, DomainConfig)
-    data = experiment.data.model_copy(
-        update={"source": domains[0] if one else tuple(domains[:-1]), "target": domains[-1]}
-    )
-    return experiment.model_copy(update={"data": data, "weights": weights, "storage": storage})
-
-
-def _located(source: SourceFile, path: KeyPath, value: Path, base: Path | None = None) -> Path:
-    try:
-        return ((base or source.base(path)) / value.expanduser()).resolve()
-    except (OSError, RuntimeError, ValueError) as exc:
-        raise source.error(path, f"not a usable path: {shown(str(value))} ({exc})") from None
 
 
 def _first_error(source: SourceFile, exc: ValidationError, prefix: KeyPath) -> InputError:
@@ -196,6 +167,8 @@ def _first_error(source: SourceFile, exc: ValidationError, prefix: KeyPath) -> I
     )
     error = errors[0]
     kind, location = error["type"], (*prefix, *error["loc"])
+    if isinstance(at := error.get("ctx", {}).get("error"), FieldError):
+        return source.error((*location, *at.path), str(at))
     if kind in ("extra_forbidden", "invalid_key") or "[key]" in location:
         return _key_error(source, location)
     path = _path_of(source, location)
@@ -251,4 +224,4 @@ def _valid_keys(path: KeyPath) -> list[str]:
         annotation = model.model_fields[str(key)].annotation
         model = TrialConfig if key == "training" else leaf_types(annotation)[0]
     assert issubclass(model, BaseModel)
-    return [*model.model_fields, *(["extends"] if model is Experiment else [])]
+    return [*model.model_fields, *([EXTENDS] if model is Experiment else [])]

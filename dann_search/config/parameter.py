@@ -13,14 +13,17 @@ Scalar = bool | int | float | str
 
 
 class Condition(Strict):
-    """Base of every parameter: it exists only where each name in ``when`` has one of its values."""
+    """Base of every parameter: it exists only where each name in ``when`` has one of its values.
+
+    And, as ``Space.applies`` says, where those that are searched exist themselves.
+    """
 
     when: dict[str, Scalar | Annotated[list[Scalar], Field(min_length=1)]] = Field(
         default_factory=dict
     )
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether the parameter exists given the values chosen so far."""
+        """Whether each name has one of its values, given those chosen so far."""
         return all(
             values.get(name) in (wanted if isinstance(wanted, list) else [wanted])
             for name, wanted in self.when.items()
@@ -115,6 +118,12 @@ class Range(Condition):
     def contains(self, value: object) -> bool:
         """Whether ``value`` may be sampled, for some backbone."""
         return any(self.between(value, b) for b in (self.bounds, *self.own_bounds.values()))
+
+    @property
+    def is_countable(self) -> bool:
+        """Whether it has steps, or a single value, for every backbone."""
+        bounds = (self.bounds, *self.own_bounds.values())
+        return all(self.options_between(one) is not None for one in bounds)
 
     def between(self, value: object, bounds: tuple[float, float]) -> bool:
         """Whether ``value`` is one of those from low to high."""

@@ -1,6 +1,8 @@
 """A YAML file read with the line of every key, so that an error can name where it stands."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,17 @@ import yaml
 from dann_search.errors import InputError
 
 KeyPath = tuple[str | int, ...]
+
+
+class SettingError(InputError):
+    """Bad input under a key of the experiment file, found where only its content is at hand.
+
+    ``SourceFile.placing`` adds where the key stands.
+    """
+
+    def __init__(self, path: KeyPath, message: str):
+        super().__init__(f"{dotted(path)}: {message}")
+        self.path, self.message = path, message
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,20 +51,22 @@ class Place:
 class SourceFile:
     """A YAML file's plain content, the place of each key, and the command line's overrides.
 
-    Keys of a file that it extends have their place there.
+    Keys of a file that it extends have their place there. ``relative_to`` is what relative paths
+    are relative to; by default the folder of the file that states them.
     """
 
     name: str
     content: dict[str, Any]
     lines: dict[KeyPath, Place] = field(default_factory=dict)
     overridden: dict[KeyPath, str] = field(default_factory=dict)
+    relative_to: Path | None = None
 
     def where(self, path: KeyPath) -> str:
         """The place of ``path``: ``file:line: key``, or the override that set it.
 
         The nearest parent's where the file has no such key.
         """
-        key = ".".join(map(_plain, path))
+        key = dotted(path)
         for length in range(len(path), 0, -1):
             if path[:length] in self.overridden:
                 return f"{self.overridden[path[:length]]}: {key}"
@@ -63,10 +78,15 @@ class SourceFile:
         return f"{self.name}: {key}" if key else self.name
 
     def base(self, path: KeyPath) -> Path:
-        """The folder that a relative path at ``path`` is relative to: its own file's."""
+        """The folder that a relative path at ``path`` is relative to.
+
+        Its own file's; the working folder where the command line states it.
+        """
+        if self.relative_to:
+            return self.relative_to
         for length in range(len(path), 0, -1):
             if path[:length] in self.overridden:
-                break
+                return Path.cwd()
             if path[:length] in self.lines:
                 return Path(self.lines[path[:length]].file).parent.resolve()
         return Path(self.name).parent.resolve()
@@ -74,6 +94,14 @@ class SourceFile:
     def error(self, path: KeyPath, message: str) -> InputError:
         """An error about the value at ``path``."""
         return InputError(f"{self.where(path)}: {message}")
+
+    @contextmanager
+    def placing(self) -> Iterator[None]:
+        """Give each ``SettingError`` of the block the file and the line of its key."""
+        try:
+            yield
+        except SettingError as exc:
+            raise self.error(exc.path, exc.message) from None
 
     def override(self, path: tuple[str, ...], value: Any, origin: str) -> None:
         """Set the value at ``path``, as a command-line option would."""
@@ -90,6 +118,11 @@ class SourceFile:
         """Drop the lines of a value that is replaced."""
         for known in [known for known in self.lines if known[: len(path)] == path]:
             del self.lines[known]
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as messages show it: ``search.budget.hours``."""
+    return ".".join(map(_plain, path))
 
 
 def _plain(key: str | int) -> str:

@@ -73,9 +73,18 @@ class Space:
             return parameter.between(value, self.bounds(name, backbone))
         return parameter.contains(value)
 
+    def applies(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether a searched parameter exists in a recipe.
+
+        Not where its condition names one that does not: what that has there is not searched.
+        """
+        parameter = self.parameters[name]
+        named = [other for other in parameter.when if other in self.parameters]
+        return parameter.holds(values) and all(self.applies(other, values) for other in named)
+
     def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The searched parameters that apply to a recipe, with their values."""
-        return {name: values[name] for name, p in self.parameters.items() if p.holds(values)}
+        return {name: values[name] for name in self.parameters if self.applies(name, values)}
 
     @property
     def backbones(self) -> list[str]:
@@ -164,7 +173,17 @@ def _with_implied(
         for value in wanted if isinstance(wanted, list) else [wanted]:
             if problem := _never(other, value, searched.get(other), fixed):
                 raise SpaceError(path, problem)
-    when = {**IMPLIED_CONDITIONS.get(name, {}), **parameter.when}
+    when: dict[str, Any] = {**IMPLIED_CONDITIONS.get(name, {}), **parameter.when}
+    for other, implied in IMPLIED_CONDITIONS.get(name, {}).items():
+        stated, possible = when[other], implied if isinstance(implied, list) else [implied]
+        if isinstance(stated, list):
+            when[other] = [value for value in stated if value in possible]
+        if when[other] == [] or (not isinstance(stated, list) and stated not in possible):
+            raise SpaceError(
+                ("space", name, "when", other),
+                f"'{name}' has no effect where {other} is {shown(stated)}, "
+                f"only where it is {' or '.join(possible)}",
+            )
     return parameter.model_copy(update={"when": when})
 
 
@@ -174,7 +193,12 @@ def _never(other: str, value: object, governing: Parameter | None, fixed: TrialC
         held = getattr(fixed, other)
         return "" if held == value else f"never {shown(value)}: {other} is fixed at {shown(held)}"
     if governing.contains(value):
-        return ""
+        if not isinstance(governing, Range) or governing.is_countable:
+            return ""
+        return (
+            f"{other} is hardly ever exactly {shown(value)}, for it has no steps; "
+            "give it a step, or {choice: […]}"
+        )
     if isinstance(governing, Choice):
         return f"{other} is never {shown(value)}; {nearest(value, map(str, governing.choice))}"
     low, high = governing.bounds

@@ -1,6 +1,6 @@
 """Configurations to try first: published recipes, as near as the space allows, and the user's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,29 +157,37 @@ def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
                 continue
             problem = f"'{name}' is not searched; {nearest(name, space.parameters)}"
             raise SpaceError(here, problem)
-        backbone = str(values.get("backbone", space.backbones[0]))
-        options = [backbone] if "backbone" in values else space.backbones
-        if not any(space.contains(name, value, one) for one in options if one in space.stages):
-            raise SpaceError(here, f"{_allowed(space, name, backbone)}, got {shown(value)}")
+        named = values.get("backbone")
+        backbones = [named] if named in space.backbones else space.backbones
+        if not any(space.contains(name, value, one) for one in backbones):
+            raise SpaceError(here, f"{_allowed(space, name, backbones)}, got {shown(value)}")
     for name in values:
         if name in space.parameters:
             _check_condition(space, (*path, name), name, values)
 
 
 def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str, Any]) -> None:
+    """Refuse a value where its condition, or that of what it names, is known not to hold."""
     for other, wanted in space.parameters[name].when.items():
-        held = values.get(other, getattr(space.fixed, other))
-        known = other in values or other not in space.parameters
-        if known and held not in (wanted if isinstance(wanted, list) else [wanted]):
-            raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
+        if other in values or other not in space.parameters:
+            held = values.get(other, getattr(space.fixed, other))
+            if held not in (wanted if isinstance(wanted, list) else [wanted]):
+                raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
+        if other in space.parameters:
+            _check_condition(space, path, other, values)
 
 
-def _allowed(space: Space, name: str, backbone: str) -> str:
+def _allowed(space: Space, name: str, backbones: Sequence[str]) -> str:
     parameter = space.parameters[name]
     if not isinstance(parameter, Range):
         return f"must be one of {shown(list(parameter.options or ()))}"
-    if backbone not in space.stages:
-        backbone = space.backbones[0]
-    low, high = space.bounds(name, backbone)
     steps = f" in steps of {parameter.increment:g}" if parameter.increment else ""
-    return f"must be between {low:g} and {high:g}{steps}"
+    by_bounds: dict[tuple[float, float], list[str]] = {}
+    for backbone in backbones:
+        by_bounds.setdefault(space.bounds(name, backbone), []).append(backbone)
+    parts = [
+        f"between {low:g} and {high:g}{steps}"
+        + (f" for {' and '.join(names)}" if len(by_bounds) > 1 else "")
+        for (low, high), names in by_bounds.items()
+    ]
+    return f"must be {', or '.join(parts)}"

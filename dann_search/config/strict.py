@@ -5,6 +5,14 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
+class FieldError(ValueError):
+    """A rule of a model that one of its fields breaks, or a field of those within it."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str):
+        super().__init__(message)
+        self.path = path
+
+
 class Strict(BaseModel):
     """Frozen; refuses unknown keys, infinite numbers, and booleans where a number belongs."""
 

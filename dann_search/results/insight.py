@@ -1,11 +1,13 @@
 """What a search tells about its parameters: importance, slices, history; from storage alone."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -61,13 +63,14 @@ class Point:
 def importance(folder: ExperimentFolder, method: Method = "fanova") -> Importance:
     """How much each parameter matters, by fANOVA (Hutter et al. 2014) or PED-ANOVA (Watanabe 2023).
 
-    A parameter under a condition is compared among the trials that have it.
+    A parameter under a condition is compared among the trials that have it; one whose range has
+    grown since some of them, within the range that holds all.
 
     Args:
         folder: the experiment.
         method: fANOVA explains the spread of all scores, PED-ANOVA what sets the best apart.
     """
-    trials, compared = _comparable(_ended(folder))
+    trials, compared = _comparable(_in_common_ranges(_ended(folder)))
     names = sorted({name for trial in trials for name in trial.params})
     found = []
     for name in names:
@@ -77,6 +80,29 @@ def importance(folder: ExperimentFolder, method: Method = "fanova") -> Importanc
         found.append(ParameterImportance(name, value, len(having), conditional))
     found.sort(key=lambda p: -1.0 if p.importance is None else p.importance, reverse=True)
     return Importance(found, compared)
+
+
+def _in_common_ranges(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials with each parameter in one range: the smallest that holds those of all."""
+    common: dict[str, BaseDistribution] = {}
+    for trial in trials:
+        for name, values in trial.distributions.items():
+            common[name] = _union(common.get(name, values), values)
+    found = [copy.copy(trial) for trial in trials]
+    for trial in found:
+        trial.distributions = {name: common[name] for name in trial.distributions}
+    return found
+
+
+def _union(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
+    """Both ranges as one; choices cannot grow, so they are the same."""
+    if isinstance(one, FloatDistribution) and isinstance(other, FloatDistribution):
+        low, high = min(one.low, other.low), max(one.high, other.high)
+        return FloatDistribution(low, high, log=other.log, step=other.step)
+    if isinstance(one, IntDistribution) and isinstance(other, IntDistribution):
+        low, high = min(one.low, other.low), max(one.high, other.high)
+        return IntDistribution(low, high, log=other.log, step=other.step)
+    return other
 
 
 def _comparable(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], str]:

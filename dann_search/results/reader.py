@@ -76,24 +76,26 @@ class TrialRow:
         return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else None
 
 
-def open_experiment(name_or_path: str | Path) -> ExperimentFolder:
-    """Find an experiment by its folder, or by its name under ``runs``.
+def open_experiment(
+    name_or_path: str | Path, storage: str | Path | None = None
+) -> ExperimentFolder:
+    """Find an experiment by its folder, or by its name under ``runs`` or another ``storage``.
 
     Raises:
         InputError: there is none.
     """
-    storage = default_storage()
+    storages = [default_storage()] if storage is None else [str(storage), default_storage()]
     places = [str(name_or_path)]
     if not is_url(name_or_path):
-        places.append(f"{storage.rstrip('/')}/{name_or_path}")
+        places += [f"{one.rstrip('/')}/{name_or_path}" for one in storages]
     for place in places:
         folder = experiment_at(place)
         if folder.record.is_file():
             return folder
     if is_url(name_or_path) or Path(name_or_path).exists():
         raise InputError(f"{name_or_path}: no experiment (it has no {folder.record.name})")
-    names = experiment_names(storage)
-    hint = nearest(name_or_path, names) if names else f"there are none under {storage}/"
+    names = {name for one in storages for name in experiment_names(one)}
+    hint = nearest(name_or_path, names) if names else f"there are none under {storages[0]}/"
     raise InputError(f"no experiment '{name_or_path}'; {hint}")
 
 
@@ -238,16 +240,16 @@ def _read_study(
     """The study's trials and attributes; neither where it was not made yet."""
     import optuna
 
-    from dann_search.study_storage import opened, study_place
+    from dann_search.study_storage import find_study, opened, study_place
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = study_place(folder, experiment.search.study)
     if not place.exists(experiment.name):
         return [], {}
     with opened(place) as storage:
-        (study,) = [s for s in storage.get_all_studies() if s.study_name == experiment.name]
-        trials = storage.get_all_trials(study._study_id, deepcopy=False)
-        attributes = storage.get_study_user_attrs(study._study_id)
+        study = find_study(storage, place, experiment.name)
+        trials = storage.get_all_trials(study, deepcopy=False)
+        attributes = storage.get_study_user_attrs(study)
         return [trial for trial in trials if is_own(trial)], attributes
 
 

@@ -4,9 +4,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from dann_search.driver_lock import driver_is_alive
+from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import TrialRow, experiment_at, experiment_names, read_search
@@ -60,6 +63,8 @@ class ExperimentStatus:
     running: list[TrialRow]
     ended: list[TrialRow]
     reported: float | None
+    error: str | None = None
+    """Why it cannot be read; then all counts are 0."""
 
     @property
     def finished(self) -> int:
@@ -68,7 +73,9 @@ class ExperimentStatus:
 
     @property
     def state(self) -> str:
-        """One word for people: searching, interrupted or done."""
+        """One word for people: searching, interrupted, done or unreadable."""
+        if self.error:
+            return "unreadable"
         if self.searching:
             return "searching"
         whole = not self.running and self.finished >= self.total
@@ -111,6 +118,7 @@ class ExperimentStatus:
             "last_report_s": None if since is None else round(since, 1),
             "best": best
             and {"trial": best.number, "f1_macro_val": best.f1_macro_val, "config": best.config},
+            "error": self.error,
         }
 
     def board(self, left: str = "") -> Board:
@@ -186,13 +194,37 @@ def status(folder: ExperimentFolder) -> ExperimentStatus:
 
 
 def all_experiments(storage: str) -> list[ExperimentStatus]:
-    """Every experiment under a storage folder or URL, by name."""
+    """Every experiment under a storage folder or URL, by name; one that cannot be read says why."""
     names = experiment_names(storage)
-    return [status(experiment_at(f"{storage.rstrip('/')}/{name}")) for name in names]
+    return [_status(experiment_at(f"{storage.rstrip('/')}/{name}")) for name in names]
 
 
-def render(states: list[ExperimentStatus]) -> Table:
-    """The table people read."""
+def _status(folder: ExperimentFolder) -> ExperimentStatus:
+    try:
+        return status(folder)
+    except InputError as exc:
+        return ExperimentStatus(
+            name=folder.root.name,
+            place=str(folder),
+            searching=driver_is_alive(folder),
+            completed=0,
+            pruned=0,
+            failed=0,
+            unfinished=0,
+            best=None,
+            total=0,
+            epochs=0,
+            objective=F1_MACRO,
+            stopped_by=None,
+            running=[],
+            ended=[],
+            reported=None,
+            error=str(exc),
+        )
+
+
+def render(states: list[ExperimentStatus]) -> Group:
+    """The table people read, and below it what is wrong with those that cannot be read."""
     table = Table(box=None, pad_edge=False)
     for name in ("experiment", "state"):
         table.add_column(name, no_wrap=True)
@@ -200,9 +232,13 @@ def render(states: list[ExperimentStatus]) -> Table:
     for name in numbers:
         table.add_column(name, justify="right")
     for one in states:
+        if one.error:
+            table.add_row(one.name, one.state)
+            continue
         best, since = one.best, one.last_report_s
         score = f"{best.f1_macro_val:.3f}" if best and best.f1_macro_val is not None else ""
         counts = (f"{one.finished}/{one.total}", str(one.pruned), str(one.failed))
         ago = "" if since is None else f"{duration(since)} ago"
         table.add_row(one.name, one.state, *counts, score, str(best.number) if best else "", ago)
-    return table
+    problems = [Text(f"{one.name}: {one.error}", overflow="fold") for one in states if one.error]
+    return Group(table, *problems)

@@ -1,6 +1,8 @@
 """What another experiment knows: the trials that a new search begins to learn from."""
 
 from dann_search.config.experiment import Experiment
+from dann_search.config.paths import WARM_START
+from dann_search.config.source import SettingError
 from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
@@ -15,20 +17,21 @@ def known_trials(experiment: Experiment) -> list[KnownTrial]:
     if experiment.search.warm_start is None:
         return []
     try:
-        folder = open_experiment(experiment.search.warm_start)
+        folder = open_experiment(experiment.search.warm_start, experiment.storage)
+        other, rows = read_experiment(folder), read_trials(folder)
     except InputError as exc:
-        raise InputError(f"search.warm_start: {exc}") from None
-    other = read_experiment(folder)
+        raise SettingError(WARM_START, str(exc)) from None
     if other.search.objective != experiment.search.objective:
-        raise InputError(
-            f"search.warm_start: {folder.root} was searched by {other.search.objective}, "
-            f"this experiment by {experiment.search.objective}: their values cannot be compared"
+        raise SettingError(
+            WARM_START,
+            f"{folder.root} was searched by {other.search.objective}, "
+            f"this experiment by {experiment.search.objective}: their values cannot be compared",
         )
     found = [
         KnownTrial(f"{other.name} trial {row.number}", row.config, row.score)
-        for row in read_trials(folder)
+        for row in rows
         if row.state == "completed" and row.score is not None
     ]
     if not found:
-        raise InputError(f"search.warm_start: {folder.root} has no completed trial")
+        raise SettingError(WARM_START, f"{folder.root} has no completed trial")
     return found

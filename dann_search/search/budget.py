@@ -14,6 +14,10 @@ SPENT, GRANTED, STOPPED_BY = "spent", "granted", "stopped_by"
 HOURS = {"time": "hours", "cpu_hours": "cpu_hours", "gpu_hours": "gpu_hours"}
 """Reasons to stop, and the key of the budget each one is of."""
 REASONS = (*HOURS, "no_improvement", "target")
+THEN_CONFIRM = ("no_improvement", "target")
+"""Reasons that leave something to spend on the finalists."""
+SAVE_S = 15.0
+"""How often what was spent is written down at most."""
 
 
 class Budget(Observer):
@@ -46,34 +50,41 @@ class Budget(Observer):
             record.study.set_user_attr(STOPPED_BY, None)
         self.granted: dict[str, float] = record.study.user_attrs[GRANTED]
         self.running: set[int] = set()
+        granted = int(self.granted["trials"])
         self.best, self.since, self.reached_target = -math.inf, 0, False
-        for score in ended:
-            self._count(score)
-        self.since = min(self.since, len(ended) - int(self.granted["trials"]))
-        self.now = clock()
+        for value in ended[:granted]:
+            self._count(value)
+        self.since, self.reached_target = 0, False  # what was granted anew begins after them
+        for value in ended[granted:]:
+            self._count(value)
+        self.now = self.saved = clock()
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
         """Its hours begin to count."""
         self._tick()
         self.running.add(number)
 
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        """What it has spent is kept: a crash gives nothing back."""
+        self._tick()
+
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
-        """Its hours end; it may be better than all before."""
+        """Its hours end; it may be better than all before, or good enough."""
         self._tick()
         self.running.discard(number)
         if state == "interrupted":
             return
-        score = self.record.score(number)
-        self._count(score)
-        target = self.limits.target
-        if state == "completed" and target is not None and score >= target:
-            self.reached_target = True
-        self.record.study.set_user_attr(SPENT, self.spent)
+        # One that confirms a finalist is no trial of the search.
+        if (value := self.record.value(number)) is not None:
+            self._count(value)
+        self._save()
 
-    def _count(self, score: float) -> None:
-        better = score > self.best
-        self.best = max(self.best, score)
+    def _count(self, value: float) -> None:
+        better = value > self.best
+        self.best = max(self.best, value)
         self.since = 0 if better else self.since + 1
+        target = self.limits.target
+        self.reached_target |= target is not None and value >= target
 
     def _tick(self) -> None:
         before, self.now = self.now, self.clock()
@@ -81,6 +92,12 @@ class Budget(Observer):
         self.spent["hours"] += hours
         for name in ("cpu_hours", "gpu_hours"):
             self.spent[name] += hours * len(self.running) * self.rates[name]
+        if self.now - self.saved >= SAVE_S:
+            self._save()
+
+    def _save(self) -> None:
+        self.saved = self.now
+        self.record.study.set_user_attr(SPENT, self.spent)
 
     def reached(self) -> str | None:
         """Which limit the search has come to, if any."""
@@ -97,7 +114,7 @@ class Budget(Observer):
     def ended(self, reason: str) -> None:
         """Keep in the study what was spent, and why the search stopped."""
         self._tick()
-        self.record.study.set_user_attr(SPENT, self.spent)
+        self._save()
         self.record.study.set_user_attr(STOPPED_BY, reason)
 
 

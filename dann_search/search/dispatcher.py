@@ -40,19 +40,22 @@ class DispatcherState:
 
     # Called by trials.
 
-    async def submit(self, order: Order) -> None:
+    async def submit(self, order: Order, owner: str = "") -> None:
         """Queue a trial; one whose light process was restarted finds its lease as it left it."""
+        if order.number in self.leases:
+            self.leases[order.number].owners.add(owner)
         if order.number in self.leases or self.closed:
             return
-        self.leases[order.number] = Lease(order, time.time())
+        self.leases[order.number] = Lease(order, time.time(), owners={owner})
         self.pending.append(order.number)
         self._match()
 
-    async def news(self, number: int, seen: int) -> News:
+    async def news(self, number: int, seen: int, owner: str = "") -> News:
         """Wait for more than ``seen`` epochs or an error; training may go on past those seen."""
         lease = self.leases.get(number)
         if lease is None:
             return News((), None, True, None)
+        lease.owners = {owner}  # any other is dead, or was begun for nothing
         async with lease.changed:
             lease.approved = max(lease.approved, seen)
             lease.changed.notify_all()
@@ -61,11 +64,15 @@ class DispatcherState:
             )
         return News(lease.history, lease.error, lease.cancelled, lease.startup_s, lease.nodes)
 
-    async def withdraw(self, number: int) -> None:
-        """The trial is over for its owner: done, stopped or gone."""
-        lease = self.leases.pop(number, None)
+    async def withdraw(self, number: int, owner: str | None = "") -> None:
+        """The trial is over for its owner: done, stopped or gone. None: for whoever it is."""
+        lease = self.leases.get(number)
         if lease is None:
             return
+        lease.owners = lease.owners - {owner} if owner is not None else set()
+        if lease.owners:
+            return
+        del self.leases[number]
         if number in self.pending:
             self.pending.remove(number)
         async with lease.changed:
@@ -243,7 +250,7 @@ class DispatcherState:
             if pause:
                 run.paused.set()
         for number in list(self.leases):
-            await self.withdraw(number)
+            await self.withdraw(number, None)
         for slot in list(self.idle):
             self._dismiss(slot)
 

@@ -1,7 +1,8 @@
 """What a study begins with: points to try first, and trials of another experiment to learn from."""
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,9 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.grid import combinations, grid
+from dann_search.config.messages import shown
+from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial, start_points
-from dann_search.errors import InputError
+from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
 from dann_search.search.suggest import distribution, study_name
 from dann_search.study_names import CONFIG, WARM
 
@@ -52,6 +55,24 @@ def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
     ]
 
 
+def untried(
+    experiment: Experiment, space: Space, trials: Sequence[FrozenTrial]
+) -> list[FirstTrial]:
+    """The first trials that a study does not have, whatever changed since it began.
+
+    One is there if it was put in with the same values; a point of a grid also if chance found it.
+    """
+    own = [trial for trial in trials if WARM not in trial.user_attrs]
+    there = {_key(trial.system_attrs.get("fixed_params", {})) for trial in own}
+    if experiment.search.sampler == "grid":
+        there |= {_key(trial.params) for trial in own}
+    return [one for one in first_trials(experiment, space) if _key(one.params) not in there]
+
+
+def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    return frozenset(params.items())
+
+
 def check_grid(experiment: Experiment, space: Space) -> None:
     """Refuse a grid that is beyond listing.
 
@@ -60,9 +81,10 @@ def check_grid(experiment: Experiment, space: Space) -> None:
     """
     count = combinations(space)
     if experiment.search.sampler == "grid" and (count or 0) > GRID_LIMIT:
-        raise InputError(
-            f"search.sampler: the grid has {count:,} points, at most {GRID_LIMIT:,} are possible; "
-            "use larger steps, or the sampler tpe"
+        raise SettingError(
+            ("search", "sampler"),
+            f"the grid has {count:,} points, at most {GRID_LIMIT:,} are possible; "
+            "use larger steps, or the sampler tpe",
         )
 
 
@@ -75,32 +97,70 @@ def warm_trials(space: Space, known: Sequence[KnownTrial]) -> list[FrozenTrial]:
     """Those of ``known`` that this space could have proposed, as completed trials.
 
     They come without intermediate values: what stops trials compares those of this search alone.
+    Their constraint keeps them from being the best trial of the study, which is one of this search.
 
     Raises:
         InputError: there are some, and none fits.
     """
-    found = []
+    found, misfits = [], Counter[str]()
     for one in known:
         recipe = {**space.fixed.model_dump(), **one.config}
-        values, backbone = space.active(recipe), str(recipe["backbone"])
-        if backbone not in space.backbones:
+        if why := _misfit(space, recipe):
+            misfits[why] += 1
             continue
-        if all(space.contains(name, value, backbone) for name, value in values.items()):
-            ranges = {
-                study_name(name, space, backbone): distribution(space, name, backbone)
-                for name in values
-            }
-            found.append(
-                optuna.trial.create_trial(
-                    state=TrialState.COMPLETE,
-                    value=one.score,
-                    params=_named(space, values),
-                    distributions=ranges,
-                    user_attrs={WARM: one.origin, CONFIG: one.config},
-                )
+        values, backbone = space.active(recipe), str(recipe["backbone"])
+        found.append(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE,
+                value=one.score,
+                params=_named(space, values),
+                distributions={
+                    study_name(name, space, backbone): distribution(space, name, backbone)
+                    for name in values
+                },
+                user_attrs={WARM: one.origin, CONFIG: one.config},
+                constraints={WARM: 1.0},
             )
-    if known and not found:
-        raise InputError(
-            f"search.warm_start: none of its {len(known)} completed trials lies in this space"
+        )
+    if misfits and not found:
+        ((why, _),) = misfits.most_common(1)
+        raise SettingError(
+            ("search", "warm_start"),
+            f"none of its {len(known)} completed trials lies in this space: {why}",
         )
     return found
+
+
+def _misfit(space: Space, recipe: Mapping[str, Any]) -> str:
+    """Why no trial of this space could have the recipe, whatever its seed; empty where one could.
+
+    A parameter without an effect on the recipe may be anything.
+    """
+    backbone = str(recipe["backbone"])
+    if backbone not in space.backbones:
+        return f"no trial here has the backbone {backbone}"
+    active = space.active(recipe)
+    for name in TrialConfig.model_fields:
+        there, here = recipe[name], getattr(space.fixed, name)
+        if name in active:
+            if not space.contains(name, there, backbone):
+                return f"{name} is {shown(there)} there, outside of what is searched here"
+            continue
+        if name == "unfrozen_depth":
+            there, here = (_stages(space, backbone, depth) for depth in (there, here))
+        if there != here and name != "seed" and _has_effect(name, recipe):
+            return f"{name} is {shown(there)} there, {shown(here)} here"
+    return ""
+
+
+def _stages(space: Space, backbone: str, depth: int | None) -> int:
+    """How many stages a depth trains."""
+    stages = space.stages[backbone]
+    return stages if depth is None else min(depth, stages)
+
+
+def _has_effect(name: str, recipe: Mapping[str, Any]) -> bool:
+    return all(
+        recipe[other] in (wanted if isinstance(wanted, list) else [wanted])
+        for other, wanted in IMPLIED_CONDITIONS.get(name, {}).items()
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from dann_search.config.experiment import Experiment
+from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.node_store import store_of
@@ -16,13 +17,13 @@ from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
-from dann_search.search.first_trials import check_grid, warm_trials
+from dann_search.search.checks import check_search
 from dann_search.search.interrupts import interrupts
+from dann_search.search.open_study import check_not_lost
 from dann_search.search.publisher import Publisher
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.record import recorded_store, rewrite_record, write_record
-from dann_search.search.resources import cpu_count, make_plan
-from dann_search.search.samplers import check_sampler
+from dann_search.search.resources import cpu_count
 from dann_search.search.study import Counts, StudyRecord
 from dann_search.study_storage import study_place
 from dann_search.tracking.observer import Observer
@@ -58,21 +59,10 @@ def prepare(
         InputError: the name is taken, storage cannot be written, too few CPUs, missing weights,
         bad images, a missing package, a grid too large, nothing to learn from.
     """
-    if address == "local":
-        make_plan(experiment.resources, cpu_count(), gpus=float("inf"))
-    check_sampler(experiment.search.sampler)
-    check_grid(experiment, space)
-    warm_trials(space, known)
+    check_search(experiment, space, known, address)
     _check_sizes(experiment, space)
     folder = ExperimentFolder.at(experiment.place)
-    place = study_place(folder, experiment.search.study)
-    folder.fetch(folder.record)
-    if folder.record.exists() or place.exists(experiment.name):
-        where = folder if folder.record.exists() else place.shown
-        raise InputError(
-            f"the experiment '{experiment.name}' exists already in {where}; go on with it: "
-            f"dann-search resume {folder}, or choose another name: --name {experiment.name}-2"
-        )
+    _check_new(experiment, folder)
     _check_weights(experiment, space)
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
@@ -82,16 +72,36 @@ def prepare(
         (folder.root / ".writable").touch()
         (folder.root / ".writable").unlink()
     except RunError as exc:
-        raise InputError(f"storage: {exc}") from None
+        raise SettingError(("storage",), str(exc)) from None
     except OSError as exc:
-        raise InputError(
-            f"storage: {experiment.storage} cannot be written ({exc.strerror}); "
-            "choose another with --storage DIR"
+        raise SettingError(
+            ("storage",),
+            f"{experiment.storage} cannot be written ({exc.strerror}); "
+            "choose another with --storage DIR",
         ) from None
     size = experiment.data.image_size or largest_native_size(space.backbones)
-    info = pack(experiment.data, size, folder.data, progress)
-    write_record(experiment, folder, info)
+    with DriverLock(folder):  # another launch of this name may have been as far
+        _check_new(experiment, folder)
+        info = pack(experiment.data, size, folder.data, progress)
+        write_record(experiment, folder, info)
     return folder
+
+
+def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
+    """Refuse a name that is taken, in the storage folder or in the database of the study."""
+    place, name = study_place(folder, experiment.search.study), experiment.name
+    folder.fetch(folder.record)
+    if folder.record.exists():
+        raise InputError(
+            f"the experiment '{name}' exists already in {folder}; go on with it: "
+            f"dann-search resume {folder}, or choose another name: --name {name}-2"
+        )
+    if place.exists(name):
+        raise InputError(
+            f"{place.shown} holds a study '{name}' already, of an experiment that is not in "
+            f"{folder}; choose another name: --name {name}-2"
+        )
+    check_not_lost(folder, place, name)
 
 
 def _check_sizes(experiment: Experiment, space: Space) -> None:
@@ -101,7 +111,8 @@ def _check_sizes(experiment: Experiment, space: Space) -> None:
         rule = f"{spec.image_size}" if spec.only_size else f"at least {spec.smallest}"
         fits = side == spec.image_size if spec.only_size else (side or 1024) >= spec.smallest
         if side is not None and not fits:
-            raise InputError(f"data.image_size: must be {rule} for {name}, got {side}")
+            message = f"must be {rule} for {name}, got {side}"
+            raise SettingError(("data", "image_size"), message)
 
 
 def _check_weights(experiment: Experiment, space: Space) -> None:
@@ -139,9 +150,9 @@ def search(
     with DriverLock(folder) as lock:
         record = StudyRecord(experiment, space, folder, known, allow_wider)
         try:
-            rewrite_record(experiment, folder)
             if add_trials:
                 record.add_trials(add_trials)
+            rewrite_record(experiment, folder)
             reason = "trials"
             if not record.is_complete:
                 log = folder.ray / "driver.log"
@@ -166,6 +177,8 @@ def search(
                             add_trials > 0,
                             lock.stop_requested,
                         )
+                    except InputError:
+                        raise
                     except Exception as exc:
                         traceback.print_exc()  # into the log
                         raise RunError(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,7 +17,15 @@ from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.search.first_trials import warm_trials
 from dann_search.search.same_search import check_same, what_is_searched
-from dann_search.study_storage import StudyPlace, close, open_study_storage, opened, study_place
+from dann_search.study_storage import (
+    StudyPlace,
+    close,
+    find_study,
+    mend_journal,
+    open_study_storage,
+    opened,
+    study_place,
+)
 
 EXPERIMENT, SEARCHED = "experiment", "searched"
 
@@ -31,11 +40,14 @@ def open_study(
     """The study of an experiment; made where there is none, with the trials it is to learn from.
 
     Raises:
-        InputError: it cannot be opened, is another experiment's, or of another search space.
+        InputError: it cannot be opened, is lost, another experiment's, or of another search space.
     """
     place = study_place(folder, experiment.search.study)
     now = what_is_searched(experiment, space)
+    if place.kind == "journal" and place.file.exists():
+        mend_journal(place.file)
     if not place.exists(experiment.name):
+        check_not_lost(folder, place, experiment.name)
         attributes = {EXPERIMENT: identity(folder), SEARCHED: now}
         _create(place, experiment.name, warm_trials(space, known), attributes)
     storage = open_study_storage(place)
@@ -49,6 +61,28 @@ def open_study(
     if before != now or SEARCHED not in study.user_attrs:
         study.set_user_attr(SEARCHED, now)
     return study
+
+
+def check_not_lost(folder: ExperimentFolder, place: StudyPlace, name: str) -> None:
+    """Make no study where one has been: its trials would go on from checkpoints of others.
+
+    Raises:
+        InputError: there are trials already, or a study of another kind.
+    """
+    for other in (folder.study, folder.study_journal):
+        if other.exists():
+            raise InputError(f"{place.shown}: no study is made there, for there is {other} already")
+    if folder.remote:
+        files = folder.remote.files(folder.trials.name)
+        trials = len({Path(file).parts[1] for file in files})
+    else:
+        trials = len(list(folder.trials.iterdir())) if folder.trials.is_dir() else 0
+    if trials:
+        raise InputError(
+            f"{place.shown}: the study '{name}' is not there, but {folder}/{folder.trials.name} "
+            f"holds what {trials} of its trials trained; put it back where it was, or launch the "
+            "experiment under another name"
+        )
 
 
 def _create(
@@ -80,14 +114,12 @@ def identity(folder: ExperimentFolder) -> str | None:
 def _own_study(
     storage: optuna.storages.BaseStorage, place: StudyPlace, name: str, folder: ExperimentFolder
 ) -> optuna.Study:
-    studies = [study.study_name for study in storage.get_all_studies()]
-    if name not in studies or (place.url is None and len(studies) > 1):
-        raise InputError(f"{place.shown}: holds the studies {studies}, not '{name}'")
+    find_study(storage, place, name)
     study = optuna.load_study(study_name=name, storage=storage)
     owner = study.user_attrs.get(EXPERIMENT)
     if owner is not None and owner != identity(folder):
         raise InputError(
             f"{place.shown}: its study '{name}' belongs to another experiment of that name; "
-            f"choose another name: --name {name}-2"
+            "put this one's back, or launch it under another name"
         )
     return study

@@ -1,6 +1,7 @@
 """Which of Optuna's pruners stops trials early, and at which epochs it looks."""
 
 import copy
+import math
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -71,12 +72,13 @@ def describe_scheduler(scheduler: str, epochs: int) -> str:
             looks = " and ".join(map(str, rungs(epochs)))
             return f"asha: after {looks} of {epochs} epochs the best third of the trials goes on"
         case "hyperband" if rungs(epochs):
-            brackets = "; ".join(
-                " and ".join(map(str, rungs(epochs)[first:])) for first in range(len(rungs(epochs)))
-            )
+            # As many as Optuna makes; each looks first one rung later than the one before it.
+            count = math.floor(math.log(epochs / first, REDUCTION)) + 1
+            found = [" and ".join(map(str, rungs(epochs)[skip:])) for skip in range(count)]
+            parts = [f"after {one}" if one else "never" for one in found]
             return (
-                f"hyperband: brackets that look after {brackets} of {epochs} epochs, and one that "
-                "never does; the best third of a bracket goes on"
+                f"hyperband: a bracket of trials is looked at {', one '.join(parts)}, of {epochs} "
+                "epochs; the best third of a bracket goes on"
             )
         case "median":
             return (

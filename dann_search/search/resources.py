@@ -1,12 +1,13 @@
 """How many trials train at once on a node, and what each worker takes of it."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dann_search.config.experiment import ResourcesConfig
-from dann_search.errors import InputError
+from dann_search.config.source import SettingError
 
 CPU_SHARE = 0.95
 """Of its CPUs a worker reserves so much: the rest carries the light trials (0.001 each)."""
@@ -67,24 +68,25 @@ def make_plan(
     workers = config.workers_per_trial
     each = (config.memory_per_worker_gib or 0.0) * GIB
     if 0 < gpus_per_worker < 1 and workers > 1:
-        raise InputError(
-            "resources: gpus_per_worker below 1 needs workers_per_trial: 1 "
-            "(two workers of a trial cannot share a GPU)"
+        raise SettingError(
+            ("resources", "gpus_per_worker"),
+            "below 1 it needs workers_per_trial: 1 (two workers of a trial cannot share a GPU)",
         )
     fits = float("inf")
-    for needed, there, unit in (
-        (config.cpus_per_worker, cpus, "CPUs"),
-        (gpus_per_worker, gpus, "GPUs"),
-        (each / GIB, memory / GIB, "GiB of memory"),
+    for key, needed, there, unit in (
+        ("cpus_per_worker", config.cpus_per_worker, cpus, "CPUs"),
+        ("gpus_per_worker", gpus_per_worker, gpus, "GPUs"),
+        ("memory_per_worker_gib", each / GIB, memory / GIB, "GiB of memory"),
     ):
         if not needed:
             continue
         fits = min(fits, there / (workers * needed) + 1e-9)
         if fits < 1:
-            raise InputError(
-                f"resources: a trial of {workers} workers with {needed:g} {unit} each needs "
+            raise SettingError(
+                ("resources", "workers_per_trial" if unit == "CPUs" and workers > needed else key),
+                f"a trial of {workers} workers with {needed:g} {unit} each needs "
                 f"{workers * needed:g} {unit}, {where} has {there:.3g}"
-                + (_remedy(config) if unit == "CPUs" else "")
+                + (_remedy(config) if unit == "CPUs" else ""),
             )
     if config.max_parallel_trials != "auto":
         fits = min(fits, config.max_parallel_trials)
@@ -107,3 +109,16 @@ def cpu_count() -> int:
     except (OSError, ValueError):
         pass  # No such control group: not a container, or not Linux.
     return count
+
+
+def gpu_count() -> float:
+    """GPUs that a Ray started here would offer, counted its way but without starting it."""
+    try:
+        from ray._private.accelerators import get_accelerator_manager_for_resource
+
+        manager = get_accelerator_manager_for_resource("GPU")
+        count: int = manager.get_current_node_num_accelerators()
+        visible = manager.get_current_process_visible_accelerator_ids()
+    except (ImportError, AttributeError):  # no public interface: without it, Ray will say itself
+        return math.inf
+    return count if visible is None else min(count, len(visible))

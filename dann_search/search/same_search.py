@@ -1,8 +1,9 @@
 """A resumed search must be the one that was begun: what may differ, and what is said otherwise."""
 
+import hashlib
 from typing import Any
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.space import Space
 from dann_search.errors import InputError
 
@@ -18,7 +19,20 @@ def what_is_searched(experiment: Experiment, space: Space) -> dict[str, dict[str
             name: parameter.model_dump(mode="json", exclude_defaults=True)
             for name, parameter in space.parameters.items()
         },
+        "weights": {
+            backbone: _weights(experiment.weights[backbone])
+            for backbone in space.backbones
+            if backbone in experiment.weights
+        },
     }
+
+
+def _weights(entry: WeightsFile) -> dict[str, Any]:
+    """What a file holds, wherever it lies."""
+    with open(entry.file, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    normalization = entry.model_dump(mode="json", include={"mean", "std"}, exclude_none=True)
+    return {"sha256": digest[:16], **normalization}
 
 
 def check_same(
@@ -33,7 +47,9 @@ def check_same(
         InputError: with every difference; those that ``allow_wider`` would let pass are said to be.
     """
     differences, all_wider = [], True
-    for section in ("search", "training", "space"):
+    for section in ("search", "training", "space", "weights"):
+        if section not in before:  # an older version did not note it
+            continue
         old, new = before.get(section, {}), now.get(section, {})
         for name in [*old, *(name for name in new if name not in old)]:
             if old.get(name) == new.get(name):

@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler
 from optuna.trial import FrozenTrial
 
 from dann_search.config.experiment import SearchConfig
-from dann_search.errors import InputError
+from dann_search.config.source import SettingError
 
 
 def check_sampler(sampler: str) -> None:
@@ -19,9 +19,9 @@ def check_sampler(sampler: str) -> None:
         InputError: it is not installed.
     """
     if sampler == "cmaes" and importlib.util.find_spec("cmaes") is None:
-        raise InputError(
-            "search.sampler: cmaes needs the package of that name: "
-            "pip install 'dann-search[cmaes]', or choose tpe"
+        raise SettingError(
+            ("search", "sampler"),
+            "cmaes needs the package of that name: pip install 'dann-search[cmaes]', or choose tpe",
         )
 
 

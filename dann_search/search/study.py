@@ -13,14 +13,25 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.config.trial import TrialConfig
+from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.search.confirmation import Confirmation, wanted
-from dann_search.search.first_trials import first_trials
+from dann_search.search.first_trials import untried
 from dann_search.search.open_study import open_study
 from dann_search.search.pruning import make_pruner, with_best_so_far
+from dann_search.search.sampler_view import with_view
 from dann_search.search.samplers import make_sampler
-from dann_search.search.suggest import suggest
-from dann_search.study_names import BEST, CONFIG, CONFIRMS, ERROR, ORIGIN, SEED, is_own
+from dann_search.search.suggest import distributions, suggest
+from dann_search.study_names import (
+    BEST,
+    CONFIG,
+    CONFIRMS,
+    ERROR,
+    ORIGIN,
+    SEED,
+    STOPPED,
+    is_own,
+)
 from dann_search.study_storage import close
 
 TOTAL = "total_trials"
@@ -70,11 +81,19 @@ class StudyRecord:
         self.study.pruner = make_pruner(experiment.search.scheduler, space.fixed.epochs)
         self.storage = self.study._storage
         trials = [t for t in self.study.get_trials(deepcopy=False) if is_own(t)]
-        self.study.sampler = make_sampler(experiment.search, len(trials))
-        self._first = first_trials(experiment, space)
+        sampler = make_sampler(experiment.search, len(trials))
+        self.study.sampler = with_view(sampler, self.study, distributions(space))
         self._ids = {trial.number: trial._trial_id for trial in trials}
         self._searched = sum(CONFIRMS not in trial.user_attrs for trial in trials)
-        self._unfinished = deque(t.number for t in trials if t.state == TrialState.RUNNING)
+        running = [t for t in trials if t.state == TrialState.RUNNING]
+        self._unfinished = deque(t.number for t in running if STOPPED not in t.user_attrs)
+        for trial in running:
+            if STOPPED in trial.user_attrs:  # decided, but then came a crash
+                self.prune(trial.number)
+        self._waiting = len(self._in_state(TrialState.WAITING))
+        """Trials of a run that was cut off between putting them in and taking them."""
+        self._first = deque(untried(experiment, space, self.study.get_trials(deepcopy=False)))
+        self._ends_early = False
         if TOTAL not in self.study.user_attrs:
             self.study.set_user_attr(TOTAL, experiment.search.trials)
 
@@ -82,15 +101,30 @@ class StudyRecord:
     def total(self) -> int:
         """Trials the search is to reach; a grid has no more than its points."""
         total = int(self.study.user_attrs[TOTAL])
-        return min(total, len(self._first)) if self._is_grid else total
+        left = self._waiting + len(self._first)
+        return min(total, self._searched + left) if self._is_grid else total
 
     @property
     def _is_grid(self) -> bool:
         return self.experiment.search.sampler == "grid"
 
     def add_trials(self, count: int) -> None:
-        """Raise the total."""
+        """Raise the total.
+
+        Raises:
+            InputError: of a grid whose points are all in the study.
+        """
+        if self._is_grid and not self._first:
+            raise InputError(
+                f"--add-trials {count}: the grid is exhausted, each of its {self._searched} points "
+                "is in the study; widen a range (--set space.… --allow-wider-space), or choose "
+                "another sampler (--set search.sampler=tpe)"
+            )
         self.study.set_user_attr(TOTAL, int(self.study.user_attrs[TOTAL]) + count)
+
+    def end_early(self) -> None:
+        """Propose nothing new: what runs may end, then the finalists are confirmed."""
+        self._ends_early = True
 
     @property
     def is_complete(self) -> bool:
@@ -100,19 +134,24 @@ class StudyRecord:
     @property
     def is_exhausted(self) -> bool:
         """Whether no trial will be proposed any more, of the search or to confirm its finalists."""
-        if self._searched < self.total:
+        if self._is_searching:
             return False
         if self.experiment.search.confirm is None:
             return True
         return not self._is_running and not self._confirmations()
 
     @property
+    def _is_searching(self) -> bool:
+        """Whether trials are still to be proposed, not finalists to be confirmed."""
+        return not self._ends_early and self._searched < self.total
+
+    @property
     def still_to_run(self) -> int:
         """Trials that run or are to run, those that may confirm finalists among them."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         confirm = self.experiment.search.confirm
         confirming = 0 if confirm is None else confirm.top * confirm.seeds
-        return max(len(running) + self.total - self._searched, confirming)
+        proposed = self.total - self._searched if self._is_searching else 0
+        return max(len(self._in_state(TrialState.RUNNING)) + proposed, confirming)
 
     def next_trial(self) -> Assignment | None:
         """An unfinished trial of an earlier run, else a new one, else one that confirms a finalist.
@@ -121,32 +160,32 @@ class StudyRecord:
         """
         if self._unfinished:
             return self._assign(optuna.Trial(self.study, self._ids[self._unfinished.popleft()]))
-        if self._searched < self.total:
-            if self._searched < len(self._first):
-                first = self._first[self._searched]
-                self._put_in(first.params, {ORIGIN: first.origin})
-            self._searched += 1
+        if self._waiting:
+            self._waiting -= 1
+        elif self._is_searching:
+            if self._first:
+                first = self._first.popleft()
+                self.study.enqueue_trial(first.params, user_attrs={ORIGIN: first.origin})
         elif self.experiment.search.confirm is None or self._is_running:
             return None
         elif missing := self._confirmations():
             one = missing[0]
-            self._put_in(one.params, {CONFIRMS: one.finalist, SEED: one.seed})
+            again = {CONFIRMS: one.finalist, SEED: one.seed}
+            self.study.enqueue_trial(one.params, user_attrs=again)
         else:
             return None
         trial = self.study.ask()
         self._ids[trial.number] = trial._trial_id
+        self._searched += CONFIRMS not in trial.user_attrs
         return self._assign(trial)
 
-    def _put_in(self, params: dict[str, Any], attributes: dict[str, Any]) -> None:
-        """Have the next trial begin with these values."""
-        # One may wait already: of a run that was cut off before it took it.
-        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self.study.enqueue_trial(params, user_attrs=attributes)
+    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=(state,))
 
     @property
     def _is_running(self) -> bool:
         """Whether a trial that may become a finalist still runs."""
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = self._in_state(TrialState.RUNNING)
         return any(CONFIRMS not in trial.user_attrs for trial in running)
 
     def _confirmations(self) -> list[Confirmation]:
@@ -187,11 +226,17 @@ class StudyRecord:
         self.note(number, BEST, {name: epoch[name] for name in shown})
 
     def should_stop(self, number: int) -> bool:
-        """Whether the pruner ends the trial after its last reported epoch."""
+        """Whether the pruner ends the trial after its last reported epoch.
+
+        It says so once: the decision is kept, for a crash before the trial is pruned.
+        """
         trial = self.frozen(number)
         if CONFIRMS in trial.user_attrs:
             return False
-        return self.study.pruner.prune(self.study, with_best_so_far(trial))
+        stops = self.study.pruner.prune(self.study, with_best_so_far(trial))
+        if stops:
+            self.note(number, STOPPED, trial.last_step)
+        return stops
 
     def complete(self, number: int) -> None:
         """All epochs are done: the trial's value is that of its best epoch."""
@@ -235,15 +280,19 @@ class StudyRecord:
         trials = self.study.get_trials(deepcopy=False)
         return [t for t in trials if is_own(t) and CONFIRMS not in t.user_attrs]
 
-    def score(self, number: int) -> float:
-        """The best value of a trial so far; minus infinity before its first epoch."""
-        return max(self.frozen(number).intermediate_values.values(), default=-math.inf)
-
     def ended(self) -> list[float]:
-        """Best values of the trials of the search that are over, in the order of their end."""
+        """Values of the trials of the search that are over, in the order of their end.
+
+        Minus infinity where one was not completed: it is nothing that others must be better than.
+        """
         over = [t for t in self._of_search() if t.state.is_finished()]
         over.sort(key=lambda t: (str(t.datetime_complete), t.number))
-        return [max(t.intermediate_values.values(), default=-math.inf) for t in over]
+        return [_value(trial) for trial in over]
+
+    def value(self, number: int) -> float | None:
+        """As in ``ended``; None for a trial that confirms a finalist."""
+        trial = self.frozen(number)
+        return None if CONFIRMS in trial.user_attrs else _value(trial)
 
     def best(self) -> tuple[int, float] | None:
         """Number and score of the best trial: completed where there is any, earliest on ties."""
@@ -262,3 +311,8 @@ class StudyRecord:
     def close(self) -> None:
         """Let go of the database."""
         close(self.storage)
+
+
+def _value(trial: FrozenTrial) -> float:
+    value = trial.value if trial.state == TrialState.COMPLETE else None
+    return -math.inf if value is None else value

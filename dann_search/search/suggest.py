@@ -22,8 +22,8 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
     """
     values: dict[str, Any] = space.fixed.model_dump()
     known = trial.params
-    for name, parameter in space.parameters.items():
-        if not parameter.holds(values):
+    for name in space.parameters:
+        if not space.applies(name, values):
             continue
         backbone = values["backbone"]
         called = study_name(name, space, backbone)
@@ -57,6 +57,15 @@ def distribution(space: Space, name: str, backbone: str) -> BaseDistribution:
         return IntDistribution(int(low), int(high), step=parameter.step)
     log = isinstance(parameter, LogUniform)
     return FloatDistribution(low, high, log=log, step=parameter.increment)
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Every parameter as Optuna knows it, by what the study calls it."""
+    return {
+        study_name(name, space, backbone): distribution(space, name, backbone)
+        for name in space.parameters
+        for backbone in space.backbones
+    }
 
 
 def study_name(name: str, space: Space, backbone: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dann_search.config.experiment import Experiment
 from dann_search.data.node_store import StoreSpec
-from dann_search.errors import RunError
+from dann_search.errors import InputError, RunError
 from dann_search.search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.resources import cpu_count
@@ -53,7 +53,7 @@ def train_through_ray(
             with interrupts(threading.Event()) as interrupt, ray_session(cpu_count(), address):
                 elastic = address != "local"
                 _follow_all(waiting, len(jobs), experiment, tell, store, logs, elastic, interrupt)
-        except RunError:
+        except (InputError, RunError):
             raise
         except Exception as exc:
             traceback.print_exc()  # into the log

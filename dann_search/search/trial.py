@@ -1,5 +1,6 @@
 """The Tune side of a trial: a light stand-in that waits for its slot's epochs. No torch here."""
 
+import uuid
 from typing import Any
 
 import ray
@@ -17,18 +18,18 @@ class LightTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], dispatcher: Any = None) -> None:
         """Begin the trial in ``config``."""
-        self.dispatcher = dispatcher
+        self.dispatcher, self.owner = dispatcher, uuid.uuid4().hex
         self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
         self.number, self.seen = int(config["number"]), 0
         self.epochs = int(config["recipe"]["epochs"])
         order = Order(self.number, dict(config["recipe"]), config["folder"], config["data"])
-        ray.get(self.dispatcher.submit.remote(order))
+        ray.get(self.dispatcher.submit.remote(order, self.owner))
 
     def step(self) -> dict[str, Any]:
         """The next epoch. A trial's error is a result: Tune would repeat it if it were raised."""
-        news: News = ray.get(self.dispatcher.news.remote(self.number, self.seen))
+        news: News = ray.get(self.dispatcher.news.remote(self.number, self.seen, self.owner))
         self.seen = len(news.history)
         last = news.history[-1] if news.history else {"f1_macro_val": 0.0}
         return {
@@ -50,4 +51,4 @@ class LightTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         """Free the slot at its next report."""
-        ray.get(self.dispatcher.withdraw.remote(self.number))
+        ray.get(self.dispatcher.withdraw.remote(self.number, self.owner))

@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from dann_search.layout import ExperimentFolder
-from dann_search.search.budget import Budget
+from dann_search.search.budget import THEN_CONFIRM, Budget
 from dann_search.search.fleet import Fleet
 from dann_search.search.study import Assignment, StudyRecord
 from dann_search.study_names import NODES, STARTUP
@@ -156,12 +156,16 @@ class StudyScheduler(FIFOScheduler):
 class SearchStopper(Stopper):
     """Ends the search on an interrupt, when its budget is spent, or when there are no workers.
 
-    Unfinished trials stay so in the study: the search can be resumed.
+    Unfinished trials stay so in the study: the search can be resumed. Where finalists are to be
+    confirmed and hours are left, running trials go on to their end and the finalists come after.
     """
 
     def __init__(self, interrupt: threading.Event, budget: Budget, fleet: Fleet):
         self.interrupt, self.budget, self.fleet = interrupt, budget, fleet
         self.reason: str | None = None
+        """Why the search is ended now."""
+        self.last: str = "trials"
+        """Why nothing new is proposed."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Single trials are the scheduler's business."""
@@ -175,10 +179,18 @@ class SearchStopper(Stopper):
             elif self.fleet.error:
                 self.reason = "error"
             else:
-                self.reason = self.budget.reached()
+                self.reason = self._spent()
             if self.reason:
                 self.fleet.close(pause=self.reason == "interrupt")
         return self.reason is not None
+
+    def _spent(self) -> str | None:
+        reason, record = self.budget.reached(), self.budget.record
+        if reason not in THEN_CONFIRM or record.experiment.search.confirm is None:
+            return reason
+        self.last = reason
+        record.end_early()
+        return None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -64,4 +64,4 @@ def run_tune(
         ),
     )
     tuner.fit()
-    return stopper.reason or "trials"
+    return stopper.reason or stopper.last

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from dann_search.config.trial import TrialConfig
 from dann_search.errors import RunError
 from dann_search.models.network import DannNetwork
 from dann_search.training.result import EpochResult, History
@@ -41,6 +42,7 @@ class Checkpoint:
         optimizer: its state by parameter and kind; empty in ``best``.
         average: moving average of the trained weights; empty in ``best`` and without one.
         within: where in the epoch after the history it was taken; empty at an epoch's end.
+        recipe: hash of the configuration; empty where an older version wrote it.
     """
 
     history: History
@@ -49,6 +51,13 @@ class Checkpoint:
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
     within: dict[str, Tensor] = field(default_factory=dict)
+    recipe: str = field(default="", kw_only=True)
+
+
+def recipe_hash(config: TrialConfig) -> str:
+    """What tells a recipe from others; options that newer versions add do not change it."""
+    stated = config.model_dump(mode="json", exclude_defaults=True)
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 def trained_state(network: DannNetwork) -> dict[str, Tensor]:
@@ -82,6 +91,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "torch": torch.__version__,
         "frozen_hash": checkpoint.frozen_hash,
+        "recipe": checkpoint.recipe,
         "history": [asdict(result) for result in checkpoint.history],
     }
     content = save(
@@ -123,13 +133,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
             optimizer=with_prefix(tensors, "optimizer.") | _format_1_momentum(tensors),
             average=with_prefix(tensors, "average."),
             within=with_prefix(tensors, "within."),
+            recipe=record.get("recipe", ""),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
         raise TornCheckpointError(f"{path}: not a readable checkpoint: {exc}") from None
 
 
-def load_last(folder: Path) -> tuple[Checkpoint, Path] | None:
-    """The checkpoint to go on from: the last whole one. None: training begins anew.
+def load_last(folder: Path, recipe: str | None = None) -> tuple[Checkpoint, Path] | None:
+    """The checkpoint to go on from: the last whole one, of a recipe. None: training begins anew.
 
     Raises:
         RunError: it was written by a newer version.
@@ -137,7 +148,9 @@ def load_last(folder: Path) -> tuple[Checkpoint, Path] | None:
     for path in (folder / LAST, folder / PREVIOUS):
         try:
             if path.exists():
-                return load_checkpoint(path), path
+                checkpoint = load_checkpoint(path)
+                if recipe is None or checkpoint.recipe in ("", recipe):
+                    return checkpoint, path
         except TornCheckpointError:
             continue
     return None

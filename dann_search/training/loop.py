@@ -24,6 +24,7 @@ from dann_search.training.checkpoint import (
     Checkpoint,
     frozen_hash,
     load_last,
+    recipe_hash,
     restore_network,
     save_checkpoint,
     save_last,
@@ -82,7 +83,8 @@ class Training:
         self.history: History = ()
         self.within: dict[str, Tensor] = {}
         """Where in the next epoch an earlier run was paused."""
-        if found := load_last(folder):
+        self.recipe = recipe_hash(config)
+        if found := load_last(folder, self.recipe):
             self._restore(*found)
 
     def _restore(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -202,7 +204,8 @@ class Training:
             return
         if best_epoch(self.history, self.objective) is self.history[-1]:
             with self._validated_weights():
-                best = Checkpoint(self.history, self.frozen_hash, trained_state(self.network))
+                state = trained_state(self.network)
+                best = Checkpoint(self.history, self.frozen_hash, state, recipe=self.recipe)
                 save_checkpoint(self.folder / BEST, best)
         self._save_last({})
 
@@ -226,6 +229,7 @@ class Training:
             self.optimizer.state(),
             self.average.average if self.average else {},
             within,
+            recipe=self.recipe,
         )
         save_last(self.folder, last, final=len(self.history) == self.config.epochs)
 
@@ -256,8 +260,9 @@ def train(
 ) -> Iterator[History]:
     """Train a trial, yielding the history after each epoch, its checkpoint already written.
 
-    Where ``folder`` holds a checkpoint, training goes on after it and the history up to it is
-    yielded first, in case its last epoch was saved but never reported. Paused, it ends there.
+    Where ``folder`` holds a checkpoint of the recipe, training goes on after it and the history up
+    to it is yielded first, in case its last epoch was saved but never reported. Paused, it ends
+    there.
 
     Args:
         config: the recipe.

@@ -355,6 +355,8 @@ def test_a_bad_parameter_is_refused_with_the_rule(tmp_path: Path, text: str, exp
          "0.0 and 0.1"),
         ("{weight_decay: 0.5}", "weight_decay: weight_decay is never 0.5, only between "
          "0.0 and 0.1"),
+        ("{weight_decay: 0.05}", "weight_decay: weight_decay is hardly ever exactly 0.05, for it "
+         "has no steps; give it a step, or {choice: […]}"),
     ],
 )  # fmt: skip
 def test_a_condition_on_a_value_never_taken_is_refused(
@@ -366,6 +368,37 @@ def test_a_condition_on_a_value_never_taken_is_refused(
   momentum: {{choice: [0.5, 0.9], when: {wanted}}}
 """
     assert message(tmp_path, text) == f"space.yaml:7: space.momentum.when.{expected}"
+
+
+def test_a_condition_under_which_a_parameter_has_no_effect_is_refused(tmp_path: Path) -> None:
+    text = f"""{DATA}space:
+  optimizer: {{choice: [sgd, adamw]}}
+  momentum: {{choice: [0.5, 0.9], when: {{optimizer: adamw}}}}
+"""
+    assert message(tmp_path, text) == (
+        "space.yaml:6: space.momentum.when.optimizer: 'momentum' has no effect where optimizer is "
+        "'adamw', only where it is sgd"
+    )
+    _, space = load(tmp_path, text.replace("adamw}}", "[adamw, sgd]}}"))
+    assert space.parameters["momentum"].when == {"optimizer": ["sgd"]}
+
+
+def test_a_condition_on_a_parameter_that_is_absent_does_not_hold(tmp_path: Path) -> None:
+    text = f"""{DATA}space:
+  optimizer: {{choice: [sgd, adamw]}}
+  momentum: {{choice: [0.5, 0.9]}}
+  batch_norm: {{choice: [joint, separate], when: {{momentum: 0.9}}}}
+search:
+  start_points: [{{optimizer: adamw, batch_norm: joint}}]
+"""
+    # An absent momentum has its default of 0.9 in the recipe.
+    assert message(tmp_path, text) == (
+        "space.yaml:9: search.start_points.0.batch_norm: does not apply: optimizer is 'adamw'"
+    )
+    _, space = load(tmp_path, text.replace("adamw, batch", "sgd, batch"))
+    recipe = {**space.fixed.model_dump(), "optimizer": "adamw"}
+    assert set(space.active(recipe)) == {"optimizer"}
+    assert set(space.active({**recipe, "optimizer": "sgd"})) == set(space.parameters)
 
 
 def test_a_cycle_of_conditions_is_refused_and_shown_without_bystanders(tmp_path: Path) -> None:
@@ -485,6 +518,71 @@ def test_a_condition_comes_after_what_it_names(tmp_path: Path) -> None:
     # An effect it can only have under Ganin's schedule and with a discriminator is implied.
     implied = {"method": ADAPTING, "lambda_schedule": "ganin"}
     assert space.parameters["lambda_gamma"].when == implied
+
+
+def test_paths_on_the_command_line_are_the_working_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("files/data/source", "here/catalogue", "here/phone"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "files" / "more.safetensors").touch()
+    text = """data:
+  source: {folder: data/source}
+  target: {folder: data/target}
+weights: {vgg16: more.safetensors}
+"""
+    monkeypatch.chdir(tmp_path / "here")
+    experiment, _ = load(
+        tmp_path / "files",
+        text,
+        sets=["data.source.folder=catalogue", "data.target={folder: phone}", "storage=kept"],
+    )
+    assert experiment.data.sources[0].folder == (tmp_path / "here" / "catalogue").resolve()
+    assert experiment.data.target.folder == (tmp_path / "here" / "phone").resolve()
+    assert experiment.storage == (tmp_path / "here" / "kept").resolve()
+    assert experiment.weights["vgg16"].file == (tmp_path / "files" / "more.safetensors").resolve()
+
+
+def test_a_relative_database_is_the_files(tmp_path: Path) -> None:
+    text = DATA + "search: {study: 'sqlite:///studies.db'}\n"
+    assert load(tmp_path, text)[0].search.study == f"sqlite:///{tmp_path.resolve()}/studies.db"
+    sets = ["search.study=sqlite:///studies.db"]
+    assert load(tmp_path, DATA, sets=sets)[0].search.study == f"sqlite:///{Path.cwd()}/studies.db"
+
+
+def test_an_experiment_to_learn_from_is_looked_for_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "experiment.yaml").touch()
+    found = load(tmp_path, DATA + "search: {warm_start: old}\n")[0].search.warm_start
+    assert found == tmp_path.resolve() / "old"
+    named = load(tmp_path, DATA + "search: {warm_start: other}\n")[0].search.warm_start
+    assert named == Path("other")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  sampler: TPE", "5: search.sampler: unknown value 'TPE'; did you mean 'tpe'?"),
+        ("  objective: f1", "5: search.objective: unknown value 'f1'; did you mean 'f1_macro'?"),
+        ("  objective: accuracy", "5: search.objective: unknown value 'accuracy'; did you mean "
+         "'f1_macro'? It is what target labels choose by; source_accuracy is measured on source "
+         "images"),
+        ("  trials: 3\n  budget:\n    hours: 2\n    target: 90", "8: search.budget.target: "
+         "macro-F1 lies between 0 and 1, got 90; write 0.9"),
+    ],
+)  # fmt: skip
+def test_a_bad_search_is_refused_at_its_own_line(tmp_path: Path, text: str, expected: str) -> None:
+    assert message(tmp_path, f"{DATA}search:\n{text}\n") == f"space.yaml:{expected}"
+
+
+def test_a_file_cannot_be_extended_from_the_command_line(tmp_path: Path) -> None:
+    said = message(tmp_path, DATA, sets=["extends=other.yaml"])
+    assert said == "--set extends=other.yaml: only a file can extend another; write it there"
+
+
+def test_a_password_on_the_command_line_is_not_repeated(tmp_path: Path) -> None:
+    said = message(tmp_path, DATA, sets=["search.study=postgresql://me:pass/word@host/x"])
+    assert said.startswith("--set search.study=…: search.study: must hold no password")
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()

@@ -91,6 +91,11 @@ def test_the_nearest_value_is_in_the_space(
             ".learning_rate: must be between 0.0001 and 0.005, got 0.02",
         ),
         (
+            {"learning_rate": 0.1},
+            ".learning_rate: must be between 0.002 and 0.05 for resnet18, or "
+            "between 0.0001 and 0.005 for resnet50, got 0.1",
+        ),
+        (
             {"lambda_schedule": "linear", "lambda_gamma": 5},
             ".lambda_gamma: does not apply: lambda_schedule is 'linear'",
         ),

@@ -14,6 +14,7 @@ import pytest
 
 import dann_search
 from dann_search.layout import ExperimentFolder
+from dann_search.search.study import StudyRecord
 from tests.search.test_study import open_record
 
 SPACE: dict[str, Any] = {
@@ -29,16 +30,19 @@ def searched(tmp_path: Path, trials: int, completed: int) -> ExperimentFolder:
     record = open_record(
         tmp_path, space=SPACE, search__trials=trials, search__published_first=False
     )
-    for _ in range(trials):
-        taken = record.next_trial()
-        assert taken
+    run(record, completed)
+    record.close()
+    return ExperimentFolder(tmp_path / "runs" / "small")
+
+
+def run(record: StudyRecord, completed: int) -> None:
+    """Until the total is reached; those from number ``completed`` on are stopped early."""
+    while taken := record.next_trial():
         values = record.space.active(taken.config.model_dump())
         score = 0.8 * values["lambda_max"] + 0.1 * values.get("momentum", 0.45)
         done = taken.number < completed
         record.report(taken.number, [score / 2, score, score][: 3 if done else 2])
         (record.complete if done else record.prune)(taken.number)
-    record.close()
-    return ExperimentFolder(tmp_path / "runs" / "small")
 
 
 @pytest.mark.parametrize("method", ["fanova", "ped_anova"])
@@ -53,6 +57,22 @@ def test_the_parameter_that_matters_comes_first(tmp_path: Path, method: Any) -> 
     assert first is not None and last is not None and first > 0.5 > last
     assert by_name["momentum"].conditional and not by_name["lambda_max"].conditional
     assert by_name["momentum"].trials < 40
+
+
+@pytest.mark.parametrize("method", ["fanova", "ped_anova"])
+def test_a_range_that_grew_is_compared_as_a_whole(tmp_path: Path, method: Any) -> None:
+    changes: dict[str, Any] = {"search__trials": 30, "search__published_first": False}
+    narrow = {**SPACE, "lambda_max": {"uniform": [0.4, 0.6]}}
+    record = open_record(tmp_path, space=narrow, **changes)
+    run(record, 100)
+    record.close()
+    record = open_record(tmp_path, space=SPACE, allow_wider=True, **changes)
+    record.add_trials(20)
+    run(record, 100)
+    record.close()
+    found = dann_search.Experiment.open(tmp_path / "runs" / "small").importance(method)
+    assert found.parameters[0].name == "lambda_max"
+    assert found.parameters[0].trials == 50
 
 
 def test_with_few_completed_trials_all_are_compared_at_an_epoch_they_share(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dann_search.config.load import load_recorded
+from dann_search.config.load import recorded_experiment, recorded_source
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.layout import ExperimentFolder
@@ -50,8 +50,8 @@ def watched(
 
 
 def space_of(folder: ExperimentFolder) -> Space:
-    recorded = read_record(folder)["experiment"]
-    return load_recorded(folder.record, recorded, stage_counts(), [])[1]
+    source = recorded_source(folder.record, read_record(folder)["experiment"], [])
+    return recorded_experiment(source, stage_counts())[1]
 
 
 @pytest.fixture(scope="module")

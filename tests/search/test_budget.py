@@ -36,7 +36,10 @@ def run_trial(
     assert taken
     budget.trial_started(taken.number, taken.config, [])
     record.report(taken.number, [score])
-    getattr(record, {"completed": "complete", "pruned": "prune"}[state])(taken.number)
+    if state == "failed":
+        record.fail(taken.number, "the loss became nan")
+    else:
+        getattr(record, {"completed": "complete", "pruned": "prune"}[state])(taken.number)
     budget.trial_ended(taken.number, state, None)
     return budget.reached()
 
@@ -73,6 +76,30 @@ def test_trials_in_a_row_without_improvement_end_the_search(tmp_path: Path) -> N
     assert reasons == [None, None, None, None, "no_improvement"]
 
 
+def test_what_was_not_completed_is_nothing_that_others_must_be_better_than(tmp_path: Path) -> None:
+    limits = {"no_improvement": 3}
+    record = open_record(tmp_path, search__budget=limits, search__trials=10)
+    budget = budget_of(record, Clock())
+    trials = [(0.5, "completed"), (0.9, "failed"), (0.95, "pruned"), (0.6, "completed")]
+    assert [run_trial(record, budget, *trial) for trial in trials] == [None] * 4
+    assert budget_of(record, Clock()).since == budget.since == 0
+    ends = [run_trial(record, budget, 0.3, state) for state in ("failed", "pruned", "completed")]
+    assert ends == [None, None, "no_improvement"]
+
+
+def test_trainings_that_confirm_a_finalist_are_no_trials_of_the_search(tmp_path: Path) -> None:
+    record = open_record(
+        tmp_path,
+        search__trials=2,
+        search__confirm={"top": 1, "seeds": 3},
+        search__budget={"no_improvement": 2, "target": 0.9},
+    )
+    budget = budget_of(record, Clock())
+    reasons = [run_trial(record, budget, score) for score in (0.5, 0.6, 0.4, 0.4, 0.95)]
+    assert reasons == [None] * 5
+    assert record.is_complete
+
+
 def test_the_target_is_reached_by_a_completed_trial_alone(tmp_path: Path) -> None:
     record = open_record(tmp_path, search__budget={"target": 0.8})
     budget = budget_of(record, Clock())
@@ -106,6 +133,43 @@ def test_after_a_crash_only_what_is_left_may_be_spent(tmp_path: Path) -> None:
     assert budget.reached() is None
     assert record.study.user_attrs[GRANTED]["hours"] == pytest.approx(3700 / 3600)
     clock.now += 3601
+    assert budget.reached() == "time"
+
+
+def test_a_target_reached_before_a_crash_is_reached_after_it(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"search__budget": {"target": 0.8}}
+    record = open_record(tmp_path, **changes)
+    assert run_trial(record, budget_of(record, Clock()), 0.85) == "target"
+    record.close()
+    record = open_record(tmp_path, **changes)
+    budget = budget_of(record, Clock())
+    assert budget.reached() == "target"
+    budget.ended("target")
+    record.close()
+    # Whoever resumes it after that wants a better one.
+    record = open_record(tmp_path, **changes)
+    budget = budget_of(record, Clock())
+    assert budget.reached() is None
+    assert run_trial(record, budget, 0.7) is None
+
+
+def test_a_crash_gives_no_hours_back(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"search__budget": {"hours": 1}}
+    clock = Clock()
+    spent = []
+    for _ in range(3):
+        record = open_record(tmp_path, **changes)
+        budget = budget_of(record, clock)
+        taken = record.next_trial()
+        assert taken
+        budget.trial_started(taken.number, taken.config, [])
+        clock.now += 1500
+        budget.epochs_done(taken.number, [{}], 0)
+        clock.now += 1  # too soon for another write to the database
+        budget.epochs_done(taken.number, [{}, {}], 1)
+        spent.append(record.study.user_attrs[SPENT]["hours"] * 3600)
+        record.close()  # killed
+    assert spent == pytest.approx([1500, 3000, 4500])
     assert budget.reached() == "time"
 
 

@@ -90,6 +90,24 @@ def test_a_confirmation_is_never_stopped_early(tmp_path: Path) -> None:
     assert not record.should_stop(taken.number)
 
 
+def test_a_search_that_ends_early_confirms_its_finalists_once_none_runs(tmp_path: Path) -> None:
+    record = open_record(tmp_path, **{**CONFIRM, "search__trials": 20})
+    search(record)
+    running = record.next_trial()
+    assert running
+    record.end_early()
+    assert (record.next_trial(), record.is_exhausted) == (None, False)
+    finish(record, running, 0.2)
+    seeds = []
+    while taken := record.next_trial():
+        seeds.append(taken.config.seed)
+        finish(record, taken, 0.6)
+    assert seeds == [8, 9, 8, 9]
+    assert record.is_complete and record.counts().completed == 5
+    record.close()
+    assert not open_record(tmp_path, **{**CONFIRM, "search__trials": 20}).is_complete
+
+
 def test_added_trials_may_bring_new_finalists(tmp_path: Path) -> None:
     record = open_record(tmp_path, **CONFIRM)
     search(record)

@@ -63,6 +63,34 @@ def test_a_withdrawn_trial_frees_its_slot_at_the_next_report() -> None:
     run(scenario())
 
 
+def test_a_light_trial_that_was_begun_for_nothing_takes_no_other_with_it() -> None:
+    """Tune asks for a process for a trial, then gives the trial to one that is free again."""
+
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0), "surplus")
+        await state.submit(order(0), "used")
+        await state.next_trial(A)
+        asked = asyncio.ensure_future(state.news(0, 0, "used"))
+        await asyncio.sleep(0)
+        await state.submit(order(0), "late surplus")
+        await state.withdraw(0, "surplus")
+        await state.withdraw(0, "late surplus")
+        report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
+        assert not (await asked).cancelled
+        # The process is lost: its successor has its rights, to end the trial too.
+        await state.submit(order(0), "successor")
+        successor = asyncio.ensure_future(state.news(0, 1, "successor"))
+        assert await report
+        successor.cancel()
+        report = asyncio.ensure_future(state.report(A, 0, epochs(2)))
+        await asyncio.sleep(0)
+        await state.withdraw(0, "successor")
+        assert await report is False
+
+    run(scenario())
+
+
 def test_a_withdrawn_trial_that_still_waits_for_a_slot_is_never_handed_out() -> None:
     async def scenario() -> None:
         state = DispatcherState(3, 100)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from dann_search.config.grid import grid
@@ -82,6 +83,46 @@ def test_a_grid_is_searched_whole_and_once_across_a_crash(tmp_path: Path) -> Non
     assert second.is_complete
 
 
+def test_a_grid_that_changed_is_searched_whole_and_once(tmp_path: Path) -> None:
+    optimizer = {"choice": ["sgd", "adamw"]}
+    before = {"optimizer": optimizer, "lambda_max": {"uniform": [0.1, 0.3], "step": 0.1}}
+    grown = {"optimizer": optimizer, "lambda_max": {"uniform": [0, 0.4], "step": 0.1}}
+    changes: dict[str, Any] = {"search__sampler": "grid", "search__trials": 100}
+    record = open_record(tmp_path, space=before, **changes)
+    taken = run(record)
+    assert len(taken) == 6
+    with pytest.raises(InputError, match="the grid is exhausted, each of its 6 points"):
+        record.add_trials(5)
+    record.close()
+    record = open_record(tmp_path, space=grown, allow_wider=True, search__seed=5, **changes)
+    assert record.total == 10
+    taken += run(record)
+    found = [str(record.space.active(one.config.model_dump())) for one in taken]
+    assert sorted(found) == sorted(map(str, grid(record.space)))
+
+
+def test_a_grid_begun_after_chance_leaves_out_what_chance_found(tmp_path: Path) -> None:
+    space = {"optimizer": {"choice": ["sgd", "adamw"]}, "lambda_max": {"choice": [0.1, 0.2, 0.3]}}
+    record = open_record(tmp_path, space=space, search__published_first=False)
+    taken = run(record)
+    record.close()
+    record = open_record(tmp_path, space=space, search__sampler="grid")
+    record.add_trials(100)
+    later = [str(record.space.active(one.config.model_dump())) for one in run(record)]
+    found = {str(record.space.active(one.config.model_dump())) for one in taken}
+    assert sorted([*found, *later]) == sorted(map(str, grid(record.space)))
+
+
+def test_start_points_set_on_a_resume_are_tried_next(tmp_path: Path) -> None:
+    points = [{"learning_rate": 0.03}]
+    record = open_record(tmp_path, search__start_points=points)
+    run(record)
+    record.close()
+    record = open_record(tmp_path, search__start_points=[{"learning_rate": 0.07}, *points])
+    record.add_trials(2)
+    assert [one.config.learning_rate == 0.07 for one in run(record)] == [True, False]
+
+
 def test_a_part_of_a_grid_is_spread_over_it(tmp_path: Path) -> None:
     record = open_record(tmp_path, search__sampler="grid", search__trials=4, space=GRID)
     taken = run(record)
@@ -116,7 +157,6 @@ def test_trials_of_another_experiment_teach_the_sampler_but_are_not_ours(tmp_pat
     others = [known(0.99), known(0.2, learning_rate=0.5), known(0.3, backbone="vgg16")]
     record = open_record(tmp_path, others)
     assert len(record.study.get_trials()) == 1  # the others lie outside
-    assert record.study.best_value == 0.99
     assert record.best() is None
     assert record.counts().finished == 0
     taken = run(record)
@@ -124,6 +164,43 @@ def test_trials_of_another_experiment_teach_the_sampler_but_are_not_ours(tmp_pat
     assert record.best() == (taken[0].number, 0.5)
     record.close()
     assert [row.number for row in read_trials(folder)] == [one.number for one in taken]
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{folder.study}")
+    assert study.best_trial.number == taken[0].number
+
+
+def test_to_the_sampler_a_good_trial_of_another_experiment_is_good(tmp_path: Path) -> None:
+    space = {"lambda_max": {"uniform": [0, 1]}}
+    same = {"lambda_schedule": "ganin", "learning_rate": 0.001, "unfrozen_depth": None}
+    others = [known(1 - abs(x / 20 - 0.8), lambda_max=x / 20, **same) for x in range(20)]
+    record = open_record(
+        tmp_path, others, space=space, search__sampler="tpe", search__published_first=False
+    )
+    taken = record.next_trial()
+    assert taken and abs(taken.config.lambda_max - 0.8) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"method": "source_only"}, "method is 'source_only' there, 'dann' here"),
+        ({"epochs": 50}, "epochs is 50 there, 3 here"),
+        ({"batch_size": 4}, "batch_size is 4 there, 64 here"),
+        ({"optimizer": "adamw"}, "optimizer is 'adamw' there, 'sgd' here"),
+        ({"backbone": "vgg16"}, "no trial here has the backbone vgg16"),
+        ({"learning_rate": 0.5}, "learning_rate is 0.5 there, outside of what is searched here"),
+        ({"seed": 5}, ""),
+        ({"lambda_warmup": 0.3}, ""),  # of no effect under a constant lambda
+    ],
+)
+def test_a_trial_is_learned_from_if_this_space_could_have_proposed_it(
+    tmp_path: Path, change: dict[str, Any], why: str
+) -> None:
+    _, space = load_experiment(space_file(tmp_path), stage_counts())
+    if why:
+        with pytest.raises(InputError, match=f"lies in this space: {why}"):
+            warm_trials(space, [known(0.2, **change)])
+    else:
+        assert len(warm_trials(space, [known(0.2, **change)])) == 1
 
 
 def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:

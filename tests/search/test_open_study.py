@@ -45,7 +45,6 @@ def test_a_search_goes_on_from_each_kind_of_place(tmp_path: Path, kind: str) -> 
     record.report(first.number, [0.5, 0.6, 0.4])
     record.complete(first.number)
     record.report(second.number, [0.1])
-    assert record.should_stop(second.number)
     record.close()
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     assert folder.study.exists() == (kind == "auto")
@@ -53,10 +52,12 @@ def test_a_search_goes_on_from_each_kind_of_place(tmp_path: Path, kind: str) -> 
     again = open_record(tmp_path, **changes)
     assert again.next_trial() == second
     assert again.best() == (first.number, 0.6)
+    assert again.should_stop(second.number)
+    again.prune(second.number)
     again.close()
     assert [(row.state, row.score) for row in read_trials(folder)] == [
         ("completed", 0.6),
-        ("running", 0.1),
+        ("pruned", 0.1),
     ]
 
 
@@ -89,7 +90,7 @@ def test_a_study_of_another_experiment_of_the_same_name_is_refused(tmp_path: Pat
     with pytest.raises(InputError, match="belongs to another experiment of that name"):
         open_record(tmp_path, identity="b", search__study=url)
     elsewhere = space_file(tmp_path, storage=str(tmp_path / "other"), search__study=url)
-    with pytest.raises(InputError, match="'small' exists already in sqlite"):
+    with pytest.raises(InputError, match="holds a study 'small' already"):
         prepare(*load_experiment(elsewhere, stage_counts()))
 
 
@@ -97,7 +98,9 @@ def test_a_study_of_another_experiment_of_the_same_name_is_refused(tmp_path: Pat
     ("url", "expected"),
     [
         ("sqlite:////nowhere/at/all.db", "cannot be opened: .*unable to open database file"),
-        ("postgresql://me@localhost:1/x", "cannot be opened: "),
+        ("mysql+nosuchdriver://me@localhost:1/x", "cannot be opened: .*nosuchdriver"),
+        ("oracle://me@localhost:1/x", "not installed: pip install 'oracledb'"),
+        ("postgresql://me:$DANN_TEST_ABSENT@host/x", "takes .DANN_TEST_ABSENT from the environ"),
         ("nosuchdb://host/x", "cannot be opened: .*nosuchdb"),
     ],
 )
@@ -141,6 +144,79 @@ def test_a_study_of_another_optuna_is_said_to_need_an_upgrade(tmp_path: Path) ->
         database.execute("update alembic_version set version_num = 'v2.6.0.a'")
     with pytest.raises(InputError, match=r"made by another version of Optuna.*storage upgrade"):
         open_record(tmp_path)
+
+
+def test_a_lost_study_is_not_made_anew_over_its_trials(tmp_path: Path) -> None:
+    record = open_record(tmp_path)
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    record.next_trial()
+    record.close()
+    folder.study.unlink()
+    open_record(tmp_path).close()  # cut off before anything was trained: nothing is lost
+    folder.trial(0).mkdir(parents=True)
+    folder.study.unlink()
+    with pytest.raises(InputError, match=r"the study 'small' is not there, but .*trials holds"):
+        open_record(tmp_path)
+    assert not folder.study.exists()
+    with pytest.raises(InputError, match=r"the study 'small' is not there, but .*trials holds"):
+        open_record(tmp_path, search__study=places(tmp_path)["url"])
+
+
+def test_a_study_of_another_kind_is_not_made_beside_one(tmp_path: Path) -> None:
+    open_record(tmp_path).close()
+    with pytest.raises(InputError, match=r"no study is made there, for there is .*study\.db"):
+        open_record(tmp_path, search__study="journal")
+
+
+@pytest.mark.parametrize("tail", [b'{"op_code": 5, "work', b"\0" * 40, b'{"op\0\0}\n'])
+def test_a_journal_that_ends_in_pieces_loses_those_alone(tmp_path: Path, tail: bytes) -> None:
+    changes: dict[str, Any] = {"search__study": "journal"}
+    record = open_record(tmp_path, **changes)
+    first = record.next_trial()
+    assert first
+    record.report(first.number, [0.5])
+    record.close()
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    with open(folder.study_journal, "ab") as file:
+        file.write(tail)
+    assert [row.score for row in read_trials(folder)] == [0.5]  # a reader does without them
+    record = open_record(tmp_path, **changes)
+    assert record.next_trial() == first
+    record.report(first.number, [0.5, 0.6])
+    record.complete(first.number)
+    record.close()
+    assert [(row.state, row.score) for row in read_trials(folder)] == [("completed", 0.6)]
+
+
+def test_what_is_no_journal_is_left_as_it_is(tmp_path: Path) -> None:
+    open_record(tmp_path, search__study="journal").close()
+    file = ExperimentFolder(tmp_path / "runs" / "small").study_journal
+    file.write_bytes(b"notes of mine\nand more\n")
+    with pytest.raises(InputError, match=r"study\.journal cannot be read: "):
+        open_record(tmp_path, search__study="journal")
+    assert file.read_bytes() == b"notes of mine\nand more\n"
+
+
+def test_a_journal_damaged_in_its_middle_is_said_to_be(tmp_path: Path) -> None:
+    open_record(tmp_path, search__study="journal").close()
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    content = folder.study_journal.read_bytes()
+    folder.study_journal.write_bytes(content[:20] + content[40:])
+    with pytest.raises(InputError, match=r"study\.journal cannot be read: "):
+        open_record(tmp_path, search__study="journal")
+    with pytest.raises(InputError, match=r"study\.journal cannot be read: "):
+        read_trials(folder)
+
+
+def test_other_weights_are_another_search(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(name.encode())
+    weights = {"dann_cnn": str(tmp_path / "one")}
+    open_record(tmp_path, weights=weights).close()
+    with pytest.raises(InputError, match=r"weights.dann_cnn was \{'sha256': '"):
+        open_record(tmp_path, weights={"dann_cnn": str(tmp_path / "two")})
+    (tmp_path / "one").rename(tmp_path / "moved")
+    open_record(tmp_path, weights={"dann_cnn": str(tmp_path / "moved")}).close()
 
 
 def space_with(**changes: dict[str, Any]) -> dict[str, Any]:

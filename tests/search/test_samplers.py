@@ -55,6 +55,24 @@ def test_a_sampler_goes_on_after_a_crash_with_new_configurations(
     second.close()
 
 
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"),
+    [("tpe", "none"), ("tpe", "hyperband"), ("gp", "none"), ("cmaes", "none"), ("qmc", "none")],
+)
+def test_a_sampler_goes_beyond_the_old_range_of_a_parameter_that_grew(
+    tmp_path: Path, sampler: str, scheduler: str
+) -> None:
+    changes = {**CHANGES, "search__sampler": sampler, "search__scheduler": scheduler}
+    narrow = {"uniform": [0, 0.2]}
+    first = open_record(tmp_path, **{**changes, "space": {**SPACE, "lambda_max": narrow}})
+    search(first, 9)
+    first.close()
+    second = open_record(tmp_path, **changes, allow_wider=True)
+    found = [values["lambda_max"] for values in search(second, 6)]
+    assert sum(value > 0.2 for value in found) >= 3, found
+    second.close()
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
 def test_a_model_of_the_objective_comes_nearer_to_its_best(tmp_path: Path, sampler: str) -> None:
     record = open_record(tmp_path, **CHANGES, search__sampler=sampler)

@@ -14,7 +14,7 @@ from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
-from dann_search.search.pruning import rungs
+from dann_search.search.pruning import describe_scheduler, make_pruner, rungs
 from dann_search.search.study import StudyRecord
 from tests.experiments import space_file, study_trials
 
@@ -146,6 +146,18 @@ def test_hyperband_stops_early_and_remembers_across_a_crash(tmp_path: Path) -> N
     assert counts.completed == 24 - pruned >= 3
 
 
+def test_a_trial_that_was_to_stop_when_a_crash_came_does_not_go_on(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"search__scheduler": "asha", "training__epochs": 9}
+    record = open_record(tmp_path, **changes)
+    for score in (0.9, 0.2):
+        record.report(take(record), [score, score])
+    assert [record.should_stop(number) for number in (0, 1)] == [False, True]
+    record.close()
+    again = open_record(tmp_path, **changes)
+    assert again.frozen(1).state == TrialState.PRUNED
+    assert [take(again), take(again)] == [0, 2]
+
+
 def test_the_rungs_survive_a_crash(tmp_path: Path) -> None:
     record = open_record(tmp_path, search__scheduler="asha", training__epochs=9)
     number = take(record)
@@ -201,3 +213,19 @@ def test_a_study_of_another_experiment_is_refused(tmp_path: Path) -> None:
 )
 def test_rungs_follow_from_the_epochs(epochs: int, expected: list[int]) -> None:
     assert rungs(epochs) == expected
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [
+        (2, "hyperband: a bracket of trials is looked at after 1, of 2 epochs; "),
+        (3, "is looked at after 1, one never, of 3 epochs; "),
+        (12, "is looked at after 3 and 9, one after 9, of 12 epochs; "),
+    ],
+)
+def test_hyperbands_brackets_are_described_as_optuna_makes_them(epochs: int, expected: str) -> None:
+    assert expected in describe_scheduler("hyperband", epochs)
+    pruner, study = make_pruner("hyperband", epochs), optuna.create_study()
+    study.ask().report(0.1, 1)
+    pruner.prune(study, study.trials[0])
+    assert vars(pruner)["_n_brackets"] == expected.count("after") + expected.count("never")

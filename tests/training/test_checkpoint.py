@@ -16,6 +16,7 @@ from dann_search.training.checkpoint import (
     Checkpoint,
     frozen_hash,
     load_checkpoint,
+    recipe_hash,
     restore_network,
     save_checkpoint,
     trained_state,
@@ -51,6 +52,27 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert loaded.model.keys() == saved.model.keys()
     assert all(torch.equal(loaded.model[name], saved.model[name]) for name in saved.model)
     assert torch.equal(loaded.optimizer["x"], torch.ones(2))
+
+
+def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(trained: Path, tmp_path: Path) -> None:
+    other = recipe(epochs=2, unfrozen_depth=2, learning_rate=0.03)
+    anew = run(other, tiny_data(), tmp_path / "anew")
+    assert metrics(run(other, tiny_data(), trained)) == metrics(anew)
+    for name in (LAST, BEST):
+        assert load_checkpoint(trained / name).recipe == recipe_hash(other)
+
+
+def test_a_checkpoint_of_an_older_version_that_names_no_recipe_is_gone_on_from(
+    trained: Path,
+) -> None:
+    forget_recipe(trained)
+    (history,) = train(recipe(epochs=2, unfrozen_depth=2), tiny_data(), trained)
+    assert len(history) == 2  # nothing was left to do
+
+
+def forget_recipe(trained: Path) -> None:
+    """Make the last checkpoint one that fits any recipe, as those of older versions do."""
+    save_checkpoint(trained / LAST, replace(load_checkpoint(trained / LAST), recipe=""))
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
@@ -91,6 +113,7 @@ def test_a_safetensors_file_without_a_record_is_an_error(tmp_path: Path) -> None
 
 
 def test_other_frozen_weights_than_those_trained_on_are_an_error(trained: Path) -> None:
+    forget_recipe(trained)
     config = recipe(epochs=3, unfrozen_depth=2)
     with pytest.raises(RunError, match="the frozen stages differ from those it was trained on"):
         run(config.model_copy(update={"seed": 1}), tiny_data(), trained)
@@ -101,6 +124,7 @@ def test_other_frozen_weights_than_those_trained_on_are_an_error(trained: Path) 
     "change", [{"bottleneck": 4}, {"bottleneck": 0}, {"method": "source_only"}]
 )
 def test_weights_that_do_not_fit_are_an_error(trained: Path, change: dict[str, object]) -> None:
+    forget_recipe(trained)
     config = recipe(epochs=3, unfrozen_depth=2, **change)
     with pytest.raises(RunError, match="weights do not fit the configuration"):
         run(config, tiny_data(), trained)

@@ -1,0 +1,101 @@
+"""The URL of a database as a user may write it: with no password but one from the environment."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+EXAMPLE = "postgresql://user:$DB_PASSWORD@host/database"
+VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
+SECRET_OPTION = re.compile("pass|pwd|secret|token", re.IGNORECASE)
+HIDDEN = "***"
+
+
+def check_url(url: str) -> None:
+    """Refuse what is no URL, what holds a password, and what is lost with the process.
+
+    Raises:
+        ValueError: why; the URL is not repeated, for there may be a password in it.
+    """
+    parsed = _parsed(url)
+    secrets = [
+        parsed.password,
+        *(v for k, v in _options(parsed).items() if SECRET_OPTION.search(k)),
+    ]
+    if any(secret and not VARIABLE.fullmatch(secret) for secret in secrets):
+        raise ValueError(
+            "must hold no password, for it is copied into the experiment's record; take it "
+            f"from the environment: {EXAMPLE}"
+        )
+    if _is_sqlite(parsed) and (not parsed.database or ":memory:" in parsed.database):
+        raise ValueError(
+            "a study in memory is lost with the process; name a file: sqlite:////folder/studies.db"
+        )
+
+
+def absolute_url(url: str, base: Path) -> str:
+    """The URL with a file of SQLite's where it is: relative paths are relative to ``base``."""
+    parsed = _parsed(url)
+    file = parsed.database or ""
+    if not _is_sqlite(parsed) or file.startswith(("$", "file:")) or Path(file).is_absolute():
+        return url
+    return parsed.set(database=str(base / file)).render_as_string(hide_password=False)
+
+
+def shown_url(url: str) -> str:
+    """The URL as messages name it: without passwords, and without the variables of them."""
+    parsed = _parsed(url)
+    hidden = {name: HIDDEN for name in _options(parsed) if SECRET_OPTION.search(name)}
+    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def connection_url(url: str) -> str:
+    """The URL with ``$NAME`` taken from the environment, each in its own part and quoted there.
+
+    Raises:
+        ValueError: a variable is not set.
+    """
+    parsed = _parsed(url)
+    expanded = parsed.set(
+        username=_expanded(parsed.username),
+        password=_expanded(parsed.password),
+        host=_expanded(parsed.host),
+        database=_expanded(parsed.database),
+        query={name: _expanded(value) or "" for name, value in _options(parsed).items()},
+    )
+    return expanded.render_as_string(hide_password=False)
+
+
+def _parsed(url: str) -> "URL":
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    # An @ within a password makes the rest of it part of the host.
+    if parsed is None or "@" in (parsed.host or ""):
+        raise ValueError(f"cannot be read as the URL of a database; write it like {EXAMPLE}")
+    return parsed
+
+
+def _options(parsed: "URL") -> dict[str, str]:
+    """What stands behind the question mark; of an option given twice the last."""
+    return {k: v if isinstance(v, str) else v[-1] for k, v in parsed.query.items()}
+
+
+def _is_sqlite(parsed: "URL") -> bool:
+    return parsed.get_backend_name() == "sqlite"
+
+
+def _expanded(text: str | None) -> str | None:
+    if text is None:
+        return None
+    for match in VARIABLE.finditer(text):
+        if (name := match[1] or match[2]) not in os.environ:
+            raise ValueError(f"takes ${name} from the environment, where it is not set")
+    return os.path.expandvars(text)

@@ -1,0 +1,114 @@
+"""Where the paths of an experiment file lead: absolute, and checked while their line is known."""
+
+import os
+from pathlib import Path
+
+from dann_search.config.data import PLACES, DataConfig, DomainConfig
+from dann_search.config.database_url import absolute_url
+from dann_search.config.experiment import Experiment, SearchConfig
+from dann_search.config.messages import shown
+from dann_search.config.source import KeyPath, SourceFile
+from dann_search.layout import ExperimentFolder, default_storage
+from dann_search.remote_folder import is_url
+
+STUDY: KeyPath = ("search", "study")
+WARM_START: KeyPath = ("search", "warm_start")
+STORAGE: KeyPath = ("storage",)
+
+
+def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment:
+    """All paths absolute. The default storage alone lies in the working folder, not by the file.
+
+    Raises:
+        InputError: a path is none.
+    """
+    domains = [
+        domain.model_copy(
+            update={
+                key: located(source, (*path, key), place)
+                for key in ("root", *PLACES)
+                if isinstance(place := getattr(domain, key), Path)
+            }
+        )
+        for path, domain in _domains(experiment.data)
+    ]
+    weights = {
+        name: entry.model_copy(update={"file": located(source, ("weights", name), entry.file)})
+        for name, entry in experiment.weights.items()
+    }
+    stated = "storage" in source.content
+    storage = experiment.storage if stated else default_storage()
+    if not is_url(storage):
+        base = source.base(STORAGE) if stated else Path.cwd()
+        storage = located(source, STORAGE, Path(storage), base)
+    one = isinstance(experiment.data.source, DomainConfig)
+    data = experiment.data.model_copy(
+        update={"source": domains[0] if one else tuple(domains[:-1]), "target": domains[-1]}
+    )
+    return experiment.model_copy(
+        update={
+            "data": data,
+            "weights": weights,
+            "storage": storage,
+            "search": _search(experiment.search, source),
+        }
+    )
+
+
+def _search(search: SearchConfig, source: SourceFile) -> SearchConfig:
+    update: dict[str, object] = {}
+    if "://" in search.study:
+        update["study"] = absolute_url(search.study, source.base(STUDY))
+    if search.warm_start is not None:
+        # Otherwise it is the name of an experiment under some storage folder.
+        beside = located(source, WARM_START, search.warm_start)
+        if ExperimentFolder(beside).record.is_file():
+            update["warm_start"] = beside
+    return search.model_copy(update=update)
+
+
+def located(source: SourceFile, path: KeyPath, value: Path, base: Path | None = None) -> Path:
+    """A path relative to the file that states it, or to ``base``.
+
+    Raises:
+        InputError: it is no path.
+    """
+    try:
+        return ((base or source.base(path)) / value.expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as exc:
+        raise source.error(path, f"not a usable path: {shown(str(value))} ({exc})") from None
+
+
+def check_data(experiment: Experiment, source: SourceFile) -> None:
+    """Have the folders and files of the domains.
+
+    Raises:
+        InputError: one is not there.
+    """
+    for path, domain in _domains(experiment.data):
+        for key in PLACES:
+            place = getattr(domain, key)
+            exists = os.path.isfile if key == "manifest" else os.path.isdir
+            if isinstance(place, Path) and not exists(place):
+                kind = "file" if key == "manifest" else "folder"
+                raise source.error((*path, key), f"no such {kind}: {place}")
+
+
+def check_weights(experiment: Experiment, source: SourceFile) -> None:
+    """Have the files of pre-trained weights.
+
+    Raises:
+        InputError: one is not there.
+    """
+    for backbone, weights in experiment.weights.items():
+        if not os.path.isfile(weights.file):
+            raise source.error(("weights", backbone), f"no such file: {weights.file}")
+
+
+def _domains(data: DataConfig) -> list[tuple[KeyPath, DomainConfig]]:
+    """Every domain and where it stands in the file."""
+    if isinstance(data.source, DomainConfig):
+        sources: list[tuple[KeyPath, DomainConfig]] = [(("data", "source"), data.source)]
+    else:
+        sources = [(("data", "source", number), one) for number, one in enumerate(data.source)]
+    return [*sources, (("data", "target"), data.target)]

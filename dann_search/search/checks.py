@@ -1,0 +1,48 @@
+"""What can be known to go wrong before anything is started, of a launch and of a resume."""
+
+import math
+from collections.abc import Sequence
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.space import Space
+from dann_search.config.start_points import KnownTrial
+from dann_search.search.first_trials import check_grid, warm_trials
+from dann_search.search.resources import cpu_count, gpu_count, make_plan
+from dann_search.search.samplers import check_sampler
+
+
+def check_search(
+    experiment: Experiment,
+    space: Space,
+    known: Sequence[KnownTrial] = (),
+    address: str = "local",
+) -> None:
+    """Refuse what this machine, where it trains by itself, or this space, does not allow.
+
+    Raises:
+        InputError: too few CPUs or GPUs, a missing package, a grid too large, nothing to learn
+            from among the trials ``known`` from another experiment.
+    """
+    if address == "local":
+        make_plan(experiment.resources, cpu_count(), gpu_count())
+    check_sampler(experiment.search.sampler)
+    check_grid(experiment, space)
+    warm_trials(space, known)
+
+
+def remarks(
+    experiment: Experiment,
+    space: Space,
+    known: Sequence[KnownTrial] = (),
+    address: str = "local",
+) -> list[str]:
+    """What is no mistake, but may not be what its user thinks."""
+    found = []
+    gpus = gpu_count() if address == "local" else math.inf
+    none = experiment.resources.gpus_per_worker == 0 or not gpus
+    if experiment.search.budget.gpu_hours is not None and none:
+        found.append("search.budget.gpu_hours is never reached: trials here use no GPU")
+    if known:
+        fit = len(warm_trials(space, known))
+        found.append(f"search.warm_start: {fit} of {len(known)} completed trials fit this space")
+    return found

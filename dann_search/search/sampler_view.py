@@ -1,0 +1,128 @@
+"""The study as a sampler should see it: old trials in the ranges of today, foreign ones as good.
+
+Optuna's samplers take a parameter's range from the trials there are: the first they find, or none
+where trials differ. In a study whose ranges have grown they would stay within the old ones. Trials
+of another experiment carry a constraint that keeps them from being the study's best; to a sampler
+it would say that they were bad.
+"""
+
+import copy
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, cast
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+Ranges = Mapping[str, BaseDistribution]
+CONSTRAINTS = "constraints"
+"""How the system attributes begin in which Optuna keeps a trial's constraints."""
+
+
+def with_view(sampler: BaseSampler, study: optuna.Study, ranges: Ranges) -> BaseSampler:
+    """The sampler for this study, whose parameters have these ranges now, by their names in it."""
+    trials = study.get_trials(deepcopy=False)
+    return ViewingSampler(sampler, ranges) if any(_differs(t, ranges) for t in trials) else sampler
+
+
+def _differs(trial: FrozenTrial, ranges: Ranges) -> bool:
+    grown = any(ranges.get(name, old) != old for name, old in trial.distributions.items())
+    return grown or bool(trial.constraints)
+
+
+def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
+    if not _differs(trial, ranges):
+        return trial
+    seen = copy.copy(trial)
+    seen.distributions = {n: ranges.get(n, old) for n, old in trial.distributions.items()}
+    attributes = trial.system_attrs.items()
+    seen.system_attrs = {k: v for k, v in attributes if not k.startswith(CONSTRAINTS)}
+    return seen
+
+
+class StudyView:
+    """A study, or a bracket of one, but for its trials as it is.
+
+    Not a ``Study``: a pruner's bracket is none with all its attributes either.
+    """
+
+    def __init__(self, study: optuna.Study, ranges: Ranges):
+        self._study_behind, self._ranges = study, ranges
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study_behind, name)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials."""
+        return self.get_trials()
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Trials in one of ``states``."""
+        trials = self._study_behind.get_trials(deepcopy, states)
+        return [_seen(trial, self._ranges) for trial in trials]
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        """What Optuna's own samplers call."""
+        trials = self._study_behind._get_trials(deepcopy, states, use_cache)
+        return [_seen(trial, self._ranges) for trial in trials]
+
+
+class ViewingSampler(BaseSampler):
+    """A sampler that is shown a ``StudyView``."""
+
+    def __init__(self, sampler: BaseSampler, ranges: Ranges):
+        self.sampler, self.ranges = sampler, ranges
+
+    def _view(self, study: optuna.Study) -> optuna.Study:
+        return cast(optuna.Study, StudyView(study, self.ranges))
+
+    def reseed_rng(self) -> None:
+        """As the sampler does."""
+        self.sampler.reseed_rng()
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Of the view."""
+        return self.sampler.infer_relative_search_space(self._view(study), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """From the view."""
+        return self.sampler.sample_relative(self._view(study), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """From the view."""
+        return self.sampler.sample_independent(
+            self._view(study), trial, param_name, param_distribution
+        )
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """As the sampler does."""
+        self.sampler.before_trial(self._view(study), trial)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """As the sampler does."""
+        self.sampler.after_trial(self._view(study), trial, state, values)
