@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dann_search.api import compare, launch, refit, resume
+    from dann_search.api import launch, resume
     from dann_search.experiment import Experiment
     from dann_search.models.registry import register_backbone
     from dann_search.results.best import write_best
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dann_search.results.export.export import export_model
     from dann_search.results.model import load_model
     from dann_search.results.predict import predict_files
+    from dann_search.retraining import compare, refit
 
 __version__ = "0.1.0"
 
@@ -25,8 +26,8 @@ _HOMES = {
     "evaluate_target": "dann_search.results.evaluate",
     "export_model": "dann_search.results.export.export",
     "predict_files": "dann_search.results.predict",
-    "refit": "dann_search.api",
-    "compare": "dann_search.api",
+    "refit": "dann_search.retraining",
+    "compare": "dann_search.retraining",
     "Experiment": "dann_search.experiment",
     "register_backbone": "dann_search.models.registry",
     "load_model": "dann_search.results.model",

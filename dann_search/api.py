@@ -1,8 +1,8 @@
-"""What trains, from Python: launch and resume a search, refit its winner, compare it."""
+"""A search from Python: launched, resumed, and what it leaves for everyone who comes after."""
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -21,17 +21,13 @@ from dann_search.config.load import (
 from dann_search.config.source import SourceFile
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
-from dann_search.data.node_store import store_of
 from dann_search.data.store import StoreInfo
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
-from dann_search.results.best import BestModel, write_best
-from dann_search.results.compare import compare as compare_trained
-from dann_search.results.comparison import Comparison
+from dann_search.results.best import write_best
 from dann_search.results.leaderboard import finished, write_csv
 from dann_search.results.reader import TrialRow, open_experiment, read_record, read_trials
-from dann_search.results.refit import write_refit
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
 from dann_search.search.checks import check_search, remarks
@@ -42,11 +38,9 @@ from dann_search.search.launch import (
     search,
 )
 from dann_search.search.record import check_unchanged, recorded_store
-from dann_search.search.trainings import train_through_ray
 from dann_search.study_storage import study_place
 from dann_search.tracking.packing import packing_progress
 from dann_search.tracking.progress import LiveTable, NotebookTable, PlainLines, SearchProgress
-from dann_search.training.job import TrainAll, TrainingJob
 from dann_search.training.result import F1_MACRO
 
 NOT_CHANGED: dict[str, str] = {
@@ -189,76 +183,6 @@ def _check_not_changed(folder: ExperimentFolder, now: Experiment, source: Source
         value = attrgetter(key)
         if value(before) != value(now):
             raise source.error(tuple(key.split(".")), f"cannot change: {why}")
-
-
-def compare(
-    experiment: str | Path,
-    *,
-    methods: Sequence[str] | None = None,
-    seeds: int = 3,
-    progress: Callable[[str], None] | None = None,
-) -> Comparison:
-    """Train the winner and its baselines anew; score them on the target's test split.
-
-    ::
-
-        comparison = dann_search.compare("quickstart", seeds=5)
-        print(comparison.verdict())
-        comparison.to_frame()  # a pandas DataFrame, a row a method
-
-    Args:
-        experiment: its folder, or its name under ``runs``.
-        methods: names; by default the winner's method and the baselines that read no label of the
-            target's training images. docs/compare.md lists them.
-        seeds: trainings a method.
-        progress: told a line for each training that ends; standard error by default.
-
-    Raises:
-        InputError: no finished trial, a search that is still running, an unknown method, fewer than
-            two seeds.
-        RunError: a training failed.
-    """
-    folder = open_experiment(experiment)
-
-    return compare_trained(folder, _through_ray(folder, progress), methods=methods, seeds=seeds)
-
-
-def refit(
-    experiment: str | Path,
-    *,
-    rank: int | None = None,
-    trial: int | None = None,
-    objective: str | None = None,
-    out: Path | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> BestModel:
-    """Train a trial's recipe again on training and validation images; write the model.
-
-    Args:
-        experiment: its folder, or its name under ``runs``.
-        rank: which trial, as for ``write_best``; the best by default.
-        trial: its number instead.
-        objective: another one to rank by.
-        out: where to write; ``best-refit`` in the experiment's folder by default.
-        progress: told a line when the training ends; standard error by default.
-
-    Raises:
-        InputError: no such trial, or the packed images are gone.
-        RunError: the training failed.
-    """
-    folder = open_experiment(experiment)
-    train_all = _through_ray(folder, progress)
-    return write_refit(folder, train_all, rank=rank, trial=trial, objective=objective, out=out)
-
-
-def _through_ray(folder: ExperimentFolder, progress: Callable[[str], None] | None) -> TrainAll:
-    """Trains an experiment's other trainings in warm worker groups of this machine."""
-
-    def train_all(jobs: Sequence[TrainingJob], experiment: Experiment) -> None:
-        store = store_of(folder, experiment.data, recorded_store(folder))
-        train_through_ray(jobs, experiment, store=store, logs=folder.ray, progress=progress)
-
-    return train_all
 
 
 def _run(

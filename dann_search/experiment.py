@@ -180,9 +180,9 @@ class Experiment:
         progress: Callable[[str], None] | None = None,
     ) -> "Comparison":
         """Train the winner and its baselines anew and score them, as ``dann_search.compare``."""
-        from dann_search import api
+        from dann_search import retraining
 
-        return api.compare(str(self.folder), methods=methods, seeds=seeds, progress=progress)
+        return retraining.compare(str(self.folder), methods=methods, seeds=seeds, progress=progress)
 
     def resume(self, **options: Any) -> "SearchResult":
         """Go on with the search, with the options of ``dann_search.resume``."""

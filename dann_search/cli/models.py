@@ -44,9 +44,9 @@ def best(
     """
     which: dict[str, Any] = {"rank": rank, "trial": trial, "objective": objective, "out": out_dir}
     if refit:
-        from dann_search import api
+        from dann_search import retraining
 
-        model = api.refit(experiment, **which)
+        model = retraining.refit(experiment, **which)
     else:
         from dann_search.results.best import write_best
 

@@ -105,8 +105,8 @@ def compare(
 
     Example: dann-search compare quickstart --seeds 5
     """
-    from dann_search import api
+    from dann_search import retraining
 
     chosen = methods.split(",") if methods else None
-    result = api.compare(experiment, methods=chosen, seeds=seeds)
+    result = retraining.compare(experiment, methods=chosen, seeds=seeds)
     emit(as_json, result.to_json(), result.render())

@@ -8,9 +8,10 @@ from typing import Any
 from dann_search.config.experiment import BudgetConfig
 from dann_search.config.trial import TrialConfig
 from dann_search.search.study import StudyRecord
+from dann_search.study_names import SPENT, STOPPED_BY
 from dann_search.tracking.observer import Observer
 
-SPENT, GRANTED, STOPPED_BY = "spent", "granted", "stopped_by"
+GRANTED = "granted"
 HOURS = {"time": "hours", "cpu_hours": "cpu_hours", "gpu_hours": "gpu_hours"}
 """Reasons to stop, and the key of the budget each one is of."""
 REASONS = (*HOURS, "no_improvement", "target")

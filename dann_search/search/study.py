@@ -30,11 +30,10 @@ from dann_search.study_names import (
     ORIGIN,
     SEED,
     STOPPED,
+    TOTAL,
     is_own,
 )
 from dann_search.study_storage import close
-
-TOTAL = "total_trials"
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,9 @@ from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.status import ExperimentStatus, status
 from dann_search.results.watch import LinesView, LiveView, watch
-from dann_search.search import budget, study
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
-from dann_search.study_names import STOPPED_BY, TOTAL
+from dann_search.study_names import STOPPED_BY
 from tests.experiments import space_file
 
 
@@ -41,10 +40,6 @@ def run_trials(record: StudyRecord, count: int) -> None:
         assert trial
         record.report(trial.number, [0.3, 0.5, 0.4])
         record.complete(trial.number)
-
-
-def test_the_names_that_storage_is_read_by_are_those_the_search_writes() -> None:
-    assert (TOTAL, STOPPED_BY) == (study.TOTAL, budget.STOPPED_BY)
 
 
 def test_an_experiment_is_done_when_it_has_all_its_trials(tmp_path: Path) -> None:

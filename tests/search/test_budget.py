@@ -8,8 +8,9 @@ import pytest
 from dann_search.config.load import load_experiment
 from dann_search.errors import InputError
 from dann_search.models.registry import stage_counts
-from dann_search.search.budget import GRANTED, SPENT, STOPPED_BY, Budget, in_words
+from dann_search.search.budget import GRANTED, Budget, in_words
 from dann_search.search.study import StudyRecord
+from dann_search.study_names import SPENT, STOPPED_BY
 from tests.experiments import space_file
 from tests.search.test_study import open_record
 

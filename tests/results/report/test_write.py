@@ -33,7 +33,6 @@ from dann_search.results.report.content import gather
 from dann_search.results.report.figures.save import KINDS, NAMES
 from dann_search.results.report.measured import ClassRow
 from dann_search.results.report.page import render
-from dann_search.search import budget
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
 from dann_search.study_names import SPENT
@@ -402,7 +401,6 @@ def test_where_the_images_are_gone_the_rest_is_reported(few: ExperimentFolder) -
 
 
 def test_hours_are_those_the_search_counted(few: ExperimentFolder) -> None:
-    assert SPENT == budget.SPENT
     experiment, space = load_experiment_of(few)
     record = StudyRecord(experiment, space, few)
     record.study.set_user_attr(SPENT, {"hours": 0.5, "cpu_hours": 1.5, "gpu_hours": 0.0})
