@@ -13,7 +13,7 @@ from dann_search.results.reader import open_experiment
 from dann_search.results.refit import write_refit
 from dann_search.search.record import recorded_store
 from dann_search.search.trainings import train_through_ray
-from dann_search.training.job import TrainAll, TrainingJob
+from dann_search.training.job import Failures, TrainAll, TrainingJob
 
 
 def compare(
@@ -79,8 +79,8 @@ def refit(
 def _through_ray(folder: ExperimentFolder, progress: Callable[[str], None] | None) -> TrainAll:
     """Trains an experiment's other trainings in warm worker groups of this machine."""
 
-    def train_all(jobs: Sequence[TrainingJob], experiment: Experiment) -> None:
+    def train_all(jobs: Sequence[TrainingJob], experiment: Experiment) -> Failures:
         store = store_of(folder, experiment.data, recorded_store(folder))
-        train_through_ray(jobs, experiment, store=store, logs=folder.ray, progress=progress)
+        return train_through_ray(jobs, experiment, store=store, logs=folder.ray, progress=progress)
 
     return train_all

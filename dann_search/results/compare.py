@@ -19,7 +19,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels, read_info
 from dann_search.data.target_labels import write_supervised_store
 from dann_search.driver_lock import driver_is_alive
-from dann_search.errors import InputError
+from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.baselines import SUPERVISED, checked, default_methods, effective, recipe
 from dann_search.results.best import choose
@@ -30,7 +30,7 @@ from dann_search.results.method_scores import Scores, score_methods
 from dann_search.results.paired_bootstrap import RESAMPLES
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
 from dann_search.results.store import packed_store
-from dann_search.training.job import TrainAll, TrainingJob
+from dann_search.training.job import Failures, TrainAll, TrainingJob
 
 LOCK = ".lock"
 
@@ -43,6 +43,11 @@ class Run:
     seed: int
     config: TrialConfig
     folder: Path
+
+    @property
+    def name(self) -> str:
+        """As progress and errors call it."""
+        return f"{self.method}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def compare(
         InputError: no finished trial, a search or a comparison that is still running, an unknown
             method, fewer than two seeds, or labels of the target that cannot be had for
             target_supervised.
-        RunError: a training failed.
+        RunError: a training of the winner failed; baselines that did are left out.
     """
     named = checked(methods or [])
     if seeds < 2:
@@ -95,7 +100,11 @@ def compare(
         jobs = [
             _job(run, stores.get(run.method, store)) for runs in plan.runs.values() for run in runs
         ]
-        train_all(jobs, experiment)
+        failures = train_all(jobs, experiment)
+    failed = _failed(plan, names, failures)
+    names = [name for name in names if name not in failed]
+    if winner.method in failed or not names:
+        raise RunError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     scores = _scored(store, experiment, plan, names, winner.method)
     info = read_info(store)
     comparison = Comparison(
@@ -106,10 +115,22 @@ def compare(
         n_test=info.sizes["target"]["test"],
         resamples=RESAMPLES,
         fairness=fairness(experiment, rows, winner, names, numbers, info),
+        failed=failed,
         folder=folder,
     )
     write_comparison(comparison)
     return comparison
+
+
+def _failed(plan: Plan, names: Sequence[str], failures: Failures) -> dict[str, str]:
+    """Methods one of whose trainings failed, and why: a mean over the others would flatter them."""
+    found = {}
+    for name in names:
+        runs = plan.runs[plan.same_as.get(name, name)]
+        reasons = [failures[run.name] for run in runs if run.name in failures]
+        if reasons:
+            found[name] = f"{len(reasons)} of {len(runs)} trainings failed, the first: {reasons[0]}"
+    return found
 
 
 def _scored(
@@ -208,7 +229,7 @@ def _stores(
 
 def _job(run: Run, store: Path) -> TrainingJob:
     return TrainingJob(
-        name=f"{run.method}, seed {run.seed}",
+        name=run.name,
         config=run.config,
         folder=run.folder,
         store=store,

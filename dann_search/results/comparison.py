@@ -1,6 +1,6 @@
 """What ``compare`` found: every method's scores, what they say, how people and programs read it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -33,6 +33,7 @@ class Comparison:
         resamples: of images and seeds, that intervals and p-values rest on.
         fairness: what all share, and what not.
         folder: the experiment.
+        failed: methods that are left out, and why.
     """
 
     winner: str
@@ -43,6 +44,7 @@ class Comparison:
     resamples: int
     fairness: Fairness
     folder: ExperimentFolder
+    failed: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As ``compare --json`` prints it."""
@@ -55,6 +57,7 @@ class Comparison:
             "resamples": self.resamples,
             "verdict": self.verdict(),
             "fairness": self.fairness.to_json(),
+            "failed": self.failed,
         }
 
     def to_frame(self) -> "DataFrame":
@@ -119,6 +122,7 @@ class Comparison:
             for name, scores in self.methods.items()
             if scores.same_as
         ]
+        found += [f"{name} is left out: {reason}" for name, reason in self.failed.items()]
         if SUPERVISED in self.methods:
             found.append(
                 f"{SUPERVISED} is an upper bound: it was trained on the target's own labels"

@@ -52,7 +52,9 @@ def write_refit(
         train_all([job], experiment)  # It says so.
     else:
         with write_joined_store(packed_store(folder), job.store):
-            train_all([job], experiment)
+            failures = train_all([job], experiment)
+        if failures:
+            raise RunError(f"{job.name} failed: {failures[job.name]}")
     weights, told = _trained(job, experiment, len(record["class_names"]))
     record["refit"] = told
     target = folder.best_refit if out is None else out.expanduser().resolve()

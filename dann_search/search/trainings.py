@@ -13,7 +13,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.resources import cpu_count
-from dann_search.training.job import TrainingJob, tell_done
+from dann_search.training.job import Failures, TrainingJob, tell_done, tell_ended
 
 LOOK_S = 0.5
 """How often interrupts and the state of the workers are looked at."""
@@ -27,7 +27,7 @@ def train_through_ray(
     logs: Path,
     progress: Callable[[str], None] | None = None,
     address: str = "local",
-) -> None:
+) -> Failures:
     """Train all jobs that are not done; one that was cut off goes on after its last epoch.
 
     Args:
@@ -38,9 +38,12 @@ def train_through_ray(
         progress: told a line for each training that ends; standard error by default.
         address: of the Ray cluster.
 
+    Returns:
+        Why trainings failed by their own fault.
+
     Raises:
         KeyboardInterrupt: the user interrupted; what was trained is kept.
-        RunError: a training failed, or there are no workers.
+        RunError: there are no workers.
     """
     waiting = [job for job in jobs if not job.is_done]
     log = logs / "driver.log"
@@ -48,11 +51,13 @@ def train_through_ray(
         tell = progress or partial(print, file=terminal)
         tell_done(jobs, tell)
         if not waiting:
-            return
+            return {}
         try:
             with interrupts(threading.Event()) as interrupt, ray_session(cpu_count(), address):
                 elastic = address != "local"
-                _follow_all(waiting, len(jobs), experiment, tell, store, logs, elastic, interrupt)
+                return _follow_all(
+                    waiting, len(jobs), experiment, tell, store, logs, elastic, interrupt
+                )
         except (InputError, RunError):
             raise
         except Exception as exc:
@@ -69,7 +74,7 @@ def _follow_all(
     logs: Path,
     elastic: bool,
     interrupt: threading.Event,
-) -> None:
+) -> Failures:
     import ray
 
     from dann_search.search.groups import running_fleet
@@ -86,6 +91,7 @@ def _follow_all(
     ) as fleet:
         dispatcher = fleet.spec.dispatcher
         news: dict[Any, int] = {}
+        failures: Failures = {}
         for number, job in enumerate(waiting):
             config = job.config.model_dump(mode="json")
             order = Order(number, config, str(job.folder), str(job.store))
@@ -101,10 +107,12 @@ def _follow_all(
                 number, job = news[ref], waiting[news.pop(ref)]
                 told: News = ray.get(ref)
                 if told.error:
-                    raise RunError(f"training {job.name} failed: {told.error}")
-                if len(told.history) < job.epochs:
+                    failures[job.name] = told.error
+                elif len(told.history) < job.epochs:
                     news[dispatcher.news.remote(number, len(told.history))] = number
                     continue
+                else:
+                    job.mark_done()
                 ray.get(dispatcher.withdraw.remote(number))
-                job.mark_done()
-                progress(f"trained {job.name} ({of - len(news)} of {of})")
+                tell_ended(job, failures, of - len(news), of, progress)
+        return failures

@@ -7,6 +7,7 @@ from pathlib import Path
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.data.training_data import open_training_data
+from dann_search.errors import RunError
 from dann_search.training.loop import train
 
 DONE = "done"
@@ -41,27 +42,45 @@ class TrainingJob:
         (self.folder / DONE).touch()
 
 
-TrainAll = Callable[[Sequence[TrainingJob], Experiment], None]
-"""Trains all jobs that are not done."""
+Failures = dict[str, str]
+"""Why trainings failed by their own fault, by their names."""
+
+TrainAll = Callable[[Sequence[TrainingJob], Experiment], Failures]
+"""Trains all jobs that are not done; one that fails, as by diverging, does not keep others back."""
 
 
 def train_here(
     jobs: Sequence[TrainingJob],
     experiment: Experiment,
     progress: Callable[[str], None] = lambda line: None,
-) -> None:
+) -> Failures:
     """Train jobs one after another in this process, from their checkpoints where there are any."""
     tell_done(jobs, progress)
     waiting = [job for job in jobs if not job.is_done]
+    failures: Failures = {}
     for number, job in enumerate(waiting, len(jobs) - len(waiting) + 1):
-        _train(job, experiment.weights, experiment.search.objective)
-        progress(f"trained {job.name} ({number} of {len(jobs)})")
+        try:
+            _train(job, experiment.weights, experiment.search.objective)
+        except RunError as exc:
+            failures[job.name] = str(exc)
+        tell_ended(job, failures, number, len(jobs), progress)
+    return failures
 
 
 def tell_done(jobs: Sequence[TrainingJob], progress: Callable[[str], None]) -> None:
     """Say how many jobs an earlier run has done."""
     if done := sum(job.is_done for job in jobs):
         progress(f"{done} of {len(jobs)} trainings are there from before")
+
+
+def tell_ended(
+    job: TrainingJob, failures: Failures, number: int, of: int, progress: Callable[[str], None]
+) -> None:
+    """Say how a job ended."""
+    if job.name in failures:
+        progress(f"{job.name} failed: {failures[job.name]} ({number} of {of})")
+    else:
+        progress(f"trained {job.name} ({number} of {of})")
 
 
 def _train(job: TrainingJob, weights: Mapping[str, WeightsFile], objective: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,16 +12,17 @@ import pytest
 from rich.console import Console
 
 from dann_search.config.data import DataConfig
+from dann_search.config.experiment import Experiment
 from dann_search.data.open_domain import open_domain
 from dann_search.data.store import open_images, pack
 from dann_search.data.target_labels import target_train_labels
 from dann_search.driver_lock import DriverLock
-from dann_search.errors import InputError
+from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.compare import _alone, _new_seeds, compare
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.training.checkpoint import BEST
-from dann_search.training.job import train_here
+from dann_search.training.job import Failures, TrainAll, TrainingJob, train_here
 from tests.data.images import write_domain
 
 pytestmark = pytest.mark.slow
@@ -77,7 +79,7 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
 
 
 def test_bad_input_is_refused_before_anything_is_trained(experiment: ExperimentFolder) -> None:
-    def train(*_: object) -> None:
+    def train(*_: object) -> Failures:
         raise AssertionError("training began")
 
     with pytest.raises(InputError, match="did you mean 'source_only'"):
@@ -91,6 +93,26 @@ def test_bad_input_is_refused_before_anything_is_trained(experiment: ExperimentF
         pytest.raises(InputError, match="a comparison is already running"),
     ):
         compare(experiment, train)
+
+
+def test_a_baseline_that_diverges_is_left_out_and_a_winner_that_does_is_an_error(
+    experiment: ExperimentFolder,
+) -> None:
+    def failing(method: str) -> TrainAll:
+        def train(jobs: Sequence[TrainingJob], content: Experiment) -> Failures:
+            bad = [job for job in jobs if job.name == f"{method}, seed 2"]
+            train_here([job for job in jobs if job not in bad], content)
+            return {job.name: "the loss became nan in epoch 1" for job in bad}
+
+        return train
+
+    result = compare(experiment, failing("source_only"), methods=["dann", "source_only"], seeds=2)
+    reason = "1 of 2 trainings failed, the first: the loss became nan in epoch 1"
+    assert list(result.methods) == ["dann"] and result.failed == {"source_only": reason}
+    assert result.to_json()["failed"] == {"source_only": reason}
+    assert f"source_only is left out: {reason}" in result.notes()
+    with pytest.raises(RunError, match="dann: 1 of 2 trainings failed"):
+        compare(experiment, failing("dann"), methods=["dann", "source_only"], seeds=2)
 
 
 def test_seeds_that_confirmed_the_winner_are_not_used_again(

@@ -20,7 +20,7 @@ from dann_search.results.model_files import WEIGHTS
 from dann_search.results.reader import read_trials
 from dann_search.results.refit import write_refit
 from dann_search.training.checkpoint import load_last
-from dann_search.training.job import TrainingJob, train_here
+from dann_search.training.job import Failures, TrainingJob, train_here
 from dann_search.training.loop import train
 from tests.results.conftest import search_here
 
@@ -88,7 +88,7 @@ def test_a_refit_that_was_cut_off_ends_with_the_weights_it_would_have_had(
     # A trial whose best epoch is its last, so that there is something left to do.
     number = next(row.number for row in read_trials(experiment) if row.best_epoch == 2)
 
-    def cut_off(jobs: Sequence[TrainingJob], _: Experiment) -> None:
+    def cut_off(jobs: Sequence[TrainingJob], _: Experiment) -> Failures:
         (job,) = jobs
         job.folder.mkdir(parents=True)
         next(iter(train(job.config, open_training_data(job.store), job.folder)))
