@@ -137,9 +137,10 @@ def _scored(
     store: Path, experiment: Experiment, plan: Plan, names: Sequence[str], winner: str
 ) -> dict[str, Scores]:
     """Every method's scores. All runs have ended: only here are test labels read."""
+    wanted = dict.fromkeys(plan.same_as.get(name, name) for name in names)
     trained = {
-        method: np.stack([predict_run(run, experiment, store) for run in runs])
-        for method, runs in plan.runs.items()
+        method: np.stack([predict_run(run, experiment, store) for run in plan.runs[method]])
+        for method in wanted
     }
     labels = open_labels(store, "target", "test")
     class_names = read_info(store).class_names
