@@ -26,6 +26,7 @@ from typing import Any
 import psutil
 import ray
 
+DISPATCHER, LIGHT = "ray::DispatcherState", "ray::ResourceTrainable"
 EPOCHS = 5
 CLIENTS = 2
 
@@ -44,6 +45,20 @@ def memory_mib(name: str) -> float:
         if words[0].startswith(name):
             found += process.info["memory_info"].rss
     return found / 2**20
+
+
+class Peak(threading.Thread):
+    """The largest memory of some processes while something runs."""
+
+    def __init__(self, *names: str):
+        super().__init__(daemon=True)
+        self.names, self.most, self.over = names, dict.fromkeys(names, 0.0), threading.Event()
+
+    def run(self) -> None:
+        """Look every second."""
+        while not self.over.wait(1.0):
+            for name in self.names:
+                self.most[name] = max(self.most[name], memory_mib(name))
 
 
 def epoch(number: int, score: float) -> dict[str, Any]:
@@ -107,7 +122,7 @@ def actor(kind: type, *arguments: Any) -> Any:
     return ray.remote(num_cpus=0, max_concurrency=100_000)(kind).remote(*arguments)
 
 
-def measure_dispatcher(slots: int, trials_a_slot: int) -> None:
+def measure_dispatcher(slots: int, trials_a_slot: int, terminal: Any) -> None:
     """The actor alone."""
     from dann_search.search.dispatcher import Dispatcher
 
@@ -120,21 +135,27 @@ def measure_dispatcher(slots: int, trials_a_slot: int) -> None:
     begun = time.perf_counter()
     ray.get([follower.follow.remote() for follower in followers])
     seconds = time.perf_counter() - begun
-    memory = memory_mib("ray::DispatcherState")
+    memory = memory_mib(DISPATCHER)
     ray.get(dispatcher.close.remote())
-    report(slots, [wait for each in ray.get(waits) for wait in each], seconds, memory)
-    for actor in (*workers, *followers, dispatcher):
-        ray.kill(actor)
+    report(slots, [wait for each in ray.get(waits) for wait in each], seconds, memory, terminal)
+    for process in (*workers, *followers, dispatcher):
+        ray.kill(process)
 
 
 def report(
-    slots: int, waits: Sequence[float], seconds: float, memory: float, end: str = ""
+    slots: int,
+    waits: Sequence[float],
+    seconds: float,
+    memory: float,
+    terminal: Any,
+    end: str = "",
 ) -> None:
     """A row of the table."""
     middle, last = statistics.median(waits), percentile(waits, 0.99)
     print(
         f"| {slots} | {len(waits) / seconds:,.0f} | {1000 * middle:.1f} | {1000 * last:.1f} | "
         f"{memory:.0f} |{end}",
+        file=terminal,
         flush=True,
     )
 
@@ -162,7 +183,7 @@ class SimulatedSpec:
     dispatcher: Any
 
 
-def measure_tune(slots: int, trials_a_slot: int, folder: Path) -> None:
+def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) -> None:
     """A real Tune run over a real study."""
     from dann_search.search.budget import Budget
     from dann_search.search.dispatcher import Dispatcher
@@ -175,17 +196,20 @@ def measure_tune(slots: int, trials_a_slot: int, folder: Path) -> None:
     waits = [worker.work.remote() for worker in workers]
     fleet: Any = SimulatedFleet(SimulatedSpec(dispatcher), slots)
     budget = Budget(experiment.search.budget, record)
+    peak = Peak(DISPATCHER, LIGHT)
+    peak.start()
     begun = time.perf_counter()
     run_tune(home, record, [budget], fleet, threading.Event(), budget)
     seconds = time.perf_counter() - begun
+    peak.over.set()
     driver = psutil.Process().memory_info().rss / 2**20
-    memory, light = memory_mib("ray::DispatcherState"), memory_mib("ray::ResourceTrainable")
+    memory, light = peak.most[DISPATCHER], peak.most[LIGHT]
     fleet.close(pause=False)
     told = [wait for each in ray.get(waits) for wait in each]
-    report(slots, told, seconds, memory, f" {driver:.0f} | {light:.0f} | {seconds:.0f} |")
+    report(slots, told, seconds, memory, terminal, f" {driver:.0f} | {light:.0f} | {seconds:.0f} |")
     record.close()
-    for actor in (*workers, dispatcher):
-        ray.kill(actor)
+    for process in (*workers, dispatcher):
+        ray.kill(process)
 
 
 def make_study(folder: Path, trials: int) -> tuple[Any, Any, Any]:
@@ -258,17 +282,17 @@ def main() -> None:
         if arguments.what == "study":
             measure_study(arguments.trials, Path(name))
             return
-        from dann_search.search.ray_session import ray_session
+        from dann_search.search.ray_session import quiet_output, ray_session
 
-        with ray_session(cpus=2):
+        with quiet_output(Path(name) / "log") as terminal, ray_session(cpus=2):
             more = " driver MiB | light trials MiB | seconds |" if arguments.what == "tune" else ""
-            print(f"| slots | reports/s | median ms | 99th % ms | dispatcher MiB |{more}")
-            print("|---" * (5 + 3 * bool(more)) + "|")
+            head = f"| slots | reports/s | median ms | 99th % ms | dispatcher MiB |{more}\n"
+            terminal.write(head + "|---" * (5 + 3 * bool(more)) + "|\n")
             for slots in arguments.slots:
                 if arguments.what == "tune":
-                    measure_tune(slots, arguments.trials_a_slot, Path(name))
+                    measure_tune(slots, arguments.trials_a_slot, Path(name), terminal)
                 else:
-                    measure_dispatcher(slots, arguments.trials_a_slot)
+                    measure_dispatcher(slots, arguments.trials_a_slot, terminal)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from dann_search.cli import results  # noqa: F401
 from dann_search.cli import report  # noqa: F401
 from dann_search.cli import models  # noqa: F401
 from dann_search.cli import viewers  # noqa: F401
+from dann_search.cli import cluster  # noqa: F401
 # isort: on
 
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import shlex
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ import yaml
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.search.ray_session import use_token
 
 FILE = "experiment.yaml"
 BUNDLE_LIMIT = 400 * 2**20
@@ -169,9 +169,7 @@ async def _tail(client: Any, job_id: str, seen: int, write: Callable[[str], obje
 
 
 def _client(address: str) -> Any:
-    # A local cluster's token is made by its first start: who has one means to use it.
-    if (Path.home() / ".ray" / "auth_token").exists() or "RAY_AUTH_TOKEN" in os.environ:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    use_token()
     try:
         from ray.job_submission import JobSubmissionClient
 

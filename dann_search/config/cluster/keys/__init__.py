@@ -1,0 +1,1 @@
+"""The keys that Ray's launcher and the clouds accept, at every level."""

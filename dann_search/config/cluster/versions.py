@@ -1,0 +1,87 @@
+"""One version of everything on every node."""
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+
+from dann_search.config.cluster.cluster_file import ClusterFile, Command, NodeType
+from dann_search.config.cluster.finding import Notes
+from dann_search.config.source import KeyPath
+
+PIN = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]*)(?:\[[\w,\s-]*\])?==([\w.+!]+)")
+WHEEL = re.compile(r"([A-Za-z]\w*)-(\d[\w.+!]*)-py3-none-any\.whl")
+NEEDED = ("ray", "torch", "dann-search")
+"""What must not differ between nodes, and is installed by name."""
+
+Pins = dict[str, tuple[str, KeyPath]]
+
+
+def check_versions(file: ClusterFile, notes: Notes) -> None:
+    """Pins of the head against those of each worker type, images likewise."""
+    head = _pins(file.head_setup, file.head_image)
+    workers: list[NodeType | None] = [*file.workers] or [None]
+    for node_type in workers:
+        here = _pins(file.worker_setup(node_type), file.worker_image(node_type))
+        name = node_type.name if node_type else "the workers"
+        for package in sorted(head.keys() & here.keys()):
+            (theirs, _), (mine, path) = head[package], here[package]
+            if mine != theirs:
+                notes.error(
+                    path, f"{package}: the head has {theirs}, {name} {mine}; all nodes need one"
+                )
+    if file.provider in ("aws", "gcp") and "setup_commands" not in file.content:
+        notes.error(("setup_commands",), "is missing: Ray's default installs a nightly Ray")
+    _check_pinned(file, notes)
+    _check_client(head, notes)
+
+
+def _pins(setup: list[Command], image: tuple[KeyPath, str] | None) -> Pins:
+    pins = _pins_of(setup)
+    if image:
+        path, name = image
+        tag = name.partition("@")[0].rpartition(":")[2]
+        if (ray := re.match(r"(\d+\.\d+\.\d+)\b", tag)) and "rayproject/" in name:
+            pins.setdefault("ray", (ray[1], path))
+            if python := re.search(r"-py3(\d+)", tag):
+                pins["python"] = (f"3.{python[1]}", path)
+    return pins
+
+
+def _pins_of(commands: list[Command]) -> Pins:
+    pins: Pins = {}
+    for command in commands:
+        for match in (*PIN.finditer(command.text), *WHEEL.finditer(command.text)):
+            pins[match[1].lower().replace("_", "-")] = (match[2], command.path)
+    return pins
+
+
+def _check_pinned(file: ClusterFile, notes: Notes) -> None:
+    for command in file.all_commands:
+        if "pip install" not in command.text or re.search(r"\s(-c|--constraint)\b", command.text):
+            continue
+        pinned = _pins_of([command])
+        for package in NEEDED:
+            # A word of its own, with or without extras, and no version behind it.
+            bare = rf"(?<![\w./-]){package}(\[[\w,\s-]*\])?(?=[\s\"']|$)(?!\s*@)"
+            if package not in pinned and re.search(bare, command.text.partition("install")[2]):
+                notes.warning(
+                    command.path,
+                    f"{package} has no version: a node that joins later may get another; write "
+                    f"{package}=={_installed(package) or 'VERSION'}",
+                )
+
+
+def _check_client(head: Pins, notes: Notes) -> None:
+    here = _installed("ray")
+    if here and "ray" in head and head["ray"][0] != here:
+        notes.warning(
+            head["ray"][1],
+            f"the cluster gets Ray {head['ray'][0]} and this machine has {here}: ray up writes "
+            "what its own version reads",
+        )
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
