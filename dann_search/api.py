@@ -21,7 +21,7 @@ from dann_search.models.registry import stage_counts
 from dann_search.results.best import BestModel, write_best
 from dann_search.results.compare import compare as compare_trained
 from dann_search.results.comparison import Comparison
-from dann_search.results.leaderboard import finished, write_csv
+from dann_search.results.leaderboard import best_to_json, finished, write_csv
 from dann_search.results.reader import TrialRow, open_experiment, read_record, read_trials
 from dann_search.results.refit import write_refit
 from dann_search.results.warm_start import known_trials
@@ -64,13 +64,8 @@ class SearchResult:
                 "pruned": counts.pruned,
                 "failed": counts.failed,
             },
-            "best": best
-            and {
-                "trial": best.number,
-                "config": best.config,
-                "f1_macro_val": best.f1_macro_val,
-                "confirmed_mean": best.confirmed_mean,
-            },
+            "objective": self.objective,
+            "best": best and best_to_json(best),
             "elapsed_s": round(self.outcome.elapsed_s, 2),
             "stopped_by": self.outcome.stopped_by,
         }
