@@ -1,6 +1,5 @@
 """What a user gets for bad input: one message, exit code 2, nothing started, no traceback."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import yaml
 
 from dann_search.cli import main
 from tests.experiments import space_file
+from tests.json_output import failed, printed
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +150,7 @@ def test_json_mode_gives_one_object_for_an_error_as_well(
 ) -> None:
     assert main(["best", "missing", "--json"]) == 2
     captured = capsys.readouterr()
-    assert "no experiment 'missing'" in json.loads(captured.out)["error"]
+    assert "no experiment 'missing'" in failed("best", captured.out)
 
 
 def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +207,7 @@ def test_a_space_is_explained_before_its_data_are_there(
         },
     )
     assert main(["space", str(path), "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
+    content = printed("space", capsys.readouterr().out)
     assert content["combinations"] == (1 + 3) * 4
     assert len(content["samples"]) == 5
     gamma = content["parameters"][1]
