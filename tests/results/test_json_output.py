@@ -39,8 +39,7 @@ def finished(searched: ExperimentFolder, tmp_path_factory: pytest.TempPathFactor
     (root / "photos").mkdir()
     noise(1).save(root / "photos" / "a.png")
     (root / "photos" / "torn.png").write_bytes(b"torn")
-    ranges = {"uniform": [0, 30], "step": 10}
-    space_file(root, space__rotation_degrees=ranges, space__batch_size={"int": [16, 64]})
+    space_file(root, space__rotation_degrees={"uniform": [0, 30], "step": 10})
     return root
 
 
