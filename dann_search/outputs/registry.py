@@ -48,8 +48,8 @@ OUTPUTS: dict[str, tuple[Printed, ...]] = {
     "predict": (Printed("predict EXPERIMENT|MODEL_DIR PATH…", models.Predictions),),
     "tensorboard": (Printed("tensorboard EXPERIMENT", viewers.TensorBoard),),
     "dashboard": (Printed("dashboard EXPERIMENT", viewers.Dashboard),),
-    "doctor": (Printed("doctor", cluster.Doctor),),
     "validate-cluster": (Printed("validate-cluster cluster.yaml", cluster.ClusterFile),),
+    "doctor": (Printed("doctor", cluster.Doctor),),
 }
 """By command, in the order of the program's help."""
 
