@@ -10,17 +10,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dann_search.outputs import parse_output
+from dann_search.outputs.base import Failure
+
 LIMIT_S = 300
 
 
 def run(*words: str, cwd: Path, code: int = 0) -> dict[str, Any]:
-    """Run a dann-search command with --json; its one JSON object."""
+    """Run a dann-search command with --json; its one JSON object, of which its schema is right."""
     print("$ dann-search", *words, flush=True)
     done = subprocess.run(
         ["dann-search", *words, "--json"], cwd=cwd, stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode != code:
         sys.exit(f"exit code {done.returncode}, expected {code}: {done.stdout}")
+    printed = parse_output(words[0], done.stdout)
+    check(isinstance(printed, Failure) == (code != 0), f"printed a {type(printed).__name__}")
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 

@@ -26,7 +26,7 @@ from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
-from dann_search.results.leaderboard import finished, write_csv
+from dann_search.results.leaderboard import best_to_json, finished, write_csv
 from dann_search.results.reader import TrialRow, open_experiment, read_record, read_trials
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
@@ -73,13 +73,8 @@ class SearchResult:
                 "pruned": counts.pruned,
                 "failed": counts.failed,
             },
-            "best": best
-            and {
-                "trial": best.number,
-                "config": best.config,
-                "f1_macro_val": best.f1_macro_val,
-                "confirmed_mean": best.confirmed_mean,
-            },
+            "objective": self.objective,
+            "best": best and best_to_json(best),
             "elapsed_s": round(self.outcome.elapsed_s, 2),
             "stopped_by": self.outcome.stopped_by,
         }

@@ -1,6 +1,5 @@
 """What a user gets for bad input: one message, exit code 2, nothing started, no traceback."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import yaml
 
 from dann_search.cli import main
 from tests.experiments import space_file
+from tests.json_output import failed, printed
 
 
 @pytest.fixture(autouse=True)
@@ -191,7 +191,8 @@ def test_an_experiment_that_cannot_be_read_is_no_end_of_status(
     url = f"sqlite:///{tmp_path}/runs/foreign/study.db"
     optuna.create_study(study_name="x", storage=url)
     assert main(["status", "--json"]) == 0
-    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["experiments"]}
+    shown = printed("status", capsys.readouterr().out)["experiments"]
+    found = {one["name"]: one for one in shown}
     assert found["whole"]["error"] is None
     assert "study.db cannot be read: " in found["broken"]["error"]
     assert "holds the studies [], not 'empty'" in found["empty"]["error"]
@@ -220,7 +221,7 @@ def test_json_mode_gives_one_object_for_an_error_as_well(
 ) -> None:
     assert main(["best", "missing", "--json"]) == 2
     captured = capsys.readouterr()
-    assert "no experiment 'missing'" in json.loads(captured.out)["error"]
+    assert "no experiment 'missing'" in failed("best", captured.out)
 
 
 def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,13 +253,13 @@ def test_the_help_of_the_program_names_every_command(capsys: pytest.CaptureFixtu
     assert "Example: dann-search launch" in text
 
 
-def test_asking_for_the_version_loads_neither_torch_nor_ray() -> None:
+def test_asking_for_the_version_loads_nothing_heavy() -> None:
     import subprocess
     import sys
 
     code = (
         "import sys; from dann_search.cli import main; main(['--version']); "
-        "assert not {'torch', 'ray', 'optuna'} & sys.modules.keys()"
+        "assert not {'torch', 'ray', 'optuna', 'numpy', 'pydantic'} & sys.modules.keys()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("dann-search ")
@@ -277,7 +278,7 @@ def test_a_space_is_explained_before_its_data_are_there(
         },
     )
     assert main(["space", str(path), "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
+    content = printed("space", capsys.readouterr().out)
     assert content["combinations"] == (1 + 3) * 4
     assert len(content["samples"]) == 5
     gamma = content["parameters"][1]

@@ -1,6 +1,5 @@
 """What validate-cluster prints, and its exit codes."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from dann_search.cli import main
 from tests.config.cluster.broken import AWS, line_of
 from tests.experiments import space_file
+from tests.json_output import printed
 
 LINE = line_of("max_workers: 8", AWS.read_text())
 
@@ -33,7 +33,7 @@ def test_all_findings_are_listed_a_line_each(
 def test_the_json_has_the_same_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = broken(tmp_path)
     assert main(["validate-cluster", str(path), "--json"]) == 2
-    content = json.loads(capsys.readouterr().out)
+    content = printed("validate-cluster", capsys.readouterr().out)
     assert content["valid"] is False
     first = content["findings"][0]
     assert (first["severity"], first["file"], first["line"]) == ("error", str(path), LINE)

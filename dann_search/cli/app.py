@@ -1,6 +1,8 @@
 """What every command shares: the program, common arguments, one way to print a result."""
 
 import json
+import math
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -25,10 +27,45 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 out, err = Console(), Console(stderr=True, highlight=False)
 
 
+@dataclass
+class Answer:
+    """The one JSON object of a run, on standard output."""
+
+    given: bool = False
+
+    def give(self, content: Any) -> None:
+        """Print it, unless there was one: who reads takes the whole of the output for one object.
+
+        A server, say, has told where it answers before it fails or is interrupted.
+        """
+        if not self.given:
+            print(json_text(content))
+        self.given = True
+
+
+answer = Answer()
+
+
 def emit(as_json: bool, content: Any, *shown: Any) -> None:
     """Print the result: one JSON object for scripts, else what people read."""
     if as_json:
-        print(json.dumps(content))
+        answer.give(content)
         return
     for item in shown:
         out.print(item)
+
+
+def json_text(content: Any) -> str:
+    """JSON as other languages read it, too: what is no number is null, for nan is not JSON."""
+    try:
+        return json.dumps(content, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(content), allow_nan=False)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

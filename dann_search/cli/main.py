@@ -1,6 +1,5 @@
 """From the words of a command line to an exit code."""
 
-import json
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from dann_search import __version__
-from dann_search.cli.app import app, err
+from dann_search.cli.app import answer, app, err
 from dann_search.errors import InputError, RunError
 
 # Each adds its commands, in the order in which the help lists them.
@@ -47,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in words
     # Wherever it stands on the line: people add it to the end of the command that failed.
     words = [word for word in words if word != "--debug"] or ["--help"]
+    answer.given = False
     run = partial(app, words, standalone_mode=False, prog_name="dann-search")
     return _guard(run, debug, "--json" in words)
 
@@ -75,7 +75,7 @@ def _fail(message: str, code: int, as_json: bool, debug: bool = False) -> int:
         traceback.print_exc()
     err.print(f"error: {message}", markup=False, soft_wrap=True)
     if as_json:
-        print(json.dumps({"error": message}))
+        answer.give({"error": message})
     return code
 
 

@@ -165,8 +165,7 @@ def predict(
     for line in summary.lines():
         err.print(line, markup=False, soft_wrap=True)
     if as_json:
-        content = summary.to_json()
-        emit(True, content if collected is None else content | {"predictions": collected})
+        emit(True, summary.to_json() | {"predictions": collected})
 
 
 def _plain(line: str) -> Any:

@@ -66,7 +66,7 @@ def leaderboard(
     folder = open_experiment(experiment)
     rows = room.ranked(read_trials(folder))[:top]
     objective = read_experiment(folder).search.objective
-    emit(as_json, room.to_json(rows), room.render(rows, objective))
+    emit(as_json, room.to_json(rows, objective), room.render(rows, objective))
 
 
 @app.command()

@@ -209,11 +209,25 @@ def space(
 
 
 @app.command()
-def schema(as_json: Json = False) -> None:
-    """Print the JSON Schema of the experiment file, for editors.
+def schema(
+    command: Annotated[
+        str | None, typer.Argument(help="Of what this one prints with --json, instead.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the JSON Schema of the experiment file, for editors, or of a command's JSON.
 
     Example: dann-search schema > dann-search.schema.json
     """
-    from dann_search.config.schema import experiment_schema
+    if command is None:
+        from dann_search.config.schema import experiment_schema
 
-    print(json.dumps(experiment_schema(), indent=None if as_json else 2))
+        content = experiment_schema()
+    else:
+        from dann_search.outputs import output_schema
+
+        content = output_schema(command)
+    if as_json:
+        emit(True, content)
+    else:
+        print(json.dumps(content, indent=2))

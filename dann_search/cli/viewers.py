@@ -28,7 +28,7 @@ def tensorboard(
     opened = open_experiment(experiment)
     opened.fetch_below(opened.tensorboard)
     folder = opened.tensorboard
-    port = port or _free_port()
+    port = _free_port(port)
     options = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/"
     emit(as_json, {"logdir": str(folder), "url": url}, f"{url} shows {folder}; Ctrl-C ends it")
@@ -37,14 +37,22 @@ def tensorboard(
     command = [sys.executable, "-m", "tensorboard.main", *options]
     code = subprocess.run(command, stdout=sys.stderr, check=False).returncode
     if code:
-        raise RunError(f"TensorBoard ended with status {code}; is port {port} taken? try --port 0")
+        raise RunError(f"TensorBoard ended with status {code}; what it said is above")
 
 
-def _free_port() -> int:
+def _free_port(port: int) -> int:
+    """The port, or any for 0. Looked at before TensorBoard is started, which takes seconds.
+
+    Raises:
+        RunError: it is taken.
+    """
     import socket
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    try:
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            return int(listener.getsockname()[1])
+    except OSError as exc:
+        raise RunError(f"port {port}: {exc.strerror}; try another with --port, or 0") from None
 
 
 @app.command()

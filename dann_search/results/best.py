@@ -38,7 +38,8 @@ class BestModel:
 
     def to_json(self) -> dict[str, Any]:
         """As ``best --json`` prints it."""
-        content = {
+        return {
+            "folder": str(self.folder),
             "model": str(self.folder / WEIGHTS),
             "record": str(self.folder / RECORD),
             **{
@@ -46,8 +47,8 @@ class BestModel:
                 for name in ("trial", "epoch", "validation", "validation_ci95", "config")
             },
             "chosen_by": self.record["chosen_by"],
+            "refit": self.record.get("refit"),
         }
-        return content | ({"refit": self.record["refit"]} if "refit" in self.record else {})
 
     def render(self) -> Group:
         """The table people read."""

@@ -38,9 +38,21 @@ def finished(rows: Sequence[TrialRow]) -> list[TrialRow]:
     return [row for row in ranked(rows) if row.state in done and row.confirms is None]
 
 
-def to_json(rows: Sequence[TrialRow]) -> dict[str, Any]:
+def best_to_json(row: TrialRow) -> dict[str, Any]:
+    """The best trial as ``launch --json`` and ``status --json`` print it."""
+    return {
+        "trial": row.number,
+        "config": row.config,
+        "f1_macro_val": row.f1_macro_val,
+        "score": row.score,
+        "confirmed_mean": row.confirmed_mean,
+    }
+
+
+def to_json(rows: Sequence[TrialRow], objective: str = F1_MACRO) -> dict[str, Any]:
     """As ``leaderboard --json`` prints it."""
     return {
+        "objective": objective,
         "trials": [
             {
                 "trial": row.number,
@@ -62,7 +74,7 @@ def to_json(rows: Sequence[TrialRow]) -> dict[str, Any]:
                 },
             }
             for row in rows
-        ]
+        ],
     }
 
 

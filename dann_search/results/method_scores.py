@@ -37,9 +37,9 @@ class Values:
         return statistics.stdev(self.values)
 
     def to_json(self) -> dict[str, Any]:
-        """Mean, sd, values, and the interval where there is one."""
-        content: dict[str, Any] = {"mean": self.mean, "sd": self.sd, "values": self.values}
-        return content | ({"ci95": [self.ci95.low, self.ci95.high]} if self.ci95 else {})
+        """Mean, sd, values and interval, which is null where it was not measured."""
+        ends = [self.ci95.low, self.ci95.high] if self.ci95 else None
+        return {"mean": self.mean, "sd": self.sd, "values": self.values, "ci95": ends}
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {self.sd:.3f}"
@@ -106,17 +106,16 @@ class Scores:
 
     def to_json(self) -> dict[str, Any]:
         """As ``compare --json`` prints it."""
-        content: dict[str, Any] = {
+        return {
             "f1_macro_test": self.f1_macro.to_json(),
             "accuracy_test": self.accuracy.to_json(),
             "precision_macro_test": self.precision_macro.to_json(),
             "recall_macro_test": self.recall_macro.to_json(),
             "per_class": [one.to_json() for one in self.per_class],
+            "difference": {name: one.to_json() for name, one in self.difference.items()},
+            "same_as": self.same_as,
             "runs": self.runs,
         }
-        if self.difference:
-            content["difference"] = {n: d.to_json() for n, d in self.difference.items()}
-        return content if self.same_as is None else {**content, "same_as": self.same_as}
 
 
 def score_methods(

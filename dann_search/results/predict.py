@@ -54,7 +54,7 @@ class Summary:
     device: str
     images: int = 0
     unreadable: int = 0
-    seconds: float = 0.0
+    elapsed_s: float = 0.0
     out: str | None = None
     first_unreadable: list[FilePrediction] = field(default_factory=list)
 
@@ -74,8 +74,8 @@ class Summary:
             "unreadable": self.unreadable,
             "out": self.out,
             "device": self.device,
-            "seconds": round(self.seconds, 3),
-            "images_per_s": round(self.images / self.seconds, 1) if self.seconds else None,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "images_per_s": round(self.images / self.elapsed_s, 1) if self.elapsed_s else None,
         }
 
     def lines(self) -> list[str]:
@@ -84,7 +84,7 @@ class Summary:
         lines = [f"cannot be read: {one.path}: {one.error}" for one in found]
         if (more := self.unreadable - len(found)) > 0:
             lines.append(f"… and {more} more; their predictions have an error")
-        done = f"{self.images - self.unreadable:,} images classified in {self.seconds:.1f} s"
+        done = f"{self.images - self.unreadable:,} images classified in {self.elapsed_s:.1f} s"
         skipped = f", {self.unreadable:,} cannot be read" if self.unreadable else ""
         return [*lines, f"{done}{skipped}" + (f": {self.out}" if self.out else "")]
 
@@ -156,7 +156,7 @@ def predict_to(
                 write(prediction)
                 summary.count(prediction)
             progress(summary.images, total)
-    summary.seconds = time.perf_counter() - begun
+    summary.elapsed_s = time.perf_counter() - begun
     if summary.unreadable == summary.images:
         first = summary.first_unreadable[0]
         raise RunError(

@@ -72,11 +72,10 @@ class Evaluation:
         content["absent_classes"] = self.absent_classes
         if self.calibration:
             content |= self.calibration.to_json()
-        if self.uncalibrated:
-            before = self.uncalibrated
-            content["uncalibrated"] = {
-                name: getattr(before, name) for name in ("ece", "nll", "brier")
-            }
+        before = self.uncalibrated
+        content["uncalibrated"] = before and {
+            name: getattr(before, name) for name in ("ece", "nll", "brier")
+        }
         return content
 
     def render(self) -> Group:

@@ -11,7 +11,7 @@ from rich.text import Text
 from dann_search.driver_lock import driver_is_alive
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.leaderboard import finished
+from dann_search.results.leaderboard import best_to_json, finished
 from dann_search.results.reader import TrialRow, experiment_at, experiment_names, read_search
 from dann_search.tracking.board import SHOWN_ENDED, Board, TrialLine, duration
 from dann_search.training.result import F1_MACRO
@@ -95,6 +95,7 @@ class ExperimentStatus:
             "state": self.state,
             "searching": self.searching,
             "stopped_by": self.stopped_by,
+            "objective": self.objective,
             "total": self.total,
             "completed": self.completed,
             "pruned": self.pruned,
@@ -116,8 +117,7 @@ class ExperimentStatus:
                 if row.state == "failed"
             ],
             "last_report_s": None if since is None else round(since, 1),
-            "best": best
-            and {"trial": best.number, "f1_macro_val": best.f1_macro_val, "config": best.config},
+            "best": best and best_to_json(best),
             "error": self.error,
         }
 

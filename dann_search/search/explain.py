@@ -102,10 +102,6 @@ def _range(parameter: Parameter) -> list[Any]:
 
 def _details(parameter: Parameter) -> dict[str, Any]:
     if not isinstance(parameter, Range):
-        return {}
-    details: dict[str, Any] = {}
-    if parameter.increment is not None:
-        details["step"] = parameter.increment
-    if parameter.own_bounds:
-        details["per_backbone"] = {n: list(b) for n, b in parameter.own_bounds.items()}
-    return details
+        return {"step": None, "per_backbone": {}}
+    own = {name: list(bounds) for name, bounds in parameter.own_bounds.items()}
+    return {"step": parameter.increment, "per_backbone": own}

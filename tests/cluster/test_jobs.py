@@ -1,6 +1,5 @@
 """A search as a job on a head with token authentication: its client is killed, another attaches."""
 
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ import pytest
 from dann_search.cli import main
 from tests.drivers import kill_all, start
 from tests.experiments import space_file
+from tests.json_output import printed
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -87,7 +87,7 @@ def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
 
     assert main(["attach", str(folder), "--json"]) == 0
     captured = capsys.readouterr()
-    result = json.loads(captured.out)
+    result = printed("attach", captured.out)
     assert result["trials"] == {"completed": 3, "pruned": 0, "failed": 0}
     assert "trial 2 completed after 2 of 2 epochs" in captured.err
     assert (folder / "best" / "model.safetensors").exists()
@@ -95,15 +95,15 @@ def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
     # Gone on with by another job, which is stopped from here.
     more = ["resume", str(folder), "--add-trials", "500", "--address", head, "--detach", "--json"]
     assert main(more) == 0
-    assert json.loads(capsys.readouterr().out)["address"] == head
+    assert printed("resume", capsys.readouterr().out)["address"] == head
     until = time.monotonic() + 120
     while main(["stop", str(folder), "--json"]) != 0:
         assert "nothing searches it" in capsys.readouterr().err  # not yet: Ray starts the job
         assert time.monotonic() < until
         time.sleep(1)
-    assert json.loads(capsys.readouterr().out)["stopped"]
+    assert printed("stop", capsys.readouterr().out)["stopped"]
     assert main(["attach", str(folder), "--json"]) == 130
-    assert json.loads(capsys.readouterr().out)["stopped_by"] == "interrupt"
+    assert printed("attach", capsys.readouterr().out)["stopped_by"] == "interrupt"
 
 
 def test_an_address_where_no_job_server_answers_is_refused(

@@ -1,6 +1,5 @@
 """Searches on several nodes, real processes on this machine: nodes come, go and die on the way."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from dann_search.layout import ExperimentFolder
 from dann_search.study_names import NODES
 from tests.drivers import start, wait_for_epochs
 from tests.experiments import retrain, saved_history, space_file, study_trials, without_timings
+from tests.json_output import printed
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -92,7 +92,7 @@ def test_nodes_that_are_drained_lost_and_added_cost_no_finished_work(
     added = cluster.add_node(**NODE)
     out, _ = driver.communicate(timeout=400)
     assert driver.returncode == 0, out
-    assert json.loads(out)["trials"] == {"completed": trials, "pruned": 0, "failed": 0}
+    assert printed("launch", out)["trials"] == {"completed": trials, "pruned": 0, "failed": 0}
 
     found = study_trials(folder)
     places = {trial.number: trial.user_attrs[NODES] for trial in found}

@@ -3,7 +3,6 @@
 Storage is moto's S3 server, which answers as Amazon's does.
 """
 
-import json
 import os
 import shutil
 import socket
@@ -24,6 +23,7 @@ from dann_search.remote_folder import RemoteFolder
 from dann_search.study_names import NODES
 from tests.drivers import kill_all, start, wait_for_epochs
 from tests.experiments import space_file, study_trials
+from tests.json_output import printed
 from tests.ray_fixtures import INJECT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -66,8 +66,7 @@ def run(tmp_path: Path, *words: str) -> dict[str, Any]:
     process = start(tmp_path, *words)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
-    result: dict[str, Any] = json.loads(out)
-    return result
+    return printed(words[0], out)
 
 
 def test_a_search_on_object_storage_survives_the_loss_of_its_head(

@@ -1,6 +1,5 @@
 """SIGKILL to the driver and all its Ray processes at any moment, then resume."""
 
-import json
 import os
 import random
 import signal
@@ -18,6 +17,7 @@ from dann_search.results.leaderboard import finished as finished_rows
 from dann_search.results.reader import read_trials
 from tests.drivers import kill_all, marked, start, wait_for_epochs
 from tests.experiments import retrain, saved_history, space_file, study_trials
+from tests.json_output import failed, printed
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -51,7 +51,7 @@ def test_a_search_killed_at_start_in_the_middle_and_in_its_resume_loses_nothing(
     driver = start(tmp_path, "resume", str(folder.root))
     out, _ = driver.communicate(timeout=240)
     assert driver.returncode == 0, out
-    result: dict[str, Any] = json.loads(out)
+    result = printed("resume", out)
     assert result["trials"] == {"completed": TRIALS, "pruned": 0, "failed": 0}
 
     trials = study_trials(folder)
@@ -124,7 +124,7 @@ def test_a_search_killed_at_random_moments_is_complete_and_consistent_in_the_end
     means = {row.number: row.confirmed_mean for row in rows if row.confirmed_mean is not None}
     assert best.number in means
     assert finished_rows(rows)[0].number == max(means, key=lambda number: (means[number], -number))
-    told = json.loads(out)["trials"]
+    told = printed("resume", out)["trials"]
     assert sum(told.values()) == len(searched)
 
 
@@ -156,7 +156,7 @@ def test_an_interrupt_keeps_what_was_trained_and_prints_the_resume_command(tmp_p
     )
     wait_for_epochs(folder, 4, driver)
     refused = start(tmp_path, "resume", str(folder.root))
-    assert "already running" in json.loads(refused.communicate(timeout=60)[0])["error"]
+    assert "already running" in failed("resume", refused.communicate(timeout=60)[0])
     assert refused.returncode == 2
     driver.send_signal(signal.SIGINT)
     asked = time.monotonic()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from dann_search.cli import main
 from dann_search.config.data import DataConfig
 from dann_search.config.experiment import Experiment
 from dann_search.data.open_domain import open_domain
@@ -24,6 +25,7 @@ from dann_search.results.reader import read_experiment, read_trials
 from dann_search.training.checkpoint import BEST
 from dann_search.training.job import Failures, TrainAll, TrainingJob, train_here
 from tests.data.images import write_domain
+from tests.json_output import printed
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +39,7 @@ def weights(experiment: ExperimentFolder) -> dict[str, bytes]:
 
 
 def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
-    experiment: ExperimentFolder,
+    experiment: ExperimentFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lines: list[str] = []
     train = partial(train_here, progress=lines.append)
@@ -50,7 +52,7 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
         "dann-seed1", "dann-seed2", "source_only-seed1", "source_only-seed2",
     ]  # fmt: skip
     content = json.loads((experiment.compare / "comparison.json").read_text())
-    assert content == result.to_json()
+    assert printed("compare", json.dumps(content)) == result.to_json()
     runs = content["methods"]["source_only"]["runs"]
     assert content["methods"]["from_scratch"]["runs"] == runs
     assert all((experiment.compare / run / BEST).is_file() for run in runs)
@@ -61,6 +63,9 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
 
     labels = experiment.data / "target.test.labels.npy"
     np.save(labels, np.zeros_like(np.load(labels)))
+    words = ["--methods", ",".join(METHODS), "--seeds", "2", "--json"]
+    assert main(["compare", str(experiment.root), *words]) == 0  # nothing is left to train
+    assert "methods" in printed("compare", capfd.readouterr().out)
     lines.clear()
     again = compare(experiment, train, methods=METHODS, seeds=2)
     assert lines == ["4 of 4 trainings are there from before"]

@@ -15,6 +15,7 @@ import pytest
 import dann_search
 from dann_search.layout import ExperimentFolder
 from dann_search.search.study import StudyRecord
+from tests.json_output import printed
 from tests.search.test_study import open_record
 
 SPACE: dict[str, Any] = {
@@ -118,7 +119,9 @@ def test_the_dashboard_shows_the_study_on_the_loopback(tmp_path: Path) -> None:
         [*command, "--port", str(port), "--json"], stdout=subprocess.PIPE, text=True
     )
     try:
-        assert process.stdout and f"127.0.0.1:{port}" in process.stdout.readline()
+        assert process.stdout
+        told = printed("dashboard", process.stdout.readline())
+        assert told["url"] == f"http://127.0.0.1:{port}/"
         deadline = time.monotonic() + 30
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=30) as answer:
             assert '"study_name": "small"' in answer.read().decode()
@@ -128,3 +131,4 @@ def test_the_dashboard_shows_the_study_on_the_loopback(tmp_path: Path) -> None:
     finally:
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(10) == 130
+        assert process.stdout and process.stdout.read() == ""  # one object, no second one

@@ -12,9 +12,11 @@ import pytest
 from dann_search import load_model, predict_files
 from dann_search.cli import main
 from dann_search.errors import InputError
+from dann_search.outputs.models import Prediction
 from dann_search.results.image_files import check_words, image_files
 from dann_search.results.inference import decoded_batches
 from tests.data.images import noise
+from tests.json_output import failed, printed
 from tests.results.models import write_random_model
 
 
@@ -71,17 +73,15 @@ def test_json_lines_go_to_a_file_that_is_not_overwritten_unasked(
     out = tmp_path / "labels.jsonl"
     words = ["predict", str(model), str(photos / "*.jpg"), "--out", str(out), "--json"]
     assert main(words) == 0
-    summary = json.loads(capsys.readouterr().out)
-    assert summary.keys() == {
-        "model", "images", "unreadable", "out", "device", "seconds", "images_per_s",
-    }  # fmt: skip
+    summary = printed("predict", capsys.readouterr().out)
+    assert summary["predictions"] is None
     assert (summary["images"], summary["unreadable"], summary["out"]) == (1, 0, str(out))
     (line,) = out.read_text().splitlines()
     content = json.loads(line)
-    assert content.keys() == {"path", "label", "probability", "top", "error"}
+    Prediction.model_validate_json(line)
     assert content["top"] == [{"label": content["label"], "probability": content["probability"]}]
     assert main(words) == 2
-    assert "--force" in json.loads(capsys.readouterr().out)["error"]
+    assert "--force" in failed("predict", capsys.readouterr().out)
     assert main([*words, "--force"]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"photos", "labels.jsonl"}
 
@@ -90,7 +90,7 @@ def test_with_json_and_no_file_the_predictions_are_in_the_one_object(
     model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", str(model), str(photos), "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
+    content = printed("predict", capsys.readouterr().out)
     assert (content["images"], content["unreadable"], content["out"]) == (3, 1, None)
     assert [one["error"] is None for one in content["predictions"]] == [True, True, False]
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dann_search import load_model
+from dann_search.cli import main
 from dann_search.config.experiment import Experiment
 from dann_search.data.joined_store import write_joined_store
 from dann_search.data.store import open_images, open_labels, read_info
@@ -22,6 +23,7 @@ from dann_search.results.refit import write_refit
 from dann_search.training.checkpoint import load_last
 from dann_search.training.job import Failures, TrainingJob, train_here
 from dann_search.training.loop import train
+from tests.json_output import printed
 from tests.results.conftest import search_here
 
 
@@ -65,12 +67,13 @@ def test_a_refit_uses_no_label_of_the_target_and_nothing_of_the_test_split(
 
 
 def test_the_record_says_what_was_trained_on_and_keeps_what_was_selected_on(
-    experiment: ExperimentFolder,
+    experiment: ExperimentFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
     chosen = write_best(experiment).record
     model = write_refit(experiment, train_here)
     record = model.record
-    assert model.to_json()["refit"] == record["refit"]
+    assert main(["best", str(experiment.root), "--refit", "--json"]) == 0  # trained already
+    assert printed("best", capfd.readouterr().out)["refit"] == record["refit"]
     assert record["validation"] == chosen["validation"]
     assert record["validation_ci95"] == chosen["validation_ci95"]
     refit = record["refit"]

@@ -25,6 +25,7 @@ from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
 from dann_search.study_names import STOPPED_BY
 from tests.experiments import space_file
+from tests.json_output import printed
 
 
 def laid_out(tmp_path: Path, **changes: Any) -> tuple[ExperimentFolder, Callable[[], StudyRecord]]:
@@ -85,7 +86,7 @@ def test_a_driver_at_work_is_searching_with_its_trials_epochs(tmp_path: Path) ->
         found = status(folder)
     record.close()
     assert found.state == "searching"
-    content = found.to_json()
+    content = printed("status", json.dumps(found.to_json()))
     assert content["running_trials"] == [
         {"trial": 1, "epochs": 2, "f1_macro_val": 0.7, "confirms": None}
     ]
@@ -265,7 +266,7 @@ def test_watching_a_finished_experiment_ends_at_once(
     words = ["status", str(searched.root), "--watch", "--interval", "60"]
     assert main([*words, "--json"]) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["state"] == "done"
+    assert printed("status", captured.out)["state"] == "done"
     assert "4/4 trials done" in captured.err
     assert main(words) == 0
     assert "4/4" in capsys.readouterr().out
@@ -280,7 +281,7 @@ def test_all_experiments_are_watched_together(
     monkeypatch.chdir(searched.root.parents[1])
     assert main(["status", "--watch", "--json"]) == 0
     captured = capsys.readouterr()
-    (one,) = json.loads(captured.out)["experiments"]
+    (one,) = printed("status", captured.out)["experiments"]
     assert one["failures"] == [{"trial": 3, "error": "the loss became nan in epoch 1"}]
     assert captured.err.startswith("small: 4/4 trials done")
 
@@ -299,7 +300,7 @@ def test_ctrl_c_ends_watching_with_the_state_as_it_is(experiment: ExperimentFold
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert json.loads(out)["state"] == "searching"
+    assert printed("status", out)["state"] == "searching"
     assert "Traceback" not in error
 
 

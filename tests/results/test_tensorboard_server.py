@@ -24,6 +24,7 @@ from dann_search.results.reader import read_record, read_trials
 from dann_search.results.tensorboard_best import write_best_run
 from dann_search.tracking.tensorboard import TAGS, TensorBoardWriter
 from dann_search.training.checkpoint import LAST, load_checkpoint
+from tests.json_output import printed
 
 WAIT_S = 60.0
 Ask = Callable[..., Any]
@@ -64,7 +65,7 @@ def ask(watched: ExperimentFolder) -> Iterator[Ask]:
     )
     try:
         assert process.stdout
-        url = json.loads(process.stdout.readline())["url"]
+        url = printed("tensorboard", process.stdout.readline().decode())["url"]
 
         def get(path: str, body: Any = None, **query: Any) -> Any:
             address = f"{url}data/{path}?{urllib.parse.urlencode(query)}"

@@ -1,6 +1,5 @@
 """What the doctor says about what nodes say, and about this machine without any Ray."""
 
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from dann_search.search.doctor.needs import Needs, needs_of
 from dann_search.search.doctor.places import Place
 from dann_search.search.doctor.probe import Disk, Facts
 from tests.experiments import space_file
+from tests.json_output import printed
 
 GIB = 2**30
 NODE = "gpu/ab12cd"
@@ -182,7 +182,7 @@ def test_a_healthy_machine_is_green_without_starting_ray(
     monkeypatch.setattr("ray.init", None)
     words = ["doctor", "--space", str(space_file(tmp_path))]
     assert main([*words, "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
+    content = printed("doctor", capsys.readouterr().out)
     assert content["ok"] and content["not_checked"] == []
     names = [check["name"] for check in content["checks"]]
     assert {"versions", "GPUs", "shared memory", "free disk", "storage", "data"} <= {*names}
@@ -220,7 +220,7 @@ def test_an_address_where_nobody_listens_is_one_red_line(
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     assert main(["doctor", "--address", address, "--json"]) == 1
-    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    (check,) = printed("doctor", capsys.readouterr().out)["checks"]
     assert (check["name"], check["node"], check["ok"]) == ("cluster", address, False)
     assert "nobody answers" in check["found"]
 

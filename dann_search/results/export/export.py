@@ -58,7 +58,7 @@ class Export:
     format: str
     files: tuple[str, ...]
     verification: Verification
-    seconds: float
+    elapsed_s: float
 
     def to_json(self) -> dict[str, Any]:
         """As ``export --json`` prints it."""
@@ -67,14 +67,14 @@ class Export:
             "format": self.format,
             "files": [str(self.folder / name) for name in self.files],
             "verification": self.verification.to_json(),
-            "seconds": round(self.seconds, 2),
+            "elapsed_s": round(self.elapsed_s, 2),
         }
 
     def lines(self) -> list[str]:
         """What people read."""
         sizes = ((name, (self.folder / name).stat().st_size / 2**20) for name in self.files)
         return [
-            f"{self.folder} in {self.seconds:.1f} s:",
+            f"{self.folder} in {self.elapsed_s:.1f} s:",
             *(
                 f"    {name}, {size:.1f} MiB" if size >= 0.1 else f"    {name}"
                 for name, size in sizes
@@ -126,8 +126,8 @@ def export_model(
             raise RunError(f"{model.record['backbone']} cannot be exported: {problem}") from exc
         verification = verify(model, run, pictures)
         _describe(kind, format, model, found, verification, folder)
-    seconds = time.perf_counter() - begun
-    return Export(place, format, (*kind.FILES, RECORD, CARD), verification, seconds)
+    elapsed_s = time.perf_counter() - begun
+    return Export(place, format, (*kind.FILES, RECORD, CARD), verification, elapsed_s)
 
 
 def _check_place(place: Path, force: bool) -> None:

@@ -70,13 +70,13 @@ class Content:
         if self.test and self.test.reliability and self.test.ece is not None:
             return Calibrated("test", self.test.reliability, self.test.ece, self.test)
         if self.inside:
-            return Calibrated("validation", self.inside.bins, self.inside.ece, self.inside.val)
+            return Calibrated("val", self.inside.bins, self.inside.ece, self.inside.val)
         return None
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Whether probabilities can be believed, and the split it was measured on."""
+    """Whether probabilities can be believed, and the split it was measured on: test or val."""
 
     split: str
     bins: list[Bin]

@@ -5,8 +5,9 @@ import gzip
 import hashlib
 import importlib.metadata
 import json
+import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -109,14 +110,19 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "f2": lambda value: f"{value:.2f}",
-        "f3": lambda value: f"{value:.3f}",
-        "f4": lambda value: f"{value:.4f}",
+        "f2": partial(_decimals, places=2),
+        "f3": partial(_decimals, places=3),
+        "f4": partial(_decimals, places=4),
         "g3": lambda value: f"{value:.3g}",
         "signed": lambda value: f"{value:+.3f}".replace("-", "−"),
         "percent": lambda value: f"{value:.0%}".replace("%", "\u202f%"),
     }
     return environment
+
+
+def _decimals(value: float, places: int) -> str:
+    """With a dash for what could not be measured."""
+    return "–" if math.isnan(value) else f"{value:.{places}f}"
 
 
 def _colours() -> str:

@@ -1,6 +1,7 @@
 """The report of an experiment: check, gather, draw, write."""
 
 import importlib.util
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -179,7 +180,11 @@ def _numbers(content: "Content") -> dict[str, Any]:
         },
         "ece": calibration and {"split": calibration.split, "value": calibration.ece},
         "domain_shift": [
-            {"network": one.name, "a_distance": one.shift.a_distance, "mmd2": one.shift.mmd2}
+            {
+                "network": one.name,
+                "a_distance": _or_null(one.shift.a_distance),
+                "mmd2": _or_null(one.shift.mmd2),
+            }
             for one in inside.domains
         ] if inside else [],
         "trials": {
@@ -196,3 +201,8 @@ def _numbers(content: "Content") -> dict[str, Any]:
             "epochs_saved": spent.saved,
         },
     }  # fmt: skip
+
+
+def _or_null(distance: float) -> float | None:
+    """Of too few images, or of features that are all the same, there is none."""
+    return None if math.isnan(distance) else distance

@@ -1,0 +1,147 @@
+"""What best, evaluate, predict and export print: a model, and what it is worth."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dann_search.outputs.base import Output
+from dann_search.outputs.shared import ClassRow, Interval, MetricIntervals, Metrics, Recipe
+
+
+class ValidationMetrics(Output):
+    """Metrics on the target's validation split, 0 to 1; averages over classes are unweighted."""
+
+    accuracy_val: float = Field(description="share of images classified right")
+    precision_macro_val: float = Field(description="mean precision")
+    recall_macro_val: float = Field(description="mean recall")
+    f1_macro_val: float = Field(description="mean F1")
+
+
+class ChosenBy(Output):
+    """What trials were ranked by."""
+
+    objective: str = Field(description="f1_macro, or a validator's name")
+    value: float | None = Field(
+        description="that the trial has of it at its best epoch; null where an older version "
+        "searched without it"
+    )
+
+
+class Refit(Output):
+    """The training that went over training and validation images together."""
+
+    epochs: int = Field(description="trained; as many as did best in the search")
+    trained_on: list[str] = Field(description="splits, in words")
+    validation_of_images_seen: ValidationMetrics = Field(
+        description="of the last epoch; says nothing of other images"
+    )
+
+
+class BestModel(Output):
+    """A model that was written."""
+
+    folder: str = Field(description="its folder: what evaluate, predict and export take")
+    model: str = Field(description="path of model.safetensors in it")
+    record: str = Field(description="path of model.json in it")
+    trial: int = Field(description="number of its trial")
+    epoch: int = Field(description="the trial's best epoch, from 1, whose weights these are")
+    validation: ValidationMetrics = Field(description="of the search's model; of a refit's too")
+    validation_ci95: dict[str, Interval] = Field(
+        description="by metric: accuracy, precision_macro, recall_macro, f1_macro; empty where the "
+        "packed images are gone"
+    )
+    config: Recipe
+    chosen_by: ChosenBy = Field(description="what trials were ranked by")
+    refit: Refit | None = Field(description="null without --refit")
+
+
+class CalibrationError(Output):
+    """How far probabilities can be believed; 0 is best."""
+
+    ece: float = Field(description="expected calibration error, 15 bins, 0 to 1")
+    nll: float = Field(description="mean negative log-likelihood of the labels, in nats")
+    brier: float = Field(description="mean squared distance to the label's one-hot vector, 0 to 2")
+
+
+class ReliabilityBin(Output):
+    """The images whose largest probability lies in the bin."""
+
+    low: float = Field(description="lower edge, excluded but for 0")
+    high: float = Field(description="upper edge, included")
+    n: int = Field(description="images in it")
+    confidence: float | None = Field(description="mean largest probability; null for no image")
+    accuracy: float | None = Field(description="share classified right; null for no image")
+
+
+class Evaluation(CalibrationError, Metrics):
+    """A model measured on labelled images of the target."""
+
+    split: str = Field(description="test, or the folder that --data names")
+    n: int = Field(description="images")
+    ci95: MetricIntervals = Field(description="95 % intervals of the four metrics")
+    per_class: list[ClassRow] = Field(description="in label order")
+    absent_classes: list[str] = Field(
+        description="classes without an image here, which count as 0 in the macro averages"
+    )
+    confusion: list[list[int]] = Field(
+        description="images by true class (rows) and predicted class (columns), in label order"
+    )
+    temperature: float = Field(description="by which logits are divided; 1 if not calibrated")
+    reliability: list[ReliabilityBin] = Field(description="15 bins of equal width")
+    uncalibrated: CalibrationError | None = Field(
+        description="the same at temperature 1; null for a model that is not calibrated"
+    )
+
+
+class LabelProbability(Output):
+    """A class and how likely it is."""
+
+    label: str = Field(description="name of the class")
+    probability: float = Field(description="0 to 1")
+
+
+class Prediction(Output):
+    """What the model says of one file. A line of ``--format jsonl`` is such an object too."""
+
+    path: str = Field(description="of the file, as it was found; bytes that are no UTF-8 replaced")
+    label: str | None = Field(description="the likeliest class; null where it cannot be read")
+    probability: float | None = Field(description="of that class, 0 to 1; null as label")
+    top: list[LabelProbability] = Field(
+        description="as many classes as --top asks for, the likeliest first; empty as label is null"
+    )
+    error: str | None = Field(description="why it cannot be read; null where it can")
+
+
+class Predictions(Output):
+    """Images that were classified. Where not one of the files can be read it is a failure."""
+
+    model: str = Field(description="folder of the model")
+    images: int = Field(description="files, those that cannot be read included")
+    unreadable: int = Field(description="files that cannot be read")
+    out: str | None = Field(description="the file that --out names; null without")
+    device: str = Field(description="cpu or cuda")
+    elapsed_s: float = Field(description="seconds, without loading the model")
+    images_per_s: float | None = Field(description="images a second; null if it took no time")
+    predictions: list[Prediction] | None = Field(
+        description="in the order of the files; null with --out, which has them"
+    )
+
+
+class Verification(Output):
+    """How an export compared with its model; one that differs by more is a failure."""
+
+    images: int = Field(description="images compared")
+    of: str = Field(description="which, in words")
+    max_difference: float = Field(description="largest of any probability on any image")
+    top1_agree: int = Field(description="images whose likeliest class is the same")
+    tolerance: float = Field(description="largest difference that is let pass")
+
+
+class Export(Output):
+    """A model that was written for use without dann-search."""
+
+    export: str = Field(description="its folder")
+    format: Literal["safetensors", "onnx", "torch"] = Field(description="as asked for")
+    files: list[str] = Field(description="paths of what was written")
+    verification: Verification = Field(description="how it compared with its model")
+    elapsed_s: float = Field(description="seconds, verification included")

@@ -1,0 +1,80 @@
+"""Pieces that several commands print."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dann_search.config.parameter import Scalar
+from dann_search.config.trial import TrialConfig
+from dann_search.outputs.base import Output
+
+State = Literal["completed", "pruned", "failed", "running"]
+"""Of a trial: ``running`` is one that has not ended, whether anybody works on it or not."""
+
+StoppedBy = Literal[
+    "trials", "time", "cpu_hours", "gpu_hours", "no_improvement", "target", "interrupt"
+]
+"""Why a search ended: it had all its trials, its budget was spent, or the user stopped it."""
+
+Interval = Annotated[
+    tuple[float, float],
+    Field(title="Interval", description="low and high end of a 95 % confidence interval"),
+]
+
+Recipe = Annotated[TrialConfig, Field(description="the whole recipe")]
+
+Searched = dict[str, Scalar]
+"""Values of the searched parameters that apply, by name."""
+
+
+class BestTrial(Output):
+    """The best trial of a search: of the leaderboard's first line."""
+
+    trial: int = Field(description="its number")
+    config: Recipe
+    f1_macro_val: float = Field(
+        description="macro-F1 on the target's validation split at its best epoch, 0 to 1"
+    )
+    score: float = Field(
+        description="value of the objective there; f1_macro_val where that is the objective"
+    )
+    confirmed_mean: float | None = Field(
+        description="mean score over the trainings that confirmed it with new seeds; null where it "
+        "was not confirmed"
+    )
+
+
+class TrialCounts(Output):
+    """Trials of a search that are over; those that confirm a finalist are not counted."""
+
+    completed: int = Field(description="trained to their end")
+    pruned: int = Field(description="stopped early")
+    failed: int = Field(description="given up with an error")
+
+
+class Metrics(Output):
+    """Classification metrics over all classes of a model, 0 to 1; averages are unweighted."""
+
+    accuracy: float = Field(description="share of images classified right")
+    precision_macro: float = Field(description="mean precision; 0 for a class never predicted")
+    recall_macro: float = Field(description="mean recall; 0 for a class without images")
+    f1_macro: float = Field(description="mean F1; 0 for a class neither there nor predicted")
+
+
+class MetricIntervals(Output):
+    """Of each metric: the 2.5 and 97.5 percentiles over bootstrap resamples of the images."""
+
+    accuracy: Interval
+    precision_macro: Interval
+    recall_macro: Interval
+    f1_macro: Interval
+
+
+class ClassRow(Output):
+    """One class."""
+
+    name: str = Field(alias="class", description="its name")
+    n: int = Field(description="its images")
+    precision: float = Field(description="0 to 1; 0 where it is never predicted")
+    recall: float = Field(description="0 to 1; 0 where it has no images")
+    f1: float = Field(description="0 to 1")

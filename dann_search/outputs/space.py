@@ -1,0 +1,47 @@
+"""What space and schema print: of the experiment's file alone."""
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from dann_search.config.parameter import Scalar
+from dann_search.outputs.base import Output
+from dann_search.outputs.shared import Searched
+
+
+class SearchedParameter(Output):
+    """One dimension of a search space."""
+
+    name: str = Field(description="as under space in the file")
+    kind: Literal["choice", "uniform", "loguniform", "int"] = Field(description="as in the file")
+    range: list[Scalar] = Field(description="every choice; else the low and the high end")
+    step: float | None = Field(description="between two values; null for choices and without steps")
+    per_backbone: dict[str, list[float]] = Field(
+        description="low and high end by backbone, of those that have their own; else empty"
+    )
+    when: dict[str, Scalar | list[Scalar]] = Field(
+        description="it applies where each of these has the value, or one of the values, given"
+    )
+
+
+class Space(Output):
+    """A search space."""
+
+    parameters: list[SearchedParameter] = Field(description="in the order of sampling")
+    combinations: int | None = Field(
+        description="number of configurations; null where some range has no steps"
+    )
+    scheduler: str = Field(description="what stops trials early, in words")
+    samples: list[Searched] = Field(description="values by parameter, of those that apply")
+
+
+class JsonSchema(Output):
+    """A JSON Schema (draft 2020-12): of the file, or of what a command prints."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dialect: Literal["https://json-schema.org/draft/2020-12/schema"] = Field(
+        alias="$schema", description="of JSON Schema itself; the other fields are the schema's"
+    )
+    title: str = Field(description="of the schema")
+    definitions: dict[str, Any] = Field(alias="$defs", description="its parts, by name")
