@@ -22,6 +22,9 @@ from dann_search.search.worker import GroupConfig, worker_loop
 QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
 """A run that ends with an error sooner than this, so often in a row, ends its group."""
 
+NODE_DIED = ("its node has died", "the actor's node was ", "Worker exit type: NODE_DIED")
+"""What Ray says of an actor that was lost with its node."""
+
 
 @dataclass(frozen=True)
 class GroupSpec:
@@ -148,9 +151,13 @@ class _Blame(UserCallback):
 
 
 def is_of_the_node(exc: Exception) -> bool:
-    """Whether a worker was lost with its node."""
+    """Whether a worker was lost with its node.
+
+    Train wraps Ray's error in its own, so that often only the text tells. Any mention of a node will
+    not do: Ray's advice on a killed process has one too.
+    """
     cause = getattr(exc, "preempted", False) or isinstance(exc, ray.exceptions.NodeDiedError)
-    return cause or ("node" in str(exc).lower() and "died" in str(exc).lower())
+    return cause or any(phrase in str(exc) for phrase in NODE_DIED)
 
 
 def first_line(exc: Exception) -> str:

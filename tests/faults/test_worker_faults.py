@@ -116,7 +116,7 @@ def test_a_stalled_worker_is_restarted_and_its_trial_goes_on(tmp_path: Path, fau
 def test_a_search_whose_workers_cannot_start_ends_with_an_error_and_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: WorkerGroup, run: str) -> None:
+    def fail(self: WorkerGroup) -> None:
         raise RuntimeError("the controller was lost")
 
     path = space_file(tmp_path, search__trials=2)

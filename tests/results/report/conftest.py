@@ -1,5 +1,8 @@
 """A search of a few images, whose every name tries to break out of the page it is put into."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from dann_search.layout import ExperimentFolder
@@ -29,3 +32,11 @@ def few_images(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
             "classes": {"bike": HOSTILE, "mug": FORMULA},
         },
     )
+
+
+@pytest.fixture
+def few(few_images: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
+    """A copy that a test may change."""
+    root = tmp_path / "runs" / few_images.root.name
+    shutil.copytree(few_images.root, root)
+    return ExperimentFolder(root)

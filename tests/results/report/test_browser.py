@@ -275,8 +275,8 @@ def test_the_leaderboard_sorts_and_filters(browser: Any, search: Written) -> Non
     page.context.close()
 
 
-def test_a_hostile_name_runs_nothing(browser: Any, few_images: ExperimentFolder) -> None:
-    shown = opened(browser, write_report(few_images, force=True), PHONE, "dark")
+def test_a_hostile_name_runs_nothing(browser: Any, few: ExperimentFolder) -> None:
+    shown = opened(browser, write_report(few), PHONE, "dark")
     assert shown.page.evaluate("() => window.broken") is None
     assert shown.page.locator("[data-plot] img, [data-plot] b").count() == 0
     assert shown.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE[0]

@@ -66,14 +66,6 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-@pytest.fixture
-def few(few_images: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
-    """A copy that a test may change."""
-    root = tmp_path / "runs" / few_images.root.name
-    shutil.copytree(few_images.root, root)
-    return ExperimentFolder(root)
-
-
 def page_of(report: Report) -> Page:
     return Page(report.file.read_text())
 

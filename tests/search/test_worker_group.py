@@ -1,0 +1,37 @@
+"""Whose fault a worker's end is."""
+
+import pytest
+from ray.exceptions import NodeDiedError
+
+from dann_search.search.worker_group import first_line, is_of_the_node
+
+DIED = """A worker health check failed.
+The actor died unexpectedly before finishing this task.
+\tclass_name: RayTrainWorker
+\tip: 127.0.0.1
+"""
+KILLED = (
+    DIED + "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
+    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. "
+    "Some common causes include: (1) the process was killed by the OOM killer due to high memory "
+    "usage. If the process was killed by the kernel OOM killer (verifiable by checking for OOM in "
+    "dmesg of the OOMing node), consider enabling resource isolation via "
+    "--enable-resource-isolation to prevent node deaths by resource contention."
+)
+NODE_GONE = DIED + "The actor died because its node has died. Node Id: 7fd8af8c83df"
+PREEMPTED = DIED + "\tthe actor's node was preempted: the spot market"
+
+
+@pytest.mark.parametrize("text", [KILLED, DIED, "a node died in my search tree"])
+def test_a_worker_that_died_alone_is_its_trials_fault_whatever_ray_advises(text: str) -> None:
+    assert not is_of_the_node(RuntimeError(text))
+
+
+@pytest.mark.parametrize("exc", [RuntimeError(NODE_GONE), RuntimeError(PREEMPTED), NodeDiedError("gone")])
+def test_a_worker_lost_with_its_node_is_nobodys_fault(exc: Exception) -> None:
+    assert is_of_the_node(exc)
+
+
+def test_the_first_line_said_of_an_error_is_its_first_that_says_anything() -> None:
+    assert first_line(RuntimeError("\n  \nkilled\nmore")) == "killed"
+    assert first_line(RuntimeError()) == "RuntimeError"
