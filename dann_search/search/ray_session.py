@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from dann_search.search.authentication import do_as_the_cluster_does
+
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -51,21 +53,6 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
             os.close(copy)
 
 
-def use_token() -> None:
-    """Answer a cluster that asks for a token with this user's, where there is one.
-
-    A cluster of its own asks by default; to one that is joined by its address Ray brings the token
-    only where it is told to.
-    """
-    stated = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-    if any(os.environ.get(name) for name in stated) or _token_file().exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-
-def _token_file() -> Path:
-    return Path.home() / ".ray" / "auth_token"
-
-
 @contextlib.contextmanager
 def ray_session(cpus: int, address: str = "local") -> Iterator[None]:
     """A Ray cluster for the time of a search: one of its own, unless the process is in one already.
@@ -92,7 +79,7 @@ def ray_session(cpus: int, address: str = "local") -> Iterator[None]:
             object_store_memory=OBJECT_STORE_BYTES,
         )
     else:
-        use_token()
+        do_as_the_cluster_does(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield

@@ -153,8 +153,8 @@ class _Blame(UserCallback):
 def is_of_the_node(exc: Exception) -> bool:
     """Whether a worker was lost with its node.
 
-    Train wraps Ray's error in its own, so that often only the text tells. Any mention of a node will
-    not do: Ray's advice on a killed process has one too.
+    Train wraps Ray's error in its own, so that often only the text tells. Any mention of a node
+    will not do: Ray's advice on a killed process has one too.
     """
     cause = getattr(exc, "preempted", False) or isinstance(exc, ray.exceptions.NodeDiedError)
     return cause or any(phrase in str(exc) for phrase in NODE_DIED)

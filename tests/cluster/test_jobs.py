@@ -32,6 +32,12 @@ def answer(url: str) -> int | None:
         return None
 
 
+def run(command: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: Ray reads a process's token once."""
+    line = [sys.executable, "-m", "dann_search.cli", command, str(folder), *words, "--json"]
+    return subprocess.run(line, capture_output=True, text=True, timeout=300)
+
+
 @pytest.fixture
 def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Ray head as ``ray start`` makes it, its token in the home of this test's user."""
@@ -71,10 +77,9 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
-    head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    head: str, tmp_path: Path
 ) -> None:
     assert answer(f"{head}/api/version") == 401  # who has no token is told nothing
-    monkeypatch.chdir(tmp_path)
     path = space_file(tmp_path, search__trials=3, training__epochs=2)
     client = start(tmp_path, "launch", str(path), "--address", head)
     folder = tmp_path / "runs" / "small"
@@ -85,25 +90,25 @@ def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
     client.kill()
     client.wait()
 
-    assert main(["attach", str(folder), "--json"]) == 0
-    captured = capsys.readouterr()
-    result = printed("attach", captured.out)
+    attached = run("attach", folder)
+    assert attached.returncode == 0, attached.stderr
+    result = printed("attach", attached.stdout)
     assert result["trials"] == {"completed": 3, "pruned": 0, "failed": 0}
-    assert "trial 2 completed after 2 of 2 epochs" in captured.err
+    assert "trial 2 completed after 2 of 2 epochs" in attached.stderr
     assert (folder / "best" / "model.safetensors").exists()
 
     # Gone on with by another job, which is stopped from here.
-    more = ["resume", str(folder), "--add-trials", "500", "--address", head, "--detach", "--json"]
-    assert main(more) == 0
-    assert printed("resume", capsys.readouterr().out)["address"] == head
+    more = run("resume", folder, "--add-trials", "500", "--address", head, "--detach")
+    assert more.returncode == 0, more.stderr
+    assert printed("resume", more.stdout)["address"] == head
     until = time.monotonic() + 120
-    while main(["stop", str(folder), "--json"]) != 0:
-        assert "nothing searches it" in capsys.readouterr().err  # not yet: Ray starts the job
+    while (stop := run("stop", folder)).returncode != 0:
+        assert "nothing searches it" in stop.stderr  # not yet: Ray starts the job
         assert time.monotonic() < until
-        time.sleep(1)
-    assert printed("stop", capsys.readouterr().out)["stopped"]
-    assert main(["attach", str(folder), "--json"]) == 130
-    assert printed("attach", capsys.readouterr().out)["stopped_by"] == "interrupt"
+    assert printed("stop", stop.stdout)["stopped"]
+    attached = run("attach", folder)
+    assert attached.returncode == 130
+    assert printed("attach", attached.stdout)["stopped_by"] == "interrupt"
 
 
 def test_an_address_where_no_job_server_answers_is_refused(

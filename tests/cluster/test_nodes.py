@@ -23,13 +23,15 @@ NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 2**27}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head that trains nothing, and three nodes of two CPUs each."""
+    """A head that trains nothing, and three nodes of two CPUs each; it asks for no token."""
     head = {"num_cpus": 0, "object_store_memory": 2**27, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(3):
-        made.add_node(**NODE)
-    yield made
-    made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        made = Cluster(initialize_head=True, head_node_args=head)
+        for _ in range(3):
+            made.add_node(**NODE)
+        yield made
+        made.shutdown()
 
 
 def drain(cluster: Cluster, node: Any) -> None:
@@ -47,8 +49,11 @@ def drain(cluster: Cluster, node: Any) -> None:
 
 
 def test_trials_over_two_nodes_come_to_what_one_process_does(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Whoever ran Ray before has a token; it must not stand between them and an open cluster.
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)
     path = space_file(
         tmp_path,
         search__trials=1,

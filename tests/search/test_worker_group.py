@@ -27,7 +27,9 @@ def test_a_worker_that_died_alone_is_its_trials_fault_whatever_ray_advises(text:
     assert not is_of_the_node(RuntimeError(text))
 
 
-@pytest.mark.parametrize("exc", [RuntimeError(NODE_GONE), RuntimeError(PREEMPTED), NodeDiedError("gone")])
+@pytest.mark.parametrize(
+    "exc", [RuntimeError(NODE_GONE), RuntimeError(PREEMPTED), NodeDiedError("gone")]
+)
 def test_a_worker_lost_with_its_node_is_nobodys_fault(exc: Exception) -> None:
     assert is_of_the_node(exc)
 

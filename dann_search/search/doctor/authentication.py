@@ -3,9 +3,9 @@
 import http.client
 import os
 
+from dann_search.search.authentication import ANSWERED, LIMIT_S, REFUSED, ask_gcs, own_token
 from dann_search.search.doctor.report import Check, verdict
 
-LIMIT_S = 5
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NAME = "token authentication"
 REMEDY = (
@@ -24,7 +24,7 @@ def check_own_mode(node: str) -> Check:
 
 def check_gcs(address: str) -> Check:
     """Ask the cluster for its nodes without a token: it must refuse."""
-    answer = _ask_gcs(address, None)
+    answer = ask_gcs(address, None)
     if answer == REFUSED:
         return verdict(NAME, address, "on: who has no token is refused")
     if answer != ANSWERED:
@@ -36,40 +36,13 @@ def check_gcs(address: str) -> Check:
 
 def check_own_token(address: str) -> Check:
     """Ask it with this machine's token: Ray itself would try for long and not say why."""
-    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
-
-    loader = AuthenticationTokenLoader.instance()
-    token = None
-    if loader.has_token(ignore_auth_mode=True):
-        token = loader.get_raw_token(ignore_auth_mode=True)
+    token = own_token()
     wrong = ""
-    if _ask_gcs(address, token) == REFUSED:
+    if ask_gcs(address, token) == REFUSED:
         what = "the token of this machine" if token else "this machine has no token and"
         wrong = f"{what} is refused"
     remedy = "copy ~/.ray/auth_token of the cluster's head to this machine"
     return verdict(NAME, address, "accepted", wrong, remedy)
-
-
-ANSWERED, REFUSED = "answered", "refused"
-
-
-def _ask_gcs(address: str, token: str | None) -> str:
-    """Ask for the cluster's nodes: how it went."""
-    import grpc
-    from ray.core.generated import gcs_service_pb2 as messages
-    from ray.core.generated import gcs_service_pb2_grpc as services
-
-    metadata = [("authorization", f"Bearer {token}")] if token else None
-    with grpc.insecure_channel(address) as channel:
-        stub = services.NodeInfoGcsServiceStub(channel)
-        request = messages.GetAllNodeInfoRequest()
-        try:
-            stub.GetAllNodeInfo(request, timeout=LIMIT_S, metadata=metadata)
-        except grpc.RpcError as exc:
-            if exc.code() == grpc.StatusCode.UNAUTHENTICATED:
-                return REFUSED
-            return str(exc.code().name.lower().replace("_", " "))
-    return ANSWERED
 
 
 def check_dashboard(url: str) -> Check:

@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private.authentication.authentication_token_setup import (
-    maybe_enable_token_auth_if_token_available,
-)
 
 from dann_search.remote_folder import is_url
+from dann_search.search.authentication import do_as_the_cluster_does
 from dann_search.search.doctor import judge, places, probe
 from dann_search.search.doctor.all_reduce import check_all_reduce
 from dann_search.search.doctor.authentication import (
@@ -60,9 +58,8 @@ def _joined(address: str) -> Iterator[None]:
         os.environ.setdefault(name, value)
     os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", str(CONNECT_S))
     _knock(address)
-    # For an address that is named Ray does not look for a token unless it is told to.
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
+        do_as_the_cluster_does(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     # Ray has an error of its own for each way in which this can go wrong.
     except Exception as exc:
