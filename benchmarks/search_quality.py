@@ -3,21 +3,21 @@
     python benchmarks/search_quality.py
 
 The table (benchmarks/digits_table.py) holds every configuration of a grid on the digits task,
-trained epoch by epoch, so that a replayed trial is a real one. Each arm spends the same number of
-epochs, on two slots that take turns epoch by epoch, for each of the seeds:
+trained epoch by epoch, so that a replayed trial is a real one: a proposal gets the curve of the
+grid point nearest to it, of learning rate and lambda in logarithms. Each arm spends as many epochs,
+on two slots that take turns epoch by epoch, for each of the seeds:
 
 - ours: the defaults of an experiment file (tpe, asha, published recipes first), through the study
   and pruner that a search uses;
 - random: no early stopping; random + asha; tpe without early stopping: the same study, other keys;
-- OptunaSearch + ASHA: Ray Tune's classes as its documentation pairs them (defaults of OptunaSearch,
-  grace_period 1, reduction_factor 2).
+- OptunaSearch + ASHA: Ray Tune's classes as its documentation pairs them (the space as a
+  define-by-run function, defaults of OptunaSearch, grace_period 1, reduction_factor 2).
 
 Printed are median and quartiles of the best F1 after shares of the budget, and how many epochs each
 arm's median needs to come to the final median of random search.
 """
 
 import argparse
-import csv
 import itertools
 import math
 import multiprocessing
@@ -28,45 +28,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from digits_table import EPOCHS, LEVELS, TABLE
+from digits_table import EPOCHS, LEVELS, NONE, Table, Value, read_table
 
 SLOTS = 2
 SPACE = {
-    "learning_rate": {"loguniform": [0.0002, 0.2]},
-    "lambda_max": {"uniform": [0.1, 1.0]},
-    "lambda_schedule": {"choice": ["constant", "ganin"]},
+    "method": {"choice": ["dann", "source_only"]},
+    "lambda_max": {"loguniform": [0.3, 10.0]},
+    "learning_rate": {"loguniform": [0.0003, 0.3]},
+    "unfrozen_depth": {"int": [1, 3]},
     "batch_norm": {"choice": ["separate", "joint"]},
-    "head_lr_factor": {"choice": [1.0, 10.0]},
-    "unfrozen_depth": {"int": [2, 3]},
+    "batch_size": {"choice": [32, 64]},
+    "horizontal_flip": {"choice": [0.0, 0.5]},
 }
-Table = dict[tuple[float | str, ...], list[float]]
-
-
-def read_table() -> Table:
-    """Scores by epoch of every configuration."""
-    with TABLE.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    table = {
-        tuple(type(levels[0])(row[name]) for name, levels in LEVELS.items()): [
-            float(row[f"epoch_{epoch}"]) for epoch in range(1, EPOCHS + 1)
-        ]
-        for row in rows
-    }
-    expected = math.prod(map(len, LEVELS.values()))
-    if len(table) != expected:
-        raise SystemExit(f"{TABLE} holds {len(table)} of {expected} configurations")
-    return table
 
 
 def look_up(table: Table, values: dict[str, Any]) -> list[float]:
-    """The curve of the configuration nearest to ``values``; of learning rates in logarithms."""
+    """The curve of the grid point nearest to ``values``."""
 
-    def level(name: str) -> float | str:
-        wanted = values[name]
+    def level(name: str) -> Value:
+        wanted = values.get(name, NONE)
         if isinstance(wanted, str):
             return wanted
         numbers = [n for n in LEVELS[name] if isinstance(n, int | float)]
-        scale = math.log if name == "learning_rate" else float
+        scale = math.log if name in ("learning_rate", "lambda_max") else float
         return min(numbers, key=lambda n: abs(scale(n) - scale(wanted)))
 
     return table[tuple(level(name) for name in LEVELS)]
@@ -111,7 +95,7 @@ class Ours:
         """Ask the study."""
         taken = self.record.next_trial()
         assert taken
-        return taken.number, taken.config.model_dump()
+        return taken.number, self.record.space.active(taken.config.model_dump())
 
     def told(self, trial: int, scores: list[float]) -> bool:
         """Report, as the search does, and end the trial when it is over."""
@@ -128,25 +112,27 @@ class Ours:
         self.record.close()
 
 
+def define_by_run(trial: Any) -> None:
+    """The same space in the form that OptunaSearch documents for conditions."""
+    if trial.suggest_categorical("method", ["dann", "source_only"]) == "dann":
+        trial.suggest_float("lambda_max", 0.3, 10.0, log=True)
+    trial.suggest_float("learning_rate", 0.0003, 0.3, log=True)
+    trial.suggest_int("unfrozen_depth", 1, 3)
+    trial.suggest_categorical("batch_norm", ["separate", "joint"])
+    trial.suggest_categorical("batch_size", [32, 64])
+    trial.suggest_categorical("horizontal_flip", [0.0, 0.5])
+
+
 class Documented:
     """Ray Tune's OptunaSearch and ASHAScheduler, called as Tune calls them."""
 
     def __init__(self, seed: int):
         import optuna
-        from ray import tune
         from ray.tune.schedulers import ASHAScheduler
         from ray.tune.search.optuna import OptunaSearch
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        space = {
-            "learning_rate": tune.loguniform(0.0002, 0.2),
-            "lambda_max": tune.uniform(0.1, 1.0),
-            "lambda_schedule": tune.choice(["constant", "ganin"]),
-            "batch_norm": tune.choice(["separate", "joint"]),
-            "head_lr_factor": tune.choice([1.0, 10.0]),
-            "unfrozen_depth": tune.randint(2, 4),
-        }
-        self.searcher = OptunaSearch(space, metric="f1", mode="max", seed=seed)
+        self.searcher = OptunaSearch(define_by_run, metric="f1", mode="max", seed=seed)
         self.scheduler = ASHAScheduler(
             metric="f1", mode="max", max_t=EPOCHS, grace_period=1, reduction_factor=2
         )

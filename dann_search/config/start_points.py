@@ -38,7 +38,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "erasing": 0.0,
         "policy_strength": 0.0,
     },
-    # tllib, examples/domain_adaptation/image_classification/dann.py and .sh (Office-31).
+    # tllib at c4aa59e, examples/domain_adaptation/image_classification/dann.py and .sh (Office-31):
+    # --scale 0.08 1.0, and a lambda of 2 / (1 + exp(-i / 1000)) - 1 at step i of 20 x 1,000, which
+    # is gamma = 20 where schedules are stretched over the budget.
     "tllib": {
         "method": "dann",
         "backbone": "resnet50",
@@ -54,7 +56,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "discriminator_width": 1024,
         "discriminator_depth": 2,
         "lambda_schedule": "ganin",
-        "lambda_gamma": 10.0,
+        "lambda_gamma": 20.0,
         "lambda_max": 1.0,
         "lambda_delay": 0.0,
         "unfrozen_depth": ALL_STAGES,
@@ -64,7 +66,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "translation": 0.0,
         "horizontal_flip": 0.5,
         "colour_jitter": 0.0,
-        "crop_scale": 0.7,
+        "crop_scale": 0.08,
         "grayscale": 0.0,
         "erasing": 0.0,
         "policy_strength": 0.0,

@@ -22,12 +22,9 @@ SUPERVISED = "target_supervised"
 
 METHODS: tuple[str, ...] = (*get_args(Method), FROZEN, TLLIB, SUPERVISED)
 
-# tllib at c4aa59e, examples/domain_adaptation/image_classification/dann.py, and what it builds.
-# The start point of searches is a point near it; these are its defaults to the letter:
-# --scale 0.08 1.0, and a lambda of 2 / (1 + exp(-i / 1000)) - 1 at step i of 20 x 1,000. Schedules
-# are stretched over the budget here: gamma = 20. What it has and we have not: batch norm in the
-# discriminator, and a learning rate of (1 + 20 p)^-0.75 where "ganin" is (1 + 10 p)^-0.75.
-TLLIB_RECIPE: dict[str, Any] = PUBLISHED["tllib"] | {"crop_scale": 0.08, "lambda_gamma": 20.0}
+# What tllib has and we have not: batch norm in the discriminator, and a learning rate of
+# (1 + 20 p)^-0.75 where "ganin" is (1 + 10 p)^-0.75.
+TLLIB_RECIPE: dict[str, Any] = PUBLISHED["tllib"]
 
 # There, --scratch gives the backbone the heads' learning rate.
 TLLIB_SCRATCH: dict[str, Any] = {"learning_rate": 0.01, "head_lr_factor": 1.0}

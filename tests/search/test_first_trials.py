@@ -45,11 +45,22 @@ def test_published_recipes_then_start_points_then_the_sampler(tmp_path: Path) ->
     assert configs[0].lambda_schedule == "ganin"
     assert (configs[0].lambda_gamma, configs[0].learning_rate) == (10.0, 0.01)
     assert configs[0].unfrozen_depth == 3
-    # tllib's learning rate is below the range, so that its point is the paper's and not repeated.
-    assert (configs[1].learning_rate, configs[1].unfrozen_depth) == (0.03, 2)
+    # tllib's learning rate is below the range: the nearest there is.
+    assert (configs[1].lambda_gamma, configs[1].learning_rate) == (20.0, 0.01)
+    assert (configs[2].learning_rate, configs[2].unfrozen_depth) == (0.03, 2)
     record.close()
     rows = read_trials(ExperimentFolder(tmp_path / "runs" / "small"))
-    assert [row.origin for row in rows] == ["DANN paper", "start point 1", None, None]
+    assert [row.origin for row in rows] == ["DANN paper", "tllib", "start point 1", None]
+
+
+def test_a_recipe_that_comes_to_the_one_before_in_this_space_is_not_repeated(
+    tmp_path: Path,
+) -> None:
+    record = open_record(tmp_path, space={"learning_rate": {"loguniform": [0.01, 0.1]}})
+    run(record)
+    record.close()
+    rows = read_trials(ExperimentFolder(tmp_path / "runs" / "small"))
+    assert [row.origin for row in rows] == ["DANN paper", None, None, None]
 
 
 def test_a_point_that_was_put_in_but_not_taken_before_a_crash_is_not_put_in_again(
@@ -65,7 +76,7 @@ def test_a_point_that_was_put_in_but_not_taken_before_a_crash_is_not_put_in_agai
     assert second.counts().running == 0
     configs = [one.config for one in run(second)]
     assert len(configs) == 4
-    assert [c.learning_rate for c in configs].count(0.01) == 1
+    assert [(c.learning_rate, c.lambda_gamma) for c in configs].count((0.01, 10.0)) == 1
 
 
 def test_a_grid_is_searched_whole_and_once_across_a_crash(tmp_path: Path) -> None:
