@@ -83,8 +83,8 @@ def test_a_resumed_sampler_does_not_propose_its_old_trials_again(tmp_path: Path)
     record.close()
     again = open_record(tmp_path, search__trials=20)
     after = [again.next_trial() for _ in range(6)]
-    configs = [a.config.learning_rate for a in [*before, *after[3:]] if a]
-    assert len(set(configs)) == 6
+    configs = [a.config for a in [*before, *after[3:]] if a]
+    assert len({(c.learning_rate, c.lambda_gamma) for c in configs}) == 6
 
 
 def test_a_stopped_trial_is_pruned_with_all_its_values(tmp_path: Path) -> None:
