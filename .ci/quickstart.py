@@ -1,33 +1,30 @@
-"""Run the quickstart and every command of the README on what it left; check both.
+"""Run the quickstart, then every command and the Python of the README on what it left; check all.
 
 python .ci/quickstart.py FOLDER
 """
 
 import json
+import os
+import shlex
+import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 from dann_search.outputs import parse_output
 from dann_search.outputs.base import Failure
 
+ROOT = Path(__file__).resolve().parents[1]
+SECTION = "## What it leaves, and what to do with it"
+SERVERS = ("tensorboard", "dashboard")
 LIMIT_S = 300
+REPORT_BYTES = 5_000_000
 
-
-def run(*words: str, cwd: Path, code: int = 0) -> dict[str, Any]:
-    """Run a dann-search command with --json; its one JSON object, of which its schema is right."""
-    print("$ dann-search", *words, flush=True)
-    done = subprocess.run(
-        ["dann-search", *words, "--json"], cwd=cwd, stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode != code:
-        sys.exit(f"exit code {done.returncode}, expected {code}: {done.stdout}")
-    printed = parse_output(words[0], done.stdout)
-    check(isinstance(printed, Failure) == (code != 0), f"printed a {type(printed).__name__}")
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+Result = dict[str, Any]
 
 
 def check(holds: bool, claim: str) -> None:
@@ -37,48 +34,172 @@ def check(holds: bool, claim: str) -> None:
         sys.exit(1)
 
 
-def main() -> None:
-    """The README's way through the quickstart."""
-    work = Path(sys.argv[1]).resolve()
-    space = Path(__file__).resolve().parents[1] / "search_spaces" / "quickstart.yaml"
+def run(*words: str, cwd: Path, code: int = 0) -> Result:
+    """Run a dann-search command with --json; its one JSON object, of which its schema is right."""
+    print("$ dann-search", *words, flush=True)
+    done = subprocess.run(
+        ["dann-search", *words, "--json"], cwd=cwd, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode != code:
+        sys.exit(f"exit code {done.returncode}, expected {code}: {done.stdout}")
+    return parsed(words[0], done.stdout, failed=code != 0)
+
+
+def parsed(command: str, text: str, *, failed: bool = False) -> Result:
+    """What a command printed."""
+    printed = parse_output(command, text)
+    check(isinstance(printed, Failure) == failed, f"printed a {type(printed).__name__}")
+    result: Result = json.loads(text)
+    return result
+
+
+def serve(*words: str, cwd: Path) -> Result:
+    """Start a viewer, wait until it answers on the loopback, and end it as Ctrl-C does."""
+    print("$ dann-search", *words, flush=True)
+    server = subprocess.Popen(
+        ["dann-search", *words, "--json"],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert server.stdout
+    result = parsed(words[0], server.stdout.readline())
+    until = time.monotonic() + 60
+    while not answers(result["url"]) and time.monotonic() < until:
+        time.sleep(0.5)
+    check(answers(result["url"]), f"{result['url']} answers")
+    os.killpg(server.pid, signal.SIGINT)
+    server.wait(timeout=30)
+    return result
+
+
+def answers(url: str) -> bool:
+    """Whether a page is served there."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def readme() -> tuple[list[list[str]], str]:
+    """The commands on the quickstart, in the README's order, and its Python."""
+    section = (ROOT / "README.md").read_text().split(SECTION)[1].split("\n## ")[0]
+    blocks = section.split("```")[1::2]
+    commands = [shlex.split(line, comments=True)[1:] for line in blocks[0].splitlines() if line]
+    python = next(block for block in blocks if block.startswith("python\n"))
+    return commands, python.removeprefix("python\n")
+
+
+def write_photos(work: Path) -> None:
+    """Pictures for ``predict`` and for the Python: handwritten digits."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    (work / "photos").mkdir()
+    for number, pixels in enumerate(load_digits().images[:20]):
+        image = Image.fromarray((pixels * 255 / 16).astype("uint8")).resize((32, 32))
+        image.save(work / "photos" / f"{number}.png")
+    image.save(work / "digit.png")
+
+
+def launch(work: Path) -> Result:
+    """The README's first command."""
     begun = time.monotonic()
-    launched = run("launch", str(space), cwd=work)
+    launched = run("launch", str(ROOT / "search_spaces" / "quickstart.yaml"), cwd=work)
     seconds = time.monotonic() - begun
-    trials, best = launched["trials"], launched["best"]
+    trials = launched["trials"]
     check(sum(trials.values()) >= 12, f"at least 12 trials: {trials}")
     check(trials["failed"] == 0, "none failed")
     check(seconds < LIMIT_S, f"under {LIMIT_S} s: {seconds:.0f} s")
     folder = Path(launched["experiment"])
-    for name in ("model.safetensors", "model.json"):
-        check((folder / "best" / name).stat().st_size > 0, f"best/{name} written")
-    check((folder / "leaderboard.csv").exists(), "leaderboard.csv written")
+    for name in ("best/model.safetensors", "best/model.json", "leaderboard.csv"):
+        check((folder / name).stat().st_size > 0, f"{name} written")
     record = json.loads((folder / "best" / "model.json").read_text())
     check(len(record["class_names"]) == 10, "ten classes named")
+    return launched
 
-    state = run("status", "quickstart", cwd=work)
+
+def follow_readme(work: Path) -> dict[str, Result]:
+    """Every command as it stands there; what each printed, by its words."""
+    commands, python = readme()
+    results: dict[str, Result] = {}
+    for words in commands:
+        line = " ".join(words)
+        if words[0] in SERVERS:
+            results[line] = serve(*words, cwd=work)
+        elif "--watch" in words:
+            print(f"$ dann-search {line}", flush=True)
+            subprocess.run(["dann-search", *words], cwd=work, check=True, timeout=60)
+        else:
+            results[line] = run(*words, cwd=work)
+    print("$ python", flush=True)
+    subprocess.run([sys.executable, "-c", python], cwd=work, check=True)
+    return results
+
+
+def check_results(launched: Result, results: dict[str, Result], work: Path) -> None:
+    """What one command says is what another says."""
+
+    def of(words: str) -> Result:
+        found = [result for line, result in results.items() if line.startswith(words)]
+        if len(found) != 1:
+            sys.exit(f"the README has {len(found)} commands that begin with: {words}")
+        return found[0]
+
+    trials, best = launched["trials"], launched["best"]
+    (state,) = results["status"]["experiments"]
     check(state["completed"] == trials["completed"], "status agrees with launch")
-    rows = run("leaderboard", "quickstart", cwd=work)["trials"]
+    rows = of("leaderboard")["trials"]
     check(rows[0]["trial"] == best["trial"], "the leaderboard's first is the best")
     check(rows[0]["f1_macro_val"] == best["f1_macro_val"], "with the same F1")
-    written = run("best", "quickstart", "--rank", "2", "--out", "second", cwd=work)
-    check(written["trial"] == rows[1]["trial"], "best --rank 2 is the leaderboard's second")
-    test = run("evaluate", "quickstart", cwd=work)
+    check(of("best quickstart --rank 2")["trial"] == rows[1]["trial"], "--rank 2 is its second")
+    test = of("evaluate quickstart")
     low, high = test["ci95"]["f1_macro"]
     inside = low <= test["f1_macro"] <= high
     check(inside, f"test F1 {test['f1_macro']:.3f} in [{low:.3f}, {high:.3f}]")
     check(test["n"] == sum(map(sum, test["confusion"])), "every test image counted")
-    methods = run("compare", "quickstart", "--seeds", "3", cwd=work)["methods"]
-    winner, baseline = methods["dann"]["f1_macro_test"], methods["source_only"]["f1_macro_test"]
-    gap = winner["mean"] - baseline["mean"]
-    check(
-        gap > max(winner["sd"], baseline["sd"]),
-        f"dann {winner['mean']:.3f} ± {winner['sd']:.3f} above "
-        f"source_only {baseline['mean']:.3f} ± {baseline['sd']:.3f}",
-    )
-    more = run("resume", "quickstart", "--add-trials", "2", cwd=work)
-    check(sum(more["trials"].values()) == sum(trials.values()) + 2, "resume added two trials")
-    again = run("launch", str(space), cwd=work, code=2)
+    report = of("report")
+    check(report["test"]["f1_macro"] == test["f1_macro"], "the report's test F1 is evaluate's")
+    size = Path(work, report["report"]).stat().st_size
+    check(size == report["bytes"] < REPORT_BYTES, f"one file of {size / 1e6:.1f} MB")
+    check(of("best quickstart --refit")["refit"]["epochs"] == best["epoch"], "refit as long")
+    export = of("export")["verification"]
+    check(export["top1_agree"] == export["images"], f"{export['images']} images: same top-1")
+    predictions = of("predict")
+    check((predictions["images"], predictions["unreadable"]) == (20, 0), "20 photos labelled")
+    check(len((work / "labels.csv").read_text().splitlines()) == 21, "in labels.csv")
+    more = sum(of("resume")["trials"].values()) - sum(trials.values())
+    check(more == 10, "resume added ten trials")
+    cleaned = of("gc")
+    check(cleaned["dry_run"] and cleaned["files"] > 0, f"gc would free {cleaned['bytes']} bytes")
+    check_comparison(of("compare")["methods"])
+
+
+def check_comparison(methods: dict[str, Result]) -> None:
+    """Adaptation helps on the quickstart's shift, which is made to be one."""
+    scores = {name: methods[name]["f1_macro_test"] for name in ("dann", "source_only")}
+    said = [f"{name} {score['mean']:.3f} ± {score['sd']:.3f}" for name, score in scores.items()]
+    gap = scores["dann"]["mean"] - scores["source_only"]["mean"]
+    check(gap > max(score["sd"] for score in scores.values()), " above ".join(said))
+
+
+def main() -> None:
+    """The README's way through the quickstart, and what else it says."""
+    work = Path(sys.argv[1]).resolve()
+    launched = launch(work)
+    again = run("launch", str(ROOT / "search_spaces" / "quickstart.yaml"), cwd=work, code=2)
     check("exists already" in again["error"], "the same name again is refused")
+    write_photos(work)
+    check_results(launched, follow_readme(work), work)
+    space = str(ROOT / "search_spaces" / "image_folders.yaml")
+    check(len(run("space", space, cwd=work)["samples"]) == 5, "space shows five samples")
+    run("schema", cwd=work)
+    run("doctor", cwd=work)
+    storage = ["--space", space, "--storage", "s3://BUCKET/runs"]
+    run("validate-cluster", str(ROOT / "cluster.yaml"), *storage, cwd=work)
 
 
 if __name__ == "__main__":
