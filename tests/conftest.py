@@ -10,9 +10,10 @@ torch.set_num_threads(1)
 __all__ = ["faults", "local_ray", "no_faults"]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray one after another, all others beside them in another process."""
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests that start Ray run one after another, all others beside them in another process.
+
+    As each is collected: when all are, xdist has read the groups already.
+    """
+    if item.get_closest_marker("ray"):
+        item.add_marker(pytest.mark.xdist_group("ray"))
