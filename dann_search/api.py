@@ -119,7 +119,7 @@ def launch(
     with source.placing():
         experiment, found = experiment_of(source, stage_counts())
         known = known_trials(experiment)
-        console = Console(stderr=True, force_jupyter=False)
+        console = Console(stderr=True, force_jupyter=False, markup=False)
         with packing_progress(console, plain=plain or _is_notebook()) as progress:
             folder = prepare(experiment, found, progress, known, address)
         return _run(experiment, found, folder, known=known, address=address, plain=plain)
@@ -260,7 +260,8 @@ def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
 def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObserver:
     def make(terminal: Any, record: Any) -> SearchProgress:
         # What a notebook prints goes through its own stdout, not through a file descriptor.
-        console = Console(file=sys.stdout if _is_notebook() else terminal, force_jupyter=False)
+        file = sys.stdout if _is_notebook() else terminal
+        console = Console(file=file, force_jupyter=False, markup=False)
         console.print(header, markup=False, highlight=False, soft_wrap=True)
         kind = PlainLines if plain else NotebookTable if _is_notebook() else LiveTable
         state = (space, record.total, record.counts().finished, record.best(), objective)

@@ -53,7 +53,8 @@ def main() -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     for command in COMMANDS:
         console.print(Text(f"$ {command}", style="bold"))
-        console.print(Text.from_ansi(printed(command, folder)))
+        shown = printed(command, folder).replace(f"{folder.resolve()}/", "")
+        console.print(Text.from_ansi(shown))
     out = Path(__file__).with_name("quickstart.svg")
     out.write_text(console.export_svg(title="dann-search", code_format=FORMAT))
 

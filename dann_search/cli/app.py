@@ -24,7 +24,8 @@ Experiment = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
-out, err = Console(), Console(stderr=True, highlight=False)
+# What people called their classes, folders and files may look like rich's markup.
+out, err = Console(markup=False), Console(stderr=True, highlight=False, markup=False)
 
 
 @dataclass

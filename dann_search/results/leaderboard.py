@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from dann_search.layout import ExperimentFolder
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
@@ -124,7 +125,7 @@ def render(rows: Sequence[TrialRow], objective: str = F1_MACRO) -> Table:
         text = origin + describe(row.params) if row.error is None else row.error
         if row.confirms is not None:
             text = f"trial {row.confirms} again, seed {row.config.get('seed')}"
-        table.add_row(str(row.number), row.state, *cells, text, style=STYLES[row.state])
+        table.add_row(str(row.number), row.state, *cells, Text(text), style=STYLES[row.state])
     return table
 
 

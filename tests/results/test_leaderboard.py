@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -56,6 +57,16 @@ def test_the_table_shows_scores_and_errors(searched: ExperimentFolder) -> None:
     text = io.StringIO()
     Console(file=text, width=100).print(render(ranked(read_trials(searched))))
     assert "0.990" in text.getvalue() and "the loss became nan" in text.getvalue()
+
+
+def test_the_table_says_where_values_are_from_and_shows_brackets_as_they_are(
+    searched: ExperimentFolder,
+) -> None:
+    row = ranked(read_trials(searched))[0]
+    text = io.StringIO()
+    rows = [replace(row, origin="tllib"), replace(row, error="[/red] no such [class]")]
+    Console(file=text, width=100).print(render(rows))
+    assert "[tllib] " in text.getvalue() and "[/red] no such [class]" in text.getvalue()
 
 
 def test_another_objective_orders_trials_and_chooses_the_epoch(tmp_path: Path) -> None:
