@@ -19,6 +19,7 @@ from dann_search.outputs import parse_output
 from dann_search.outputs.base import Failure
 
 ROOT = Path(__file__).resolve().parents[1]
+QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
 SECTION = "## What it leaves, and what to do with it"
 SERVERS = ("tensorboard", "dashboard")
 LIMIT_S = 300
@@ -54,7 +55,7 @@ def parsed(command: str, text: str, *, failed: bool = False) -> Result:
 
 
 def serve(*words: str, cwd: Path) -> Result:
-    """Start a viewer, wait until it answers on the loopback, and end it as Ctrl-C does."""
+    """Start a viewer, wait until it answers on the loopback, and end it."""
     print("$ dann-search", *words, flush=True)
     server = subprocess.Popen(
         ["dann-search", *words, "--json"],
@@ -70,7 +71,7 @@ def serve(*words: str, cwd: Path) -> Result:
     while not answers(result["url"]) and time.monotonic() < until:
         time.sleep(0.5)
     check(answers(result["url"]), f"{result['url']} answers")
-    os.killpg(server.pid, signal.SIGINT)
+    os.killpg(server.pid, signal.SIGTERM)
     server.wait(timeout=30)
     return result
 
@@ -108,7 +109,7 @@ def write_photos(work: Path) -> None:
 def launch(work: Path) -> Result:
     """The README's first command."""
     begun = time.monotonic()
-    launched = run("launch", str(ROOT / "search_spaces" / "quickstart.yaml"), cwd=work)
+    launched = run("launch", str(QUICKSTART), cwd=work)
     seconds = time.monotonic() - begun
     trials = launched["trials"]
     check(sum(trials.values()) >= 12, f"at least 12 trials: {trials}")
@@ -190,7 +191,7 @@ def main() -> None:
     """The README's way through the quickstart, and what else it says."""
     work = Path(sys.argv[1]).resolve()
     launched = launch(work)
-    again = run("launch", str(ROOT / "search_spaces" / "quickstart.yaml"), cwd=work, code=2)
+    again = run("launch", str(QUICKSTART), cwd=work, code=2)
     check("exists already" in again["error"], "the same name again is refused")
     write_photos(work)
     check_results(launched, follow_readme(work), work)
@@ -198,8 +199,8 @@ def main() -> None:
     check(len(run("space", space, cwd=work)["samples"]) == 5, "space shows five samples")
     run("schema", cwd=work)
     run("doctor", cwd=work)
-    storage = ["--space", space, "--storage", "s3://BUCKET/runs"]
-    run("validate-cluster", str(ROOT / "cluster.yaml"), *storage, cwd=work)
+    options = ["--space", str(QUICKSTART), "--storage", "s3://BUCKET/runs"]
+    run("validate-cluster", str(ROOT / "cluster.yaml"), *options, cwd=work)
 
 
 if __name__ == "__main__":
