@@ -12,15 +12,21 @@ from tests.experiments import study_trials
 
 
 def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
-    """A driver in a session of its own, so that it can be found and killed with all it started."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "dann_search.cli", *words, "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "DANN_TEST_MARK": str(tmp_path)},
-    )
+    """A driver that can be found and killed with all it started; what it says is in ``said``."""
+    with (tmp_path / "stderr").open("ab") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dann_search.cli", *words, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "DANN_TEST_MARK": str(tmp_path)},
+        )
+
+
+def said(tmp_path: Path) -> str:
+    """The last of what drivers started there wrote on standard error: why one failed."""
+    return (tmp_path / "stderr").read_text()[-4000:]
 
 
 def kill_all(driver: subprocess.Popen[str], mark: str) -> None:
@@ -59,3 +65,13 @@ def wait_for_epochs(folder: ExperimentFolder, count: int, driver: subprocess.Pop
                 return
         time.sleep(0.2)
     raise AssertionError("no epochs in two minutes, or the search ended before it was killed")
+
+
+def wait_for_words(log: Path, words: str, driver: subprocess.Popen[str]) -> None:
+    """Until a log says so, or the driver ended."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and driver.poll() is None:
+        if log.exists() and words in log.read_text(errors="replace"):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"{log} does not say: {words}")

@@ -19,7 +19,7 @@ import pytest
 
 from dann_search.layout import ExperimentFolder
 from dann_search.study_names import NODES
-from tests.drivers import kill_all, marked, start
+from tests.drivers import kill_all, marked, said, start
 from tests.experiments import space_file, study_trials
 from tests.json_output import printed
 
@@ -117,11 +117,10 @@ def test_nodes_come_for_trials_that_wait_and_go_when_none_does(
 ) -> None:
     address, mark = head
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    assert raylets(mark) == 1
     path = space_file(tmp_path, search__trials=8, search__scheduler="none", training__epochs=3)
     driver = start(tmp_path, "launch", str(path), "--address", address)
     out, _ = driver.communicate(timeout=400)
-    assert driver.returncode == 0, out
+    assert driver.returncode == 0, out + said(tmp_path)
     assert printed("launch", out)["trials"] == {"completed": 8, "pruned": 0, "failed": 0}
     trials = study_trials(ExperimentFolder(tmp_path / "runs" / "small"))
     used = {node for trial in trials for node in trial.user_attrs[NODES]}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dann_search.cli import main
-from tests.drivers import kill_all, start
+from tests.drivers import kill_all, said, start
 from tests.experiments import space_file
 from tests.json_output import printed
 
@@ -50,7 +50,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
     subprocess.run([*ray, "get-auth-token", "--generate"], check=True, capture_output=True)
     ports = []
-    for _ in range(2):
+    for _ in range(3):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             ports.append(probe.getsockname()[1])
@@ -59,6 +59,8 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         [
             *ray, "start", "--head", "--block", f"--port={ports[0]}", "--num-cpus=2",
             "--dashboard-host=127.0.0.1", f"--dashboard-port={ports[1]}",
+            # The default may be taken: another Ray of these tests is on this machine.
+            f"--dashboard-agent-listen-port={ports[2]}",
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -85,7 +87,7 @@ def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
     folder = tmp_path / "runs" / "small"
     until = time.monotonic() + 120
     while not (folder / "job.json").exists():
-        assert client.poll() is None and time.monotonic() < until
+        assert client.poll() is None and time.monotonic() < until, said(tmp_path)
         time.sleep(0.1)
     client.kill()
     client.wait()

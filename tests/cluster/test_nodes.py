@@ -1,5 +1,6 @@
 """Searches on several nodes, real processes on this machine: nodes come, go and die on the way."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,24 +13,39 @@ from ray.cluster_utils import Cluster
 
 from dann_search.layout import ExperimentFolder
 from dann_search.study_names import NODES
-from tests.drivers import start, wait_for_epochs
-from tests.experiments import retrain, saved_history, space_file, study_trials, without_timings
+from tests.drivers import said, start, wait_for_epochs, wait_for_words
+from tests.experiments import (
+    retrain,
+    saved_history,
+    space_file,
+    study_trials,
+    without_timings,
+    write_faults,
+)
 from tests.json_output import printed
+from tests.ray_fixtures import INJECT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
-NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 2**27}
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a node is started with: two CPUs, and a list of faults that a test may write."""
+    faults = tmp_path_factory.mktemp("faults") / "faults.json"
+    injected = f"{INJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    variables = {"PYTHONPATH": injected, "DANN_TEST_FAULTS": str(faults)}
+    return {"num_cpus": 2, "object_store_memory": 2**27, "env_vars": variables}
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(node: dict[str, Any]) -> Iterator[Cluster]:
     """A head that trains nothing, and three nodes of two CPUs each; it asks for no token."""
     head = {"num_cpus": 0, "object_store_memory": 2**27, "include_dashboard": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         made = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(3):
-            made.add_node(**NODE)
+            made.add_node(**node)
         yield made
         made.shutdown()
 
@@ -66,8 +82,8 @@ def test_trials_over_two_nodes_come_to_what_one_process_does(
         resources={"workers_per_trial": 2, "cpus_per_worker": 2, "across_nodes": True},
     )
     driver = start(tmp_path, "launch", str(path), "--address", cluster.address)
-    out, _ = driver.communicate(timeout=240)
-    assert driver.returncode == 0, out
+    out, _ = driver.communicate(timeout=500)
+    assert driver.returncode == 0, out + said(tmp_path)
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     (trial,) = study_trials(folder)
     assert len(set(trial.user_attrs[NODES])) == 2
@@ -79,10 +95,14 @@ def test_trials_over_two_nodes_come_to_what_one_process_does(
 
 
 def test_nodes_that_are_drained_lost_and_added_cost_no_finished_work(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, node: dict[str, Any], tmp_path: Path
 ) -> None:
     first = [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
     trials, epochs = 26, 6
+    # The first two trials of each node wait in their third epoch until a node is gone.
+    faults = Path(node["env_vars"]["DANN_TEST_FAULTS"])
+    held = range(2 * len(first))
+    write_faults(faults, *({"trial": str(n), "epoch": 3, "kind": "hold", "times": 1} for n in held))
     path = space_file(
         tmp_path,
         search__trials=trials,
@@ -91,12 +111,14 @@ def test_nodes_that_are_drained_lost_and_added_cost_no_finished_work(
     )
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     driver = start(tmp_path, "launch", str(path), "--address", cluster.address)
-    wait_for_epochs(folder, 8, driver)
+    wait_for_epochs(folder, 2 * len(held), driver)
     drain(cluster, first[0])
+    wait_for_words(folder.ray / "driver.log", f"{first[0].node_id[:6]} will go", driver)
     cluster.remove_node(first[1], allow_graceful=False)
-    added = cluster.add_node(**NODE)
+    faults.with_name(f"{faults.name}.go").touch()
+    added = cluster.add_node(**node)
     out, _ = driver.communicate(timeout=400)
-    assert driver.returncode == 0, out
+    assert driver.returncode == 0, out + said(tmp_path)
     assert printed("launch", out)["trials"] == {"completed": trials, "pruned": 0, "failed": 0}
 
     found = study_trials(folder)
@@ -106,7 +128,8 @@ def test_nodes_that_are_drained_lost_and_added_cost_no_finished_work(
         added.node_id,
     }
     moved = [number for number, each in places.items() if len(set(each)) > 1]
-    assert {places[number][0] for number in moved} >= {first[0].node_id, first[1].node_id}
+    assert [places[number][0] for number in moved].count(first[0].node_id) == 2
+    assert [places[number][0] for number in moved].count(first[1].node_id) == 2
     for trial in found:
         assert trial.state == TrialState.COMPLETE
         assert list(trial.intermediate_values) == list(range(1, epochs + 1))

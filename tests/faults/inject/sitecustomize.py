@@ -3,8 +3,9 @@
 Python imports this file at start-up where this folder is on PYTHONPATH.
 
 ``DANN_TEST_FAULTS`` names a JSON file with a list of faults: {"trial": folder name, "epoch": n,
-"kind": "exit" | "raise" | "stall", "times": n}. A fault strikes as its trial begins that epoch, so
-often in all; marker files beside the list count.
+"kind": "exit" | "raise" | "stall" | "hold", "times": n}. A fault strikes as its trial begins that
+epoch, so often in all; marker files beside the list count. Who is held goes on when the test says
+so: there is a file of the list's name with ".go" behind it.
 
 ``DANN_TEST_OTHER_DISK`` names a folder that is not on this machine, as it were: a packed store in
 it is not seen.
@@ -41,6 +42,8 @@ def strike(training: Any, epoch: int) -> None:
             raise ValueError("a fault on purpose")
         if fault["kind"] == "stall":
             time.sleep(3600)
+        while fault["kind"] == "hold" and not os.path.exists(f"{path}.go"):
+            time.sleep(0.1)
 
 
 def faulty_epochs(module: Any) -> None:
