@@ -97,9 +97,8 @@ def compare(
     plan = _plan(folder, experiment, winner, names, numbers)
     store = packed_store(folder)
     with _alone(folder), _stores(folder, experiment, store, names) as stores:
-        jobs = [
-            _job(run, stores.get(run.method, store)) for runs in plan.runs.values() for run in runs
-        ]
+        runs = itertools.chain.from_iterable(plan.runs.values())
+        jobs = [_job(run, stores.get(run.method, store)) for run in runs]
         failures = train_all(jobs, experiment)
     failed = _failed(plan, names, failures)
     names = [name for name in names if name not in failed]

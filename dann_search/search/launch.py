@@ -1,10 +1,13 @@
 """A search from its validated experiment to its last trial; launch and resume are the same path."""
 
+import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TextIO
 
 from dann_search.config.experiment import Experiment
@@ -146,51 +149,55 @@ def search(
         InputError: another driver is at work on this experiment.
         RunError: Ray could not be started or a worker group not be kept.
     """
-    begun = time.monotonic()
-    with DriverLock(folder) as lock:
-        record = StudyRecord(experiment, space, folder, known, allow_wider)
+    begun, reason = time.monotonic(), "trials"
+    record_of = partial(StudyRecord, experiment, space, folder, known, allow_wider)
+    with DriverLock(folder) as lock, contextlib.closing(record_of()) as record:
+        if add_trials:
+            record.add_trials(add_trials)
+        rewrite_record(experiment, folder)
+        if not record.is_complete:
+            with quiet_output(_log(folder)) as terminal:
+                console = make_observer(terminal, record)
+                with _watchers(experiment, space, folder, record, console) as watchers:
+                    anew, stop = add_trials > 0, lock.stop_requested
+                    reason = _run(experiment, folder, record, watchers, address, anew, stop)
+        return Outcome(folder, record.counts(), time.monotonic() - begun, reason)
+
+
+def _log(folder: ExperimentFolder) -> Path:
+    return folder.ray / "driver.log"
+
+
+@contextlib.contextmanager
+def _watchers(
+    experiment: Experiment,
+    space: Space,
+    folder: ExperimentFolder,
+    record: StudyRecord,
+    console: Observer,
+) -> Iterator[list[Observer]]:
+    """Who is told of the search until it ends; what ends it before is an error that says more."""
+    objective = experiment.search.objective
+    watchers = [
+        TensorBoardWriter(folder.tensorboard, space, objective, record.total),
+        TrialFiles(folder),
+        console,
+    ]
+    if folder.remote:
+        watchers.append(Publisher(folder, console.notice))
+    with contextlib.ExitStack() as stack:
+        for watcher in reversed(watchers):  # closed in their order: what was written is published
+            stack.callback(watcher.close)
         try:
-            if add_trials:
-                record.add_trials(add_trials)
-            rewrite_record(experiment, folder)
-            reason = "trials"
-            if not record.is_complete:
-                log = folder.ray / "driver.log"
-                with quiet_output(log) as terminal:
-                    console = make_observer(terminal, record)
-                    watchers = [
-                        TensorBoardWriter(
-                            folder.tensorboard, space, experiment.search.objective, record.total
-                        ),
-                        TrialFiles(folder),
-                        console,
-                    ]
-                    if folder.remote:
-                        watchers.append(Publisher(folder, console.notice))
-                    try:
-                        reason = _run(
-                            experiment,
-                            folder,
-                            record,
-                            watchers,
-                            address,
-                            add_trials > 0,
-                            lock.stop_requested,
-                        )
-                    except InputError:
-                        raise
-                    except Exception as exc:
-                        traceback.print_exc()  # into the log
-                        raise RunError(
-                            f"{exc}\nwhat was trained is kept; log: {log}; "
-                            f"go on with: dann-search resume {folder}"
-                        ) from exc
-                    finally:
-                        for watcher in watchers:
-                            watcher.close()
-            return Outcome(folder, record.counts(), time.monotonic() - begun, reason)
-        finally:
-            record.close()
+            yield watchers
+        except InputError:
+            raise
+        except Exception as exc:
+            traceback.print_exc()  # into the log
+            raise RunError(
+                f"{exc}\nwhat was trained is kept; log: {_log(folder)}; "
+                f"go on with: dann-search resume {folder}"
+            ) from exc
 
 
 def _run(
