@@ -166,7 +166,8 @@ def check_results(launched: Result, results: dict[str, Result], work: Path) -> N
     check(report["test"]["f1_macro"] == test["f1_macro"], "the report's test F1 is evaluate's")
     size = Path(work, report["report"]).stat().st_size
     check(size == report["bytes"] < REPORT_BYTES, f"one file of {size / 1e6:.1f} MB")
-    check(of("best quickstart --refit")["refit"]["epochs"] == best["epoch"], "refit as long")
+    refit = of("best quickstart --refit")
+    check(refit["refit"]["epochs"] == refit["epoch"], f"refit as long: {refit['epoch']} epochs")
     export = of("export")["verification"]
     check(export["top1_agree"] == export["images"], f"{export['images']} images: same top-1")
     predictions = of("predict")
