@@ -11,7 +11,12 @@ REDUCTION = 3
 
 
 def grace_epochs(epochs: int) -> int:
-    """Epochs every trial gets: a quarter; before, lambda still warms up and ranks mislead."""
+    """Epochs that successive halving gives every trial: a ninth, two reductions below them all."""
+    return max(1, epochs // REDUCTION**2)
+
+
+def median_from(epochs: int) -> int:
+    """The first epoch at which ``median`` looks: before a quarter, lambda still warms up."""
     return max(1, epochs // 4)
 
 
@@ -42,7 +47,7 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
             )
         case "median":
             return optuna.pruners.MedianPruner(
-                n_startup_trials=4, n_warmup_steps=grace_epochs(epochs) - 1
+                n_startup_trials=4, n_warmup_steps=median_from(epochs) - 1
             )
         case _:
             return optuna.pruners.NopPruner()
@@ -69,12 +74,12 @@ def describe_scheduler(scheduler: str, epochs: int) -> str:
     first = grace_epochs(epochs)
     match scheduler:
         case "asha" if rungs(epochs):
-            looks = " and ".join(map(str, rungs(epochs)))
+            looks = _listed(rungs(epochs))
             return f"asha: after {looks} of {epochs} epochs the best third of the trials goes on"
         case "hyperband" if rungs(epochs):
             # As many as Optuna makes; each looks first one rung later than the one before it.
             count = math.floor(math.log(epochs / first, REDUCTION)) + 1
-            found = [" and ".join(map(str, rungs(epochs)[skip:])) for skip in range(count)]
+            found = [_listed(rungs(epochs)[skip:]) for skip in range(count)]
             parts = [f"after {one}" if one else "never" for one in found]
             return (
                 f"hyperband: a bracket of trials is looked at {', one '.join(parts)}, of {epochs} "
@@ -82,8 +87,13 @@ def describe_scheduler(scheduler: str, epochs: int) -> str:
             )
         case "median":
             return (
-                f"median: from epoch {first} of {epochs} on a trial stops below the median of "
-                "those before it"
+                f"median: from epoch {median_from(epochs)} of {epochs} on a trial stops below the "
+                "median of those before it"
             )
         case _:
             return f"none: every trial has its {epochs} epochs"
+
+
+def _listed(epochs: list[int]) -> str:
+    *first, last = map(str, epochs) if epochs else [""]
+    return f"{', '.join(first)} and {last}" if first else last

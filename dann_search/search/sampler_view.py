@@ -1,4 +1,8 @@
-"""The study as a sampler should see it: old trials in the ranges of today, foreign ones as good.
+"""The study as a sampler should see it: stopped trials by their best epoch, ranges of today.
+
+TPE ranks trials that were stopped early below all that were not, by how far they came. But most of
+them are stopped before the others' end, and the best of what was stopped late is better than the
+worst of what was completed: their values say more than their lengths (docs/benchmarks.md).
 
 Optuna's samplers take a parameter's range from the trials there are: the first they find, or none
 where trials differ. In a study whose ranges have grown they would stay within the old ones. Trials
@@ -20,15 +24,9 @@ CONSTRAINTS = "constraints"
 """How the system attributes begin in which Optuna keeps a trial's constraints."""
 
 
-def with_view(sampler: BaseSampler, study: optuna.Study, ranges: Ranges) -> BaseSampler:
-    """The sampler for this study, whose parameters have these ranges now, by their names in it."""
-    trials = study.get_trials(deepcopy=False)
-    return ViewingSampler(sampler, ranges) if any(_differs(t, ranges) for t in trials) else sampler
-
-
 def _differs(trial: FrozenTrial, ranges: Ranges) -> bool:
     grown = any(ranges.get(name, old) != old for name, old in trial.distributions.items())
-    return grown or bool(trial.constraints)
+    return grown or trial.state == TrialState.PRUNED or bool(trial.constraints)
 
 
 def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
@@ -38,6 +36,9 @@ def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
     seen.distributions = {n: ranges.get(n, old) for n, old in trial.distributions.items()}
     attributes = trial.system_attrs.items()
     seen.system_attrs = {k: v for k, v in attributes if not k.startswith(CONSTRAINTS)}
+    if trial.state == TrialState.PRUNED and trial.intermediate_values:
+        seen.state = TrialState.COMPLETE
+        seen.values = [max(trial.intermediate_values.values())]
     return seen
 
 
@@ -77,7 +78,7 @@ class StudyView:
 
 
 class ViewingSampler(BaseSampler):
-    """A sampler that is shown a ``StudyView``."""
+    """A sampler that is shown a ``StudyView``, whose parameters have ``ranges``, by their names."""
 
     def __init__(self, sampler: BaseSampler, ranges: Ranges):
         self.sampler, self.ranges = sampler, ranges

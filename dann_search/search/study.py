@@ -19,7 +19,7 @@ from dann_search.search.confirmation import Confirmation, wanted
 from dann_search.search.first_trials import untried
 from dann_search.search.open_study import open_study
 from dann_search.search.pruning import make_pruner, with_best_so_far
-from dann_search.search.sampler_view import with_view
+from dann_search.search.sampler_view import ViewingSampler
 from dann_search.search.samplers import make_sampler
 from dann_search.search.suggest import distributions, suggest
 from dann_search.study_names import (
@@ -81,7 +81,7 @@ class StudyRecord:
         self.storage = self.study._storage
         trials = [t for t in self.study.get_trials(deepcopy=False) if is_own(t)]
         sampler = make_sampler(experiment.search, len(trials))
-        self.study.sampler = with_view(sampler, self.study, distributions(space))
+        self.study.sampler = ViewingSampler(sampler, distributions(space))
         self._ids = {trial.number: trial._trial_id for trial in trials}
         self._searched = sum(CONFIRMS not in trial.user_attrs for trial in trials)
         running = [t for t in trials if t.state == TrialState.RUNNING]

@@ -5,9 +5,12 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from dann_search.errors import InputError
+from dann_search.search.sampler_view import StudyView
 from dann_search.search.samplers import check_sampler
 from dann_search.search.study import StudyRecord
 from tests.search.test_study import open_record
@@ -120,3 +123,15 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'dann-search\[cmaes\]', or choose tpe"):
         check_sampler("cmaes")
+
+
+def test_a_stopped_trial_counts_to_samplers_as_the_best_it_reached() -> None:
+    study = optuna.create_study(direction="maximize")
+    trial = study.ask()
+    for epoch, score in enumerate((0.2, 0.6, 0.5), 1):
+        trial.report(score, epoch)
+    study.tell(trial, state=TrialState.PRUNED)
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    (seen,) = StudyView(study, {})._get_trials(deepcopy=False, states=states)
+    assert (seen.state, seen.value) == (TrialState.COMPLETE, 0.6)
+    assert study.trials[0].state == TrialState.PRUNED

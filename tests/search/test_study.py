@@ -88,11 +88,11 @@ def test_a_resumed_sampler_does_not_propose_its_old_trials_again(tmp_path: Path)
 
 
 def test_a_stopped_trial_is_pruned_with_all_its_values(tmp_path: Path) -> None:
-    record = open_record(tmp_path, search__scheduler="asha", training__epochs=9)
+    record = open_record(tmp_path, search__scheduler="asha", training__epochs=18)
     numbers = [take(record) for _ in range(3)]
     stops = []
     for number, score in zip(numbers, (0.9, 0.2, 0.95), strict=True):
-        for epoch in range(1, rungs(9)[0] + 1):
+        for epoch in range(1, rungs(18)[0] + 1):
             record.report(number, [score] * epoch)
             stops.append(record.should_stop(number))
     assert stops == [False, False, False, True, False, False]
@@ -209,7 +209,8 @@ def test_a_study_of_another_experiment_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "expected"), [(1, []), (2, [1]), (12, [3, 9]), (20, [5, 15]), (50, [12, 36])]
+    ("epochs", "expected"),
+    [(1, []), (2, [1]), (12, [1, 3, 9]), (20, [2, 6, 18]), (50, [5, 15, 45])],
 )
 def test_rungs_follow_from_the_epochs(epochs: int, expected: list[int]) -> None:
     assert rungs(epochs) == expected
@@ -220,7 +221,7 @@ def test_rungs_follow_from_the_epochs(epochs: int, expected: list[int]) -> None:
     [
         (2, "hyperband: a bracket of trials is looked at after 1, of 2 epochs; "),
         (3, "is looked at after 1, one never, of 3 epochs; "),
-        (12, "is looked at after 3 and 9, one after 9, of 12 epochs; "),
+        (20, "is looked at after 2, 6 and 18, one after 6 and 18, one after 18, of 20 epochs; "),
     ],
 )
 def test_hyperbands_brackets_are_described_as_optuna_makes_them(epochs: int, expected: str) -> None:
