@@ -2,18 +2,21 @@
 
     python benchmarks/scale.py dispatcher --slots 1000 10000
     python benchmarks/scale.py tune --slots 8 32 128
-    python benchmarks/scale.py study --trials 5000
+    python benchmarks/scale.py study --trials 100 500 1000 2500 5000
 
 - dispatcher: the dispatcher's actor alone; slots and trials are coroutines of two processes, and
   every epoch is reported at once. Printed are reports a second, how long a slot waited for its
   verdict, and the actor's memory.
 - tune: the same slots under a real Tune run with the real study (SQLite), searcher and scheduler;
   a Tune trial is a process of its own (0.12 GB).
-- study: milliseconds to propose a trial, to store an epoch and to end a trial as a study grows.
+- study: milliseconds to propose a trial (TPE), to store an epoch, to ask the pruner and to end a
+  trial, medians of 20 trials in a study on SQLite that has grown to so many.
 """
 
 import argparse
 import asyncio
+import copy
+import itertools
 import statistics
 import tempfile
 import threading
@@ -29,6 +32,7 @@ import ray
 DISPATCHER, LIGHT = "ray::DispatcherState", "ray::ResourceTrainable"
 EPOCHS = 5
 CLIENTS = 2
+MEASURED = 20
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -212,7 +216,7 @@ def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) ->
         ray.kill(process)
 
 
-def make_study(folder: Path, trials: int) -> tuple[Any, Any, Any]:
+def make_study(folder: Path, trials: int, sampler: str = "random") -> tuple[Any, Any, Any]:
     """An experiment of the quickstart's kind, its study on disk, its folder."""
     from dann_search.config.experiment import Experiment
     from dann_search.config.space import build_space
@@ -225,7 +229,7 @@ def make_study(folder: Path, trials: int) -> tuple[Any, Any, Any]:
             "name": "scale",
             "data": {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m"}},
             "training": {"backbone": "dann_cnn", "epochs": EPOCHS},
-            "search": {"trials": trials, "sampler": "random", "scheduler": "asha"},
+            "search": {"trials": trials, "sampler": sampler, "scheduler": "asha"},
             "space": {
                 "learning_rate": {"loguniform": [0.0001, 0.1]},
                 "lambda_max": {"uniform": [0.1, 1.0]},
@@ -248,26 +252,35 @@ def timed(action: Callable[[], Any]) -> tuple[float, Any]:
     return 1000 * (time.perf_counter() - begun), value
 
 
-def measure_study(trials: int, folder: Path) -> None:
-    """Each write, as the study grows."""
-    _, record, _ = make_study(folder, trials)
-    step = max(1, trials // 10)
-    print("| trials | propose | store an epoch | ask the pruner | end a trial |")
-    print("|---|---|---|---|---|")
-    rows: list[tuple[float, float, float, float]] = []
-    for number in range(1, trials + 1):
-        propose, taken = timed(record.next_trial)
-        scores = [0.5 + number % 89 / 1000 + e / 100 for e in range(EPOCHS)]
-        store, _ = timed(lambda: record.report(taken.number, scores[:1]))  # noqa: B023
-        ask, _ = timed(lambda: record.should_stop(taken.number))  # noqa: B023
-        record.report(taken.number, scores)
-        end, _ = timed(lambda: record.complete(taken.number))  # noqa: B023
-        rows.append((propose, store, ask, end))
-        if number % step == 0:
-            cells = (f"{statistics.median(column):.1f} ms" for column in zip(*rows, strict=True))
-            print(f"| {number} | {' | '.join(cells)} |", flush=True)
-            rows.clear()
+def measure_study(sizes: Sequence[int], folder: Path) -> None:
+    """Each write, in a study that has grown: by trials like those that were timed before."""
+    _, record, _ = make_study(folder, max(sizes) + MEASURED * len(sizes), "tpe")
+    print("| trials | propose | store an epoch | ask the pruner | end a trial | file |")
+    print("|---|---|---|---|---|---|")
+    for size in sizes:
+        timings = [time_a_trial(record) for _ in range(MEASURED)]
+        cells = (f"{statistics.median(column):.0f} ms" for column in zip(*timings, strict=True))
+        there = record.study.get_trials(deepcopy=False)
+        bytes_ = sum(path.stat().st_size for path in folder.rglob("study.db*"))
+        print(f"| {len(there)} | {' | '.join(cells)} | {bytes_ / 1e6:.1f} MB |", flush=True)
+        sample = there[-MEASURED:]
+        more = itertools.islice(itertools.cycle(sample), max(0, size - len(there)))
+        record.study.add_trials(copy.deepcopy(trial) for trial in more)
     record.close()
+
+
+def time_a_trial(record: Any) -> tuple[float, float, float, float]:
+    """Milliseconds to propose one, to store its first epoch, to ask the pruner, to end it."""
+    propose, taken = timed(record.next_trial)
+    scores = [0.5 + taken.number % 89 / 1000 + e / 100 for e in range(EPOCHS)]
+    store, _ = timed(lambda: record.report(taken.number, scores[:1]))
+    ask, stops = timed(lambda: record.should_stop(taken.number))
+    if stops:
+        end, _ = timed(lambda: record.prune(taken.number))
+    else:
+        record.report(taken.number, scores)
+        end, _ = timed(lambda: record.complete(taken.number))
+    return propose, store, ask, end
 
 
 def main() -> None:
@@ -276,11 +289,11 @@ def main() -> None:
     parser.add_argument("what", choices=["dispatcher", "tune", "study"])
     parser.add_argument("--slots", type=int, nargs="+", default=[8, 32, 128])
     parser.add_argument("--trials-a-slot", type=int, default=4)
-    parser.add_argument("--trials", type=int, default=5000)
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 500, 1000, 2500, 5000])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if arguments.what == "study":
-            measure_study(arguments.trials, Path(name))
+            measure_study([*arguments.trials, 0], Path(name))
             return
         from dann_search.search.ray_session import quiet_output, ray_session
 
