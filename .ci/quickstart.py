@@ -49,7 +49,7 @@ def run(*words: str, cwd: Path, code: int = 0) -> Result:
 def parsed(command: str, text: str, *, failed: bool = False) -> Result:
     """What a command printed."""
     printed = parse_output(command, text)
-    check(isinstance(printed, Failure) == failed, f"printed a {type(printed).__name__}")
+    check(isinstance(printed, Failure) == failed, f"printed: {type(printed).__name__}")
     result: Result = json.loads(text)
     return result
 
