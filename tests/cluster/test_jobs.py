@@ -67,7 +67,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         env={**os.environ, "DANN_TEST_MARK": f"{tmp_path}-head"},
         start_new_session=True,
     )  # fmt: skip
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while answer(f"{url}/api/version") is None:
         assert time.monotonic() < until, "the head does not answer"
         time.sleep(0.5)
@@ -85,7 +85,7 @@ def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
     path = space_file(tmp_path, search__trials=3, training__epochs=2)
     client = start(tmp_path, "launch", str(path), "--address", head)
     folder = tmp_path / "runs" / "small"
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not (folder / "job.json").exists():
         assert client.poll() is None and time.monotonic() < until, said(tmp_path)
         time.sleep(0.1)
@@ -103,7 +103,7 @@ def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
     more = run("resume", folder, "--add-trials", "500", "--address", head, "--detach")
     assert more.returncode == 0, more.stderr
     assert printed("resume", more.stdout)["address"] == head
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while (stop := run("stop", folder)).returncode != 0:
         assert "nothing searches it" in stop.stderr  # not yet: Ray starts the job
         assert time.monotonic() < until
