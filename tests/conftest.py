@@ -1,11 +1,16 @@
 """Fixtures every test may use, and which tests run beside each other."""
 
+import signal
+
 import pytest
 import torch
 
 from tests.ray_fixtures import faults, local_ray, no_faults
 
 torch.set_num_threads(1)
+
+# A shell's background jobs ignore Ctrl-C, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = ["faults", "local_ray", "no_faults"]
 

@@ -119,8 +119,6 @@ def test_the_dashboard_shows_the_study_on_the_loopback(tmp_path: Path) -> None:
         [*command, "--port", str(port), "--json"],
         stdout=subprocess.PIPE,
         text=True,
-        # As from a terminal, even where these tests are a background job, which ignores Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stdout
