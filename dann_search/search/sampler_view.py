@@ -48,8 +48,23 @@ class StudyView:
     Not a ``Study``: a pruner's bracket is none with all its attributes either.
     """
 
-    def __init__(self, study: optuna.Study, ranges: Ranges):
+    def __init__(
+        self, study: optuna.Study, ranges: Ranges, known: dict[int, FrozenTrial] | None = None
+    ):
         self._study_behind, self._ranges = study, ranges
+        self._known = {} if known is None else known
+        """Finished trials as they are seen: they change no more, and samplers ask for all again."""
+
+    def _as_seen(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        found = []
+        for trial in trials:
+            seen = self._known.get(trial.number)
+            if seen is None:
+                seen = _seen(trial, self._ranges)
+                if trial.state.is_finished():
+                    self._known[trial.number] = seen
+            found.append(seen)
+        return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study_behind, name)
@@ -63,8 +78,7 @@ class StudyView:
         self, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """Trials in one of ``states``."""
-        trials = self._study_behind.get_trials(deepcopy, states)
-        return [_seen(trial, self._ranges) for trial in trials]
+        return self._as_seen(self._study_behind.get_trials(deepcopy, states))
 
     def _get_trials(
         self,
@@ -73,8 +87,7 @@ class StudyView:
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
         """What Optuna's own samplers call."""
-        trials = self._study_behind._get_trials(deepcopy, states, use_cache)
-        return [_seen(trial, self._ranges) for trial in trials]
+        return self._as_seen(self._study_behind._get_trials(deepcopy, states, use_cache))
 
 
 class ViewingSampler(BaseSampler):
@@ -82,9 +95,10 @@ class ViewingSampler(BaseSampler):
 
     def __init__(self, sampler: BaseSampler, ranges: Ranges):
         self.sampler, self.ranges = sampler, ranges
+        self._known: dict[int, FrozenTrial] = {}
 
     def _view(self, study: optuna.Study) -> optuna.Study:
-        return cast(optuna.Study, StudyView(study, self.ranges))
+        return cast(optuna.Study, StudyView(study, self.ranges, self._known))
 
     def reseed_rng(self) -> None:
         """As the sampler does."""
