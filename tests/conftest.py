@@ -16,9 +16,6 @@ __all__ = ["faults", "local_ray", "no_faults"]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests that start Ray run one after another, all others beside them in another process.
-
-    As each is collected: when all are, xdist has read the groups already.
-    """
+    """Tests that start Ray run one after another, all others beside them in another process."""
     if item.get_closest_marker("ray"):
         item.add_marker(pytest.mark.xdist_group("ray"))

@@ -36,6 +36,11 @@ def kill_all(driver: subprocess.Popen[str], mark: str) -> None:
     """Kill the driver first, then every process that inherited its mark: Ray's own sessions too."""
     driver.kill()
     driver.wait()
+    kill_marked(mark)
+
+
+def kill_marked(mark: str) -> None:
+    """Kill every process that inherited the mark."""
     while found := [pid for pid in marked(mark) if pid != os.getpid()]:
         for pid in found:
             try:

@@ -37,6 +37,15 @@ def ask_gcs(address: str, token: str | None) -> str:
     return ANSWERED
 
 
+def bring_own_token() -> None:
+    """Have this process show this user's token, if there is one and RAY_AUTH_MODE says nothing."""
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available,
+    )
+
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
 def do_as_the_cluster_does(address: str) -> None:
     """Before this process joins a cluster: ask for tokens exactly where the cluster does.
 
@@ -49,13 +58,10 @@ def do_as_the_cluster_does(address: str) -> None:
     """
     if MODE in os.environ:
         return
-    from ray._private.authentication.authentication_token_setup import (
-        maybe_enable_token_auth_if_token_available,
-    )
     from ray._private.services import canonicalize_bootstrap_address
 
     head = canonicalize_bootstrap_address(address)
     if head and ask_gcs(head, None) == ANSWERED:
         os.environ[MODE] = "disabled"
     else:
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        bring_own_token()

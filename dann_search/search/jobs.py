@@ -20,6 +20,7 @@ import yaml
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.search.authentication import bring_own_token
 
 FILE = "experiment.yaml"
 BUNDLE_LIMIT = 400 * 2**20
@@ -169,12 +170,9 @@ async def _tail(client: Any, job_id: str, seen: int, write: Callable[[str], obje
 
 def _client(address: str) -> Any:
     try:
-        from ray._private.authentication.authentication_token_setup import (
-            maybe_enable_token_auth_if_token_available,
-        )
         from ray.job_submission import JobSubmissionClient
 
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        bring_own_token()
 
         for name in ("ray", "ray.dashboard"):  # what it uploads is nobody's concern
             logging.getLogger(name).setLevel(logging.ERROR)

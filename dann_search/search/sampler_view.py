@@ -48,11 +48,8 @@ class StudyView:
     Not a ``Study``: a pruner's bracket is none with all its attributes either.
     """
 
-    def __init__(
-        self, study: optuna.Study, ranges: Ranges, known: dict[int, FrozenTrial] | None = None
-    ):
-        self._study_behind, self._ranges = study, ranges
-        self._known = {} if known is None else known
+    def __init__(self, study: optuna.Study, ranges: Ranges, known: dict[int, FrozenTrial]):
+        self._study_behind, self._ranges, self._known = study, ranges, known
         """Finished trials as they are seen: they change no more, and samplers ask for all again."""
 
     def _as_seen(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:

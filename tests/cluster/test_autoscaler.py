@@ -19,7 +19,7 @@ import pytest
 
 from dann_search.layout import ExperimentFolder
 from dann_search.study_names import NODES
-from tests.drivers import kill_all, marked, said, start
+from tests.drivers import kill_marked, marked, said, start
 from tests.experiments import space_file, study_trials
 from tests.json_output import printed
 
@@ -98,7 +98,7 @@ def head(tmp_path: Path) -> Iterator[tuple[str, str]]:
     yield f"127.0.0.1:{port}", mark
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kill_all(subprocess.Popen([sys.executable, "-c", ""], text=True), mark)
+    kill_marked(mark)
 
 
 def raylets(mark: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dann_search.cli import main
-from tests.drivers import kill_all, said, start
+from tests.drivers import kill_marked, said, start
 from tests.experiments import space_file
 from tests.json_output import printed
 
@@ -74,8 +74,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield url
     process.send_signal(signal.SIGKILL)
     process.wait()
-    marked = subprocess.Popen([sys.executable, "-c", ""], text=True)
-    kill_all(marked, f"{tmp_path}-head")
+    kill_marked(f"{tmp_path}-head")
 
 
 def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(

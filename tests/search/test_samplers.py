@@ -132,6 +132,6 @@ def test_a_stopped_trial_counts_to_samplers_as_the_best_it_reached() -> None:
         trial.report(score, epoch)
     study.tell(trial, state=TrialState.PRUNED)
     states = (TrialState.COMPLETE, TrialState.PRUNED)
-    (seen,) = StudyView(study, {})._get_trials(deepcopy=False, states=states)
+    (seen,) = StudyView(study, {}, {})._get_trials(deepcopy=False, states=states)
     assert (seen.state, seen.value) == (TrialState.COMPLETE, 0.6)
     assert study.trials[0].state == TrialState.PRUNED
