@@ -56,6 +56,8 @@ class Fleet:
         self.error: str | None = None
         self.groups: dict[str, WorkerGroup] = {}
         """By node; of those that span nodes, by a number."""
+        self._lost: list[WorkerGroup] = []
+        """Their nodes are gone; their runs may take a minute to see it."""
         self._aside: dict[str, str] = {}
         self._unfit: dict[str, str] = {}
         self._probes: list[PlacementGroup] = []
@@ -89,18 +91,18 @@ class Fleet:
         ray.get(self.spec.dispatcher.close.remote(pause))
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for all groups to end; whether they have. Those of lost nodes are not waited for."""
+        """Wait for all groups to end, those of lost nodes too; whether they have.
+
+        Ray ends the process, without a word, if a thread still calls it once it was shut down.
+        """
+        until = time.monotonic() + timeout_s
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         self._drop_probes()
-        until = time.monotonic() + timeout_s
-        while time.monotonic() < until:
-            alive = {node.id for node in live_nodes()}
-            left = [g for g in self.groups.values() if g.node is None or g.node.id in alive]
-            if all(group.has_ended for group in left):
-                return True
-            time.sleep(0.1)
-        return False
+        for group in [*self.groups.values(), *self._lost]:
+            group.join(max(0.0, until - time.monotonic()))
+        groups = (*self.groups.values(), *self._lost)
+        return not self._thread.is_alive() and all(group.has_ended for group in groups)
 
     def _watch(self) -> None:
         while not self._closing.wait(LOOK_S):
@@ -136,6 +138,7 @@ class Fleet:
                 group.closing = True
                 ray.get(self.spec.dispatcher.workers_died.remote(group.run, {}))
                 ray.get(self.spec.dispatcher.retire.remote(group.run))
+                self._lost.append(group)
                 self.tell(f"node {group.node.name} is gone")  # type: ignore[union-attr]
             if not (lost or group.has_ended):
                 continue

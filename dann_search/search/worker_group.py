@@ -14,6 +14,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 
 from dann_search.config.experiment import WeightsFile
 from dann_search.data.node_store import StoreSpec
+from dann_search.errors import RunError
 from dann_search.search.leases import RunHealth
 from dann_search.search.nodes import NODE_ID, Node, live_nodes
 from dann_search.search.resources import Plan
@@ -129,7 +130,7 @@ class WorkerGroup:
                 storage_path=str(spec.logs),
                 # Workers that die are started again; a node that does not come back is not.
                 failure_config=FailureConfig(max_failures=-1, controller_failure_limit=0),
-                callbacks=[_Blame(self.run, spec.dispatcher, plan.workers_per_trial)],
+                callbacks=[_Blame(self.run, spec.dispatcher, plan.workers_per_trial, self.node)],
             ),
         ).fit()
 
@@ -137,17 +138,24 @@ class WorkerGroup:
 class _Blame(UserCallback):
     """Tells the dispatcher whose worker failed; the run's others restart without blame."""
 
-    def __init__(self, run: str, dispatcher: Any, workers: int):
-        self.run, self.dispatcher, self.workers = run, dispatcher, workers
+    def __init__(self, run: str, dispatcher: Any, workers: int, node: Node | None):
+        self.run, self.dispatcher, self.workers, self.node = run, dispatcher, workers, node
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Called by the run's controller before it restarts the group; ranks are the run's."""
+        """Called by the run's controller before it restarts the group; ranks are the run's.
+
+        Raises:
+            RunError: its node is gone. The run ends now: no worker can start again there, and
+            Train would wait a minute for one.
+        """
         slots = {
             rank // self.workers: first_line(exc)
             for rank, exc in sorted(worker_exceptions.items())
             if not is_of_the_node(exc)
         }
         ray.get(self.dispatcher.workers_died.remote(self.run, slots))
+        if self.node is not None and any(map(is_of_the_node, worker_exceptions.values())):
+            raise RunError(f"node {self.node.name} is gone")
 
 
 def is_of_the_node(exc: Exception) -> bool:

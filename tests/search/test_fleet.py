@@ -1,0 +1,59 @@
+"""The fleet ends only with the last of its threads: Ray forgives none that outlives it."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.exceptions import NodeDiedError
+
+from dann_search.config.data import DataConfig, DomainConfig
+from dann_search.config.experiment import ResourcesConfig
+from dann_search.data.node_store import StoreSpec
+from dann_search.errors import RunError
+from dann_search.search.dispatcher import Dispatcher
+from dann_search.search.fleet import Fleet
+from dann_search.search.nodes import Node
+from dann_search.search.worker_group import GroupSpec, WorkerGroup, _Blame
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+GONE = Node("f" * 56, "spot", cpus=2, gpus=0, memory=2**30)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Iterator[GroupSpec]:
+    dispatcher = Dispatcher.remote(3, 64)
+    digits = DomainConfig(dataset="digits")
+    data = DataConfig(source=digits, target=digits.model_copy(update={"dataset": "digits-m"}))
+    store = StoreSpec(str(tmp_path), data, 32, {})
+    yield GroupSpec(dispatcher, {}, "f1_macro", 60.0, store, tmp_path)
+    ray.kill(dispatcher)
+
+
+def test_a_fleet_has_ended_only_when_the_runs_of_lost_nodes_have(
+    spec: GroupSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen_by_train, told = threading.Event(), list[str]()
+    monkeypatch.setattr(WorkerGroup, "_run", lambda group: seen_by_train.wait())
+    resources = ResourcesConfig(gpus_per_worker=0)
+    fleet = Fleet(spec, resources, name="f", elastic=True, wanted=2, tell=told.append)
+    plan = fleet._plan(GONE) or fleet._one_trial
+    fleet._begin(GONE.id, GONE, plan)
+    fleet._remove_ended(alive=set())
+    assert told[-1] == "node spot/ffffff is gone"
+    assert fleet.slots == 0
+    fleet.close(pause=False)
+    assert not fleet.join(0.1)
+    seen_by_train.set()
+    assert fleet.join(10)
+
+
+def test_a_run_whose_node_is_gone_ends_and_one_whose_worker_died_goes_on(spec: GroupSpec) -> None:
+    blame = _Blame("run", spec.dispatcher, workers=1, node=GONE)
+    blame.after_exception(None, {0: RuntimeError("worker died")})
+    with pytest.raises(RunError, match="node spot/ffffff is gone"):
+        blame.after_exception(None, {0: NodeDiedError("gone")})
+    spanning = _Blame("run", spec.dispatcher, workers=2, node=None)
+    spanning.after_exception(None, {0: NodeDiedError("gone")})
