@@ -1,5 +1,6 @@
 """Fixtures every test may use, and which tests run beside each other."""
 
+import os
 import signal
 
 import pytest
@@ -8,6 +9,9 @@ import torch
 from tests.ray_fixtures import faults, local_ray, no_faults
 
 torch.set_num_threads(1)
+
+# Ray's workers yield to every other process, so those of one test would wait for the other tests.
+os.environ.update(RAY_worker_niceness="0")
 
 # A shell's background jobs ignore Ctrl-C, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,8 +10,8 @@ from pathlib import Path
 from dann_search.layout import ExperimentFolder
 from tests.experiments import study_trials
 
-LIMIT_S = 300
-"""Where other tests have the processors, Ray takes a minute to start."""
+LIMIT_S = 600
+"""Against hangs. On a busy machine Ray takes a minute to start, and three nodes take several."""
 
 
 def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
@@ -72,7 +72,7 @@ def wait_for_epochs(folder: ExperimentFolder, count: int, driver: subprocess.Pop
             if sum(len(trial.intermediate_values) for trial in trials) >= count:
                 return
         time.sleep(0.2)
-    raise AssertionError("no epochs in five minutes, or the search ended before it was killed")
+    raise AssertionError("too few epochs in time, or the search ended before it had so many")
 
 
 def wait_for_words(log: Path, words: str, driver: subprocess.Popen[str]) -> None:

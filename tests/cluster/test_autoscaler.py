@@ -19,11 +19,12 @@ import pytest
 
 from dann_search.layout import ExperimentFolder
 from dann_search.study_names import NODES
-from tests.drivers import kill_marked, marked, said, start
-from tests.experiments import space_file, study_trials
+from tests.drivers import LIMIT_S, kill_marked, marked, said, start, wait_for_epochs
+from tests.experiments import space_file, study_trials, write_faults
 from tests.json_output import printed
+from tests.ray_fixtures import INJECT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 MOST_NODES = 2
 
@@ -88,10 +89,12 @@ def head(tmp_path: Path) -> Iterator[tuple[str, str]]:
             "RAY_USAGE_STATS_ENABLED": "0",
             "AUTOSCALER_UPDATE_INTERVAL_S": "1",
             "DANN_TEST_MARK": mark,
+            "DANN_TEST_FAULTS": str(tmp_path / "faults.json"),
+            "PYTHONPATH": f"{INJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
         },
         start_new_session=True,
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + LIMIT_S
     while socket.socket().connect_ex(("127.0.0.1", port)) != 0:
         assert process.poll() is None and time.monotonic() < until, "the head does not answer"
         time.sleep(0.2)
@@ -117,15 +120,21 @@ def test_nodes_come_for_trials_that_wait_and_go_when_none_does(
 ) -> None:
     address, mark = head
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
     path = space_file(tmp_path, search__trials=8, search__scheduler="none", training__epochs=3)
+    # As many as fit on all nodes wait in their second epoch, until all nodes have come.
+    faults, held = tmp_path / "faults.json", range(2 * MOST_NODES)
+    write_faults(faults, *({"trial": str(n), "epoch": 2, "kind": "hold", "times": 1} for n in held))
     driver = start(tmp_path, "launch", str(path), "--address", address)
-    out, _ = driver.communicate(timeout=400)
+    wait_for_epochs(folder, len(held), driver)
+    faults.with_name(f"{faults.name}.go").touch()
+    out, _ = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, out + said(tmp_path)
     assert printed("launch", out)["trials"] == {"completed": 8, "pruned": 0, "failed": 0}
-    trials = study_trials(ExperimentFolder(tmp_path / "runs" / "small"))
+    trials = study_trials(folder)
     used = {node for trial in trials for node in trial.user_attrs[NODES]}
     assert len(used) == MOST_NODES
-    until = time.monotonic() + 90
+    until = time.monotonic() + LIMIT_S
     while raylets(mark) > 1 and time.monotonic() < until:
         time.sleep(1)
     assert raylets(mark) == 1

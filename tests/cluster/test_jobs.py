@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from dann_search.cli import main
-from tests.drivers import kill_marked, said, start
+from tests.drivers import LIMIT_S, kill_marked, said, start
 from tests.experiments import space_file
 from tests.json_output import printed
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def answer(url: str) -> int | None:
@@ -35,7 +35,7 @@ def answer(url: str) -> int | None:
 def run(command: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: Ray reads a process's token once."""
     line = [sys.executable, "-m", "dann_search.cli", command, str(folder), *words, "--json"]
-    return subprocess.run(line, capture_output=True, text=True, timeout=300)
+    return subprocess.run(line, capture_output=True, text=True, timeout=LIMIT_S)
 
 
 @pytest.fixture

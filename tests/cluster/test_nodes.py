@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 
 from dann_search.layout import ExperimentFolder
 from dann_search.study_names import NODES
-from tests.drivers import said, start, wait_for_epochs, wait_for_words
+from tests.drivers import LIMIT_S, said, start, wait_for_epochs, wait_for_words
 from tests.experiments import (
     retrain,
     saved_history,
@@ -25,7 +25,7 @@ from tests.experiments import (
 from tests.json_output import printed
 from tests.ray_fixtures import INJECT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_trials_over_two_nodes_come_to_what_one_process_does(
         resources={"workers_per_trial": 2, "cpus_per_worker": 2, "across_nodes": True},
     )
     driver = start(tmp_path, "launch", str(path), "--address", cluster.address)
-    out, _ = driver.communicate(timeout=500)
+    out, _ = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, out + said(tmp_path)
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     (trial,) = study_trials(folder)
@@ -117,7 +117,7 @@ def test_nodes_that_are_drained_lost_and_added_cost_no_finished_work(
     cluster.remove_node(first[1], allow_graceful=False)
     faults.with_name(f"{faults.name}.go").touch()
     added = cluster.add_node(**node)
-    out, _ = driver.communicate(timeout=400)
+    out, _ = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, out + said(tmp_path)
     assert printed("launch", out)["trials"] == {"completed": trials, "pruned": 0, "failed": 0}
 

@@ -21,12 +21,12 @@ from ray.cluster_utils import Cluster
 from dann_search.layout import ExperimentFolder
 from dann_search.remote_folder import RemoteFolder
 from dann_search.study_names import NODES
-from tests.drivers import kill_all, start, wait_for_epochs
+from tests.drivers import LIMIT_S, kill_all, start, wait_for_epochs
 from tests.experiments import space_file, study_trials
 from tests.json_output import printed
 from tests.ray_fixtures import INJECT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 URL = "s3://bucket/experiments/small"
 
@@ -64,7 +64,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def run(tmp_path: Path, *words: str) -> dict[str, Any]:
     """A command in a process of its own; its JSON object."""
     process = start(tmp_path, *words)
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, out
     return printed(words[0], out)
 

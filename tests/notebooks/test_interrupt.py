@@ -57,7 +57,8 @@ def test_the_stop_button_ends_a_search_in_mid_trial_and_keeps_what_was_trained(
         content = message["content"]
         if message["msg_type"] in ("display_data", "update_display_data"):
             tables.append(content["data"]["text/plain"])
-            if re.search(r"\b([3-9]|\d\d+)/500", tables[-1]) and not pressed:
+            epochs = [int(done) for done in re.findall(r"(\d+)/500", tables[-1])]
+            if max(epochs, default=0) >= 3 and not pressed:
                 manager.interrupt_kernel()
                 pressed = True
         elif message["msg_type"] == "stream":

@@ -58,7 +58,6 @@ def test_it_is_committed_with_clean_outputs() -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.timeout(600)
 def test_it_runs_from_the_first_cell_to_the_last(tmp_path: Path) -> None:
     notebook = read()
     for cell in notebook.cells:

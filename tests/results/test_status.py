@@ -24,6 +24,7 @@ from dann_search.results.watch import LinesView, LiveView, watch
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
 from dann_search.study_names import STOPPED_BY
+from tests.drivers import LIMIT_S
 from tests.experiments import space_file
 from tests.json_output import printed
 
@@ -262,15 +263,13 @@ def test_a_terminal_gets_the_searchs_own_table(tmp_path: Path, writer: Writer) -
 def test_watching_a_finished_experiment_ends_at_once(
     searched: ExperimentFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begun = time.monotonic()
-    words = ["status", str(searched.root), "--watch", "--interval", "60"]
+    words = ["status", str(searched.root), "--watch", "--interval", "3600"]
     assert main([*words, "--json"]) == 0
     captured = capsys.readouterr()
     assert printed("status", captured.out)["state"] == "done"
     assert "4/4 trials done" in captured.err
     assert main(words) == 0
     assert "4/4" in capsys.readouterr().out
-    assert time.monotonic() - begun < 30
 
 
 def test_all_experiments_are_watched_together(
@@ -298,7 +297,7 @@ def test_ctrl_c_ends_watching_with_the_state_as_it_is(experiment: ExperimentFold
         assert process.stderr
         assert "searching" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        out, error = process.communicate(timeout=60)
+        out, error = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
     assert printed("status", out)["state"] == "searching"
     assert "Traceback" not in error
