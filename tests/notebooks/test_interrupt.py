@@ -68,4 +68,4 @@ def test_the_stop_button_ends_a_search_in_mid_trial_and_keeps_what_was_trained(
     assert "starting Ray" in tables[0] and "running" in tables[-1]
     found = status(ExperimentFolder(tmp_path / "runs" / "small"))
     assert found.state == "interrupted"
-    assert found.running and all(0 < row.epochs < 500 for row in found.running)
+    assert 3 <= max(row.epochs for row in found.running) < 500
