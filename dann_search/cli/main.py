@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from dann_search import __version__
 from dann_search.cli.app import answer, app, err
 from dann_search.errors import InputError, RunError
+from dann_search.last_words import said_by
 
 # Each adds its commands, in the order in which the help lists them.
 # isort: off
@@ -48,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"] or ["--help"]
     answer.given = False
     run = partial(app, words, standalone_mode=False, prog_name="dann-search")
-    return _guard(run, debug, "--json" in words)
+    as_json = "--json" in words
+    with said_by(lambda message: _fail(message, 1, as_json)):
+        return _guard(run, debug, as_json)
 
 
 def _guard(run: Callable[[], Any], debug: bool, as_json: bool) -> int:

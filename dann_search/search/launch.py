@@ -18,6 +18,7 @@ from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
+from dann_search.last_words import before_the_end
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.search.checks import check_search
@@ -158,7 +159,8 @@ def search(
         if not record.is_complete:
             with quiet_output(_log(folder)) as terminal:
                 console = make_observer(terminal, record)
-                with _watchers(experiment, space, folder, record, console) as watchers:
+                last = before_the_end(console.close)
+                with last, _watchers(experiment, space, folder, record, console) as watchers:
                     anew, stop = add_trials > 0, lock.stop_requested
                     reason = _run(experiment, folder, record, watchers, address, anew, stop)
         return Outcome(folder, record.counts(), time.monotonic() - begun, reason)
@@ -166,6 +168,11 @@ def search(
 
 def _log(folder: ExperimentFolder) -> Path:
     return folder.ray / "driver.log"
+
+
+def _kept(folder: ExperimentFolder) -> str:
+    log, command = _log(folder), f"dann-search resume {folder}"
+    return f"what was trained is kept; log: {log}; go on with: {command}"
 
 
 @contextlib.contextmanager
@@ -194,10 +201,7 @@ def _watchers(
             raise
         except Exception as exc:
             traceback.print_exc()  # into the log
-            raise RunError(
-                f"{exc}\nwhat was trained is kept; log: {_log(folder)}; "
-                f"go on with: dann-search resume {folder}"
-            ) from exc
+            raise RunError(f"{exc}\n{_kept(folder)}") from exc
 
 
 def _run(
@@ -209,15 +213,16 @@ def _run(
     anew: bool,
     stop: threading.Event,
 ) -> str:
-    with interrupts(stop) as interrupt, ray_session(cpu_count(), address):
+    def tell(line: str) -> None:
+        print(line, flush=True)  # into the log, too
+        for watcher in watchers:
+            watcher.notice(line)
+
+    session = ray_session(cpu_count(), address, tell=tell, kept=_kept(folder))
+    with interrupts(stop) as interrupt, session:
         from dann_search.search.budget import Budget
         from dann_search.search.groups import running_fleet
         from dann_search.search.tune_run import run_tune
-
-        def tell(line: str) -> None:
-            print(line, flush=True)  # into the log, too
-            for watcher in watchers:
-                watcher.notice(line)
 
         with running_fleet(
             experiment,

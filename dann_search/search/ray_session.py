@@ -5,11 +5,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from dann_search.last_words import before_the_end, end_now
 from dann_search.search.authentication import do_as_the_cluster_does
+from dann_search.search.head_watch import watched_head
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -43,23 +46,41 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
-        yield terminal
+        with before_the_end(partial(_restore, saved)):
+            yield terminal
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         terminal.close()
-        for fd, copy in zip((1, 2), saved, strict=True):
-            os.dup2(copy, fd)
+        _restore(saved)
+        for copy in saved:
             os.close(copy)
 
 
+def _restore(saved: list[int]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for fd, copy in zip((1, 2), saved, strict=True):
+        os.dup2(copy, fd)
+
+
 @contextlib.contextmanager
-def ray_session(cpus: int, address: str = "local") -> Iterator[None]:
+def ray_session(
+    cpus: int,
+    address: str = "local",
+    *,
+    tell: Callable[[str], None] = print,
+    kept: str = "",
+) -> Iterator[None]:
     """A Ray cluster for the time of a search: one of its own, unless the process is in one already.
 
     A cluster of its own has no dashboard. Ray's ports listen on every interface, whatever address
     a node is given; token authentication, on by default in a local cluster, stands before them:
     who has not the token in this user's home can run nothing.
+
+    Args:
+        cpus: of a cluster of its own.
+        address: "local", or of the cluster to join. If its head is lost the process ends.
+        tell: told in a line when that head stops answering.
+        kept: said then, too: what is not lost.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -82,6 +103,11 @@ def ray_session(cpus: int, address: str = "local") -> Iterator[None]:
         do_as_the_cluster_does(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        yield
+        if address == "local":
+            yield
+        else:
+            head = ray.get_runtime_context().gcs_address
+            with watched_head(head, tell, lambda what: end_now(f"{what}\n{kept}")):
+                yield
     finally:
         ray.shutdown()

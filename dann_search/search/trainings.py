@@ -52,8 +52,10 @@ def train_through_ray(
         tell_done(jobs, tell)
         if not waiting:
             return {}
+        kept = f"what was trained is kept; log: {log}"
+        session = ray_session(cpu_count(), address, tell=tell, kept=kept)
         try:
-            with interrupts(threading.Event()) as interrupt, ray_session(cpu_count(), address):
+            with interrupts(threading.Event()) as interrupt, session:
                 elastic = address != "local"
                 return _follow_all(
                     waiting, len(jobs), experiment, tell, store, logs, elastic, interrupt
@@ -62,7 +64,7 @@ def train_through_ray(
             raise
         except Exception as exc:
             traceback.print_exc()  # into the log
-            raise RunError(f"{exc}\nwhat was trained is kept; log: {log}") from exc
+            raise RunError(f"{exc}\n{kept}") from exc
 
 
 def _follow_all(

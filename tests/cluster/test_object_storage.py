@@ -23,7 +23,7 @@ from dann_search.remote_folder import RemoteFolder
 from dann_search.study_names import NODES
 from tests.drivers import LIMIT_S, kill_all, start, wait_for_epochs
 from tests.experiments import space_file, study_trials
-from tests.json_output import printed
+from tests.json_output import failed, printed
 from tests.ray_fixtures import INJECT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -94,6 +94,11 @@ def test_a_search_on_object_storage_survives_the_loss_of_its_head(
         local = RemoteFolder.of(URL).local
         driver = start(tmp_path, "launch", str(path), "--address", cluster.address)
         wait_for_epochs(ExperimentFolder(local), 9, driver)
+        cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
+        # The driver lives on, until it sees that nobody answers.
+        out, _ = driver.communicate(timeout=LIMIT_S)
+        assert driver.returncode == 1
+        assert f"go on with: dann-search resume {URL}" in failed("launch", out)
         kill_all(driver, str(tmp_path))
         assert list((caches["node"] / "dann-search" / "stores").glob("*/store.json"))
         log = (local / "ray" / "driver.log").read_text(errors="replace")

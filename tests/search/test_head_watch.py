@@ -1,0 +1,51 @@
+"""The watch over a cluster's head, with a real port that answers and falls silent."""
+
+import socket
+import threading
+
+from dann_search.search.head_watch import watched_head
+from tests.drivers import LIMIT_S
+
+QUICK = {"look_s": 0.02, "tell_s": 0.1}
+
+
+def listen(port: int = 0) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port), reuse_port=True)
+
+
+def test_a_head_that_falls_silent_is_told_and_ends_the_search() -> None:
+    head = listen()
+    address = f"127.0.0.1:{head.getsockname()[1]}"
+    told, ends, ended = list[str](), list[str](), threading.Event()
+
+    def end(what: str) -> None:
+        ends.append(what)
+        ended.set()
+
+    with watched_head(address, told.append, end, **QUICK, end_s=0.4):
+        assert not ended.wait(0.6) and not told
+        head.close()
+        assert ended.wait(LIMIT_S)
+    assert told == [f"the head of the cluster, {address}, does not answer"]
+    assert len(ends) == 1 and ends[0].startswith(f"the head of the cluster, {address}, has not")
+
+
+def test_a_head_that_comes_back_is_told_and_ends_nothing() -> None:
+    head = listen()
+    port = head.getsockname()[1]
+    told, silent, back = list[str](), threading.Event(), threading.Event()
+
+    def tell(line: str) -> None:
+        told.append(line)
+        (back if silent.is_set() else silent).set()
+
+    def end(what: str) -> None:
+        raise AssertionError(what)
+
+    with watched_head(f"127.0.0.1:{port}", tell, end, **QUICK, end_s=LIMIT_S):
+        head.close()
+        assert silent.wait(LIMIT_S)
+        head = listen(port)
+        assert back.wait(LIMIT_S)
+    head.close()
+    assert [line.split(", ")[-1] for line in told] == ["does not answer", "answers again"]
