@@ -35,6 +35,10 @@ class DispatcherState:
         """Slots that wait for a trial, the longest waiting first."""
         self.runs: dict[str, Run] = collections.defaultdict(Run)
         self.packing: dict[str, tuple[int, int]] = {}
+        self.drained: set[str] = set()
+        """Nodes that will vanish."""
+        self.unfit: set[str] = set()
+        """Nodes that lack something."""
         self.closed = False
         self.first_slot_ready: float | None = None
 
@@ -84,15 +88,18 @@ class DispatcherState:
     async def enter(self, run: str, node: str) -> bool:
         """A worker of a run has started; whether the run may train."""
         self.runs[run].nodes.add(node)
+        if node in self.drained:  # told so while the run was starting
+            self._end(run)
         return not (self.closed or self.runs[run].over)
 
     async def until_paused(self, run: str) -> None:
         """Wait until the run's trials are to stop at their next step."""
         await self.runs[run].paused.wait()
 
-    async def cannot_train(self, run: str, error: str) -> None:
-        """The run's node lacks something that no restart brings: its data, its disk."""
+    async def cannot_train(self, run: str, node: str, error: str) -> None:
+        """A node of the run lacks something that no restart brings: its data, its disk."""
         self.runs[run].error = error
+        self.unfit.add(node)
         self._end(run)
 
     async def packed(self, host: str, done: int, of: int) -> None:
@@ -102,6 +109,7 @@ class DispatcherState:
     async def next_trial(self, slot: Slot) -> Order | None:
         """Wait for a trial. None: the run has no more to do, its workers return."""
         await self._requeue(slot)  # It came back without finishing: its worker was restarted.
+        self.runs[slot[0]].excused.discard(slot[1])
         self._dismiss(slot)  # An old call of a worker that has died must take no trial with it.
         self.first_slot_ready = self.first_slot_ready or time.time()
         run = self.runs[slot[0]]
@@ -183,11 +191,12 @@ class DispatcherState:
 
     async def finished(self, slot: Slot, number: int, error: str | None = None) -> None:
         """The slot is free again; with an error, the trial has failed by its own fault."""
-        training = self.runs[slot[0]].training
-        if training.get(slot[1]) == number:
-            del training[slot[1]]
+        run = self.runs[slot[0]]
+        if run.training.get(slot[1]) == number:
+            del run.training[slot[1]]
         lease = self.leases.get(number)
         if lease and lease.slot == slot and error:
+            run.excused.add(slot[1])
             await self._fail(lease, error)
 
     # Called by the worker group's controller.
@@ -199,6 +208,8 @@ class DispatcherState:
         """
         self._dismiss_idle(run)  # they are gone too: nothing may be handed to them
         lost = self.runs[run]
+        slots = {slot: why for slot, why in slots.items() if slot not in lost.excused}
+        lost.excused.clear()
         suspects = [trial for slot, trial in lost.training.items() if slot in slots]
         lost.suspects.update(suspects)
         lost.starts_failed += bool(slots) and not suspects
@@ -234,6 +245,7 @@ class DispatcherState:
 
     async def drain(self, node: str) -> None:
         """The node will vanish: its trials stop at their next step and go on elsewhere."""
+        self.drained.add(node)
         for name, run in self.runs.items():
             if node in run.nodes and not run.over:
                 self._end(name)
@@ -270,6 +282,7 @@ class DispatcherState:
                 for name, run in self.runs.items()
             },
             packing=dict(self.packing),
+            unfit=frozenset(self.unfit),
         )
 
     async def snapshot(self) -> dict[str, Any]:

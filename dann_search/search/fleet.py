@@ -8,23 +8,29 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.util import placement_group_table
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from dann_search.config.experiment import ResourcesConfig
 from dann_search.errors import InputError
 from dann_search.search.leases import Health
-from dann_search.search.nodes import ACCELERATOR, Node, draining_nodes, free_resources, live_nodes
+from dann_search.search.nodes import (
+    ACCELERATOR,
+    Node,
+    draining_nodes,
+    free_resources,
+    live_nodes,
+)
+from dann_search.search.probes import Probes
 from dann_search.search.resources import Plan, make_plan
-from dann_search.search.worker_group import GroupSpec, WorkerGroup
+from dann_search.search.worker_group import GroupSpec, WorkerGroup, first_line
 
 LOOK_S = 1.0
 IDLE_S = 60.0
 """A group that has trained nothing this long gives its node back, where others can do the rest."""
 MAX_FAILURES = 3
 """Deaths in a row without an epoch between them, of different trials, that set a node aside."""
-MAX_PROBES = 32
 MANY = 1_000_000
+SPANNING = "spanning-"
+"""With a number, the key of a group that is not one node's."""
 PATIENCE_S = 120.0
 """How long a cluster all of whose nodes were set aside may take to bring another one."""
 
@@ -59,8 +65,12 @@ class Fleet:
         self._lost: list[WorkerGroup] = []
         """Their nodes are gone; their runs may take a minute to see it."""
         self._aside: dict[str, str] = {}
+        self._avoided: frozenset[str] = frozenset()
+        """Nodes that can train nothing."""
+        self._unexplained = 0
+        """Groups over several nodes that failed, no node being known to be why."""
         self._unfit: dict[str, str] = {}
-        self._probes: list[PlacementGroup] = []
+        self._probes = Probes("PACK" if resources.across_nodes else "STRICT_PACK")
         self._made = 0
         self._told: set[str] = set()
         self._changed = time.monotonic()
@@ -88,7 +98,19 @@ class Fleet:
         self._closing.set()
         for group in list(self.groups.values()):
             group.closing = True
-        ray.get(self.spec.dispatcher.close.remote(pause))
+        if not self.has_lost_dispatcher():
+            ray.get(self.spec.dispatcher.close.remote(pause))
+
+    def has_lost_dispatcher(self) -> bool:
+        """Whether the dispatcher is dead, and with it the search; then ``error`` says so."""
+        try:
+            ray.get(self.spec.dispatcher.health.remote())
+        except ray.exceptions.ActorDiedError as exc:
+            self.error = f"the search's dispatcher was lost: {first_line(exc)}"
+            return True
+        except ray.exceptions.ActorUnavailableError:  # for a moment, or the next call tells
+            return False
+        return False
 
     def join(self, timeout_s: float) -> bool:
         """Wait for all groups to end, those of lost nodes too; whether they have.
@@ -98,7 +120,7 @@ class Fleet:
         until = time.monotonic() + timeout_s
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-        self._drop_probes()
+        self._probes.drop()
         for group in [*self.groups.values(), *self._lost]:
             group.join(max(0.0, until - time.monotonic()))
         groups = (*self.groups.values(), *self._lost)
@@ -108,13 +130,16 @@ class Fleet:
         while not self._closing.wait(LOOK_S):
             try:
                 self._look()
+            except ray.exceptions.ActorDiedError:
+                if self.has_lost_dispatcher():
+                    return
             except Exception:  # the cluster's own trouble: seen again in a second
                 traceback.print_exc()
 
     def _look(self) -> None:
         health: Health = ray.get(self.spec.dispatcher.health.remote())
-        nodes = live_nodes()
-        leaving = draining_nodes()
+        nodes, leaving = live_nodes(), draining_nodes()
+        self._avoided = health.unfit | {key for key in self._aside if not key.startswith(SPANNING)}
         for node in nodes:
             if node.id in leaving and f"drain {node.id}" not in self._told:
                 self._told.add(f"drain {node.id}")
@@ -145,10 +170,18 @@ class Fleet:
             del self.groups[key]
             self._changed = time.monotonic()
             if group.error and not lost:
-                name = group.node.name if group.node else "the cluster"
-                self._aside[key] = f"{name}: {group.error}"
-                if self.elastic:
-                    self.tell(f"node {name} is set aside: {group.error}")
+                self._set_aside(key, group)
+
+    def _set_aside(self, key: str, group: WorkerGroup) -> None:
+        if group.node is None:
+            self._aside[key] = line = f"trials over several nodes: {group.error}"
+            self._unexplained += not group.lacks_something
+        else:
+            self._aside[key] = f"{group.node.name}: {group.error}"
+            line = f"node {group.node.name} is set aside: {group.error}"
+        if self.elastic and line not in self._told:
+            self._told.add(line)
+            self.tell(line)
 
     def _retire_failing(self, health: Health) -> None:
         """Have groups end whose workers die whatever they train."""
@@ -211,10 +244,11 @@ class Fleet:
     def _add_spanning(self, nodes: list[Node], leaving: set[str]) -> None:
         """Groups of one slot each, over as many nodes as it takes."""
         one = replace(self._one_trial, slots=MANY, workers_per_trial=1)
-        workers = sum(one.slots_in(free_resources(n.id)) for n in nodes if n.id not in leaving)
+        avoided = leaving | self._avoided
+        workers = sum(one.slots_in(free_resources(n.id)) for n in nodes if n.id not in avoided)
         room = workers // self.resources.workers_per_trial
         for _ in range(min(room, self._limit - self.slots)):
-            self._begin(f"spanning-{self._made}", None, self._one_trial)
+            self._begin(f"{SPANNING}{self._made}", None, self._one_trial)
 
     @property
     def _one_trial(self) -> Plan:
@@ -224,7 +258,8 @@ class Fleet:
 
     def _begin(self, key: str, node: Node | None, plan: Plan) -> None:
         self._made += 1
-        group = WorkerGroup(self.spec, plan, name=f"{self.name}-{self._made}", node=node)
+        name = f"{self.name}-{self._made}"
+        group = WorkerGroup(self.spec, plan, name=name, node=node, avoided=self._avoided)
         self.groups[key] = group
         self._changed = time.monotonic()
         group.start()
@@ -233,33 +268,11 @@ class Fleet:
             self.tell(f"node {node.name} trains {trials} at once")
 
     def _ask_for_more(self) -> None:
-        """Let Ray see that more would be used, by placement groups that wait.
-
-        They go with the driver; ``request_resources`` would outlive one that is killed, and the
-        nodes with it.
-        """
-        ready = [p for p in self._probes if placement_group_table(p)["state"] == "CREATED"]
-        missing = min(self._limit - self.slots, MAX_PROBES) if self.elastic else 0
-        if ready or missing < len(self._probes):
-            # What a probe found is a group's to take: it begins as the node is seen to be free.
-            self._drop_probes()
-        elif missing > len(self._probes):
-            workers = self.resources.workers_per_trial
-            strategy = "PACK" if self.resources.across_nodes else "STRICT_PACK"
-            for _ in range(missing - len(self._probes)):
-                bundles = [self._bundle() for _ in range(workers)]
-                self._probes.append(placement_group(bundles, strategy=strategy))
-
-    def _bundle(self) -> dict[str, float]:
-        bundle = dict(self._one_trial.worker_resources)
+        missing = max(0, self._limit - self.slots) if self.elastic else 0
+        worker = dict(self._one_trial.worker_resources)
         if kind := self.resources.accelerator_type:
-            bundle[f"{ACCELERATOR}{kind}"] = 0.001
-        return bundle
-
-    def _drop_probes(self) -> None:
-        for probe in self._probes:
-            remove_placement_group(probe)
-        self._probes.clear()
+            worker[f"{ACCELERATOR}{kind}"] = 0.001
+        self._probes.ask(missing, worker, self.resources.workers_per_trial, self._avoided)
 
     def _tell_packing(self, health: Health) -> None:
         for host, (done, of) in health.packing.items():
@@ -270,6 +283,8 @@ class Fleet:
 
     def _despair(self, nodes: list[Node]) -> None:
         """End a search that no node can serve."""
+        if self._unexplained >= MAX_FAILURES:  # the next group would fail, too
+            self.error = "; ".join(sorted(set(self._aside.values())))
         if self.groups:
             return
         reasons = "; ".join([*self._aside.values(), *self._unfit.values()])

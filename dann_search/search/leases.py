@@ -65,6 +65,7 @@ class Run:
         taken: trials handed to it.
         suspects: trials that its workers died in since its last epoch.
         starts_failed: deaths of workers that trained nothing since its last epoch.
+        excused: slots whose workers leave because their trial failed by its own fault.
         over: it gets no more trials, and its workers return.
         error: why it can train nothing, if so.
         paused: set when its trials are to stop at their next step.
@@ -76,6 +77,7 @@ class Run:
     taken: int = 0
     suspects: set[int] = field(default_factory=set)
     starts_failed: int = 0
+    excused: set[int] = field(default_factory=set)
     over: bool = False
     error: str | None = None
     paused: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,8 +97,9 @@ class RunHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """What the fleet is told of all: trials that wait for a slot, runs, packing by host."""
+    """What the fleet is told of all: waiting trials, runs, packing by host, nodes without use."""
 
     pending: int
     runs: dict[str, RunHealth]
     packing: dict[str, tuple[int, int]]
+    unfit: frozenset[str]

@@ -1,5 +1,6 @@
 """The nodes of the Ray cluster: what each has, and which are about to vanish."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import ray
@@ -67,6 +68,12 @@ def free_resources(node: str) -> dict[str, float]:
     """What nobody has reserved on a node."""
     free: dict[str, float] = ray._private.state.available_resources_per_node().get(node, {})
     return free
+
+
+def all_but(avoided: Iterable[str]) -> dict[str, str]:
+    """A label selector that any other node fits; with none avoided, every node does."""
+    ids = ", ".join(sorted(avoided))
+    return {NODE_ID: f"!in({ids})"} if ids else {}
 
 
 def own_node() -> str:

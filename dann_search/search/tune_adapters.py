@@ -71,8 +71,12 @@ class Bookkeeper:
             self.result(number, result)  # Tune tells a trial's last result to the searcher alone.
             self._close("completed", number, lambda: self.record.complete(number))
         else:
-            for observer in self.observers:
-                observer.trial_ended(number, "interrupted", None)
+            self.interrupted(number)
+
+    def interrupted(self, number: int) -> None:
+        """The trial stays unfinished in the study; a resumed search goes on with it."""
+        for observer in self.observers:
+            observer.trial_ended(number, "interrupted", None)
 
     def _close(
         self, state: str, number: int, store: Callable[[], None], error: str | None = None
@@ -118,7 +122,13 @@ class StudySearcher(Searcher):
         """A trial ended, whichever way."""
         number = self.numbers[trial_id]
         self.running.discard(trial_id)
-        self.books.ended(number, result, number in self.stopped, error)
+        if error and self.fleet.has_lost_dispatcher():
+            # Nothing is wrong with the trial: it goes on when the search is resumed.
+            self.books.interrupted(number)
+        else:
+            self.books.ended(number, result, number in self.stopped, error)
+        # Tune asks for no trial once it was told that there are none: this is the last to be heard.
+        self.fleet.wanted = self.books.record.still_to_run
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study has it. Tune wants a file."""

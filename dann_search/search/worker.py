@@ -117,8 +117,8 @@ class _Worker:
             _require_files(self.config.weights)
         except Exception as exc:
             error = f"{host}: {_describe(exc)}"
-            told = self.config.dispatcher.cannot_train.remote(self.config.run, error)
-            ray.get(told)
+            node = ray.get_runtime_context().get_node_id()
+            ray.get(self.config.dispatcher.cannot_train.remote(self.config.run, node, error))
         return not self.control.any_(error is not None)
 
     def _packed(self, host: str, done: int, of: int) -> None:
@@ -159,6 +159,8 @@ class _Worker:
             if self.is_paused:
                 self._keep(folder)
         except Exception as exc:
+            if self.ranks.size > 1 and is_of_a_peer(exc):
+                raise  # Another worker of the slot is gone: it is to blame, or its node.
             error = _describe(exc)
             self._write_error(folder)
             if _is_of_the_device(exc):
@@ -235,6 +237,14 @@ def _require_files(weights: Mapping[str, WeightsFile]) -> None:
     for backbone, given in weights.items():
         if not given.file.is_file():
             raise FileNotFoundError(f"weights.{backbone}: no such file here: {given.file}")
+
+
+def is_of_a_peer(exc: Exception) -> bool:
+    """Whether a collective failed: another rank has left it.
+
+    Gloo raises a bare RuntimeError, and Train wraps errors in its own: the text tells.
+    """
+    return any(name in str(exc) for name in ("/gloo/transport/", "DistBackendError", "NCCL error"))
 
 
 def _is_of_the_device(exc: Exception) -> bool:

@@ -16,9 +16,9 @@ from dann_search.config.experiment import WeightsFile
 from dann_search.data.node_store import StoreSpec
 from dann_search.errors import RunError
 from dann_search.search.leases import RunHealth
-from dann_search.search.nodes import NODE_ID, Node, live_nodes
+from dann_search.search.nodes import NODE_ID, Node, all_but, live_nodes
 from dann_search.search.resources import Plan
-from dann_search.search.worker import GroupConfig, worker_loop
+from dann_search.search.worker import GroupConfig, is_of_a_peer, worker_loop
 
 QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
 """A run that ends with an error sooner than this, so often in a row, ends its group."""
@@ -47,12 +47,24 @@ class WorkerGroup:
         plan: its slots.
         name: of its runs.
         node: all of its workers are on; None lets Ray place them, on several nodes if need be.
+        avoided: nodes they are not placed on.
     """
 
-    def __init__(self, spec: GroupSpec, plan: Plan, *, name: str, node: Node | None):
+    def __init__(
+        self,
+        spec: GroupSpec,
+        plan: Plan,
+        *,
+        name: str,
+        node: Node | None,
+        avoided: frozenset[str] = frozenset(),
+    ):
         self.spec, self.plan, self.name, self.node = spec, plan, name, node
+        self.labels = all_but(avoided) if node is None else {NODE_ID: node.id}
         self.closing = False
         self.error: str | None = None
+        self.lacks_something = False
+        """Whether ``error`` is of one node, which is known."""
         self.run = ""
         """Name of the present run."""
         self._thread = threading.Thread(target=self._keep_up, daemon=True, name=f"group-{name}")
@@ -94,7 +106,7 @@ class WorkerGroup:
         """Whether the run was ended for good, rather than worn out or lost."""
         health: RunHealth | None = ray.get(self.spec.dispatcher.health.remote()).runs.get(self.run)
         if health and health.error:
-            self.error = health.error
+            self.error, self.lacks_something = health.error, True
         gone = self.node is not None and self.node.id not in {node.id for node in live_nodes()}
         return gone or (health is not None and health.over)
 
@@ -123,7 +135,7 @@ class WorkerGroup:
                 num_workers=plan.slots * plan.workers_per_trial,
                 use_gpu=plan.gpus_per_worker > 0,
                 resources_per_worker=plan.worker_resources,
-                label_selector=None if self.node is None else {NODE_ID: self.node.id},
+                label_selector=self.labels or None,
             ),
             run_config=RunConfig(
                 name=self.run,
@@ -148,14 +160,22 @@ class _Blame(UserCallback):
             RunError: its node is gone. The run ends now: no worker can start again there, and
             Train would wait a minute for one.
         """
-        slots = {
-            rank // self.workers: first_line(exc)
-            for rank, exc in sorted(worker_exceptions.items())
-            if not is_of_the_node(exc)
-        }
+        slots = blamed(worker_exceptions, self.workers)
         ray.get(self.dispatcher.workers_died.remote(self.run, slots))
         if self.node is not None and any(map(is_of_the_node, worker_exceptions.values())):
             raise RunError(f"node {self.node.name} is gone")
+
+
+def blamed(exceptions: Mapping[int, Exception], workers: int) -> dict[int, str]:
+    """Which slots' own workers failed and why, of the errors by rank.
+
+    A rank that another one of its slot left alone is not to blame, unless nothing else is known.
+    """
+    others = {rank: exc for rank, exc in exceptions.items() if not is_of_the_node(exc)}
+    alone = {rank: exc for rank, exc in others.items() if is_of_a_peer(exc)}
+    causes = {rank: exc for rank, exc in others.items() if rank not in alone}
+    known = causes if len(others) < len(exceptions) else {**alone, **causes}
+    return {rank // workers: first_line(exc) for rank, exc in known.items()}
 
 
 def is_of_the_node(exc: Exception) -> bool:

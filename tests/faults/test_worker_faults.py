@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray
 from optuna.trial import TrialState
@@ -100,6 +101,39 @@ def test_a_rank_that_raises_fails_its_trial_with_its_own_error(
     _, trials = run_search(path)
     assert [t.state for t in trials] == [TrialState.FAIL, TrialState.COMPLETE]
     assert trials[0].user_attrs["error"] == "ValueError: a fault on purpose"
+    assert_nothing_is_reserved()
+
+
+def test_a_rank_that_dies_costs_the_other_ranks_of_its_trial_an_epoch(
+    tmp_path: Path, faults: Path
+) -> None:
+    write_faults(
+        faults,
+        {"trial": "0", "epoch": 2, "kind": "exit", "times": 1, "rank": 1},
+        {"trial": "1", "epoch": 2, "kind": "exit", "times": 1},
+    )
+    path = space_file(tmp_path, search__trials=2, resources__workers_per_trial=2)
+    outcome, trials = run_search(path)
+    assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.COMPLETE]
+    assert not list(outcome.folder.root.glob("trials/*/error.txt"))
+    assert_nothing_is_reserved()
+
+
+def test_a_search_whose_dispatcher_is_lost_fails_no_trial_and_can_be_resumed(
+    tmp_path: Path,
+) -> None:
+    class Kill(Observer):
+        def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+            for process in psutil.Process().children(recursive=True):
+                if "DispatcherState" in process.cmdline()[0]:
+                    process.kill()
+
+    path = space_file(tmp_path, search__trials=4, training__epochs=30)
+    with pytest.raises(RunError, match="the search's dispatcher was lost") as error:
+        run_search(path, Kill())
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    assert f"dann-search resume {folder.root}" in str(error.value)
+    assert {trial.state for trial in study_trials(folder)} == {TrialState.RUNNING}
     assert_nothing_is_reserved()
 
 

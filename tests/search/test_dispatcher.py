@@ -314,3 +314,44 @@ def test_an_error_reaches_the_trial_with_the_epochs_before_it(seen: int) -> None
         report.cancel()
 
     run(scenario())
+
+
+def test_a_node_drained_while_its_run_starts_gets_no_trial() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.drain("node")
+        await state.submit(order(0))
+        assert not await state.enter("run", "node")
+        assert await state.next_trial(A) is None
+        assert await state.enter("another", "elsewhere")
+        assert await state.next_trial(("another", 0)) == order(0)
+
+    run(scenario())
+
+
+def test_workers_that_leave_after_their_trials_own_error_do_not_count_as_deaths() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        for number in range(4):
+            await state.submit(order(number))
+            assert await state.next_trial(A) == order(number)
+            await state.finished(A, number, "ValueError: a bad recipe")
+            await state.workers_died("run", {0: "ValueError: a bad recipe"})
+        assert (await state.health()).runs["run"].failures == 0
+        await state.submit(order(4))
+        assert await state.next_trial(A) == order(4)
+        await state.workers_died("run", {0: "killed"})
+        assert (await state.health()).runs["run"].failures == 1
+
+    run(scenario())
+
+
+def test_a_node_that_cannot_train_is_known_to_the_fleet() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.cannot_train("run", "node", "no space left")
+        health = await state.health()
+        assert health.unfit == {"node"}
+        assert health.runs["run"].error == "no space left"
+
+    run(scenario())

@@ -14,7 +14,7 @@ from dann_search.data.node_store import StoreSpec
 from dann_search.errors import RunError
 from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.fleet import Fleet
-from dann_search.search.nodes import Node
+from dann_search.search.nodes import NODE_ID, Node
 from dann_search.search.worker_group import GroupSpec, WorkerGroup, _Blame
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -47,6 +47,58 @@ def test_a_fleet_has_ended_only_when_the_runs_of_lost_nodes_have(
     fleet.close(pause=False)
     assert not fleet.join(0.1)
     seen_by_train.set()
+    assert fleet.join(10)
+
+
+def test_groups_over_nodes_that_always_fail_end_the_search(
+    spec: GroupSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(group: WorkerGroup) -> None:
+        group.error = "workers could not be started"
+
+    monkeypatch.setattr(WorkerGroup, "_keep_up", fail)
+    told = list[str]()
+    resources = ResourcesConfig(gpus_per_worker=0, workers_per_trial=2, across_nodes=True)
+    fleet = Fleet(spec, resources, name="f", elastic=True, wanted=1, tell=told.append)
+    for _ in range(20):
+        fleet._look()
+        for group in fleet.groups.values():
+            assert group.join(10)
+        if fleet.error:
+            break
+    fleet.close(pause=False)
+    assert fleet.error == "trials over several nodes: workers could not be started"
+    assert len(told) == 1
+    assert fleet.join(10)
+
+
+def test_groups_over_nodes_are_not_placed_on_one_that_lacks_something(
+    spec: GroupSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WorkerGroup, "_keep_up", lambda group: None)
+    resources = ResourcesConfig(gpus_per_worker=0, workers_per_trial=2, across_nodes=True)
+    fleet = Fleet(spec, resources, name="f", elastic=True, wanted=1, tell=lambda line: None)
+    here = ray.get_runtime_context().get_node_id()
+    ray.get(spec.dispatcher.cannot_train.remote("run", GONE.id, "its disk is full"))
+    fleet._look()
+    (group,) = fleet.groups.values()
+    assert group.labels == {NODE_ID: f"!in({GONE.id})"}
+    ray.get(spec.dispatcher.cannot_train.remote("run", here, "its disk is full"))
+    fleet._look()
+    fleet._look()
+    assert not fleet.groups  # the only node is no place any more
+    fleet.close(pause=False)
+    assert fleet.join(10)
+
+
+def test_a_lost_dispatcher_ends_the_search_with_its_reason(tmp_path: Path, spec: GroupSpec) -> None:
+    resources = ResourcesConfig(gpus_per_worker=0)
+    fleet = Fleet(spec, resources, name="f", elastic=False, wanted=1, tell=lambda line: None)
+    assert not fleet.has_lost_dispatcher()
+    ray.kill(spec.dispatcher)
+    assert fleet.has_lost_dispatcher()
+    assert fleet.error and fleet.error.startswith("the search's dispatcher was lost: ")
+    fleet.close(pause=False)
     assert fleet.join(10)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from ray.exceptions import NodeDiedError
 
-from dann_search.search.worker_group import first_line, is_of_the_node
+from dann_search.search.worker_group import blamed, first_line, is_of_the_node
 
 DIED = """A worker health check failed.
 The actor died unexpectedly before finishing this task.
@@ -37,3 +37,24 @@ def test_a_worker_lost_with_its_node_is_nobodys_fault(exc: Exception) -> None:
 def test_the_first_line_said_of_an_error_is_its_first_that_says_anything() -> None:
     assert first_line(RuntimeError("\n  \nkilled\nmore")) == "killed"
     assert first_line(RuntimeError()) == "RuntimeError"
+
+
+ALONE = RuntimeError(
+    "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer "
+    "[127.0.0.1]:54916. This is typically caused by a remote worker crashing."
+)
+
+
+def test_a_rank_left_alone_is_not_to_blame_for_the_one_that_left() -> None:
+    assert blamed({0: ALONE, 1: RuntimeError(KILLED)}, workers=2) == {0: first_line_of(KILLED)}
+    assert blamed({0: RuntimeError(KILLED), 1: ALONE}, workers=2) == {0: first_line_of(KILLED)}
+    assert blamed({0: ALONE, 1: RuntimeError(NODE_GONE)}, workers=2) == {}
+    assert blamed({2: ALONE, 3: RuntimeError(KILLED)}, workers=2) == {1: first_line_of(KILLED)}
+
+
+def test_a_rank_left_alone_by_nobody_known_counts_or_its_trial_would_be_tried_for_ever() -> None:
+    assert blamed({0: ALONE}, workers=2) == {0: first_line(ALONE)}
+
+
+def first_line_of(text: str) -> str:
+    return first_line(RuntimeError(text))
