@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from dann_search.results.calibration import (
     to_probabilities,
 )
 from dann_search.results.evaluate import evaluate_target, predict_classes
+from dann_search.results.evaluate import labelled_folder as labelled_images
 from dann_search.results.model import load_model
 from dann_search.results.scoring import score
 from tests.data.images import write_domain
@@ -208,11 +210,33 @@ def test_a_model_outside_its_experiment_asks_for_a_folder(
         evaluate_target(tmp_path / "model")
 
 
-def test_images_without_a_label_are_refused(experiment: ExperimentFolder, tmp_path: Path) -> None:
-    labelled_folder(experiment, tmp_path / "photos" / "test", {})
-    (tmp_path / "photos" / "train").mkdir()
-    Image.new("RGB", (28, 28)).save(tmp_path / "photos" / "train" / "loose.png")
-    with pytest.raises(InputError, match=r"1 images have no label, such as .*loose\.png"):
-        evaluate_target(experiment.root, tmp_path / "photos")
-    with pytest.raises(InputError, match=r"have no label.*To classify them: dann-search predict"):
-        evaluate_target(experiment.root, tmp_path / "photos" / "train")
+def test_images_without_a_label_are_refused_also_beside_class_folders(tmp_path: Path) -> None:
+    model = write_random_model(tmp_path / "model", "dann_cnn", side=16)
+    data = write_domain(tmp_path / "photos", {"bike": 1, "mug": 1})
+    for name in ("loose.png", "more.png", "._loose.png"):
+        Image.new("RGB", (28, 28)).save(data / name)
+    refused = r"2 images have no label, such as .*photos/loose\.png.*: dann-search predict"
+    with pytest.raises(InputError, match=refused):
+        evaluate_target(model, data)
+    for name in ("bike", "mug"):
+        shutil.rmtree(data / name)
+    with pytest.raises(InputError, match=refused):
+        evaluate_target(model, data)
+
+
+def test_splits_are_not_evaluated_together(tmp_path: Path) -> None:
+    model = write_random_model(tmp_path / "model", "dann_cnn", side=16)
+    data = tmp_path / "photos"
+    for split in ("train", "val", "test"):
+        write_domain(data / split, {"bike": 1, "mug": 2})
+    with pytest.raises(InputError, match=r"splits \(test, train, val\).*--data .*photos/test$"):
+        evaluate_target(model, data)
+    assert evaluate_target(model, data / "test").n == 3
+    shutil.rmtree(data / "test")
+    with pytest.raises(InputError, match=r"splits \(train, val\).*--data .*photos/val$"):
+        evaluate_target(model, data)
+
+
+def test_classes_that_are_called_as_splits_are_classes(tmp_path: Path) -> None:
+    data = write_domain(tmp_path / "vehicles", {"train": 2, "test": 1})
+    assert len(labelled_images(["bus", "test", "train"], data).labels) == 3
