@@ -33,6 +33,7 @@ from dann_search.results.calibration import (
 from dann_search.results.evaluate import evaluate_target, predict_classes
 from dann_search.results.evaluate import labelled_folder as labelled_images
 from dann_search.results.model import load_model
+from dann_search.results.report.measured import Absent, read_evaluation
 from dann_search.results.scoring import score
 from tests.data.images import write_domain
 from tests.json_output import printed
@@ -173,6 +174,27 @@ def test_calibration_is_fitted_on_val_kept_and_used_from_then_on(
     image = as_tensor(experiment.data, "target", "test")[:1]
     (prediction,) = load_model(experiment.best).predict(image)
     assert prediction.probability == pytest.approx(probabilities[0].max(), abs=1e-4)
+
+
+def test_an_evaluation_from_before_a_calibration_is_not_shown_as_the_models(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    evaluate_target(experiment.root)
+    card, trial = experiment.best / "README.md", load_model(experiment.best).record["trial"]
+    assert "at temperature 1.00" in card.read_text()
+    data = labelled_folder(experiment, tmp_path / "photos", {})
+    result = evaluate_target(experiment.root, data, calibrated=True)
+    assert result.calibration and result.calibration.temperature != 1
+    text = card.read_text()
+    assert "It was calibrated since it was evaluated on the test split: `dann-search eval" in text
+    assert "\n| test |" not in text and "at temperature" not in text and "Weakest" not in text
+    with pytest.raises(Absent, match=r"was calibrated since .* run: dann-search evaluate"):
+        read_evaluation(experiment, trial)
+    evaluate_target(experiment.root)
+    text = card.read_text()
+    assert f"at temperature {result.calibration.temperature:.2f}" in text
+    assert "calibrated since" not in text
+    assert read_evaluation(experiment, trial).temperature == result.calibration.temperature
 
 
 def test_a_model_outside_its_experiment_cannot_be_calibrated(

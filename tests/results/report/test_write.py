@@ -39,6 +39,7 @@ from dann_search.search.study import StudyRecord
 from dann_search.study_names import SPENT
 from dann_search.training.job import TrainingJob, train_here
 from tests.json_output import printed
+from tests.results.conftest import search_here
 from tests.results.report.conftest import FORMULA, HOSTILE
 
 MEGABYTES = 1_000_000
@@ -286,10 +287,42 @@ def test_reliability_is_of_the_test_split_where_evaluate_wrote_it(few: Experimen
     ]
     more = {"reliability": bins, "ece": 0.125, "temperature": 1.5, "nll": 1.0}
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    model = few.best / "model.json"
+    model.write_text(json.dumps(json.loads(model.read_text()) | {"temperature": 1.5}))
     report = write_report(few)
     assert report.to_json()["ece"] == {"split": "test", "value": 0.125}
     assert plots_of(report)["reliability"]["data"][1]["y"] == [0.625]
     assert "logits divided by the temperature 1.5" in page_of(report).text
+
+
+def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
+    few: ExperimentFolder, tmp_path: Path
+) -> None:
+    text = page_of(write_report(few)).text
+    assert "images, whose labels also chose the model: run evaluate" in text
+    assert re.search(r"target val \d+ chose the model", text)
+    assert "It chose among 4 trials" in text
+    assert "| chose the model |" in (write_best(few).folder / "README.md").read_text()
+
+    data = yaml.safe_load(few.record.read_text())["experiment"]["data"]
+    by_info_max = search_here(
+        tmp_path,
+        name="label-free",
+        training__epochs=1,
+        training__batch_size=4,
+        search__objective="info_max",
+        data__source=data["source"],
+        data__target=data["target"],
+    )
+    text = page_of(write_report(by_info_max)).text
+    assert "images, whose labels chose nothing: run evaluate" in text
+    assert re.search(r"target val \d+ only measured it", text)
+    assert "Only shown: info_max chose." in text
+    card = (write_best(by_info_max).folder / "README.md").read_text()
+    assert "| only measured it |" in card and "chosen by a score that needs no target label" in card
+    for shown in (text, card):
+        assert "only read by scores that need no target label" in shown  # the source's val
+        assert "chose the model" not in shown and "flatters" not in shown
 
 
 def test_a_report_that_is_there_is_kept_unless_force_is_given(
