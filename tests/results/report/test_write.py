@@ -26,10 +26,11 @@ from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
 from dann_search.results.evaluate import evaluate_target
+from dann_search.results.insight import ParameterImportance
 from dann_search.results.leaderboard import ranked, to_json
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.report import Report, write_report
-from dann_search.results.report.content import gather
+from dann_search.results.report.content import Content, gather
 from dann_search.results.report.figures.save import KINDS, NAMES
 from dann_search.results.report.measured import ClassRow
 from dann_search.results.report.page import render
@@ -101,10 +102,30 @@ def test_key_numbers_are_those_of_the_other_commands(few: ExperimentFolder) -> N
     printed("report", json.dumps(content))
 
 
+def with_backbones(content: Content, *names: str) -> Content:
+    """As if each backbone's depth had been searched."""
+    search = content.search
+    depths = {f"unfrozen_depth.{name}": search.slices["unfrozen_depth"] for name in names}
+    found = [ParameterImportance(name, 0.5, 3, True) for name in depths]
+    return replace(
+        content,
+        search=replace(
+            search,
+            slices=search.slices | depths,
+            importance=replace(search.importance, parameters=found),
+        ),
+    )
+
+
 def test_no_name_becomes_a_tag_a_script_or_a_formula(few: ExperimentFolder, tmp_path: Path) -> None:
     evaluate_target(few.root)
-    report = write_report(few)
+    content = with_backbones(gather(few, lambda line: None), HOSTILE, FORMULA)
+    file = tmp_path / "index.html"
+    file.write_text(render(content, "today"))
+    report = Report(file, file.stat().st_size)
     page = page_of(report)
+    assert f"unfrozen_depth of {HOSTILE} (stages)" in page.text
+    assert f"unfrozen_depth of {FORMULA} (stages)" in page.text
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
     assert len(scripts) == 4 and not any("src" in one for one in scripts)
     for tag, attributes in page.tags:
