@@ -34,6 +34,7 @@ from dann_search.results.report.content import Content, gather
 from dann_search.results.report.figures.save import KINDS, NAMES
 from dann_search.results.report.measured import ClassRow
 from dann_search.results.report.page import render
+from dann_search.results.report.search import look_at_search
 from dann_search.results.report.shift import DomainShift, domain_shift
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
@@ -450,10 +451,7 @@ def test_where_the_images_are_gone_the_rest_is_reported(few: ExperimentFolder) -
 
 
 def test_hours_are_those_the_search_counted(few: ExperimentFolder) -> None:
-    experiment, space = load_experiment_of(few)
-    record = StudyRecord(experiment, space, few)
-    record.study.set_user_attr(SPENT, {"hours": 0.5, "cpu_hours": 1.5, "gpu_hours": 0.0})
-    record.close()
+    count_hours(few, hours=0.5, cpu_hours=1.5, gpu_hours=0.0)
     report = write_report(few)
     spent = report.to_json()["spent"]
     assert (spent["hours"], spent["cpu_hours"], spent["gpu_hours"]) == (0.5, 1.5, 0.0)
@@ -461,6 +459,49 @@ def test_hours_are_those_the_search_counted(few: ExperimentFolder) -> None:
     assert (spent["epochs"], spent["epochs_saved"]) == (5, 1)
     text = page_of(report).text
     assert "1.5 CPU-hours" in text and "30m00s" in text and "GPU" not in text
+
+
+def count_hours(few: ExperimentFolder, **hours: float) -> None:
+    experiment, space = load_experiment_of(few)
+    record = StudyRecord(experiment, space, few)
+    record.study.set_user_attr(SPENT, hours)
+    record.close()
+
+
+def test_hours_saved_are_estimated_from_each_stopped_trials_own_seconds(
+    few: ExperimentFolder,
+) -> None:
+    count_hours(few, hours=9.0, cpu_hours=8.0, gpu_hours=2.0)
+    rows = read_trials(few)
+    fast, slow = (
+        replace(rows[1], number=number, epochs=epochs, config={"epochs": 10})
+        for number, epochs in ((1, 4), (7, 2))
+    )
+    # 6 epochs of (20 + 40) / 2 seconds are spared, and 8 of 450: 3780 seconds.
+    for row, seconds in ((fast, (20, 40)), (slow, (450,))):
+        file = few.trial_record(row.number)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps({"history": [{"seconds": one} for one in seconds]}))
+    experiment = read_experiment(few)
+    takes = experiment.resources.model_copy(update={"workers_per_trial": 2, "cpus_per_worker": 4})
+    experiment = experiment.model_copy(update={"resources": takes})
+    search = look_at_search(few, experiment, [rows[0], fast, slow])
+    assert search.spent.saved == 14
+    assert search.spent.cpu_hours_saved == pytest.approx(1.05 * 8)
+    assert search.spent.gpu_hours_saved == pytest.approx(1.05 * 2)  # a trial had 8 CPUs, 2 GPUs
+    content = gather(few, lambda line: None)
+    content = replace(content, search=replace(content.search, spent=search.spent))
+    page = Page(render(content, "today"))
+    assert "early stopping saved 14 (64 %), an estimated 2.1 GPU-hours" in page.text
+    assert "CPU-hours saved, estimated 8.4" in page.text
+
+    few.trial_record(7).unlink()  # one without times is taken to be as the others
+    spent = look_at_search(few, experiment, [rows[0], fast, slow]).spent
+    assert spent.cpu_hours_saved == pytest.approx(14 * 30 / 3600 * 8)
+    few.trial_record(1).unlink()
+    for file in few.trial(1).iterdir():
+        file.unlink()
+    assert look_at_search(few, experiment, [fast, slow]).spent.cpu_hours_saved is None
 
 
 def test_the_leaderboard_lists_every_trial_and_leaves_blank_what_does_not_apply(
