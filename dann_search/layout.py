@@ -153,6 +153,11 @@ class ExperimentFolder:
         return self.root / "compare"
 
     @property
+    def supervised_data(self) -> Path:
+        """The target's training images with their labels, while its upper bound is trained."""
+        return self.compare / "target_supervised-data"
+
+    @property
     def ray(self) -> Path:
         """Logs and files of Ray, Tune and Train: for looking into, never needed."""
         return self.root / "ray"

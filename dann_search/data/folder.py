@@ -59,21 +59,48 @@ def load_folder_domain(root: Path) -> Domain:
     splits; ``train`` may then hold images without class folders, which have no label.
 
     Raises:
-        InputError: no class folders, or none with an image.
+        InputError: no class folders, none with an image, or images beside them.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder")
-    folders = _folders(root)
-    names = {folder.name for folder in folders}
-    if "train" in names and names <= SPLIT_NAMES.keys():
-        if "test" not in names:
-            raise InputError(f"{root}: holds the splits {', '.join(sorted(names))} but no test")
-        files = [item for f in folders for item in _files_of_split(f, SPLIT_NAMES[f.name])]
-    else:
-        files = _files_of_classes(root)
+    names = folder_names(root)
+    if not ("train" in names and names <= SPLIT_NAMES.keys()):
+        return load_class_folders(root)
+    if "test" not in names:
+        raise InputError(f"{root}: holds the splits {', '.join(sorted(names))} but no test")
+    _refuse_images_beside_folders(root)
+    files = [item for f in _folders(root) for item in _files_of_split(f, SPLIT_NAMES[f.name])]
     if not any(item.label for item in files):
         raise InputError(f"{root}: no image in a class folder")
     return domain_of_files(root.name, files, left_out(root))
+
+
+def load_class_folders(root: Path) -> Domain:
+    """The same of a folder of class folders, whatever these are called: each image has a label.
+
+    Raises:
+        InputError: no class folders, none with an image, or images beside them.
+    """
+    folder_names(root)
+    return domain_of_files(root.name, _files_of_classes(root), left_out(root))
+
+
+def folder_names(root: Path) -> set[str]:
+    """Names of the folders in a folder, but of hidden ones.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder")
+    return {folder.name for folder in _folders(root)}
+
+
+def images_directly_in(root: Path) -> list[Path]:
+    """Images of a folder that lie in no folder of it."""
+    return sorted(
+        p
+        for p in root.iterdir()
+        if p.suffix.lower() in EXTENSIONS and p.is_file() and not p.name.startswith(".")
+    )
 
 
 def load_unlabelled(root: Path) -> list[LabelledFile]:
@@ -90,20 +117,24 @@ def load_unlabelled(root: Path) -> list[LabelledFile]:
 
 
 def _files_of_split(folder: Path, split: str) -> list[LabelledFile]:
-    loose = [p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file()]
+    loose = images_directly_in(folder)
     if loose and split != "train":
         raise InputError(
             f"{loose[0]}: an image without a class folder; {folder.name} is for measuring, so each "
             "of its images needs a label"
         )
-    if loose and _folders(folder):
-        raise InputError(
-            f"{folder}: holds both class folders and images beside them, such as {loose[0].name}; "
-            "keep either"
-        )
-    if loose:
-        return [LabelledFile(file, None, split) for file in sorted(loose)]
+    if loose and not _folders(folder):
+        return [LabelledFile(file, None, split) for file in loose]
     return [LabelledFile(item.file, item.label, split) for item in _files_of_classes(folder)]
+
+
+def _refuse_images_beside_folders(root: Path) -> None:
+    """Their owner may believe that they count."""
+    if loose := images_directly_in(root):
+        raise InputError(
+            f"{root}: holds both folders and images beside them ({len(loose)}, such as "
+            f"{loose[0].name}); move the images into its folders or elsewhere"
+        )
 
 
 def _files_of_classes(root: Path) -> list[LabelledFile]:
@@ -115,6 +146,7 @@ def _files_of_classes(root: Path) -> list[LabelledFile]:
             f"{root}: expected one folder a class with images in it "
             f"({', '.join(sorted(EXTENSIONS))}), found {found}"
         )
+    _refuse_images_beside_folders(root)
     if empty := [name for name, files in by_class.items() if not files]:
         raise InputError(f"{root}: no image in the class folder '{empty[0]}'; remove it or fill it")
     return [LabelledFile(file, name) for name, files in by_class.items() for file in files]

@@ -56,6 +56,10 @@ class Spent(Output):
     gpu_hours: float | None = Field(description="hours times the GPUs that trials reserved")
     epochs: int = Field(description="trained by all trials")
     epochs_saved: int = Field(description="that trials stopped early were spared")
+    cpu_hours_saved: float | None = Field(
+        description="estimated: those epochs at the seconds an epoch took in each such trial"
+    )
+    gpu_hours_saved: float | None = Field(description="the same of GPUs")
 
 
 class Report(Output):

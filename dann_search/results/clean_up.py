@@ -1,11 +1,13 @@
 """Taking away what a finished search no longer needs: checkpoints of lesser trials, logs."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from dann_search.driver_lock import driver_is_alive
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.results.compare_lock import alone, left_labels, remove_left_labels
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import TrialRow, read_trials
 
@@ -46,14 +48,19 @@ def clean_up(folder: ExperimentFolder, keep: int = KEEP, dry_run: bool = False) 
     """Take away what neither a resume nor any other command needs.
 
     That is, of trials that are over: the checkpoints to go on from, and beyond the best ``keep``
-    the models; and Ray's logs. Study, epochs of every trial, the best model, comparisons and packed
-    images stay.
+    the models; Ray's logs; and labels of the target that a comparison left when it was killed.
+    Study, epochs of every trial, the best model, comparisons and packed images stay.
 
     Raises:
-        InputError: a search is running on it.
+        InputError: a search or a comparison is running on it.
     """
     if driver_is_alive(folder):
         raise InputError(f"{folder}: a search is running on it; clean up when it has ended")
+    with alone(folder) if folder.compare.is_dir() else nullcontext():
+        return _clean_up(folder, keep, dry_run)
+
+
+def _clean_up(folder: ExperimentFolder, keep: int, dry_run: bool) -> CleanUp:
     rows = read_trials(folder)
     kept = [row.number for row in finished(rows)[:keep]]
     there = {**folder.sizes(folder.root / "trials"), **folder.sizes(folder.ray)}
@@ -62,10 +69,13 @@ def clean_up(folder: ExperimentFolder, keep: int = KEEP, dry_run: bool = False) 
     }
     logs = f"{folder.ray.name}/"
     gone = {name: n for name, n in there.items() if name in unneeded or name.startswith(logs)}
+    labels = left_labels(folder)
     if not dry_run:
         for name in gone:
             folder.remove(folder.root / name)
-    return CleanUp(folder, len(gone), sum(gone.values()), kept, dry_run)
+        remove_left_labels(folder)
+    sizes = [*gone.values(), *labels.values()]
+    return CleanUp(folder, len(sizes), sum(sizes), kept, dry_run)
 
 
 def _unneeded(

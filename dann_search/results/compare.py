@@ -3,7 +3,6 @@
 All models are trained, and their checkpoints fixed, before any test label is read.
 """
 
-import fcntl
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.baselines import SUPERVISED, checked, default_methods, effective, recipe
 from dann_search.results.best import choose
+from dann_search.results.compare_lock import alone, remove_left_labels
 from dann_search.results.comparison import Comparison
 from dann_search.results.comparison_tables import write_comparison
 from dann_search.results.fairness import fairness
@@ -31,8 +31,6 @@ from dann_search.results.paired_bootstrap import RESAMPLES
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
 from dann_search.results.store import packed_store
 from dann_search.training.job import Failures, TrainAll, TrainingJob
-
-LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def compare(
     numbers = _new_seeds(row, rows, seeds)
     plan = _plan(folder, experiment, winner, names, numbers)
     store = packed_store(folder)
-    with _alone(folder), _stores(folder, experiment, store, names) as stores:
+    with alone(folder), _stores(folder, experiment, store, names) as stores:
         runs = itertools.chain.from_iterable(plan.runs.values())
         jobs = [_job(run, stores.get(run.method, store)) for run in runs]
         failures = train_all(jobs, experiment)
@@ -170,20 +168,6 @@ def _refuse_while_searching(folder: ExperimentFolder) -> None:
         )
 
 
-@contextmanager
-def _alone(folder: ExperimentFolder) -> Iterator[None]:
-    """No two comparisons write the same checkpoints; the lock goes with the process."""
-    folder.compare.mkdir(parents=True, exist_ok=True)
-    with open(folder.compare / LOCK, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{folder}: a comparison is already running on this experiment"
-            ) from None
-        yield
-
-
 def _plan(
     folder: ExperimentFolder,
     experiment: Experiment,
@@ -218,12 +202,11 @@ def _stores(
     folder: ExperimentFolder, experiment: Experiment, store: Path, methods: Sequence[str]
 ) -> Iterator[dict[str, Path]]:
     """Packed stores of the methods that are not trained on the experiment's own, while needed."""
+    remove_left_labels(folder)
     if SUPERVISED not in methods:
         yield {}
         return
-    with write_supervised_store(
-        experiment.data, store, folder.compare / f"{SUPERVISED}-data"
-    ) as supervised:
+    with write_supervised_store(experiment.data, store, folder.supervised_data) as supervised:
         yield {SUPERVISED: supervised}
 
 

@@ -11,9 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dann_search.data.decode import EXTENSIONS, UnreadableImageError
-from dann_search.data.domain import NO_LABEL, Domain
-from dann_search.data.folder import load_folder_domain
+from dann_search.data.decode import UnreadableImageError
+from dann_search.data.domain import Domain
+from dann_search.data.folder import (
+    SPLIT_NAMES,
+    folder_names,
+    images_directly_in,
+    load_class_folders,
+)
 from dann_search.data.store import open_labels
 from dann_search.errors import InputError, nearest
 from dann_search.results.calibration import fit_temperature
@@ -143,34 +148,29 @@ def labelled_folder(class_names: list[str], data: Path) -> LabelledFolder:
     """A folder of class folders, whose names are classes of the model.
 
     Raises:
-        InputError: images without labels, or a class that the model does not know.
+        InputError: images without labels, splits, or a class that the model does not know.
     """
-    if data.is_dir() and (bare := _without_folders(data)):
+    names = folder_names(data)
+    if bare := images_directly_in(data):
         raise InputError(
             f"{data}: {len(bare)} images have no label, such as {bare[0]}; evaluating needs a "
             "class folder for each. To classify them: dann-search predict"
         )
-    domain = load_folder_domain(data)
-    if (rows := np.flatnonzero(domain.labels == NO_LABEL)).size:
+    unknown = sorted(names - set(class_names))
+    if unknown and names <= SPLIT_NAMES.keys():
+        # Together they would hold images that the model was trained on, or was chosen by.
+        one = "test" if "test" in names else unknown[-1]
         raise InputError(
-            f"{data}: {len(rows)} images have no label, such as {domain.places[rows[0]]}; "
-            "evaluating needs a class folder for each"
+            f"{data}: holds splits ({', '.join(sorted(names))}), not class folders; name one of "
+            f"them: --data {data / one}"
         )
-    unknown = sorted(set(domain.class_names) - set(class_names))
     if unknown:
         hint = nearest(unknown[0], class_names)
         shown = f"{hint[:LONGEST_HINT]} …" if len(hint) > LONGEST_HINT else hint
         raise InputError(f"{data}: the class '{unknown[0]}' is none of the model's; {shown}")
+    domain = load_class_folders(data)
     index = np.array([class_names.index(name) for name in domain.class_names])
     return LabelledFolder(domain, index[domain.labels])
-
-
-def _without_folders(data: Path) -> list[Path]:
-    """Images of a folder that holds no folders."""
-    entries = sorted(data.iterdir())
-    if any(entry.is_dir() and not entry.name.startswith(".") for entry in entries):
-        return []
-    return [entry for entry in entries if entry.suffix.lower() in EXTENSIONS]
 
 
 @torch.no_grad()

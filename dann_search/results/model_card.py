@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from dann_search.results.label_use import label_use
 from dann_search.training.result import F1_MACRO
 
 SHOWN_CLASSES, WEAKEST = 30, 3
@@ -27,15 +28,18 @@ def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loadin
     Args:
         record: the content of model.json.
         evaluation: that of evaluation.json, if the model was evaluated on the target's test split.
+            One from before the model's calibration is not shown.
         loading: how to load the files beside the card.
     """
+    outdated = evaluation is not None and not is_current(evaluation, record)
+    evaluation = None if outdated else evaluation
     sections = {
         f"{record['experiment']}: {record['backbone']}, {record['config']['method']}": _about(
             record
         ),
         "Intended use": _use(record),
         "Data": "\n".join(_data(record)),
-        "Metrics": "\n".join(_metrics(record, evaluation)),
+        "Metrics": "\n".join(_metrics(record, evaluation, outdated)),
         "Limits": "\n".join(f"- {line}" for line in _limits(record, evaluation)),
         "Loading": loading.strip(),
         "Recipe": _recipe(record),
@@ -45,6 +49,11 @@ def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loadin
     titles = [f"{'#' if number == 0 else '##'} {title}" for number, title in enumerate(sections)]
     texts = zip(titles, sections.values(), strict=True)
     return "\n\n".join(f"{title}\n\n{text}" for title, text in texts) + "\n"
+
+
+def is_current(evaluation: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether an evaluation is of the model with the temperature it has now."""
+    return bool(evaluation.get("temperature", 1.0) == record.get("temperature", 1.0))
 
 
 def _about(record: dict[str, Any]) -> str:
@@ -80,23 +89,24 @@ def _data(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
-    refit = "refit" in record
-    if role == "source":
-        used = {"train": "trained on", "val": "trained on" if refit else "scored epochs"}
-        return used.get(split, "not used")
-    if split == "train":
-        return "never read"
-    if split == "test":
-        return "read by `evaluate` and `compare` alone"
+    return label_use(
+        role,
+        split,
+        oracle=_chosen_by_labels(record),
+        refit="refit" in record,
+        calibrated=record.get("temperature", 1.0) != 1.0,
+    )
+
+
+def _chosen_by_labels(record: dict[str, Any]) -> bool:
+    """Whether the target's validation labels chose epoch or trial."""
     chosen = record.get("chosen_by", {}).get("objective", record["objective"])
-    oracle = F1_MACRO in (chosen, record["objective"])
-    uses = ["chose the model" if oracle else "only measured it"]
-    if record.get("temperature", 1.0) != 1.0:
-        uses.append("set its temperature")
-    return " and ".join(uses)
+    return F1_MACRO in (chosen, record["objective"])
 
 
-def _metrics(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterator[str]:
+def _metrics(
+    record: dict[str, Any], evaluation: dict[str, Any] | None, outdated: bool
+) -> Iterator[str]:
     yield "On the target domain, with 95 % bootstrap intervals over its images.\n"
     yield "| split | images | macro-F1 | accuracy | macro precision | macro recall |"
     yield "|---|---|---|---|---|---|"
@@ -112,9 +122,13 @@ def _metrics(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Itera
             "The row val is of the model that the search chose, before it was trained again on "
             "training and validation images together: this one has seen them."
         )
-    else:
+    elif _chosen_by_labels(record):
         yield "The model was chosen among others by its row val, which therefore flatters it."
-    if not evaluation:
+    else:
+        yield "The model was chosen by a score that needs no target label; these only measured it."
+    if outdated:
+        yield "It was calibrated since it was evaluated on the test split: `dann-search evaluate`."
+    elif not evaluation:
         yield "It was not evaluated on the test split yet: `dann-search evaluate`."
     elif "ece" in evaluation:
         error, temperature = evaluation["ece"], evaluation["temperature"]

@@ -102,6 +102,20 @@ def test_a_folder_without_classes_or_images_is_refused(tmp_path: Path) -> None:
         load_folder_domain(tmp_path)
 
 
+def test_images_beside_class_folders_or_splits_are_refused(tmp_path: Path) -> None:
+    classes = write_domain(tmp_path / "classes", {"bike": 1})
+    splits = tmp_path / "splits"
+    for split in ("train", "test"):
+        write_domain(splits / split, {"bike": 1})
+    for root in (classes, splits):
+        noise(1).save(root / "._loose.jpg")
+        load_folder_domain(root)  # macOS leaves such files
+        for name in ("loose.jpg", "more.jpg"):
+            noise(1).save(root / name)
+        with pytest.raises(InputError, match=r"beside them \(2, such as loose\.jpg\); move"):
+            load_folder_domain(root)
+
+
 def test_an_empty_class_folder_is_refused_by_name(tmp_path: Path) -> None:
     root = write_domain(tmp_path / "d", {"bike": 2})
     (root / "mug").mkdir()
@@ -173,7 +187,7 @@ def test_a_broken_layout_of_splits_is_refused(tmp_path: Path) -> None:
         load_folder_domain(tmp_path / "d")
     write_domain(tmp_path / "d" / "test", {"mug": 1})
     noise(1).save(tmp_path / "d" / "train" / "loose.jpg")
-    with pytest.raises(InputError, match=r"both class folders and images .* such as loose\.jpg"):
+    with pytest.raises(InputError, match=r"both folders and images .*1, such as loose\.jpg"):
         load_folder_domain(tmp_path / "d")
     (tmp_path / "d" / "train" / "loose.jpg").rename(tmp_path / "d" / "test" / "loose.jpg")
     with pytest.raises(InputError, match=r"test/loose\.jpg: an image without a class folder"):

@@ -167,7 +167,7 @@ def test_the_card_says_where_labels_were_used_and_invents_no_licence(
     }
     assert "| never read |" in rows["| digits-m (target)train"]
     assert "| chose the model |" in rows["| digits-m (target)val"]
-    assert "read by `evaluate` and `compare` alone" in rows["| digits-m (target)test"]
+    assert "only read by evaluate and compare" in rows["| digits-m (target)test"]
     assert "## Licence\n\nUnknown." in card
 
 

@@ -2,13 +2,15 @@
 
 import pytest
 
+from dann_search.data.target_labels import write_supervised_store
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.best import write_best
 from dann_search.results.clean_up import clean_up
+from dann_search.results.compare_lock import alone
 from dann_search.results.leaderboard import finished
-from dann_search.results.reader import read_trials
+from dann_search.results.reader import read_experiment, read_trials
 
 
 def test_lesser_models_checkpoints_and_logs_go_and_the_best_can_still_be_had(
@@ -46,3 +48,22 @@ def test_lesser_models_checkpoints_and_logs_go_and_the_best_can_still_be_had(
 def test_nothing_is_taken_from_a_running_search(experiment: ExperimentFolder) -> None:
     with DriverLock(experiment), pytest.raises(InputError, match="a search is running on it"):
         clean_up(experiment)
+
+
+def test_labels_that_a_killed_comparison_left_go_but_not_those_of_a_running_one(
+    experiment: ExperimentFolder,
+) -> None:
+    clean_up(experiment)
+    config = read_experiment(experiment).data
+    with write_supervised_store(config, experiment.data, experiment.supervised_data) as store:
+        labels = store / "source.train.labels.npy"
+        with alone(experiment), pytest.raises(InputError, match="a comparison is already running"):
+            clean_up(experiment)
+        size = labels.stat().st_size + (store / "store.json").stat().st_size
+        told = clean_up(experiment, dry_run=True)
+        assert labels.exists() and (told.files, told.bytes) == (2, size)
+        # The process is gone, and nobody closes the store.
+        assert clean_up(experiment).bytes == size
+        assert not experiment.supervised_data.exists() and experiment.data.exists()
+        assert clean_up(experiment).files == 0
+    assert (experiment.data / "target.train.images.npy").exists()

@@ -20,7 +20,8 @@ from dann_search.data.target_labels import target_train_labels
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.compare import _alone, _new_seeds, compare
+from dann_search.results.compare import _new_seeds, compare
+from dann_search.results.compare_lock import alone
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.training.checkpoint import BEST
 from dann_search.training.job import Failures, TrainAll, TrainingJob, train_here
@@ -94,7 +95,7 @@ def test_bad_input_is_refused_before_anything_is_trained(experiment: ExperimentF
     with DriverLock(experiment), pytest.raises(InputError, match="search is still running"):
         compare(experiment, train)
     with (
-        _alone(experiment),
+        alone(experiment),
         pytest.raises(InputError, match="a comparison is already running"),
     ):
         compare(experiment, train)
@@ -157,6 +158,20 @@ def test_the_upper_bound_is_trained_on_the_target_with_its_labels(
     results = {f"comparison.{suffix}" for suffix in ("json", "csv", "md", "tex")}
     assert files == {"best.safetensors", "last.safetensors", "done", ".lock"} | results
     assert not (experiment.data / "target.train.labels.npy").exists()
+
+
+def test_labels_that_a_killed_comparison_left_go_with_the_next_one(
+    experiment: ExperimentFolder,
+) -> None:
+    experiment.supervised_data.mkdir(parents=True)
+    (experiment.supervised_data / "source.train.labels.npy").touch()
+
+    def train(*_: object) -> Failures:
+        assert not experiment.supervised_data.exists()
+        raise RunError("seen")
+
+    with pytest.raises(RunError, match="seen"):
+        compare(experiment, train, methods=["source_only"], seeds=2)
 
 
 def test_labels_of_the_upper_bound_are_those_of_the_stored_images(

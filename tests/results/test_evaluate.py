@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,9 @@ from dann_search.results.calibration import (
     to_probabilities,
 )
 from dann_search.results.evaluate import evaluate_target, predict_classes
+from dann_search.results.evaluate import labelled_folder as labelled_images
 from dann_search.results.model import load_model
+from dann_search.results.report.measured import Absent, read_evaluation
 from dann_search.results.scoring import score
 from tests.data.images import write_domain
 from tests.json_output import printed
@@ -173,6 +176,27 @@ def test_calibration_is_fitted_on_val_kept_and_used_from_then_on(
     assert prediction.probability == pytest.approx(probabilities[0].max(), abs=1e-4)
 
 
+def test_an_evaluation_from_before_a_calibration_is_not_shown_as_the_models(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    evaluate_target(experiment.root)
+    card, trial = experiment.best / "README.md", load_model(experiment.best).record["trial"]
+    assert "at temperature 1.00" in card.read_text()
+    data = labelled_folder(experiment, tmp_path / "photos", {})
+    result = evaluate_target(experiment.root, data, calibrated=True)
+    assert result.calibration and result.calibration.temperature != 1
+    text = card.read_text()
+    assert "It was calibrated since it was evaluated on the test split: `dann-search eval" in text
+    assert "\n| test |" not in text and "at temperature" not in text and "Weakest" not in text
+    with pytest.raises(Absent, match=r"was calibrated since .* run: dann-search evaluate"):
+        read_evaluation(experiment, trial)
+    evaluate_target(experiment.root)
+    text = card.read_text()
+    assert f"at temperature {result.calibration.temperature:.2f}" in text
+    assert "calibrated since" not in text
+    assert read_evaluation(experiment, trial).temperature == result.calibration.temperature
+
+
 def test_a_model_outside_its_experiment_cannot_be_calibrated(
     experiment: ExperimentFolder, tmp_path: Path
 ) -> None:
@@ -208,11 +232,33 @@ def test_a_model_outside_its_experiment_asks_for_a_folder(
         evaluate_target(tmp_path / "model")
 
 
-def test_images_without_a_label_are_refused(experiment: ExperimentFolder, tmp_path: Path) -> None:
-    labelled_folder(experiment, tmp_path / "photos" / "test", {})
-    (tmp_path / "photos" / "train").mkdir()
-    Image.new("RGB", (28, 28)).save(tmp_path / "photos" / "train" / "loose.png")
-    with pytest.raises(InputError, match=r"1 images have no label, such as .*loose\.png"):
-        evaluate_target(experiment.root, tmp_path / "photos")
-    with pytest.raises(InputError, match=r"have no label.*To classify them: dann-search predict"):
-        evaluate_target(experiment.root, tmp_path / "photos" / "train")
+def test_images_without_a_label_are_refused_also_beside_class_folders(tmp_path: Path) -> None:
+    model = write_random_model(tmp_path / "model", "dann_cnn", side=16)
+    data = write_domain(tmp_path / "photos", {"bike": 1, "mug": 1})
+    for name in ("loose.png", "more.png", "._loose.png"):
+        Image.new("RGB", (28, 28)).save(data / name)
+    refused = r"2 images have no label, such as .*photos/loose\.png.*: dann-search predict"
+    with pytest.raises(InputError, match=refused):
+        evaluate_target(model, data)
+    for name in ("bike", "mug"):
+        shutil.rmtree(data / name)
+    with pytest.raises(InputError, match=refused):
+        evaluate_target(model, data)
+
+
+def test_splits_are_not_evaluated_together(tmp_path: Path) -> None:
+    model = write_random_model(tmp_path / "model", "dann_cnn", side=16)
+    data = tmp_path / "photos"
+    for split in ("train", "val", "test"):
+        write_domain(data / split, {"bike": 1, "mug": 2})
+    with pytest.raises(InputError, match=r"splits \(test, train, val\).*--data .*photos/test$"):
+        evaluate_target(model, data)
+    assert evaluate_target(model, data / "test").n == 3
+    shutil.rmtree(data / "test")
+    with pytest.raises(InputError, match=r"splits \(train, val\).*--data .*photos/val$"):
+        evaluate_target(model, data)
+
+
+def test_classes_that_are_called_as_splits_are_classes(tmp_path: Path) -> None:
+    data = write_domain(tmp_path / "vehicles", {"train": 2, "test": 1})
+    assert len(labelled_images(["bus", "test", "train"], data).labels) == 3

@@ -53,11 +53,28 @@ def _columns(compared: Compared | None) -> dict[str, bool]:
 def _cost(content: Content) -> dict[str, str]:
     spent = content.search.spent
     detail = f"{spent.epochs} epochs; early stopping saved {_saved(spent)}"
-    for kind, hours in (("GPU", spent.gpu_hours), ("CPU", spent.cpu_hours)):
-        if hours:
-            value, unit = (hours, "hours") if hours >= 1 else (60 * hours, "minutes")
-            return {"value": f"{value:.3g}", "unit": f"{kind}-{unit}", "detail": detail}
-    return {"value": f"{spent.epochs}", "unit": "epochs", "detail": detail}
+    if not (counted := _hours(spent)):
+        return {"value": f"{spent.epochs}", "unit": "epochs", "detail": detail}
+    kind, hours, saved = counted[0]
+    if saved:
+        detail += f", an estimated {' '.join(_scaled(kind, saved))}"
+    value, unit = _scaled(kind, hours)
+    return {"value": value, "unit": unit, "detail": detail}
+
+
+def _hours(spent: Spent) -> list[tuple[str, float, float | None]]:
+    """What was counted: GPU or CPU, its hours, and those saved."""
+    counted = (
+        ("GPU", spent.gpu_hours, spent.gpu_hours_saved),
+        ("CPU", spent.cpu_hours, spent.cpu_hours_saved),
+    )
+    return [(kind, hours, saved) for kind, hours, saved in counted if hours]
+
+
+def _scaled(kind: str, hours: float) -> tuple[str, str]:
+    """Hours as a number and its unit."""
+    value, unit = (hours, "hours") if hours >= 1 else (60 * hours, "minutes")
+    return f"{value:.3g}", f"{kind}-{unit}"
 
 
 def _saved(spent: Spent) -> str:
@@ -150,8 +167,12 @@ def _record(content: Content) -> dict[str, Any]:
 def _compute(content: Content) -> list[tuple[str, str]]:
     spent = content.search.spent
     counted = [("time searched", duration(spent.hours * 3600))] if spent.hours else []
-    for kind, hours in (("CPU", spent.cpu_hours), ("GPU", spent.gpu_hours)):
-        counted += [(f"{kind}-hours of trials", f"{hours:.3g}")] if hours else []
+    counted += [(f"{kind}-hours of trials", f"{hours:.3g}") for kind, hours, _ in _hours(spent)]
+    spared = [
+        (f"{kind}-hours saved, estimated", f"{saved:.3g}")
+        for kind, _, saved in _hours(spent)
+        if saved is not None
+    ]
     seconds = [epoch["seconds"] for epoch in content.epochs if epoch.get("seconds")]
     if seconds:
         counted.append(("seconds an epoch, best trial", f"{sum(seconds) / len(seconds):.3g}"))
@@ -160,4 +181,5 @@ def _compute(content: Content) -> list[tuple[str, str]]:
         ("trials", str(len(content.search.rows))),
         ("epochs trained", str(spent.epochs)),
         ("epochs saved by early stopping", _saved(spent)),
+        *spared,
     ]

@@ -139,7 +139,7 @@ def read_evaluation(folder: ExperimentFolder, trial: int) -> Measured:
     """What ``evaluate`` measured of this trial's model on the target's test split.
 
     Raises:
-        Absent: it did not, or of another model.
+        Absent: it did not, or of another model, or before this one was calibrated.
     """
     again = f"run: dann-search evaluate {shown(folder)}"
     path, record = folder.best / EVALUATION, folder.best / RECORD
@@ -160,6 +160,8 @@ def read_evaluation(folder: ExperimentFolder, trial: int) -> Measured:
     measured = _validated(Measured, path)
     if measured.split != "test":
         raise Absent(f"{path.name} is of other images than the test split; {again}")
+    if measured.temperature != model.get("temperature", 1.0):
+        raise Absent(f"The model was calibrated since it was evaluated on the test split; {again}")
     return measured
 
 

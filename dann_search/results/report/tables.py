@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dann_search.config.trial import TrialConfig
+from dann_search.results.label_use import label_use
 from dann_search.results.reader import TrialRow
 from dann_search.results.report.content import Content
 from dann_search.results.report.figures.plot import number
@@ -114,18 +115,17 @@ def recipe(content: Content) -> list[tuple[str, str, bool, str]]:
 
 
 def splits(content: Content) -> list[tuple[str, str, int, str, str]]:
-    """Role, split, images, hash, and what it is for."""
-    uses = {
-        ("source", "train"): "trained on, with labels",
-        ("source", "val"): "label-free scores",
-        ("source", "test"): "not used",
-        ("target", "train"): "trained on, without labels",
-        ("target", "val"): "its labels choose epoch and trial",
-        ("target", "test"): "evaluate and compare alone",
-    }
+    """Role, split, images, hash, and what its labels are for."""
     sizes, hashes = content.info.sizes, content.info.hashes
+    oracle = content.experiment.search.objective == F1_MACRO
     return [
-        (role, split, count, hashes.get(role, {}).get(split, ""), uses.get((role, split), ""))
+        (
+            role,
+            split,
+            count,
+            hashes.get(role, {}).get(split, ""),
+            label_use(role, split, oracle=oracle),
+        )
         for role, parts in sizes.items()
         for split, count in parts.items()
     ]

@@ -199,6 +199,8 @@ def _numbers(content: "Content") -> dict[str, Any]:
             "gpu_hours": spent.gpu_hours,
             "epochs": spent.epochs,
             "epochs_saved": spent.saved,
+            "cpu_hours_saved": spent.cpu_hours_saved,
+            "gpu_hours_saved": spent.gpu_hours_saved,
         },
     }  # fmt: skip
 

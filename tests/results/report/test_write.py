@@ -26,19 +26,22 @@ from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
 from dann_search.results.evaluate import evaluate_target
+from dann_search.results.insight import ParameterImportance
 from dann_search.results.leaderboard import ranked, to_json
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.report import Report, write_report
-from dann_search.results.report.content import gather
+from dann_search.results.report.content import Content, gather
 from dann_search.results.report.figures.save import KINDS, NAMES
 from dann_search.results.report.measured import ClassRow
 from dann_search.results.report.page import render
+from dann_search.results.report.search import look_at_search
 from dann_search.results.report.shift import DomainShift, domain_shift
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
 from dann_search.study_names import SPENT
 from dann_search.training.job import TrainingJob, train_here
 from tests.json_output import printed
+from tests.results.conftest import search_here
 from tests.results.report.conftest import FORMULA, HOSTILE
 
 MEGABYTES = 1_000_000
@@ -100,10 +103,30 @@ def test_key_numbers_are_those_of_the_other_commands(few: ExperimentFolder) -> N
     printed("report", json.dumps(content))
 
 
+def with_backbones(content: Content, *names: str) -> Content:
+    """As if each backbone's depth had been searched."""
+    search = content.search
+    depths = {f"unfrozen_depth.{name}": search.slices["unfrozen_depth"] for name in names}
+    found = [ParameterImportance(name, 0.5, 3, True) for name in depths]
+    return replace(
+        content,
+        search=replace(
+            search,
+            slices=search.slices | depths,
+            importance=replace(search.importance, parameters=found),
+        ),
+    )
+
+
 def test_no_name_becomes_a_tag_a_script_or_a_formula(few: ExperimentFolder, tmp_path: Path) -> None:
     evaluate_target(few.root)
-    report = write_report(few)
+    content = with_backbones(gather(few, lambda line: None), HOSTILE, FORMULA)
+    file = tmp_path / "index.html"
+    file.write_text(render(content, "today"))
+    report = Report(file, file.stat().st_size)
     page = page_of(report)
+    assert f"unfrozen_depth of {HOSTILE} (stages)" in page.text
+    assert f"unfrozen_depth of {FORMULA} (stages)" in page.text
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
     assert len(scripts) == 4 and not any("src" in one for one in scripts)
     for tag, attributes in page.tags:
@@ -286,10 +309,42 @@ def test_reliability_is_of_the_test_split_where_evaluate_wrote_it(few: Experimen
     ]
     more = {"reliability": bins, "ece": 0.125, "temperature": 1.5, "nll": 1.0}
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    model = few.best / "model.json"
+    model.write_text(json.dumps(json.loads(model.read_text()) | {"temperature": 1.5}))
     report = write_report(few)
     assert report.to_json()["ece"] == {"split": "test", "value": 0.125}
     assert plots_of(report)["reliability"]["data"][1]["y"] == [0.625]
     assert "logits divided by the temperature 1.5" in page_of(report).text
+
+
+def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
+    few: ExperimentFolder, tmp_path: Path
+) -> None:
+    text = page_of(write_report(few)).text
+    assert "images, whose labels also chose the model: run evaluate" in text
+    assert re.search(r"target val \d+ chose the model", text)
+    assert "It chose among 4 trials" in text
+    assert "| chose the model |" in (write_best(few).folder / "README.md").read_text()
+
+    data = yaml.safe_load(few.record.read_text())["experiment"]["data"]
+    by_info_max = search_here(
+        tmp_path,
+        name="label-free",
+        training__epochs=1,
+        training__batch_size=4,
+        search__objective="info_max",
+        data__source=data["source"],
+        data__target=data["target"],
+    )
+    text = page_of(write_report(by_info_max)).text
+    assert "images, whose labels chose nothing: run evaluate" in text
+    assert re.search(r"target val \d+ only measured it", text)
+    assert "Only shown: info_max chose." in text
+    card = (write_best(by_info_max).folder / "README.md").read_text()
+    assert "| only measured it |" in card and "chosen by a score that needs no target label" in card
+    for shown in (text, card):
+        assert "only read by scores that need no target label" in shown  # the source's val
+        assert "chose the model" not in shown and "flatters" not in shown
 
 
 def test_a_report_that_is_there_is_kept_unless_force_is_given(
@@ -396,10 +451,7 @@ def test_where_the_images_are_gone_the_rest_is_reported(few: ExperimentFolder) -
 
 
 def test_hours_are_those_the_search_counted(few: ExperimentFolder) -> None:
-    experiment, space = load_experiment_of(few)
-    record = StudyRecord(experiment, space, few)
-    record.study.set_user_attr(SPENT, {"hours": 0.5, "cpu_hours": 1.5, "gpu_hours": 0.0})
-    record.close()
+    count_hours(few, hours=0.5, cpu_hours=1.5, gpu_hours=0.0)
     report = write_report(few)
     spent = report.to_json()["spent"]
     assert (spent["hours"], spent["cpu_hours"], spent["gpu_hours"]) == (0.5, 1.5, 0.0)
@@ -407,6 +459,49 @@ def test_hours_are_those_the_search_counted(few: ExperimentFolder) -> None:
     assert (spent["epochs"], spent["epochs_saved"]) == (5, 1)
     text = page_of(report).text
     assert "1.5 CPU-hours" in text and "30m00s" in text and "GPU" not in text
+
+
+def count_hours(few: ExperimentFolder, **hours: float) -> None:
+    experiment, space = load_experiment_of(few)
+    record = StudyRecord(experiment, space, few)
+    record.study.set_user_attr(SPENT, hours)
+    record.close()
+
+
+def test_hours_saved_are_estimated_from_each_stopped_trials_own_seconds(
+    few: ExperimentFolder,
+) -> None:
+    count_hours(few, hours=9.0, cpu_hours=8.0, gpu_hours=2.0)
+    rows = read_trials(few)
+    fast, slow = (
+        replace(rows[1], number=number, epochs=epochs, config={"epochs": 10})
+        for number, epochs in ((1, 4), (7, 2))
+    )
+    # 6 epochs of (20 + 40) / 2 seconds are spared, and 8 of 450: 3780 seconds.
+    for row, seconds in ((fast, (20, 40)), (slow, (450,))):
+        file = few.trial_record(row.number)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps({"history": [{"seconds": one} for one in seconds]}))
+    experiment = read_experiment(few)
+    takes = experiment.resources.model_copy(update={"workers_per_trial": 2, "cpus_per_worker": 4})
+    experiment = experiment.model_copy(update={"resources": takes})
+    search = look_at_search(few, experiment, [rows[0], fast, slow])
+    assert search.spent.saved == 14
+    assert search.spent.cpu_hours_saved == pytest.approx(1.05 * 8)
+    assert search.spent.gpu_hours_saved == pytest.approx(1.05 * 2)  # a trial had 8 CPUs, 2 GPUs
+    content = gather(few, lambda line: None)
+    content = replace(content, search=replace(content.search, spent=search.spent))
+    page = Page(render(content, "today"))
+    assert "early stopping saved 14 (64 %), an estimated 2.1 GPU-hours" in page.text
+    assert "CPU-hours saved, estimated 8.4" in page.text
+
+    few.trial_record(7).unlink()  # one without times is taken to be as the others
+    spent = look_at_search(few, experiment, [rows[0], fast, slow]).spent
+    assert spent.cpu_hours_saved == pytest.approx(14 * 30 / 3600 * 8)
+    few.trial_record(1).unlink()
+    for file in few.trial(1).iterdir():
+        file.unlink()
+    assert look_at_search(few, experiment, [fast, slow]).spent.cpu_hours_saved is None
 
 
 def test_the_leaderboard_lists_every_trial_and_leaves_blank_what_does_not_apply(

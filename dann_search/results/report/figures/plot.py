@@ -22,7 +22,7 @@ class Plot:
     Attributes:
         name: identifies it in the page; never made of anything a user wrote.
         figure: what is drawn.
-        title: above it.
+        title: above it, as text: no markup.
         height: in pixels.
     """
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dann_search.results.report import theme
 from dann_search.results.report.content import Content
-from dann_search.results.report.figures.plot import Paper, Plot, paper, plain
+from dann_search.results.report.figures.plot import Paper, Plot, paper
 
 CHANCE = 0.5
 
@@ -70,7 +70,7 @@ PANELS = (
 def plots(content: Content) -> list[Plot]:
     """One a panel that has anything to show."""
     return [
-        Plot(f"training-{panel.name}", _panel(content, panel), plain(panel.title), 280)
+        Plot(f"training-{panel.name}", _panel(content, panel), panel.title, 280)
         for panel in _panels(content)
     ]
 

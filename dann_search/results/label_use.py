@@ -1,0 +1,26 @@
+"""What a model's labels were used for, split by split: one wording for its card and the report."""
+
+
+def label_use(
+    role: str, split: str, *, oracle: bool, refit: bool = False, calibrated: bool = False
+) -> str:
+    """In a few words.
+
+    Args:
+        role: source or target.
+        split: train, val or test.
+        oracle: whether labels of the target's validation split chose the epoch or the trial.
+        refit: whether the model was trained again, on training and validation images.
+        calibrated: whether it has a temperature.
+    """
+    if role == "source":
+        scored = "only read by scores that need no target label"
+        return {"train": "trained on", "val": "trained on" if refit else scored}.get(
+            split, "not used"
+        )
+    if split == "train":
+        return "never read"
+    if split == "test":
+        return "only read by evaluate and compare"
+    chose = "chose the model" if oracle else "only measured it"
+    return f"{chose} and set its temperature" if calibrated else chose
