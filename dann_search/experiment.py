@@ -102,7 +102,7 @@ class Experiment:
         """
         import pandas as pd
 
-        from dann_search.results.best import choose
+        from dann_search.results.choose import choose
         from dann_search.results.epochs import read_epochs
 
         row = choose(read_trials(self.folder), self.folder, trial=trial)

@@ -22,7 +22,7 @@ from dann_search.driver_lock import driver_is_alive
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.baselines import SUPERVISED, checked, default_methods, effective, recipe
-from dann_search.results.best import choose
+from dann_search.results.choose import choose
 from dann_search.results.comparison import Comparison
 from dann_search.results.comparison_tables import write_comparison
 from dann_search.results.fairness import fairness

@@ -9,7 +9,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.data.store import StoreInfo
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.best import choose
+from dann_search.results.choose import choose
 from dann_search.results.epochs import Epoch, read_epochs
 from dann_search.results.reader import TrialRow, read_experiment, read_record
 from dann_search.results.report.inside import Inside, look_inside

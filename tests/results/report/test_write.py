@@ -202,7 +202,7 @@ def test_scores_of_another_model_are_not_passed_off_as_the_best_ones(
     few: ExperimentFolder,
 ) -> None:
     second = ranked(read_trials(few))[1].number
-    write_best(few, trial=second)
+    write_best(few, trial=second, out=few.best)
     evaluate_target(few.best)
     few.compare.mkdir()
     summary = {"mean": 0.5, "sd": 0.1, "values": [0.4, 0.6]}
