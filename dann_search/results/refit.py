@@ -53,6 +53,7 @@ def write_refit(
     place = place_for(row, rows, folder, out, force, refit=True)
     _, record = rebuild(folder, row, objective)
     job = _planned(folder, TrialConfig(**row.config), row.number, record["epoch"])
+    job.fetch()
     if job.is_done:
         train_all([job], experiment)  # It says so.
     else:
@@ -72,6 +73,7 @@ def _planned(
     recipe = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
     return TrainingJob(
         name=f"trial {number} on train and val, {epochs} epochs",
+        experiment=folder,
         config=config,
         folder=folder.refit / f"trial{number}-epochs{epochs}-{recipe}",
         store=folder.refit / "data",

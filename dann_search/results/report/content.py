@@ -20,6 +20,7 @@ from dann_search.results.report.measured import (
     Measured,
     read_comparison,
     read_evaluation,
+    shown,
 )
 from dann_search.results.report.search import Search, look_at_search
 from dann_search.results.status import ExperimentStatus, status
@@ -143,7 +144,7 @@ def _inside(
 ) -> Inside | None:
     """None, and a note, where the model cannot be run here: the rest is worth having."""
     try:
-        return look_inside(folder, experiment, best, compared, tell)
+        inside = look_inside(folder, experiment, best, compared, tell)
     except (InputError, RunError, OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         where = f"{os.fspath(exc.filename)}: " if isinstance(exc, OSError) and exc.filename else ""
@@ -152,3 +153,9 @@ def _inside(
             f"{where}{reason}."
         )
         return None
+    if inside.lacks_plain:
+        notes.append(
+            "The network trained without adaptation is not shown, its checkpoint is not there; "
+            f"run: dann-search compare {shown(folder)}."
+        )
+    return inside

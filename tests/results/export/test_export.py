@@ -135,21 +135,21 @@ def test_an_export_of_an_experiment_behind_a_url_is_put_there(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     files = fsspec.filesystem("memory")
-    files.put(str(experiment.root), "/bucket/small", recursive=True)
-    url = "memory://bucket/small"
+    files.put(str(experiment.root), "/exported/small", recursive=True)
+    url = "memory://exported/small"
     result = export_model(url, "safetensors")
-    there = {Path(name).name for name in files.ls("/bucket/small/best/export/safetensors", False)}
+    there = {Path(name).name for name in files.ls("/exported/small/best/export/safetensors", False)}
     assert there == FILES["safetensors"] | {"model.json", "README.md"}
     # Its folder here is a copy: what is written into it belongs to the experiment all the same.
     evaluate_target(result.model)
-    assert files.exists("/bucket/small/best/evaluation.json")
+    assert files.exists("/exported/small/best/evaluation.json")
     outside = write_best(url, out=tmp_path / "outside").folder
     assert load_model(outside).record["experiment_place"] == url
     assert evaluate_target(outside).f1_macro == evaluate_target(url).f1_macro
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     with pytest.raises(InputError, match="exists; replace it with --force"):
         export_model(url, "safetensors")
-    files.rm("/bucket", recursive=True)
+    files.rm("/exported", recursive=True)
 
 
 def test_a_model_outside_of_its_experiment_is_verified_on_images_given_or_synthetic(
