@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dann_search.api import SearchResult
     from dann_search.results.best import BestModel
     from dann_search.results.comparison import Comparison
+    from dann_search.results.export.export import Export
     from dann_search.results.model import DannModel, Prediction
     from dann_search.results.report import Report
     from dann_search.results.scoring import Evaluation
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 class Experiment:
     """What a search left on storage, and what can be done with it.
 
-    Nothing here needs Ray but ``compare`` and ``resume``, which train.
+    Nothing here needs Ray but what trains: ``compare``, ``resume`` and ``best`` with ``refit``.
 
     Example::
 
@@ -102,7 +103,7 @@ class Experiment:
         """
         import pandas as pd
 
-        from dann_search.results.best import choose
+        from dann_search.results.choose import choose
         from dann_search.results.epochs import read_epochs
 
         row = choose(read_trials(self.folder), self.folder, trial=trial)
@@ -130,16 +131,25 @@ class Experiment:
         *,
         trial: int | None = None,
         objective: str | None = None,
-        out: Path | None = None,
+        refit: bool = False,
+        out: str | Path | None = None,
+        force: bool = False,
     ) -> "BestModel":
-        """Write a trial's model, as ``write_best`` does.
+        """Write a trial's model, as ``write_best`` does, or trained again, as ``refit`` does.
 
         Raises:
-            InputError: no such trial, or it has no model.
+            InputError: no such trial, it has no model, or ``out`` is in the way.
+            RunError: its checkpoint is damaged, or the training failed.
         """
+        which: dict[str, Any] = {"rank": rank, "trial": trial, "objective": objective}
+        which |= {"out": out, "force": force}
+        if refit:
+            from dann_search import retraining
+
+            return retraining.refit(str(self.folder), **which)
         from dann_search.results.best import write_best
 
-        return write_best(self.folder, rank=rank, trial=trial, objective=objective, out=out)
+        return write_best(self.folder, **which)
 
     def model(self) -> "DannModel":
         """The best model, ready to classify: a torch module with its preprocessing.
@@ -163,15 +173,38 @@ class Experiment:
         """
         return self.model().predict(images)
 
-    def evaluate(self, data: str | Path | None = None) -> "Evaluation":
+    def evaluate(
+        self, data: str | Path | None = None, *, calibrated: bool = False, device: str = "cpu"
+    ) -> "Evaluation":
         """Measure the best model on the target's test split, or on a labelled folder.
+
+        Args:
+            data: the folder.
+            calibrated: first fit the model's temperature on the target's validation split.
+            device: ``cpu``, ``cuda`` or ``auto``.
 
         Raises:
             InputError: no trial has finished, or ``data`` has no labels or other classes.
         """
         from dann_search.results.evaluate import evaluate_target
 
-        return evaluate_target(str(self.folder), None if data is None else Path(data))
+        place = None if data is None else Path(data)
+        return evaluate_target(str(self.folder), place, calibrated=calibrated, device=device)
+
+    def export(self, format: str, **options: Any) -> "Export":
+        """Write the best model for use without dann-search, with the options of ``export_model``.
+
+        Args:
+            format: safetensors, onnx or torch.
+            options: ``out``, ``force``, ``images``.
+
+        Raises:
+            InputError: no trial has finished, no such format, or a folder is in the way.
+            RunError: the export says something else than its model.
+        """
+        from dann_search.results.export.export import export_model
+
+        return export_model(str(self.folder), format, **options)
 
     def compare(
         self,

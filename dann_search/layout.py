@@ -142,6 +142,10 @@ class ExperimentFolder:
         """The best model trained again, on training and validation images."""
         return self.root / "best-refit"
 
+    def trial_model(self, number: int, refit: bool = False) -> Path:
+        """The model of another trial than the best one."""
+        return self.root / "models" / (f"trial-{number}-refit" if refit else f"trial-{number}")
+
     @property
     def refit(self) -> Path:
         """Trainings of such models."""

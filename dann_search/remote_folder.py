@@ -17,7 +17,8 @@ from dann_search.errors import InputError, RunError
 
 def cache_folder() -> Path:
     """Where copies of what lies elsewhere are kept: ``dann-search`` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dann-search"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache.resolve() / "dann-search"  # a link on many clusters; paths are held against it
 
 
 VERSIONS = ".versions.json"

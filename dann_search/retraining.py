@@ -54,7 +54,8 @@ def refit(
     rank: int | None = None,
     trial: int | None = None,
     objective: str | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> BestModel:
     """Train a trial's recipe again on training and validation images; write the model.
@@ -64,16 +65,20 @@ def refit(
         rank: which trial, as for ``write_best``; the best by default.
         trial: its number instead.
         objective: another one to rank by.
-        out: where to write; ``best-refit`` in the experiment's folder by default.
+        out: where to write; by default ``best-refit`` in the experiment's folder for the
+            leaderboard's first, and a folder under ``models`` for any other.
+        force: replace a model that is there.
         progress: told a line when the training ends; standard error by default.
 
     Raises:
-        InputError: no such trial, or the packed images are gone.
+        InputError: no such trial, ``out`` is in the way, or the packed images are gone.
         RunError: the training failed.
     """
     folder = open_experiment(experiment)
     train_all = _through_ray(folder, progress)
-    return write_refit(folder, train_all, rank=rank, trial=trial, objective=objective, out=out)
+    return write_refit(
+        folder, train_all, rank=rank, trial=trial, objective=objective, out=out, force=force
+    )
 
 
 def _through_ray(folder: ExperimentFolder, progress: Callable[[str], None] | None) -> TrainAll:

@@ -31,8 +31,9 @@ def best(
         str | None, typer.Option(help="Rank by f1_macro or a validator such as info_max instead.")
     ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write to [best or best-refit].")
+        Path | None, typer.Option("--out", help="Folder to write [one in the experiment's].")
     ] = None,
+    force: Force = False,
     refit: Annotated[
         bool, typer.Option("--refit", help="Train it again, on train and val together.")
     ] = False,
@@ -42,7 +43,8 @@ def best(
 
     Example: dann-search best quickstart --rank 2 --out models/second
     """
-    which: dict[str, Any] = {"rank": rank, "trial": trial, "objective": objective, "out": out_dir}
+    which: dict[str, Any] = {"rank": rank, "trial": trial, "objective": objective}
+    which |= {"out": out_dir, "force": force}
     if refit:
         from dann_search import retraining
 

@@ -91,6 +91,9 @@ class Evaluation(CalibrationError, Metrics):
     uncalibrated: CalibrationError | None = Field(
         description="the same at temperature 1; null for a model that is not calibrated"
     )
+    model: str = Field(description="folder of the model")
+    trial: int = Field(description="number of the model's trial")
+    epoch: int = Field(description="that trial's best epoch, from 1, whose weights these are")
 
 
 class LabelProbability(Output):
@@ -141,6 +144,8 @@ class Export(Output):
     """A model that was written for use without dann-search."""
 
     export: str = Field(description="its folder")
+    model: str = Field(description="folder of the model it was made from")
+    trial: int = Field(description="number of that model's trial")
     format: Literal["safetensors", "onnx", "torch"] = Field(description="as asked for")
     files: list[str] = Field(description="paths of what was written")
     verification: Verification = Field(description="how it compared with its model")

@@ -13,10 +13,18 @@ from rich.text import Text
 
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.trial import TrialConfig
-from dann_search.errors import InputError, nearest
+from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.results.choose import choose, value_of
 from dann_search.results.leaderboard import finished
-from dann_search.results.model_files import FORMAT, RECORD, WEIGHTS, write_model
+from dann_search.results.model_files import (
+    FORMAT,
+    PLACE,
+    RECORD,
+    WEIGHTS,
+    check_place,
+    write_model,
+)
 from dann_search.results.reader import (
     TrialRow,
     open_experiment,
@@ -24,7 +32,6 @@ from dann_search.results.reader import (
     read_record,
     read_trials,
 )
-from dann_search.training.result import F1_MACRO
 
 VERSIONS = ("dann-search", "torch", "torchvision", "scikit-learn", "numpy")
 
@@ -80,104 +87,74 @@ class BestModel:
         return notes
 
 
-def choose(
-    rows: list[TrialRow],
-    folder: ExperimentFolder,
-    rank: int | None = None,
-    trial: int | None = None,
-    objective: str | None = None,
-) -> TrialRow:
-    """The trial of a rank (the first by default), or of a number.
-
-    Args:
-        rows: every trial.
-        folder: of the experiment, for messages.
-        rank: 1 for the best.
-        trial: a number instead.
-        objective: ranks completed trials by the value that ``f1_macro`` or a validator has at
-            their best epoch, instead of as the leaderboard does.
-
-    Raises:
-        InputError: there is no such trial with a model, or no such objective.
-    """
-    if trial is not None:
-        if rank is not None or objective is not None:
-            other = "--rank" if rank is not None else "--objective"
-            raise InputError(f"--trial {trial} names the one trial: leave out {other}")
-        return _numbered(rows, folder, trial)
-    candidates = finished(rows)
-    if not candidates:
-        raise InputError(
-            f"{folder.root}: no trial has finished yet; see dann-search status {folder.root}"
-        )
-    if objective is not None:
-        candidates = _by_objective(candidates, folder, objective)
-    rank = rank or 1
-    if rank > len(candidates):
-        raise InputError(f"{folder.root}: rank {rank} of {len(candidates)} finished trials")
-    return candidates[rank - 1]
-
-
-def _numbered(rows: list[TrialRow], folder: ExperimentFolder, trial: int) -> TrialRow:
-    found = [row for row in rows if row.number == trial]
-    if not found:
-        raise InputError(f"{folder.root}: no trial {trial}; there are 0 to {len(rows) - 1}")
-    if found[0].f1_macro_val is None:
-        raise InputError(f"{folder.root}: trial {trial} is {found[0].state} and has no model")
-    return found[0]
-
-
-def _by_objective(
-    candidates: Sequence[TrialRow], folder: ExperimentFolder, objective: str
-) -> list[TrialRow]:
-    known = {F1_MACRO, *(name for row in candidates for name in row.validators)}
-    if objective not in known:
-        raise InputError(f"--objective: unknown '{objective}'; {nearest(objective, known)}")
-    if objective == read_experiment(folder).search.objective:
-        return list(candidates)  # The leaderboard's order, which knows of confirmations too.
-    valued = [(value_of(row, objective), row) for row in candidates if row.state == "completed"]
-    having = [(value, row) for value, row in valued if value is not None]
-    if not having:
-        raise InputError(f"{folder.root}: no completed trial has a value of {objective}")
-    return [row for _, row in sorted(having, key=lambda pair: (-pair[0], pair[1].number))]
-
-
-def value_of(row: TrialRow, objective: str) -> float | None:
-    """A trial's value of ``f1_macro`` or a validator at its best epoch."""
-    return row.f1_macro_val if objective == F1_MACRO else row.validators.get(objective)
-
-
 def write_best(
     experiment: ExperimentFolder | str | Path,
     *,
     rank: int | None = None,
     trial: int | None = None,
     objective: str | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
 ) -> BestModel:
     """Write a trial's best epoch: model.safetensors, model.json and a card.
+
+    The leaderboard's first goes into ``best`` in the experiment's folder, and it alone: that is the
+    model that the experiment stands for. Any other has a folder of its own under ``models``.
 
     Args:
         experiment: the experiment.
         rank: 1, by default, for the best trial.
         trial: a trial's number, instead of a rank.
         objective: ranks completed trials by another one than the search's; see ``choose``.
-        out: where to write; ``best`` in the experiment's folder by default.
+        out: another folder to write.
+        force: replace a model that is there.
 
     Raises:
-        InputError: no such trial, or it has no model.
+        InputError: no such trial, it has no model, or ``out`` is in the way.
         RunError: its checkpoint is damaged or its frozen weights are no longer the same.
     """
     folder = experiment if isinstance(experiment, ExperimentFolder) else open_experiment(experiment)
-    row = choose(read_trials(folder), folder, rank, trial, objective)
+    rows = read_trials(folder)
+    row = choose(rows, folder, rank, trial, objective)
+    place = place_for(row, rows, folder, out, force)
     network, record = rebuild(folder, row, objective)
-    target = folder.best if out is None else out.expanduser().resolve()
-    if out is None:
-        folder.fetch_below(target)
-    write_model(target, weights_of(network), record)
-    if out is None:
-        folder.publish_below(target)
-    return BestModel(target, record)
+    return keep(folder, place, weights_of(network), record)
+
+
+def place_for(
+    row: TrialRow,
+    rows: Sequence[TrialRow],
+    folder: ExperimentFolder,
+    out: str | Path | None,
+    force: bool,
+    *,
+    refit: bool = False,
+) -> Path:
+    """Where a trial's model goes: the folder that the user names, else one of the experiment's.
+
+    Raises:
+        InputError: what is in the folder named is no model, or one that is not to be replaced.
+    """
+    if out is not None:
+        place = Path(out).expanduser().resolve()
+        check_place(place, "model", force)
+        return place
+    if row not in finished(rows)[:1]:
+        return folder.trial_model(row.number, refit)
+    return folder.best_refit if refit else folder.best
+
+
+def keep(
+    folder: ExperimentFolder, place: Path, weights: Mapping[str, Any], record: dict[str, Any]
+) -> BestModel:
+    """Write a model, on storage too where it lies in the experiment's folder."""
+    inside = place.is_relative_to(folder.root)
+    if inside:
+        folder.fetch_below(place)
+    write_model(place, weights, record)
+    if inside:
+        folder.publish_below(place)
+    return BestModel(place, record)
 
 
 def weights_of(network: Any) -> dict[str, Any]:
@@ -226,6 +203,7 @@ def _record(
     return {
         "format": FORMAT,
         "experiment": experiment.name,
+        PLACE: folder.url or str(folder.root.resolve()),
         "trial": row.number,
         "epoch": best["epoch"],
         "class_names": info.class_names,

@@ -21,7 +21,7 @@ from dann_search.driver_lock import driver_is_alive
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.baselines import SUPERVISED, checked, default_methods, effective, recipe
-from dann_search.results.best import choose
+from dann_search.results.choose import choose
 from dann_search.results.compare_lock import alone, remove_left_labels
 from dann_search.results.comparison import Comparison
 from dann_search.results.comparison_tables import write_comparison
@@ -65,9 +65,9 @@ def compare(
 ) -> Comparison:
     """Train the winner and its baselines anew and score them on the target's test split.
 
-    The model of a run is its best epoch by the search's objective. A run that was finished before
-    is not trained again, one that was cut off goes on, and methods whose recipes come to the same
-    share their runs.
+    The model of a run is its best epoch by the search's objective. A run that was finished before,
+    on whatever machine, is not trained again, one that was cut off here goes on, and methods whose
+    recipes come to the same share their runs.
 
     Args:
         folder: the experiment.
@@ -96,7 +96,9 @@ def compare(
     store = packed_store(folder)
     with alone(folder), _stores(folder, experiment, store, names) as stores:
         runs = itertools.chain.from_iterable(plan.runs.values())
-        jobs = [_job(run, stores.get(run.method, store)) for run in runs]
+        jobs = [_job(folder, run, stores.get(run.method, store)) for run in runs]
+        for job in jobs:
+            job.fetch()
         failures = train_all(jobs, experiment)
     failed = _failed(plan, names, failures)
     names = [name for name in names if name not in failed]
@@ -210,9 +212,10 @@ def _stores(
         yield {SUPERVISED: supervised}
 
 
-def _job(run: Run, store: Path) -> TrainingJob:
+def _job(experiment: ExperimentFolder, run: Run, store: Path) -> TrainingJob:
     return TrainingJob(
         name=run.name,
+        experiment=experiment,
         config=run.config,
         folder=run.folder,
         store=store,

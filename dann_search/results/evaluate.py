@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,41 +63,43 @@ def evaluate_target(
     """
     found = find_model(target)
     where = find_device(device)
-    if data is None and found.experiment is None:
-        raise InputError(
-            f"{target}: this model lies outside its experiment, so there is no test split; "
-            "name a labelled folder: --data FOLDER"
-        )
+    if data is None and found.store is None:
+        raise found.without_experiment("test split", "name a labelled folder: --data FOLDER")
     images = None if data is None else labelled_folder(found.record["class_names"], data)
     model = load_model(found.folder).to(where)
     if calibrated:
         _calibrate(model, found)
         found.publish()
     if images is not None:
-        return _scored(model, images.labels, images.batches(model.image_size), str(data))
+        batches = images.batches(model.image_size)
+        return _scored(model, found, images.labels, batches, str(data))
     assert found.store is not None
     labels = open_labels(found.store, "target", "test")
     batches = stored_batches(found.store, "target", "test", model.image_size)
-    result = _scored(model, labels, batches, "test")
+    result = _scored(model, found, labels, batches, "test")
     _keep(result, found.folder, model.record)
     found.publish()
     return result
 
 
 def _scored(
-    model: DannModel, labels: NDArray[np.int64], batches: Iterator[Tensor], split: str
+    model: DannModel,
+    found: FoundModel,
+    labels: NDArray[np.int64],
+    batches: Iterator[Tensor],
+    split: str,
 ) -> Evaluation:
     logits = logits_of(model, batches)
-    return score_logits(labels, logits, model.class_names, split, model.temperature)
+    result = score_logits(labels, logits, model.class_names, split, model.temperature)
+    trial, epoch = found.record["trial"], found.record["epoch"]
+    return replace(result, model=str(found.folder), trial=trial, epoch=epoch)
 
 
 def _calibrate(model: DannModel, found: FoundModel) -> None:
     """Fit the model's temperature on the target's validation labels and write it down."""
     if found.store is None:
-        raise InputError(
-            f"{found.folder}: calibrating needs the validation split of the model's experiment, "
-            "and this model lies outside of it; calibrate it there: dann-search evaluate "
-            f"{found.record['experiment']} --calibrated"
+        raise found.without_experiment(
+            "validation split, which calibrates it,", "calibrate it where that is"
         )
     batches = stored_batches(found.store, "target", "val", model.image_size)
     logits, labels = logits_of(model, batches), open_labels(found.store, "target", "val")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dann_search.errors import InputError
 from dann_search.results.model_card import LOADING, model_card
@@ -14,6 +14,38 @@ FORMAT = 2
 WEIGHTS, RECORD, CARD = "model.safetensors", "model.json", "README.md"
 EVALUATION, CONFUSION = "evaluation.json", "confusion.png"
 NEEDED = ("class_names", "preprocessing", "backbone", "config", "data")
+PLACE = "experiment_place"
+"""In a record: path or URL of the experiment. Nothing but test and validation images hang on it."""
+
+
+def check_place(place: Path, kind: Literal["model", "export"], force: bool) -> None:
+    """Let only what is a new or empty folder be written, or by force one of the same kind.
+
+    Raises:
+        InputError: something else is there, or it is not forced.
+    """
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return
+    if _kind(place) != kind:
+        article = "an" if kind == "export" else "a"
+        raise InputError(
+            f"{place}: exists and is not {article} {kind} that dann-search wrote; choose another "
+            "folder with --out"
+        )
+    if not force:
+        raise InputError(
+            f"{place}: exists; replace it with --force, or choose another folder with --out"
+        )
+
+
+def _kind(place: Path) -> str | None:
+    try:
+        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or not {"format", *NEEDED} <= record.keys():
+        return None
+    return "export" if "export" in record else "model"
 
 
 def write_model(folder: Path, state: Mapping[str, Any], record: dict[str, Any]) -> None:

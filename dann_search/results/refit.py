@@ -10,8 +10,8 @@ from dann_search.config.trial import TrialConfig
 from dann_search.data.joined_store import write_joined_store
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.best import BestModel, choose, rebuild, weights_of
-from dann_search.results.model_files import write_model
+from dann_search.results.best import BestModel, keep, place_for, rebuild, weights_of
+from dann_search.results.choose import choose
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.store import packed_store
 from dann_search.training.job import TrainAll, TrainingJob
@@ -24,7 +24,8 @@ def write_refit(
     rank: int | None = None,
     trial: int | None = None,
     objective: str | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
+    force: bool = False,
 ) -> BestModel:
     """Train a trial's recipe on train and val of both domains, for as long as it did best.
 
@@ -38,16 +39,21 @@ def write_refit(
         rank: which trial, as for ``write_best``.
         trial: its number instead.
         objective: another one to rank by.
-        out: where to write; ``best-refit`` in the experiment's folder by default.
+        out: where to write; by default ``best-refit`` in the experiment's folder for the
+            leaderboard's first, and a folder under ``models`` for any other.
+        force: replace a model that is there.
 
     Raises:
-        InputError: no such trial, or the data to pack anew are not here.
+        InputError: no such trial, ``out`` is in the way, or the data to pack anew are not here.
         RunError: the training failed.
     """
     experiment = read_experiment(folder)
-    row = choose(read_trials(folder), folder, rank, trial, objective)
+    rows = read_trials(folder)
+    row = choose(rows, folder, rank, trial, objective)
+    place = place_for(row, rows, folder, out, force, refit=True)
     _, record = rebuild(folder, row, objective)
     job = _planned(folder, TrialConfig(**row.config), row.number, record["epoch"])
+    job.fetch()
     if job.is_done:
         train_all([job], experiment)  # It says so.
     else:
@@ -57,11 +63,7 @@ def write_refit(
             raise RunError(f"{job.name} failed: {failures[job.name]}")
     weights, told = _trained(job, experiment, len(record["class_names"]))
     record["refit"] = told
-    target = folder.best_refit if out is None else out.expanduser().resolve()
-    write_model(target, weights, record)
-    if out is None:
-        folder.publish_below(target)
-    return BestModel(target, record)
+    return keep(folder, place, weights, record)
 
 
 def _planned(
@@ -71,6 +73,7 @@ def _planned(
     recipe = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
     return TrainingJob(
         name=f"trial {number} on train and val, {epochs} epochs",
+        experiment=folder,
         config=config,
         folder=folder.refit / f"trial{number}-epochs{epochs}-{recipe}",
         store=folder.refit / "data",

@@ -43,6 +43,8 @@ class Evaluation:
         confusion: rows true, columns predicted.
         calibration: of the model's probabilities; None where only classes were predicted.
         uncalibrated: the same without its temperature, where it has one.
+        model, trial, epoch: folder of the model, and whose weights it holds; None where
+            predictions were scored without one.
     """
 
     split: str
@@ -56,6 +58,9 @@ class Evaluation:
     confusion: list[list[int]]
     calibration: Calibration | None = None
     uncalibrated: Calibration | None = None
+    model: str | None = None
+    trial: int | None = None
+    epoch: int | None = None
 
     @property
     def absent_classes(self) -> list[str]:
@@ -94,7 +99,11 @@ class Evaluation:
         for one in self.per_class:
             scores = (f"{value:.3f}" for value in (one.precision, one.recall, one.f1))
             classes.add_row(one.name, *scores, str(one.n))
-        return Group(head, "", classes, *map(Text, self._notes()))
+        lines = map(Text, self._notes())
+        if self.model is None:
+            return Group(head, "", classes, *lines)
+        whose = Text(f"trial {self.trial}, epoch {self.epoch}: {self.model}", overflow="fold")
+        return Group(whose, "", head, "", classes, *lines)
 
     def _notes(self) -> list[str]:
         notes, now, before = [], self.calibration, self.uncalibrated

@@ -27,7 +27,7 @@ from dann_search.data.training_data import TrainingData, open_training_data
 from dann_search.layout import ExperimentFolder
 from dann_search.models.build import build_network
 from dann_search.models.registry import spec_of
-from dann_search.results.best import choose
+from dann_search.results.choose import choose
 from dann_search.results.confusion import write_confusion
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.store import packed_store

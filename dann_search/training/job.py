@@ -8,6 +8,7 @@ from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import RunError
+from dann_search.layout import ExperimentFolder
 from dann_search.training.loop import train
 
 DONE = "done"
@@ -20,6 +21,7 @@ class TrainingJob:
 
     Attributes:
         name: as progress and errors call it.
+        experiment: what it belongs to; on its storage other machines find what is trained.
         config: the recipe.
         folder: where its checkpoints go.
         store: the packed store it is trained on.
@@ -27,6 +29,7 @@ class TrainingJob:
     """
 
     name: str
+    experiment: ExperimentFolder
     config: TrialConfig
     folder: Path
     store: Path
@@ -38,8 +41,22 @@ class TrainingJob:
         return (self.folder / DONE).exists()
 
     def mark_done(self) -> None:
-        """Say so to those who come after."""
-        (self.folder / DONE).touch()
+        """Say so to those who come after, on whatever machine, and leave them what was trained."""
+        done = self.folder / DONE
+        files = [path for path in self.folder.glob("[!.]*") if path != done]
+        done.touch()
+        self.experiment.publish(*files, done)  # in this order: who finds it done finds it whole
+
+    def fetch(self) -> None:
+        """Have it here if another machine trained it, and there if only this one did.
+
+        Raises:
+            RunError: storage cannot be reached.
+        """
+        self.experiment.fetch_below(self.folder)
+        name = (self.folder / DONE).relative_to(self.experiment.root).as_posix()
+        if self.is_done and name not in self.experiment.sizes(self.folder):
+            self.mark_done()
 
 
 Failures = dict[str, str]

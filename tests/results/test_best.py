@@ -23,12 +23,13 @@ from dann_search.models.build import build_network
 from dann_search.models.catalog import CATALOG
 from dann_search.results.best import write_best
 from dann_search.results.evaluate import evaluate_target, predict_classes
+from dann_search.results.find_model import find_model
 from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import read_trials
 from dann_search.results.scoring import score
 from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
 from dann_search.training.predict import predict_logits
-from tests.json_output import printed
+from tests.json_output import failed, printed
 
 
 def test_the_model_predicts_exactly_as_the_trained_network(experiment: ExperimentFolder) -> None:
@@ -127,7 +128,7 @@ def test_another_objective_ranks_completed_trials_by_their_best_epochs(
     console.print(model.render())
     shown = console.export_text()
     assert "its epoch is the one that f1_macro, the search's objective, chose" in shown
-    own = write_best(experiment, objective="f1_macro", out=out).record
+    own = write_best(experiment, objective="f1_macro", out=out, force=True).record
     assert own["trial"] == ranked(read_trials(experiment))[0].number
 
 
@@ -139,10 +140,74 @@ def test_what_was_measured_stays_with_the_weights_it_was_measured_of(
     assert write_best(experiment).record["temperature"] == temperature != 1
     assert (experiment.best / "evaluation.json").exists()
     assert "| test |" in (experiment.best / "README.md").read_text()
-    assert write_best(experiment, rank=2).record["temperature"] == 1
+    other = write_best(experiment, rank=2, out=experiment.best, force=True)
+    assert other.record["temperature"] == 1
     assert not (experiment.best / "evaluation.json").exists()
     assert not (experiment.best / "confusion.png").exists()
     assert "not evaluated on the test split yet" in (experiment.best / "README.md").read_text()
+
+
+def test_another_trial_has_a_folder_of_its_own_and_best_stays_the_leaderboards_first(
+    experiment: ExperimentFolder,
+) -> None:
+    first, second = (row.number for row in ranked(read_trials(experiment))[:2])
+    assert write_best(experiment).folder == experiment.best
+    before = (experiment.best / "model.safetensors").read_bytes()
+    folder = write_best(experiment, rank=2).folder
+    assert folder == experiment.root / "models" / f"trial-{second}"
+    assert write_best(experiment, trial=second).folder == folder  # again: it is ours to replace
+    assert write_best(experiment, trial=first).folder == experiment.best
+    assert (experiment.best / "model.safetensors").read_bytes() == before
+    assert evaluate_target(experiment.root).trial == first
+    other = evaluate_target(folder)  # in the experiment, so with its test split
+    assert (other.trial, other.model) == (second, str(folder))
+
+
+def test_a_best_model_that_is_not_the_leaderboards_first_any_more_is_written_anew(
+    experiment: ExperimentFolder,
+) -> None:
+    first, second = (row.number for row in ranked(read_trials(experiment))[:2])
+    write_best(experiment, trial=second, out=experiment.best)  # as older versions did
+    assert evaluate_target(experiment.root).trial == first
+    record = json.loads((experiment.best / "model.json").read_text())
+    record["refit"] = {"epochs": 2}  # as `--refit --out` may have done
+    (experiment.best / "model.json").write_text(json.dumps(record))
+    assert "refit" not in find_model(experiment.root).record
+
+
+def test_a_best_model_that_is_not_the_first_and_cannot_be_written_anew_is_refused(
+    experiment: ExperimentFolder,
+) -> None:
+    first, second = (row.number for row in ranked(read_trials(experiment))[:2])
+    write_best(experiment, trial=second, out=experiment.best)
+    (experiment.trial(first) / BEST).unlink()
+    said = rf"{BEST}.*best holds the model of trial {second}, which may not be.*name that folder"
+    with pytest.raises(RunError, match=said):
+        find_model(experiment.root)
+    assert find_model(experiment.best).record["trial"] == second
+
+
+def test_only_a_model_is_replaced_and_only_by_force(
+    experiment: ExperimentFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "project"
+    mine.mkdir()
+    (mine / "README.md").write_text("mine")
+    words = ["best", str(experiment.root), "--out", str(mine), "--json"]
+    for refused in (words, [*words, "--force"], [*words, "--refit"]):
+        assert main(refused) == 2
+        assert "is not a model that dann-search wrote" in failed("best", capsys.readouterr().out)
+    assert [path.name for path in mine.iterdir()] == ["README.md"]
+    assert (mine / "README.md").read_text() == "mine"
+
+    model = tmp_path / "model"
+    model.mkdir()  # an empty folder is no obstacle
+    first = write_best(experiment, out=model).record["trial"]
+    with pytest.raises(InputError, match="exists; replace it with --force"):
+        write_best(experiment, rank=2, out=model)
+    assert load_model(model).record["trial"] == first
+    write_best(experiment, rank=2, out=model, force=True)
+    assert load_model(model).record["trial"] != first
 
 
 def test_models_of_the_first_format_are_read(experiment: ExperimentFolder) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from rich.console import Console
@@ -22,7 +23,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.compare import _new_seeds, compare
 from dann_search.results.compare_lock import alone
-from dann_search.results.reader import read_experiment, read_trials
+from dann_search.results.reader import open_experiment, read_experiment, read_trials
 from dann_search.training.checkpoint import BEST
 from dann_search.training.job import Failures, TrainAll, TrainingJob, train_here
 from tests.data.images import write_domain
@@ -82,6 +83,37 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
         name: len(content) for name, content in trained.items()
     }
     assert weights(experiment) == trained
+
+
+def test_what_one_machine_trained_another_does_not_train_again(
+    experiment: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = fsspec.filesystem("memory")
+    files.put(str(experiment.root), "/compared/small", recursive=True)
+    url, names = "memory://compared/small", ["dann", "source_only"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
+
+    def cut_off(jobs: Sequence[TrainingJob], content: Experiment) -> Failures:
+        train_here(jobs[:2], content)
+        # As older versions trained: this machine alone has it.
+        train_here([replace(jobs[2], experiment=ExperimentFolder(tmp_path))], content)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(open_experiment(url), cut_off, methods=names, seeds=2)
+    assert len(files.glob("/compared/small/compare/*/done")) == 2
+    lines: list[str] = []
+    train = partial(train_here, progress=lines.append)
+    here = compare(open_experiment(url), train, methods=names, seeds=2)
+    assert lines[0] == "3 of 4 trainings are there from before"
+    assert len(files.glob("/compared/small/compare/*/done")) == 4
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    lines.clear()
+    there = compare(open_experiment(url), train, methods=names, seeds=2)
+    assert lines == ["4 of 4 trainings are there from before"]
+    assert there.to_json()["methods"] == here.to_json()["methods"]
+    files.rm("/compared", recursive=True)
 
 
 def test_bad_input_is_refused_before_anything_is_trained(experiment: ExperimentFolder) -> None:

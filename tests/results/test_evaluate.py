@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,17 @@ def test_the_json_has_every_field_of_the_contract(experiment: ExperimentFolder) 
     assert content["temperature"] == 1 and content["absent_classes"] == []
     assert json.loads((experiment.best / "evaluation.json").read_text()) == content
     assert content["split"] == "test"
+    record = json.loads((experiment.best / "model.json").read_text())
+    assert content["model"] == str(experiment.best)
+    assert (content["trial"], content["epoch"]) == (record["trial"], record["epoch"])
+
+
+def test_the_table_names_the_model(experiment: ExperimentFolder) -> None:
+    result = evaluate_target(experiment.root)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(result.render())
+    named = f"trial {result.trial}, epoch {result.epoch}: {experiment.best}"
+    assert console.export_text().startswith(named)
 
 
 def labelled_folder(experiment: ExperimentFolder, root: Path, rename: dict[str, str]) -> Path:
@@ -197,13 +209,28 @@ def test_an_evaluation_from_before_a_calibration_is_not_shown_as_the_models(
     assert read_evaluation(experiment, trial).temperature == result.calibration.temperature
 
 
-def test_a_model_outside_its_experiment_cannot_be_calibrated(
+def test_a_model_outside_its_experiment_is_tested_and_calibrated_on_its_images(
     experiment: ExperimentFolder, tmp_path: Path
 ) -> None:
-    write_best(experiment, out=tmp_path / "model")
+    model = write_best(experiment, out=tmp_path / "model").folder
+    outside = evaluate_target(model, calibrated=True)
+    inside = evaluate_target(experiment.root, calibrated=True)
+    assert replace(outside, model=inside.model) == inside
+    assert load_model(model).temperature == outside.calibration.temperature != 1  # type: ignore[union-attr]
+    assert (model / "evaluation.json").exists()
+
+
+def test_a_model_whose_experiment_is_gone_can_be_used_but_says_what_it_lacks(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    model = write_best(experiment, out=tmp_path / "model").folder
     data = labelled_folder(experiment, tmp_path / "photos", {})
-    with pytest.raises(InputError, match="dann-search evaluate small --calibrated"):
-        evaluate_target(tmp_path / "model", data, calibrated=True)
+    shutil.rmtree(experiment.root)
+    assert evaluate_target(model, data).model == str(model)
+    with pytest.raises(InputError, match=f"found at {experiment.root}; name .* --data FOLDER"):
+        evaluate_target(model)
+    with pytest.raises(InputError, match=f"which calibrates it,.* found at {experiment.root}"):
+        evaluate_target(model, data, calibrated=True)
 
 
 def test_the_images_of_another_experiment_are_not_taken_for_the_models_own(
@@ -213,7 +240,7 @@ def test_the_images_of_another_experiment_are_not_taken_for_the_models_own(
     record = json.loads((folder / "model.json").read_text())
     record["data"]["hashes"]["target"]["test"] = "of other images"
     (folder / "model.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match="outside its experiment"):
+    with pytest.raises(InputError, match="none with its images is to be found"):
         evaluate_target(folder)
 
 
@@ -222,14 +249,6 @@ def test_a_gpu_that_is_not_there_is_said(experiment: ExperimentFolder) -> None:
         pytest.skip("there is a GPU")
     with pytest.raises(InputError, match="--device cuda: torch sees no GPU here"):
         evaluate_target(experiment.root, device="cuda")
-
-
-def test_a_model_outside_its_experiment_asks_for_a_folder(
-    experiment: ExperimentFolder, tmp_path: Path
-) -> None:
-    write_best(experiment, out=tmp_path / "model")
-    with pytest.raises(InputError, match="--data FOLDER"):
-        evaluate_target(tmp_path / "model")
 
 
 def test_images_without_a_label_are_refused_also_beside_class_folders(tmp_path: Path) -> None:

@@ -20,7 +20,14 @@ from dann_search.results.export.verification import Verification, images_for, ve
 from dann_search.results.find_model import FoundModel, find_model
 from dann_search.results.model import DannModel, load_model
 from dann_search.results.model_card import model_card
-from dann_search.results.model_files import CARD, RECORD, WEIGHTS, read_evaluation
+from dann_search.results.model_files import (
+    CARD,
+    PLACE,
+    RECORD,
+    WEIGHTS,
+    check_place,
+    read_evaluation,
+)
 
 
 class Format(Protocol):
@@ -52,9 +59,11 @@ FORMATS: dict[str, Format] = {
 
 @dataclass(frozen=True)
 class Export:
-    """An export written to ``folder``, and how it compared with its model."""
+    """An export of a trial's ``model`` written to ``folder``, and how the two compared."""
 
     folder: Path
+    model: Path
+    trial: int
     format: str
     files: tuple[str, ...]
     verification: Verification
@@ -64,6 +73,8 @@ class Export:
         """As ``export --json`` prints it."""
         return {
             "export": str(self.folder),
+            "model": str(self.model),
+            "trial": self.trial,
             "format": self.format,
             "files": [str(self.folder / name) for name in self.files],
             "verification": self.verification.to_json(),
@@ -74,7 +85,7 @@ class Export:
         """What people read."""
         sizes = ((name, (self.folder / name).stat().st_size / 2**20) for name in self.files)
         return [
-            f"{self.folder} in {self.elapsed_s:.1f} s:",
+            f"{self.folder}, of trial {self.trial} ({self.model}), in {self.elapsed_s:.1f} s:",
             *(
                 f"    {name}, {size:.1f} MiB" if size >= 0.1 else f"    {name}"
                 for name, size in sizes
@@ -87,9 +98,9 @@ def export_model(
     target: str | Path,
     format: str,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     force: bool = False,
-    images: Path | None = None,
+    images: str | Path | None = None,
 ) -> Export:
     """Write a model for use without dann-search, compared with the original on real images.
 
@@ -99,7 +110,7 @@ def export_model(
         out: the folder to write; ``export/FORMAT`` in the model's by default.
         force: replace an export that is there.
         images: a folder of images to compare on; by default the target's validation images, or
-            synthetic ones where the model lies outside of its experiment.
+            synthetic ones where the model's experiment is not to be found.
 
     Raises:
         InputError: no model, no such format, a missing package, a folder that exists.
@@ -109,11 +120,14 @@ def export_model(
         raise InputError(f"--format: unknown '{format}'; {nearest(format, FORMATS)}")
     kind, found = FORMATS[format], find_model(target)
     kind.check(found.record["backbone"])
-    place = (out or found.folder / "export" / format).expanduser().resolve()
-    _check_place(place, force)
+    place = found.folder / "export" / format if out is None else Path(out).expanduser().resolve()
+    check_place(place, "export", force)
     begun = time.perf_counter()
     model = load_model(found.folder).requires_grad_(False)
-    pictures = images_for(model, found.store, images)
+    if images is None:
+        pictures = images_for(model, found.store, None)
+    else:
+        pictures = images_for(model, None, Path(images))
     with _new_folder(place) as folder:
         try:
             kind.write(model, folder)
@@ -126,31 +140,16 @@ def export_model(
             raise RunError(f"{model.record['backbone']} cannot be exported: {problem}") from exc
         verification = verify(model, run, pictures)
         _describe(kind, format, model, found, verification, folder)
-    elapsed_s = time.perf_counter() - begun
-    return Export(place, format, (*kind.FILES, RECORD, CARD), verification, elapsed_s)
-
-
-def _check_place(place: Path, force: bool) -> None:
-    """Only what is an export, or empty, is ever replaced.
-
-    Raises:
-        InputError: something is there.
-    """
-    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
-        return
-    if not _is_export(place):
-        raise InputError(f"{place}: exists and is no export; choose another folder with --out")
-    if not force:
-        raise InputError(
-            f"{place}: exists; replace it with --force, or choose another folder with --out"
-        )
-
-
-def _is_export(place: Path) -> bool:
-    try:
-        return "export" in json.loads((place / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
+    found.publish(place)
+    return Export(
+        folder=place,
+        model=found.folder,
+        trial=found.record["trial"],
+        format=format,
+        files=(*kind.FILES, RECORD, CARD),
+        verification=verification,
+        elapsed_s=time.perf_counter() - begun,
+    )
 
 
 @contextmanager
@@ -181,7 +180,8 @@ def _describe(
 ) -> None:
     """Write model.json, which the loader reads, and the card."""
     digest = hashlib.sha256((found.folder / WEIGHTS).read_bytes()).hexdigest()
-    record = model.record | {
+    # For use elsewhere: where the experiment lies is nobody's business there.
+    record = {name: value for name, value in model.record.items() if name != PLACE} | {
         "export": {
             "format": format,
             "files": list(kind.FILES),

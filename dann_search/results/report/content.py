@@ -9,7 +9,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.data.store import StoreInfo
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.results.best import choose
+from dann_search.results.choose import choose
 from dann_search.results.epochs import Epoch, read_epochs
 from dann_search.results.reader import TrialRow, read_experiment, read_record
 from dann_search.results.report.inside import Inside, look_inside
@@ -20,6 +20,7 @@ from dann_search.results.report.measured import (
     Measured,
     read_comparison,
     read_evaluation,
+    shown,
 )
 from dann_search.results.report.search import Search, look_at_search
 from dann_search.results.status import ExperimentStatus, status
@@ -143,7 +144,7 @@ def _inside(
 ) -> Inside | None:
     """None, and a note, where the model cannot be run here: the rest is worth having."""
     try:
-        return look_inside(folder, experiment, best, compared, tell)
+        inside = look_inside(folder, experiment, best, compared, tell)
     except (InputError, RunError, OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         where = f"{os.fspath(exc.filename)}: " if isinstance(exc, OSError) and exc.filename else ""
@@ -152,3 +153,9 @@ def _inside(
             f"{where}{reason}."
         )
         return None
+    if inside.lacks_plain:
+        notes.append(
+            "The network trained without adaptation is not shown, its checkpoint is not there; "
+            f"run: dann-search compare {shown(folder)}."
+        )
+    return inside

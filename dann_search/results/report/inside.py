@@ -22,7 +22,7 @@ from dann_search.results.calibration import (
 )
 from dann_search.results.reader import TrialRow
 from dann_search.results.report.embedding import on_a_plane
-from dann_search.results.report.measured import BASE, Bin, Compared, Measured
+from dann_search.results.report.measured import BASE, Bin, Compared, Measured, Method
 from dann_search.results.report.networks import (
     Features,
     Recipe,
@@ -44,6 +44,7 @@ from dann_search.results.store import packed_store
 from dann_search.training.checkpoint import BEST as CHECKPOINT
 from dann_search.training.loop import input_side
 
+PLAIN = "trained without adaptation"
 Floats = NDArray[np.float64]
 Tell = Callable[[str], None]
 
@@ -78,6 +79,7 @@ class Inside:
         augmented: of both training splits, by role.
         source_labels, target_labels: of the images on the planes; ``NO_LABEL`` for those without.
         domains: by network, in the order of training; the best model's last.
+        lacks_plain: the network without adaptation was compared, but is not there any more.
     """
 
     words: list[tuple[str, str]]
@@ -90,6 +92,7 @@ class Inside:
     source_labels: NDArray[np.int64]
     target_labels: NDArray[np.int64]
     domains: list[Domains]
+    lacks_plain: bool
 
 
 def look_inside(
@@ -135,6 +138,8 @@ def look_inside(
             source_labels=source.labels,
             target_labels=target.labels,
             domains=seen,
+            lacks_plain=_compared_plain(recipe, compared) is not None
+            and PLAIN not in [one.name for one in seen],
         )
 
 
@@ -170,20 +175,26 @@ def _features(
 ) -> Iterator[Features]:
     """Of the network as training began, without adaptation if compared, and as it was chosen."""
     yield recipe.features("before training", recipe.network(None), source, target)
-    if compared and recipe.config.adapts and (found := _source_only(folder, recipe, compared)):
+    if found := _source_only(folder, recipe, compared):
         plain, path = found
-        yield plain.features("trained without adaptation", plain.network(path), source, target)
+        yield plain.features(PLAIN, plain.network(path), source, target)
     name = f"trained by {recipe.config.method}"
     yield recipe.features(
         name, recipe.network(folder.trial(best.number) / CHECKPOINT), source, target
     )
 
 
+def _compared_plain(recipe: Recipe, compared: Compared | None) -> Method | None:
+    """What the comparison says of the same recipe without adaptation."""
+    return compared.methods.get(BASE) if compared and recipe.config.adapts else None
+
+
 def _source_only(
-    folder: ExperimentFolder, recipe: Recipe, compared: Compared
+    folder: ExperimentFolder, recipe: Recipe, compared: Compared | None
 ) -> tuple[Recipe, Path] | None:
     """The comparison's first training of the same recipe without adaptation, if it is there."""
-    if (method := compared.methods.get(BASE)) is None:
+    method = _compared_plain(recipe, compared)
+    if compared is None or method is None:
         return None
     for seed, run in zip(compared.seeds, method.runs, strict=False):
         config = recipe.config.model_copy(update={"method": BASE, "seed": seed})

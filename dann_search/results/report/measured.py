@@ -150,7 +150,7 @@ def read_evaluation(folder: ExperimentFolder, trial: int) -> Measured:
     if (evaluated := model.get("trial")) != trial:
         raise Absent(
             f"The test split was evaluated with the model of trial {evaluated}, and trial {trial} "
-            f"is the best now; run: dann-search best {shown(folder)}, then evaluate it"
+            f"is the best now; {again}"
         )
     if "refit" in model:
         raise Absent(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -77,6 +78,7 @@ def test_an_export_is_described_and_verified_on_the_validation_images(
     content = printed("export", capsys.readouterr().out)
     folder = experiment.best / "export" / "safetensors"
     assert content["export"] == str(folder)
+    assert content["model"] == str(experiment.best)
     names = FILES["safetensors"] | {"model.json", "README.md"}
     assert {Path(name).name for name in content["files"]} == names == set(os.listdir(folder))
     check = content["verification"]
@@ -86,6 +88,9 @@ def test_an_export_is_described_and_verified_on_the_validation_images(
     assert check["max_difference"] <= 1e-5 < check["tolerance"]
     record = json.loads((folder / "model.json").read_text())
     assert record["export"]["verification"] == check
+    assert record["trial"] == content["trial"]
+    # It goes to others, whom the way to the experiment tells nothing but a user's name.
+    assert str(experiment.root) not in json.dumps(record)
     card = (folder / "README.md").read_text()
     assert "from model import load" in card and "top-1 agrees on" in card
     assert "needs dann-search" not in card.lower()
@@ -120,9 +125,31 @@ def test_what_exists_is_replaced_by_force_alone_and_only_if_it_is_an_export(
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.tex").touch()
-    with pytest.raises(InputError, match="exists and is no export"):
+    with pytest.raises(InputError, match="exists and is not an export"):
         export_model(experiment.root, "safetensors", out=precious, force=True)
     assert (precious / "thesis.tex").exists()
+
+
+def test_an_export_of_an_experiment_behind_a_url_is_put_there(
+    experiment: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    files = fsspec.filesystem("memory")
+    files.put(str(experiment.root), "/exported/small", recursive=True)
+    url = "memory://exported/small"
+    result = export_model(url, "safetensors")
+    there = {Path(name).name for name in files.ls("/exported/small/best/export/safetensors", False)}
+    assert there == FILES["safetensors"] | {"model.json", "README.md"}
+    # Its folder here is a copy: what is written into it belongs to the experiment all the same.
+    evaluate_target(result.model)
+    assert files.exists("/exported/small/best/evaluation.json")
+    outside = write_best(url, out=tmp_path / "outside").folder
+    assert load_model(outside).record["experiment_place"] == url
+    assert evaluate_target(outside).f1_macro == evaluate_target(url).f1_macro
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(InputError, match="exists; replace it with --force"):
+        export_model(url, "safetensors")
+    files.rm("/exported", recursive=True)
 
 
 def test_a_model_outside_of_its_experiment_is_verified_on_images_given_or_synthetic(

@@ -225,7 +225,7 @@ def test_scores_of_another_model_are_not_passed_off_as_the_best_ones(
     few: ExperimentFolder,
 ) -> None:
     second = ranked(read_trials(few))[1].number
-    write_best(few, trial=second)
+    write_best(few, trial=second, out=few.best)
     evaluate_target(few.best)
     few.compare.mkdir()
     summary = {"mean": 0.5, "sd": 0.1, "values": [0.4, 0.6]}
@@ -290,14 +290,20 @@ def test_the_network_without_adaptation_is_shown_where_the_comparison_names_it(
     experiment, best = read_experiment(few), ranked(read_trials(few))[0]
     config = TrialConfig(**best.config).model_copy(update={"method": "source_only", "seed": 1})
     run = few.compare / "source_only-seed1-0123abcd"
-    train_here(
-        [TrainingJob(name="plain", config=config, folder=run, store=few.data, epochs=1)], experiment
+    plain = TrainingJob(
+        name="plain", experiment=few, config=config, folder=run, store=few.data, epochs=1
     )
+    train_here([plain], experiment)
     content = compared(few)
     content["methods"]["source_only"]["runs"] = [run.name, "source_only-seed2-gone"]
     (few.compare / "comparison.json").write_text(json.dumps(content))
     networks = [one["network"] for one in write_report(few).to_json()["domain_shift"]]
     assert networks == ["before training", "trained without adaptation", "trained by dann"]
+
+    shutil.rmtree(run)
+    left = write_report(few, force=True).to_json()
+    assert [one["network"] for one in left["domain_shift"]] == [networks[0], networks[2]]
+    assert any("trained without adaptation is not shown" in note for note in left["notes"])
 
 
 def test_reliability_is_of_the_test_split_where_evaluate_wrote_it(few: ExperimentFolder) -> None:
