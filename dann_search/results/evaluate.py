@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.folder import load_folder_domain
 from dann_search.data.store import open_labels
 from dann_search.errors import InputError, nearest
-from dann_search.results.calibration import fit_temperature
+from dann_search.results.calibration import doubt, fit_temperature
 from dann_search.results.confusion import write_confusion
 from dann_search.results.find_model import FoundModel, find_model
 from dann_search.results.inference import (
@@ -65,18 +65,20 @@ def evaluate_target(
         )
     images = None if data is None else labelled_folder(found.record["class_names"], data)
     model = load_model(found.folder).to(where)
+    warning = ""
     if calibrated:
-        _calibrate(model, found)
+        warning = _calibrate(model, found)
         found.publish()
     if images is not None:
-        return _scored(model, images.labels, images.batches(model.image_size), str(data))
+        result = _scored(model, images.labels, images.batches(model.image_size), str(data))
+        return replace(result, warning=warning)
     assert found.store is not None
     labels = open_labels(found.store, "target", "test")
     batches = stored_batches(found.store, "target", "test", model.image_size)
     result = _scored(model, labels, batches, "test")
     _keep(result, found.folder, model.record)
     found.publish()
-    return result
+    return replace(result, warning=warning)
 
 
 def _scored(
@@ -86,8 +88,12 @@ def _scored(
     return score_logits(labels, logits, model.class_names, split, model.temperature)
 
 
-def _calibrate(model: DannModel, found: FoundModel) -> None:
-    """Fit the model's temperature on the target's validation labels and write it down."""
+def _calibrate(model: DannModel, found: FoundModel) -> str:
+    """Fit the model's temperature on the target's validation labels and write it down.
+
+    Returns:
+        What speaks against it, if anything.
+    """
     if found.store is None:
         raise InputError(
             f"{found.folder}: calibrating needs the validation split of the model's experiment, "
@@ -102,6 +108,7 @@ def _calibrate(model: DannModel, found: FoundModel) -> None:
         write_record(found.folder, model.record)
     except OSError as exc:
         raise InputError(f"{found.folder / RECORD}: cannot be written: {exc.strerror}") from None
+    return doubt(logits, labels, model.temperature)
 
 
 def _keep(result: Evaluation, folder: Path, record: dict[str, Any]) -> None:

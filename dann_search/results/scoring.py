@@ -46,6 +46,7 @@ class Evaluation:
         confusion: rows true, columns predicted.
         calibration: of the model's probabilities; None where only classes were predicted.
         uncalibrated: the same without its temperature, where it has one.
+        warning: of a temperature that was fitted just now; empty where there is none.
     """
 
     split: str
@@ -59,6 +60,7 @@ class Evaluation:
     confusion: list[list[int]]
     calibration: Calibration | None = None
     uncalibrated: Calibration | None = None
+    warning: str = ""
 
     @property
     def absent_classes(self) -> list[str]:
@@ -68,7 +70,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """As ``evaluate --json`` prints it."""
         content = asdict(self)
-        del content["calibration"], content["uncalibrated"]
+        del content["calibration"], content["uncalibrated"], content["warning"]
         content["ci95"] = {name: list(ends) for name, ends in self.ci95.items()}
         for row in content["per_class"]:
             row["class"] = row.pop("name")
@@ -110,6 +112,8 @@ class Evaluation:
             notes.append(
                 f"expected calibration error {ece}, negative log-likelihood {nll}; {state}"
             )
+        if self.warning:
+            notes.append(f"careful: {self.warning}")
         if absent := self.absent_classes:
             shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
             notes.append(
