@@ -97,7 +97,7 @@ def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
 
 
 def _metrics(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterator[str]:
-    yield "On the target domain, with 95 % bootstrap intervals over its images.\n"
+    yield "On the target domain, with 95 % intervals over its images.\n"
     yield "| split | images | macro-F1 | accuracy | macro precision | macro recall |"
     yield "|---|---|---|---|---|---|"
     ends = record.get("validation_ci95", {})
