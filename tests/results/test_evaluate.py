@@ -23,6 +23,7 @@ from dann_search.data.store import open_images, open_labels
 from dann_search.data.training_data import as_tensor
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.results import evaluate
 from dann_search.results.best import write_best
 from dann_search.results.calibration import (
     expected_calibration_error,
@@ -210,6 +211,15 @@ def test_calibration_is_fitted_on_val_kept_and_used_from_then_on(
     image = as_tensor(experiment.data, "target", "test")[:1]
     (prediction,) = load_model(experiment.best).predict(image)
     assert prediction.probability == pytest.approx(probabilities[0].max(), abs=1e-4)
+
+
+def test_a_temperature_that_validation_cannot_tell_is_said(
+    experiment: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "doubt", lambda *_: "all right, which says little")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(evaluate_target(experiment.root, calibrated=True).render())
+    assert "careful: all right, which says little" in console.export_text()
 
 
 def test_a_model_outside_its_experiment_cannot_be_calibrated(
