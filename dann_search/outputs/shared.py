@@ -62,7 +62,7 @@ class Metrics(Output):
 
 
 class MetricIntervals(Output):
-    """Of each metric: the 2.5 and 97.5 percentiles over bootstrap resamples of the images."""
+    """Of each metric, for test sets with as many images of each class; within 0 and 1."""
 
     accuracy: Interval
     precision_macro: Interval

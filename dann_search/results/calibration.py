@@ -11,7 +11,14 @@ from scipy.special import log_softmax, softmax
 
 BINS = 15
 COLDEST, HOTTEST = 0.05, 20.0
-"""Bounds of the temperature: few labels, all predicted right, would drive it to zero."""
+"""Bounds of the temperature."""
+PRIOR = 0.5
+"""Deviation of the temperature's logarithm: 19 of 20 temperatures are between 0.37 and 2.7.
+
+Labels that are all predicted right would drive the temperature to zero without it. Of 0.25, 0.5 and
+1, 0.5 gave the best likelihood of new images after 25 labels, of models whose right temperature was
+0.5 to 3; after 400 labels all three agreed.
+"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,10 @@ def expected_calibration_error(bins: list[ReliabilityBin]) -> float:
 
 
 def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """The temperature that makes labels most likely (Guo et al. 2017, section 4.2).
+    """The likeliest temperature (Guo et al. 2017, section 4.2), near 1 where labels say little.
+
+    Its logarithm has a normal prior around 0 of deviation ``PRIOR``: a few images weigh less than
+    that, hundreds much more.
 
     Args:
         logits: shape (n, classes), of images the network was not trained on.
@@ -73,10 +83,22 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> f
 
     def loss(log_temperature: float) -> float:
         scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return -float(scaled[rows, labels].mean())
+        return float((log_temperature / PRIOR) ** 2 / 2 - scaled[rows, labels].sum())
 
     bounds = (np.log(COLDEST), np.log(HOTTEST))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def doubt(logits: NDArray[np.float64], labels: NDArray[np.int64], temperature: float) -> str:
+    """What speaks against a temperature fitted on them, a sentence; empty where nothing does."""
+    if np.isclose(temperature, (COLDEST, HOTTEST), rtol=1e-3).any():
+        return f"the temperature is at its bound, {temperature:.2f}: do not rely on probabilities"
+    if (logits.argmax(1) == labels).all():
+        return (
+            f"all {len(labels)} images of target val are classified right, which says little of "
+            "the temperature: it was drawn towards 1"
+        )
+    return ""
 
 
 def to_probabilities(logits: NDArray[np.float64], temperature: float = 1.0) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from dann_search.data.folder import (
 )
 from dann_search.data.store import open_labels
 from dann_search.errors import InputError, nearest
-from dann_search.results.calibration import fit_temperature
+from dann_search.results.calibration import doubt, fit_temperature
 from dann_search.results.confusion import write_confusion
 from dann_search.results.find_model import FoundModel, find_model
 from dann_search.results.inference import (
@@ -67,19 +67,21 @@ def evaluate_target(
         raise found.without_experiment("test split", "name a labelled folder: --data FOLDER")
     images = None if data is None else labelled_folder(found.record["class_names"], data)
     model = load_model(found.folder).to(where)
+    warning = ""
     if calibrated:
-        _calibrate(model, found)
+        warning = _calibrate(model, found)
         found.publish()
     if images is not None:
         batches = images.batches(model.image_size)
-        return _scored(model, found, images.labels, batches, str(data))
+        result = _scored(model, found, images.labels, batches, str(data))
+        return replace(result, warning=warning)
     assert found.store is not None
     labels = open_labels(found.store, "target", "test")
     batches = stored_batches(found.store, "target", "test", model.image_size)
     result = _scored(model, found, labels, batches, "test")
     _keep(result, found.folder, model.record)
     found.publish()
-    return result
+    return replace(result, warning=warning)
 
 
 def _scored(
@@ -95,8 +97,12 @@ def _scored(
     return replace(result, model=str(found.folder), trial=trial, epoch=epoch)
 
 
-def _calibrate(model: DannModel, found: FoundModel) -> None:
-    """Fit the model's temperature on the target's validation labels and write it down."""
+def _calibrate(model: DannModel, found: FoundModel) -> str:
+    """Fit the model's temperature on the target's validation labels and write it down.
+
+    Returns:
+        What speaks against it, if anything.
+    """
     if found.store is None:
         raise found.without_experiment(
             "validation split, which calibrates it,", "calibrate it where that is"
@@ -109,6 +115,7 @@ def _calibrate(model: DannModel, found: FoundModel) -> None:
         write_record(found.folder, model.record)
     except OSError as exc:
         raise InputError(f"{found.folder / RECORD}: cannot be written: {exc.strerror}") from None
+    return doubt(logits, labels, model.temperature)
 
 
 def _keep(result: Evaluation, folder: Path, record: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
+from dann_search.results.intervals import effective_images, macro_interval, wilson
 from dann_search.results.paired_bootstrap import (
     RESAMPLES,
     Floats,
@@ -156,14 +157,22 @@ def _scores(
     labels: Ints, predictions: Ints, class_names: list[str], chance: dict[str, Floats]
 ) -> Scores:
     runs = [classification_metrics(labels, run, len(class_names)) for run in predictions]
+    images = np.bincount(labels, minlength=len(class_names))
 
     def values(name: str) -> Values:
-        interval = Interval.of(chance[name]) if name in chance else None
-        return Values([getattr(run, name) for run in runs], interval)
+        return Values([getattr(run, name) for run in runs])
+
+    def known(name: str) -> Values:
+        found, variance = values(name), float(chance[name].var())
+        if name == "accuracy":
+            ends = wilson(found.mean, effective_images(found.mean, variance, len(labels)))
+        else:
+            ends = macro_interval(found.mean, variance, images)
+        return replace(found, ci95=Interval(*ends))
 
     return Scores(
-        f1_macro=values("f1_macro"),
-        accuracy=values("accuracy"),
+        f1_macro=known("f1_macro"),
+        accuracy=known("accuracy"),
         precision_macro=values("precision_macro"),
         recall_macro=values("recall_macro"),
         per_class=_by_class(labels, predictions, class_names),

@@ -107,7 +107,7 @@ def _chosen_by_labels(record: dict[str, Any]) -> bool:
 def _metrics(
     record: dict[str, Any], evaluation: dict[str, Any] | None, outdated: bool
 ) -> Iterator[str]:
-    yield "On the target domain, with 95 % bootstrap intervals over its images.\n"
+    yield "On the target domain, with 95 % intervals over its images.\n"
     yield "| split | images | macro-F1 | accuracy | macro precision | macro recall |"
     yield "|---|---|---|---|---|---|"
     ends = record.get("validation_ci95", {})

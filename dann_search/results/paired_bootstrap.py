@@ -1,18 +1,26 @@
-"""Intervals and p-values of scores over test images and seeds, by a paired bootstrap.
+"""Intervals and p-values of differences over test images and seeds, by a paired bootstrap.
 
 The scores of m methods with k seeds each are known on the same n test images. Chance enters twice:
 other images would have been drawn, and other seeds. A resample therefore draws
 
-- n images with replacement, the same ones for every method and seed (Efron and Tibshirani 1993,
-  chapter 13; paired as in Koehn 2004), and, independently of them,
+- within each class, images with replacement, the same ones for every method and seed (stratified:
+  Davison and Hinkley 1997, section 3.2; paired as in Koehn 2004), and, independently of them,
 - k seeds with replacement, the same ones for every method: runs of one seed see their images in the
   same order, so they are pairs.
 
+The test split is stratified, so its classes are kept as they are: drawing from all images loses
+classes, which then count as F1 0. Of a class's n images n - 1 are drawn that weigh n / (n - 1), for
+n drawn from n vary by (n - 1) / n of what they should (Rao and Wu 1988): by half where there are
+two. For the same reason the deviations of a mean of k seeds drawn from k are stretched by
+sqrt(k / (k - 1)).
+
 Images and seeds are crossed, not nested: every seed is scored on every image. Resampling both sides
-on their own is Owen's pigeonhole bootstrap (2007), which errs on the side of wide intervals. Only
-the mean of k seeds drawn from k has (k - 1) / k of the variance it should have; its deviations are
-therefore stretched by sqrt(k / (k - 1)) (Rao and Wu 1988), which matters with two or three seeds.
-How often such intervals cover the truth: docs/compare.md.
+on their own is Owen's pigeonhole bootstrap (2007), which errs on the side of wide intervals.
+Macro-F1 is no mean of images, so resamples are biased against the measured score, as that is
+against the truth. They are therefore reflected at it (the basic bootstrap, Davison and Hinkley,
+section 5.2). Moving them instead would be too sure where methods differ on one image: resamples
+without it, a third of all, would leave 0. How often such intervals cover the truth:
+docs/compare.md.
 """
 
 from collections.abc import Iterator
@@ -32,21 +40,24 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Interval:
-    """The 2.5 and 97.5 percentiles over resamples."""
+    """Two ends that hold the truth in some 95 of 100 test sets."""
 
     low: float
     high: float
 
     @classmethod
     def of(cls, values: Floats) -> "Interval":
-        """Of resampled values, shape (resamples,)."""
-        low, high = np.percentile(values, [2.5, 97.5])
+        """The 2.5 and 97.5 percentiles of possible differences, shape (resamples,).
+
+        They are cut at -1 and 1, beyond which stretched deviations may lead.
+        """
+        low, high = np.percentile(values, [2.5, 97.5]).clip(-1, 1)
         return cls(float(low), float(high))
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """Scores of every method in every resample, means over its seeds, shape (m, resamples)."""
+    """Where every method's scores may lie, one a resample, means over seeds, (m, resamples)."""
 
     f1_macro: Floats
     accuracy: Floats
@@ -57,8 +68,8 @@ def resample(
 ) -> Resampled:
     """Score all methods on the same resamples of images and seeds.
 
-    A class with neither labels nor predictions in a resample counts as F1 0, as it does in
-    ``classification_metrics``.
+    A class with one image does not vary; the others' deviations are stretched for it, as if all
+    images were equally hard. Where no class has two, the images are drawn from all.
 
     Args:
         labels: of the test images, shape (n,).
@@ -69,47 +80,84 @@ def resample(
     """
     rng = np.random.default_rng(seed)
     methods, seeds, n = predictions.shape
+    runs = predictions.reshape(-1, n)
+    strata = labels if np.bincount(labels).max() > 1 else np.zeros_like(labels)
     parts = [
-        scores_on(labels, predictions.reshape(-1, n), classes, counts)
-        for counts in image_counts(rng, n, resamples)
+        scores_on(labels, runs, classes, weights)
+        for weights in image_weights(rng, strata, resamples)
     ]
+    observed = scores_on(labels, runs, classes, np.ones((n, 1)))
     drawn = rng.integers(0, seeds, (resamples, seeds))
     f1, accuracy = (
-        over_seeds(np.concatenate(part, axis=1).reshape(methods, seeds, resamples), drawn)
-        for part in zip(*parts, strict=True)
+        over_seeds(
+            reflected(mean, np.concatenate(part, axis=1), by).reshape(methods, seeds, resamples),
+            drawn,
+        )
+        for mean, part, by in zip(observed, zip(*parts, strict=True), stretch(strata), strict=True)
     )
     return Resampled(f1, accuracy)
 
 
-def image_counts(rng: np.random.Generator, n: int, resamples: int) -> Iterator[Ints]:
-    """How often each image is in each resample, shape (n, resamples), in parts."""
+def stretch(strata: Ints) -> tuple[float, float]:
+    """By how much a macro average and accuracy would vary more if single images did too."""
+    sizes = np.unique(strata, return_counts=True)[1]
+    vary = sizes[sizes > 1]
+    macro, accuracy = (1 / sizes).sum() / (1 / vary).sum(), sizes.sum() / vary.sum()
+    return float(np.sqrt(macro)), float(np.sqrt(accuracy))
+
+
+def reflected(observed: Floats, resampled: Floats, by: float) -> Floats:
+    """Where the truth may lie: as far on the other side as resamples err, times a stretch.
+
+    Args:
+        observed: score of each run, shape (runs, 1).
+        resampled: shape (runs, resamples).
+        by: the stretch.
+    """
+    possible: Floats = observed + (observed - resampled) * by
+    return possible
+
+
+def image_weights(rng: np.random.Generator, strata: Ints, resamples: int) -> Iterator[Floats]:
+    """How much each image weighs in each resample, shape (n, resamples), in parts."""
+    n = len(strata)
+    _, sizes = np.unique(strata, return_counts=True)
+    draws = np.maximum(sizes - 1, 1)
+    stops = np.repeat(np.cumsum(sizes), draws)[:, None]
+    starts = stops - np.repeat(sizes, draws)[:, None]
+    order = np.argsort(strata, kind="stable")
+    weight = np.empty((n, 1))
+    weight[order, 0] = np.repeat(sizes / draws, sizes)
     part = max(1, CELLS // n)
     for start in range(0, resamples, part):
         size = min(part, resamples - start)
-        cells = rng.integers(0, n, (n, size)) * size + np.arange(size)
-        yield np.bincount(cells.ravel(), minlength=n * size).reshape(n, size)
+        rows = order[rng.integers(starts, stops, (len(stops), size))]
+        cells = rows * size + np.arange(size)
+        yield weight * np.bincount(cells.ravel(), minlength=n * size).reshape(n, size)
 
 
-def scores_on(labels: Ints, predictions: Ints, classes: int, counts: Ints) -> tuple[Floats, Floats]:
-    """Macro-F1 and accuracy of runs on images counted so often.
+def scores_on(
+    labels: Ints, predictions: Ints, classes: int, weights: Floats
+) -> tuple[Floats, Floats]:
+    """Macro-F1 and accuracy of runs on images that weigh so much.
 
     Args:
         labels: shape (n,).
         predictions: of each run, shape (runs, n).
         classes: their number.
-        counts: of each image in each resample, shape (n, resamples).
+        weights: of each image in each resample, shape (n, resamples).
 
     Returns:
         Both of shape (runs, resamples).
     """
     n = len(labels)
-    true = _of_class(labels, classes) @ counts
-    f1 = np.empty((len(predictions), counts.shape[1]))
+    true = _of_class(labels, classes) @ weights
+    f1 = np.empty((len(predictions), weights.shape[1]))
     accuracy = np.empty_like(f1)
     for run, predicted in enumerate(predictions):
         hits = predicted == labels
-        right = _of_class(labels, classes, hits) @ counts
-        both = true + _of_class(predicted, classes) @ counts
+        right = _of_class(labels, classes, hits) @ weights
+        both = true + _of_class(predicted, classes) @ weights
         f1[run] = np.divide(2 * right, both, out=np.zeros(both.shape), where=both > 0).mean(0)
         accuracy[run] = right.sum(0) / n
     return f1, accuracy

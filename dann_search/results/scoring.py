@@ -1,5 +1,6 @@
 """What predictions are worth: point estimates, intervals, classes, confusion, calibration."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,9 +12,11 @@ from rich.text import Text
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from dann_search.results.calibration import Calibration, measure_calibration
+from dann_search.results.intervals import macro_interval, wilson
 from dann_search.training.metrics import classification_metrics
 
-RESAMPLES = 2000
+RESAMPLES = 1000
+"""A variance over so many is within 10 % of the right one."""
 CELLS = 5_000_000
 """Of confusion matrices drawn at once: memory stays at some 100 MB for hundreds of classes."""
 FIELDS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
@@ -38,13 +41,14 @@ class Evaluation:
         split: ``test``, or the folder evaluated.
         n: images.
         accuracy, precision_macro, recall_macro, f1_macro: over all classes of the model.
-        ci95: of each, the 2.5 and 97.5 percentiles over bootstrap resamples of the images.
+        ci95: of each, the 95 % interval over images, at these numbers of images by class.
         per_class: in label order.
         confusion: rows true, columns predicted.
         calibration: of the model's probabilities; None where only classes were predicted.
         uncalibrated: the same without its temperature, where it has one.
         model, trial, epoch: folder of the model, and whose weights it holds; None where
             predictions were scored without one.
+        warning: of a temperature that was fitted just now; empty where there is none.
     """
 
     split: str
@@ -61,6 +65,7 @@ class Evaluation:
     model: str | None = None
     trial: int | None = None
     epoch: int | None = None
+    warning: str = ""
 
     @property
     def absent_classes(self) -> list[str]:
@@ -70,7 +75,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """As ``evaluate --json`` prints it."""
         content = asdict(self)
-        del content["calibration"], content["uncalibrated"]
+        del content["calibration"], content["uncalibrated"], content["warning"]
         content["ci95"] = {name: list(ends) for name, ends in self.ci95.items()}
         for row in content["per_class"]:
             row["class"] = row.pop("name")
@@ -116,6 +121,8 @@ class Evaluation:
             notes.append(
                 f"expected calibration error {ece}, negative log-likelihood {nll}; {state}"
             )
+        if self.warning:
+            notes.append(f"careful: {self.warning}")
         if absent := self.absent_classes:
             shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
             notes.append(
@@ -138,7 +145,7 @@ def score(
         split=split,
         n=len(labels),
         **asdict(classification_metrics(labels, predictions, classes)),
-        ci95=bootstrap_intervals(confusion, len(labels)),
+        ci95=intervals(confusion),
         per_class=[
             ClassScore(name, float(p), float(r), float(f), int(n))
             for name, p, r, f, n in zip(names, *parts, strict=True)
@@ -162,31 +169,52 @@ def score_logits(
     )
 
 
-def bootstrap_intervals(confusion: NDArray[np.int64], n: int) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals over resamples of the images (Efron & Tibshirani 1993, ch. 13).
+def intervals(confusion: NDArray[np.int64]) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the four metrics for test sets of as many images of each class.
 
-    Drawing n images with replacement is drawing a confusion matrix from a multinomial over its
-    cells, so many resamples are scored at once.
+    Accuracy's is Wilson's; those of macro averages rest on their variance over resamples.
+    """
+    images, total = confusion.sum(1), int(confusion.sum())
+    true, right = images.astype(np.float64), np.diagonal(confusion).astype(np.float64)
+    values = _macro_averages(right, true, confusion.sum(0).astype(np.float64))
+    variances = np.concatenate(list(_resampled(confusion))).var(0)
+    macro = (
+        macro_interval(float(value), float(variance), images)
+        for value, variance in zip(values, variances, strict=True)
+    )
+    return dict(zip(FIELDS, (wilson(float(right.sum()) / total, total), *macro), strict=True))
+
+
+def _resampled(confusion: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:
+    """Macro averages of resampled images, shape (resamples, 3), in parts.
+
+    Images are drawn within each class, so that none is lost: test splits are stratified. To draw
+    from a class's images is to draw from its row of the confusion matrix. Of n images n - 1 are
+    drawn, weighing n / (n - 1) each, for n of n would vary too little (Rao and Wu 1988): by half
+    where there are two.
     """
     rng = np.random.default_rng(0)
+    images = confusion.sum(1)
+    drawn = np.where(images > 1, images - 1, images)
+    chances = confusion / np.maximum(images, 1)[:, None]
+    weights = images / np.maximum(drawn, 1)
     at_once = max(1, CELLS // confusion.size)
-    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in FIELDS}
     for start in range(0, RESAMPLES, at_once):
         count = min(at_once, RESAMPLES - start)
-        cells = rng.multinomial(n, confusion.ravel() / n, size=count)
-        drawn = cells.reshape(count, *confusion.shape)
-        right = np.diagonal(drawn, axis1=1, axis2=2)
-        true, predicted = drawn.sum(2), drawn.sum(1)
-        values["accuracy"].append(right.sum(1) / n)
-        values["precision_macro"].append(_ratio(right, predicted).mean(1))
-        values["recall_macro"].append(_ratio(right, true).mean(1))
-        values["f1_macro"].append(_ratio(2 * right, true + predicted).mean(1))
-    ends = {
-        name: np.percentile(np.concatenate(value), [2.5, 97.5]) for name, value in values.items()
-    }
-    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+        cells = rng.multinomial(drawn, chances, size=(count, len(images)))
+        right = np.diagonal(cells, axis1=1, axis2=2) * weights
+        predicted = np.einsum("rtp,t->rp", cells, weights)
+        yield _macro_averages(right, np.broadcast_to(images, right.shape), predicted)
 
 
-def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+def _macro_averages(
+    right: NDArray[np.float64], true: NDArray[np.float64], predicted: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Precision, recall and F1 along the last axis, from images by class, (…, classes) each."""
+    parts = ((right, predicted), (right, true), (2 * right, true + predicted))
+    return np.stack([_ratio(part, whole).mean(-1) for part, whole in parts], axis=-1)
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     """Part / whole, 0 where whole is 0, as scikit-learn's zero_division=0."""
     return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import log_loss
 
 from dann_search.results.calibration import (
     COLDEST,
+    doubt,
     expected_calibration_error,
     fit_temperature,
     reliability,
@@ -38,5 +41,41 @@ def test_a_temperature_undoes_the_overconfidence_that_was_put_in() -> None:
     assert calibrated < 0.02 < 0.1 < overconfident
 
 
-def test_labels_that_are_all_right_do_not_freeze_the_temperature_at_zero() -> None:
-    assert fit_temperature(np.eye(5), np.arange(5)) == pytest.approx(COLDEST, rel=0.05)
+def drawn(seed: int, n: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits (n, 10) whose softmax is the chance of each label, and labels (n,), 9 of 10 right."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, n)
+    return 3 * rng.normal(3 * np.eye(10)[labels]), labels
+
+
+def nll(logits: NDArray[np.float64], labels: NDArray[np.int64], temperature: float) -> float:
+    return log_loss(labels, to_probabilities(logits, temperature), labels=range(10))
+
+
+def test_few_labels_that_are_all_right_do_not_make_new_probabilities_worse() -> None:
+    logits, labels = drawn(0, 400)
+    right = np.flatnonzero(logits.argmax(1) == labels)[:25]
+    temperature = fit_temperature(logits[right], labels[right])
+    new = drawn(1, 2000)
+    assert 0.5 < temperature < 1
+    assert nll(*new, temperature) < 1.2 * nll(*new, 1)
+    assert nll(*new, COLDEST) > 5 * nll(*new, 1)  # where the likelihood of these labels is largest
+    assert "all 25 images" in doubt(logits[right], labels[right], temperature)
+
+
+@pytest.mark.parametrize("true", [0.5, 2.0])
+def test_many_labels_decide_the_temperature_alone(true: float) -> None:
+    logits, labels = drawn(2, 5000)
+    logits *= true
+    grid = np.exp(np.linspace(np.log(true / 1.3), np.log(true * 1.3), 200))
+    likeliest = grid[np.argmin([nll(logits, labels, one) for one in grid])]
+    temperature = fit_temperature(logits, labels)
+    assert temperature == pytest.approx(likeliest, rel=0.01)
+    assert doubt(logits, labels, temperature) == ""
+
+
+def test_a_temperature_at_its_bound_is_doubted() -> None:
+    logits, labels = np.tile(np.eye(5) / 100, (400, 1)), np.tile(np.arange(5), 400)
+    temperature = fit_temperature(logits, labels)
+    assert temperature == pytest.approx(COLDEST, rel=1e-3)
+    assert "at its bound, 0.05" in doubt(logits, labels, temperature)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from sklearn.metrics import (
@@ -24,6 +25,7 @@ from dann_search.data.store import open_images, open_labels
 from dann_search.data.training_data import as_tensor
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.results import evaluate
 from dann_search.results.best import write_best
 from dann_search.results.calibration import (
     expected_calibration_error,
@@ -33,9 +35,10 @@ from dann_search.results.calibration import (
 )
 from dann_search.results.evaluate import evaluate_target, predict_classes
 from dann_search.results.evaluate import labelled_folder as labelled_images
+from dann_search.results.intervals import wilson
 from dann_search.results.model import load_model
 from dann_search.results.report.measured import Absent, read_evaluation
-from dann_search.results.scoring import score
+from dann_search.results.scoring import Evaluation, score
 from tests.data.images import write_domain
 from tests.json_output import printed
 from tests.results.models import write_random_model
@@ -57,20 +60,57 @@ def test_metrics_equal_scikit_learns_on_every_test_image(experiment: ExperimentF
     assert [one.n for one in result.per_class] == np.bincount(labels, minlength=10).tolist()
 
 
-def test_intervals_equal_an_independent_bootstrap_over_images() -> None:
+def test_intervals_equal_an_independent_bootstrap_within_classes_where_images_are_many() -> None:
     rng = np.random.default_rng(1)
-    labels = rng.integers(0, 4, 150)
+    labels = np.sort(rng.integers(0, 4, 150))
     predicted = np.where(rng.random(150) < 0.7, labels, rng.integers(0, 4, 150))
     result = score(labels, predicted, list("abcd"), "test")
     drawn = []
     for _ in range(1000):
-        rows = rng.integers(0, 150, 150)
+        rows = np.concatenate([rng.choice(own, len(own)) for own in by_class(labels)])
         options = {"average": "macro", "labels": range(4), "zero_division": 0}
         drawn.append(f1_score(labels[rows], predicted[rows], **options))
     low, high = np.percentile(drawn, [2.5, 97.5])
     assert result.ci95["f1_macro"] == pytest.approx((low, high), abs=0.015)
+
+
+def by_class(labels: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "images", "right"), [(65, 2, 0.9), (31, 3, 1.0), (345, 4, 0.6), (40, 1, 0.8)]
+)
+def test_intervals_hold_their_estimate_with_many_classes_of_few_images(
+    classes: int, images: int, right: float
+) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(classes), images)
+    guess = rng.integers(0, classes, len(labels))
+    predicted = np.where(rng.random(len(labels)) < right, labels, guess)
+    result = score(labels, predicted, list(map(str, range(classes))), "test")
     for name, (low, high) in result.ci95.items():
-        assert low <= getattr(result, name) <= high
+        assert 0 <= low < getattr(result, name) <= high <= 1
+        # Wilson's is as wide for as many images, but for what precision and F1 vary more.
+        ends = wilson(getattr(result, name), len(labels))
+        assert 0.8 * (ends[1] - ends[0]) < high - low < 1.6 * (ends[1] - ends[0])
+
+
+def test_intervals_cover_the_score_that_such_test_sets_have_on_average() -> None:
+    """Percentiles over images drawn from all classes hold it in about half of such test sets."""
+    rng = np.random.default_rng(1)
+    labels, names = np.repeat(np.arange(65), 3), list(map(str, range(65)))
+    easy = rng.beta(6, 2, 65)[labels]
+
+    def test_set() -> Evaluation:
+        guess = rng.integers(0, 65, len(labels))
+        return score(labels, np.where(rng.random(len(labels)) < easy, labels, guess), names, "")
+
+    results = [test_set() for _ in range(200)]
+    for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro"):
+        truth = np.mean([getattr(one, name) for one in results])
+        covered = np.mean([one.ci95[name][0] <= truth <= one.ci95[name][1] for one in results])
+        assert covered > 0.92, name
 
 
 def test_a_class_without_images_counts_as_zero_as_scikit_learn_says() -> None:
@@ -186,6 +226,15 @@ def test_calibration_is_fitted_on_val_kept_and_used_from_then_on(
     image = as_tensor(experiment.data, "target", "test")[:1]
     (prediction,) = load_model(experiment.best).predict(image)
     assert prediction.probability == pytest.approx(probabilities[0].max(), abs=1e-4)
+
+
+def test_a_temperature_that_validation_cannot_tell_is_said(
+    experiment: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "doubt", lambda *_: "all right, which says little")
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(evaluate_target(experiment.root, calibrated=True).render())
+    assert "careful: all right, which says little" in console.export_text()
 
 
 def test_an_evaluation_from_before_a_calibration_is_not_shown_as_the_models(
