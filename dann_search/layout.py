@@ -49,6 +49,13 @@ class ExperimentFolder:
         if self.remote:
             self.remote.pull(self._names(paths))
 
+    def refresh(self, *paths: Path) -> None:
+        """Have those of these files here that somebody else has put on storage since."""
+        changed = self.remote.refresh(self._names(paths)) if self.remote else []
+        if self.study.name in changed:
+            # What SQLite had to undo in a file that is no longer there.
+            self.study.with_name(f"{self.study.name}-journal").unlink(missing_ok=True)
+
     def fetch_below(self, path: Path) -> None:
         """Have all files below a folder in it here as they are on storage."""
         if self.remote:

@@ -127,8 +127,6 @@ def test_a_driver_behind_a_url_is_seen_and_stopped_from_elsewhere(
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
         monkeypatch.setattr("socket.gethostname", lambda: "laptop")
         other = ExperimentFolder.at(URL)
-        other.root.mkdir(parents=True)
-        other.lock.touch()
         assert not lock.stop_requested.is_set()
         assert driver_is_alive(other)
         with (
