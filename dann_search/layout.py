@@ -11,6 +11,14 @@ from dann_search.remote_folder import RemoteFolder, is_url
 STORAGE_VARIABLE = "DANN_SEARCH_STORAGE"
 
 
+MODEL_RECORD = "model.json"
+"""What makes a folder that of a model: readers look for it before they read the weights."""
+
+
+def _is_model_record(name: str) -> bool:
+    return name.rsplit("/", 1)[-1] == MODEL_RECORD
+
+
 def default_storage() -> str:
     """Where experiments lie by default: in ``$DANN_SEARCH_STORAGE``, else in ``runs``."""
     return os.environ.get(STORAGE_VARIABLE) or "runs"
@@ -69,13 +77,19 @@ class ExperimentFolder:
             self.remote.push(self._names(paths))
 
     def publish_below(self, path: Path) -> None:
-        """Have all files below a folder in it on storage as they are here, and no others."""
+        """Have all files below a folder in it on storage as they are here, and no others.
+
+        A model's record goes first and comes last: where there is one, the files beside it are of
+        the same model, whenever somebody looks and wherever this is cut off.
+        """
         if self.remote:
             (name,) = self._names([path])
             here = self._names(file for file in path.rglob("*") if file.is_file())
-            for gone in set(self.remote.files(name)) - set(here):
+            there = self.remote.files(name)
+            self.remote.withdraw(*filter(_is_model_record, there))
+            for gone in set(there) - set(here):
                 self.remote.remove(gone)
-            self.remote.push(here)
+            self.remote.push(sorted(here, key=_is_model_record))
 
     def sizes(self, path: Path) -> dict[str, int]:
         """Bytes of each file below a folder in it, by name, wherever storage is."""
