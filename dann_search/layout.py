@@ -68,8 +68,12 @@ class ExperimentFolder:
         """Have all files below a folder in it here as they are on storage."""
         if self.remote:
             (name,) = self._names([path])
-            there = self.remote.files(name)
-            self.remote.refresh([*there, *self.remote.known(name)])
+            changed = [name]
+            while changed:
+                files = {*self.remote.files(name), *self.remote.known(name)}
+                changed = self.remote.refresh(sorted(files, key=_is_model_record))
+                # Of a model that is published meanwhile the record changes: once more.
+                changed = [file for file in changed if _is_model_record(file)]
 
     def publish(self, *paths: Path) -> None:
         """Have these files on storage as they are here."""

@@ -107,6 +107,34 @@ def test_a_models_record_goes_before_and_comes_after_all_its_other_files(
     assert remote.read("best/model.json") == b"second model.json"
 
 
+def test_a_model_published_while_it_is_fetched_is_fetched_whole(
+    remote: RemoteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def publish(folder: ExperimentFolder, model: str) -> None:
+        folder.best.mkdir(parents=True, exist_ok=True)
+        for name in ("model.json", "model.safetensors"):
+            (folder.best / name).write_text(model)
+        folder.publish_below(folder.best)
+
+    here = ExperimentFolder.at(URL)
+    publish(here, "first")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "reader"))
+    reader, read, second = ExperimentFolder.at(URL), RemoteFolder.read, iter([True])
+
+    def interrupted(self: RemoteFolder, name: str) -> bytes | None:
+        content = read(self, name)
+        if name.endswith("safetensors") and next(second, False):
+            publish(here, "second")
+        return content
+
+    monkeypatch.setattr(RemoteFolder, "read", interrupted)
+    reader.fetch_below(reader.best)
+    assert {file.name: file.read_text() for file in reader.best.iterdir()} == {
+        "model.json": "second",
+        "model.safetensors": "second",
+    }
+
+
 def test_a_trial_folder_brings_only_what_changed_and_forgets_its_copy(
     remote: RemoteFolder,
 ) -> None:
