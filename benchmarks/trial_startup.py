@@ -20,6 +20,7 @@ import yaml
 
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
+from dann_search.driver_lock import DriverLock
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.search.launch import prepare, search
@@ -106,8 +107,8 @@ def main() -> None:
         folder = prepare(experiment, space)
         cpus = os.cpu_count() or 1
         with quiet_output(root / "ray.log") as terminal:
-            with ray_session(cpus):
-                search(experiment, space, folder, lambda _, __: Observer())
+            with ray_session(cpus), DriverLock(folder) as lock:
+                search(experiment, space, folder, lambda _, __: Observer(), lock)
             terminal.write("measured warm groups; now a TorchTrainer a trial\n")
             with ray_session(cpus):
                 recipe = space.fixed.model_dump(mode="json")

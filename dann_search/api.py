@@ -22,6 +22,7 @@ from dann_search.config.source import SourceFile
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo
+from dann_search.driver_lock import DriverLock
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
@@ -195,18 +196,27 @@ def _run(
     objective = experiment.search.objective
     header = _header(info, objective, remarks(experiment, space, known, address))
     observer = _observer(space, plain, objective, header)
-    _forget_result(folder)
-    outcome = search(
-        experiment,
-        space,
-        folder,
-        observer,
-        add_trials=add_trials,
-        known=known,
-        allow_wider=allow_wider,
-        address=address,
-    )
-    why = in_words(outcome.stopped_by, experiment.search.budget)
+    with DriverLock(folder) as lock:  # until the results are there: the next driver writes its own
+        _forget_result(folder)
+        outcome = search(
+            experiment,
+            space,
+            folder,
+            observer,
+            lock,
+            add_trials=add_trials,
+            known=known,
+            allow_wider=allow_wider,
+            address=address,
+        )
+        why = in_words(outcome.stopped_by, experiment.search.budget)
+        return _written(outcome, objective, why, lock)
+
+
+def _written(outcome: Outcome, objective: str, why: str, lock: DriverLock) -> SearchResult:
+    """Leave the leaderboard, the best model and the result in the experiment's folder."""
+    folder = outcome.folder
+    lock.check()
     write_csv(folder)
     folder.publish(folder.leaderboard)
     rows = read_trials(folder)
@@ -219,18 +229,19 @@ def _run(
                 f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
                 f"logs: {folder.trial(failed[0].number)}, {folder.ray}"
             )
-        return _kept(SearchResult(outcome, None, objective, why))
+        return _kept(SearchResult(outcome, None, objective, why), lock)
     write_best(folder)
     if outcome.stopped_by != "interrupt":  # who presses Ctrl-C does not want to wait
         from dann_search.results.tensorboard_best import show_best  # imports torch
 
         show_best(folder)
-    return _kept(SearchResult(outcome, best[0], objective, why))
+    return _kept(SearchResult(outcome, best[0], objective, why), lock)
 
 
-def _kept(result: SearchResult) -> SearchResult:
+def _kept(result: SearchResult, lock: DriverLock) -> SearchResult:
     """Leave it on storage too, for those who follow the search from elsewhere."""
     folder = result.outcome.folder
+    lock.check()
     folder.result.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
     folder.publish(folder.result)
     return result

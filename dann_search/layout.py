@@ -11,6 +11,14 @@ from dann_search.remote_folder import RemoteFolder, is_url
 STORAGE_VARIABLE = "DANN_SEARCH_STORAGE"
 
 
+MODEL_RECORD = "model.json"
+"""What makes a folder that of a model: readers look for it before they read the weights."""
+
+
+def _is_model_record(name: str) -> bool:
+    return name.rsplit("/", 1)[-1] == MODEL_RECORD
+
+
 def default_storage() -> str:
     """Where experiments lie by default: in ``$DANN_SEARCH_STORAGE``, else in ``runs``."""
     return os.environ.get(STORAGE_VARIABLE) or "runs"
@@ -49,12 +57,23 @@ class ExperimentFolder:
         if self.remote:
             self.remote.pull(self._names(paths))
 
+    def refresh(self, *paths: Path) -> None:
+        """Have those of these files here that somebody else has put on storage since."""
+        changed = self.remote.refresh(self._names(paths)) if self.remote else []
+        if self.study.name in changed:
+            # What SQLite had to undo in a file that is no longer there.
+            self.study.with_name(f"{self.study.name}-journal").unlink(missing_ok=True)
+
     def fetch_below(self, path: Path) -> None:
         """Have all files below a folder in it here as they are on storage."""
         if self.remote:
             (name,) = self._names([path])
-            there = self.remote.files(name)
-            self.remote.refresh([*there, *self.remote.known(name)])
+            changed = [name]
+            while changed:
+                files = {*self.remote.files(name), *self.remote.known(name)}
+                changed = self.remote.refresh(sorted(files, key=_is_model_record))
+                # Of a model that is published meanwhile the record changes: once more.
+                changed = [file for file in changed if _is_model_record(file)]
 
     def publish(self, *paths: Path) -> None:
         """Have these files on storage as they are here."""
@@ -62,13 +81,19 @@ class ExperimentFolder:
             self.remote.push(self._names(paths))
 
     def publish_below(self, path: Path) -> None:
-        """Have all files below a folder in it on storage as they are here, and no others."""
+        """Have all files below a folder in it on storage as they are here, and no others.
+
+        A model's record goes first and comes last: where there is one, the files beside it are of
+        the same model, whenever somebody looks and wherever this is cut off.
+        """
         if self.remote:
             (name,) = self._names([path])
             here = self._names(file for file in path.rglob("*") if file.is_file())
-            for gone in set(self.remote.files(name)) - set(here):
+            there = self.remote.files(name)
+            self.remote.withdraw(*filter(_is_model_record, there))
+            for gone in set(there) - set(here):
                 self.remote.remove(gone)
-            self.remote.push(here)
+            self.remote.push(sorted(here, key=_is_model_record))
 
     def sizes(self, path: Path) -> dict[str, int]:
         """Bytes of each file below a folder in it, by name, wherever storage is."""

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,15 +191,20 @@ class RemoteFolder:
 
     def remove(self, name: str) -> None:
         """Take a file away, there and here."""
+        self.withdraw(name)
+        (self.local / name).unlink(missing_ok=True)
 
-        def delete() -> None:
+    def withdraw(self, *names: str) -> None:
+        """Take files away there; the copies stay, to be pushed again."""
+
+        def delete(name: str) -> None:
             system = self._system()
             system.invalidate_cache()
             if system.exists(self._at(name)):
                 system.rm_file(self._at(name))
 
-        self._guarded("written", delete)
-        (self.local / name).unlink(missing_ok=True)
+        for name in names:
+            self._guarded("written", partial(delete, name))
 
     def _at(self, name: str) -> str:
         path: str = self._opened()[1]

@@ -11,6 +11,7 @@ import yaml
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.data.training_data import open_training_data
+from dann_search.driver_lock import DriverLock
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.search.launch import Outcome, prepare, search
@@ -63,7 +64,8 @@ def run_search(
     """Run a search in this process, on the Ray it is connected to; return the study's trials."""
     experiment, space = load_experiment(path, stage_counts())
     folder = prepare(experiment, space)
-    outcome = search(experiment, space, folder, lambda _, __: observer or Observer())
+    with DriverLock(folder) as lock:
+        outcome = search(experiment, space, folder, lambda _, __: observer or Observer(), lock)
     return outcome, study_trials(folder)
 
 

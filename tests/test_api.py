@@ -1,6 +1,7 @@
 """Launch and resume from Python, where no training is left to do."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import yaml
 import dann_search
 from dann_search import api
 from dann_search.config.load import load_experiment
+from dann_search.driver_lock import DriverLock, TakenOver, driver_is_alive
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
+from dann_search.results.best import write_best
 from dann_search.results.warm_start import known_trials
 from dann_search.search.checks import remarks
 from dann_search.search.launch import Outcome, prepare
@@ -120,6 +123,44 @@ def test_an_interrupt_after_one_failure_is_no_failure_of_all(
     monkeypatch.setattr(api, "search", lambda *_, **__: outcome)
     result = dann_search.resume(folder.root)
     assert result.best is None and result.why == "interrupted"
+
+
+def resumed_with(
+    monkeypatch: pytest.MonkeyPatch, folder: ExperimentFolder, at_the_end: Callable[[], object]
+) -> None:
+    """A resume with nothing left to do; ``at_the_end`` happens when its model is written."""
+
+    def watched(experiment: ExperimentFolder) -> None:
+        write_best(experiment)
+        at_the_end()
+
+    monkeypatch.setattr(api, "write_best", watched)
+    monkeypatch.setattr("dann_search.results.tensorboard_best.show_best", lambda _: None)
+    dann_search.resume(folder.root)
+
+
+def test_no_other_driver_begins_before_the_results_of_the_last_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = search_here(tmp_path, training__epochs=1)
+    alive: list[bool] = []
+    resumed_with(monkeypatch, folder, lambda: alive.append(driver_is_alive(folder)))
+    assert alive == [True] and folder.result.exists()
+    assert not driver_is_alive(folder)
+    with DriverLock(folder), pytest.raises(InputError, match="already running"):
+        dann_search.resume(folder.root)
+    assert folder.result.exists()  # the one that was refused takes nothing away
+
+
+def test_a_driver_that_another_took_over_from_writes_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = search_here(tmp_path, training__epochs=1)
+    other = '{"id": "other", "pid": 1, "host": "head"}'
+    with pytest.raises(TakenOver, match="process 1 on head"):
+        resumed_with(monkeypatch, folder, lambda: folder.lock.write_text(other))
+    assert not folder.result.exists()
+    assert folder.lock.read_text() == other
 
 
 def test_an_experiment_is_learned_from_that_lies_in_the_storage_of_the_new_one(

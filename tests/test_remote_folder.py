@@ -76,6 +76,65 @@ def test_a_published_folder_is_mirrored_with_what_was_taken_away(remote: RemoteF
     assert remote.files() == [] and not list(folder.best.iterdir())
 
 
+def test_a_models_record_goes_before_and_comes_after_all_its_other_files(
+    remote: RemoteFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ExperimentFolder.at(URL)
+    folder.best.mkdir(parents=True)
+    for name in ("model.json", "evaluation.json", "model.safetensors", "README.md"):
+        (folder.best / name).write_text(f"first {name}")
+    folder.publish_below(folder.best)
+    system, done = type(fsspec.filesystem("memory")), list[tuple[str, str]]()
+
+    def recorded(operation: str) -> None:
+        real = getattr(system, operation)
+
+        def record(self: object, path: str, *rest: object, **more: object) -> object:
+            done.append((operation, path.rsplit("/", 1)[-1]))
+            return real(self, path, *rest, **more)
+
+        monkeypatch.setattr(system, operation, record)
+
+    recorded("pipe_file")
+    recorded("rm_file")
+    (folder.best / "evaluation.json").unlink()
+    for name in ("model.json", "model.safetensors", "README.md"):
+        (folder.best / name).write_text(f"second {name}")
+    folder.publish_below(folder.best)
+    assert done[:2] == [("rm_file", "model.json"), ("rm_file", "evaluation.json")]
+    assert sorted(done[2:4]) == [("pipe_file", "README.md"), ("pipe_file", "model.safetensors")]
+    assert done[4:] == [("pipe_file", "model.json")]
+    assert remote.read("best/model.json") == b"second model.json"
+
+
+def test_a_model_published_while_it_is_fetched_is_fetched_whole(
+    remote: RemoteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def publish(folder: ExperimentFolder, model: str) -> None:
+        folder.best.mkdir(parents=True, exist_ok=True)
+        for name in ("model.json", "model.safetensors"):
+            (folder.best / name).write_text(model)
+        folder.publish_below(folder.best)
+
+    here = ExperimentFolder.at(URL)
+    publish(here, "first")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "reader"))
+    reader, read, second = ExperimentFolder.at(URL), RemoteFolder.read, iter([True])
+
+    def interrupted(self: RemoteFolder, name: str) -> bytes | None:
+        content = read(self, name)
+        if name.endswith("safetensors") and next(second, False):
+            publish(here, "second")
+        return content
+
+    monkeypatch.setattr(RemoteFolder, "read", interrupted)
+    reader.fetch_below(reader.best)
+    assert {file.name: file.read_text() for file in reader.best.iterdir()} == {
+        "model.json": "second",
+        "model.safetensors": "second",
+    }
+
+
 def test_a_trial_folder_brings_only_what_changed_and_forgets_its_copy(
     remote: RemoteFolder,
 ) -> None:
@@ -127,8 +186,6 @@ def test_a_driver_behind_a_url_is_seen_and_stopped_from_elsewhere(
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
         monkeypatch.setattr("socket.gethostname", lambda: "laptop")
         other = ExperimentFolder.at(URL)
-        other.root.mkdir(parents=True)
-        other.lock.touch()
         assert not lock.stop_requested.is_set()
         assert driver_is_alive(other)
         with (

@@ -113,11 +113,9 @@ def refresh(folder: ExperimentFolder) -> None:
     """
     if folder.remote is None or driver_is_here(folder.lock):
         return
-    files = (folder.record, folder.study, folder.study_journal, folder.leaderboard, folder.job)
-    changed = folder.remote.refresh(path.name for path in files)
-    if folder.study.name in changed:
-        # What SQLite had to undo in a file that is no longer there.
-        folder.study.with_name(f"{folder.study.name}-journal").unlink(missing_ok=True)
+    folder.refresh(
+        folder.record, folder.study, folder.study_journal, folder.leaderboard, folder.job
+    )
 
 
 def experiment_names(storage: str) -> list[str]:

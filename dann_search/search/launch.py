@@ -1,7 +1,6 @@
 """A search from its validated experiment to its last trial; launch and resume are the same path."""
 
 import contextlib
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
-from dann_search.driver_lock import DriverLock
+from dann_search.driver_lock import DriverLock, TakenOver
 from dann_search.errors import InputError, RunError
 from dann_search.last_words import before_the_end
 from dann_search.layout import ExperimentFolder
@@ -138,6 +137,7 @@ def search(
     space: Space,
     folder: ExperimentFolder,
     make_observer: MakeObserver,
+    lock: DriverLock,
     *,
     add_trials: int = 0,
     known: Sequence[KnownTrial] = (),
@@ -146,13 +146,18 @@ def search(
 ) -> Outcome:
     """Run trials until the study has its total, the hours are spent or the user interrupts.
 
+    ``lock`` is held by the caller, who writes what was found before giving it back.
+
     Raises:
-        InputError: another driver is at work on this experiment.
+        InputError: the study cannot be opened, or is of another search.
         RunError: Ray could not be started or a worker group not be kept.
+        TakenOver: another driver went on with the experiment meanwhile.
     """
     begun, reason = time.monotonic(), "trials"
     record_of = partial(StudyRecord, experiment, space, folder, known, allow_wider)
-    with DriverLock(folder) as lock, contextlib.closing(record_of()) as record:
+    # The driver before may have published between our reading and our taking the lock.
+    folder.refresh(folder.study, folder.study_journal)
+    with contextlib.closing(record_of()) as record:
         if add_trials:
             record.add_trials(add_trials)
         rewrite_record(experiment, folder)
@@ -160,9 +165,9 @@ def search(
             with quiet_output(_log(folder)) as terminal:
                 console = make_observer(terminal, record)
                 last = before_the_end(console.close)
-                with last, _watchers(experiment, space, folder, record, console) as watchers:
-                    anew, stop = add_trials > 0, lock.stop_requested
-                    reason = _run(experiment, folder, record, watchers, address, anew, stop)
+                with last, _watchers(experiment, space, lock, record, console) as watchers:
+                    anew = add_trials > 0
+                    reason = _run(experiment, lock, record, watchers, address, anew)
         return Outcome(folder, record.counts(), time.monotonic() - begun, reason)
 
 
@@ -179,25 +184,25 @@ def _kept(folder: ExperimentFolder) -> str:
 def _watchers(
     experiment: Experiment,
     space: Space,
-    folder: ExperimentFolder,
+    lock: DriverLock,
     record: StudyRecord,
     console: Observer,
 ) -> Iterator[list[Observer]]:
     """Who is told of the search until it ends; what ends it before is an error that says more."""
-    objective = experiment.search.objective
+    folder, objective = lock.folder, experiment.search.objective
     watchers = [
         TensorBoardWriter(folder.tensorboard, space, objective, record.total),
         TrialFiles(folder),
         console,
     ]
     if folder.remote:
-        watchers.append(Publisher(folder, console.notice))
+        watchers.append(Publisher(folder, lock.check, console.notice))
     with contextlib.ExitStack() as stack:
         for watcher in reversed(watchers):  # closed in their order: what was written is published
             stack.callback(watcher.close)
         try:
             yield watchers
-        except InputError:
+        except (InputError, TakenOver):
             raise
         except Exception as exc:
             traceback.print_exc()  # into the log
@@ -206,20 +211,21 @@ def _watchers(
 
 def _run(
     experiment: Experiment,
-    folder: ExperimentFolder,
+    lock: DriverLock,
     record: StudyRecord,
     watchers: list[Observer],
     address: str,
     anew: bool,
-    stop: threading.Event,
 ) -> str:
+    folder = lock.folder
+
     def tell(line: str) -> None:
         print(line, flush=True)  # into the log, too
         for watcher in watchers:
             watcher.notice(line)
 
     session = ray_session(cpu_count(), address, tell=tell, kept=_kept(folder))
-    with interrupts(stop) as interrupt, session:
+    with interrupts(lock.stop_requested) as interrupt, session:
         from dann_search.search.budget import Budget
         from dann_search.search.groups import running_fleet
         from dann_search.search.tune_run import run_tune
@@ -242,6 +248,7 @@ def _run(
                 anew=anew,
             )
             reason = run_tune(folder, record, [*watchers, budget], fleet, interrupt, budget)
+            lock.check()  # before a word on it goes into a study that is another's by now
             budget.ended(reason)
             if fleet.error:
                 raise RunError(fleet.error)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.config.trial import TrialConfig
+from dann_search.driver_lock import TakenOver
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
@@ -21,11 +22,17 @@ class Publisher(Observer):
     """Puts study and events on storage after every trial, in a thread of its own.
 
     A storage that does not answer for a while is told and tried again: it does not end the search.
+    ``check`` is the driver lock's: once another driver has taken over, nothing is put there.
     """
 
-    def __init__(self, folder: ExperimentFolder, tell: Callable[[str], None]):
+    def __init__(
+        self,
+        folder: ExperimentFolder,
+        check: Callable[[], None],
+        tell: Callable[[str], None],
+    ):
         assert folder.remote
-        self.folder, self.remote, self.tell = folder, folder.remote, tell
+        self.folder, self.remote, self.check, self.tell = folder, folder.remote, check, tell
         self._sizes: dict[Path, int] = {}
         """Of files published, which only grow."""
         self._due = threading.Event()
@@ -53,6 +60,7 @@ class Publisher(Observer):
         """Everything is on storage when this returns.
 
         Raises:
+            TakenOver: another driver has put its own there.
             RunError: it cannot be put there.
         """
         self._closing = True
@@ -69,6 +77,8 @@ class Publisher(Observer):
             try:
                 self._publish()
                 self._failing = False
+            except TakenOver:
+                return  # the lock has ended the search; ``close`` says why
             except RunError as exc:
                 if not self._failing:
                     self.tell(f"storage does not answer, trying again: {exc}")
@@ -79,8 +89,10 @@ class Publisher(Observer):
     def _publish(self) -> None:
         folder = self.folder
         self._last = time.monotonic()
-        if folder.study.exists():
-            self.remote.write_copy(folder.study.name, consistent_copy(folder.study))
+        study = consistent_copy(folder.study) if folder.study.exists() else None
+        self.check()  # as late as can be: there is no taking back
+        if study is not None:
+            self.remote.write_copy(folder.study.name, study)
         files = [p for p in (folder.study_journal, folder.record, folder.job) if p.exists()]
         files += [p for p in folder.tensorboard.rglob("*") if p.is_file()]
         files += folder.root.glob("trials/*/trial.json")

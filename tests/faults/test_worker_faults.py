@@ -14,6 +14,7 @@ from ray.util import placement_group_table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dann_search.config.load import load_experiment
+from dann_search.driver_lock import DriverLock
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
@@ -164,6 +165,7 @@ def test_a_search_whose_workers_cannot_start_ends_with_an_error_and_can_be_resum
     assert {trial.state for trial in study_trials(folder)} == {TrialState.RUNNING}
 
     experiment, space = load_experiment(path, stage_counts())
-    search(experiment, space, folder, lambda _, __: Observer())
+    with DriverLock(folder) as lock:
+        search(experiment, space, folder, lambda _, __: Observer(), lock)
     assert [trial.state for trial in study_trials(folder)] == [TrialState.COMPLETE] * 2
     assert_nothing_is_reserved()

@@ -9,6 +9,7 @@ import fsspec
 import optuna
 import pytest
 
+from dann_search.driver_lock import DriverLock, TakenOver
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.remote_folder import RemoteFolder
@@ -24,6 +25,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experime
     made.tensorboard.mkdir(parents=True)
     yield made
     fsspec.filesystem("memory").store.clear()
+
+
+def ours() -> None:
+    """The lock's word while no other driver has taken over."""
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -46,7 +51,7 @@ def test_a_trial_that_ends_is_on_storage_while_the_study_is_in_use(
     folder: ExperimentFolder, tmp_path: Path
 ) -> None:
     study = optuna.create_study(storage=f"sqlite:///{folder.study}", study_name="x")
-    publisher = Publisher(folder, tell=lambda line: None)
+    publisher = Publisher(folder, check=ours, tell=lambda line: None)
     study.add_trial(optuna.trial.create_trial(value=1.0))
     with sqlite3.connect(folder.study) as writer:
         writer.execute("begin immediate")  # a write under way
@@ -65,7 +70,7 @@ def test_storage_that_does_not_answer_is_told_once_and_tried_again(
 ) -> None:
     study = optuna.create_study(storage=f"sqlite:///{folder.study}", study_name="x")
     told: list[str] = []
-    publisher = Publisher(folder, told.append)
+    publisher = Publisher(folder, ours, told.append)
     with monkeypatch.context() as broken:
 
         def fail(*_: object, **__: object) -> None:
@@ -78,7 +83,25 @@ def test_storage_that_does_not_answer_is_told_once_and_tried_again(
         publisher.trial_ended(0, "completed", None)
         time.sleep(0.1)
         with pytest.raises(RunError, match="no route"):
-            Publisher(folder, told.append)  # a search does not begin so
+            Publisher(folder, ours, told.append)  # a search does not begin so
     until(lambda: published_trials(tmp_path) == 1)
     publisher.close()
     assert len(told) == 1 and "storage does not answer, trying again" in told[0]
+
+
+def test_nothing_is_published_over_what_another_driver_wrote(
+    folder: ExperimentFolder, tmp_path: Path
+) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{folder.study}", study_name="x")
+    told: list[str] = []
+    with DriverLock(folder) as lock:
+        publisher = Publisher(folder, lock.check, told.append)
+        assert folder.remote
+        folder.remote.write(folder.lock.name, b'{"id": "other", "pid": 1, "host": "head"}')
+        folder.remote.write(folder.study.name, b"newer")
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+        publisher.trial_ended(0, "completed", None)
+        with pytest.raises(TakenOver, match="process 1 on head"):
+            publisher.close()
+    assert folder.remote.read(folder.study.name) == b"newer"
+    assert told == []  # it is no storage that does not answer
