@@ -112,8 +112,7 @@ def submit_resume(
         RunError: the connection was lost, and the job may have been submitted.
     """
     folder = _unseen(experiment) or open_experiment(experiment)
-    absolute = (Path(str(experiment)).expanduser(), Path(default_storage()))
-    if folder.url is None and not any(map(os.path.isabs, absolute)):
+    if folder.url is None and not _named_in_full(experiment, folder):
         raise InputError(
             f"{experiment}: is in {folder}, a folder of this machine; where the cluster's nodes "
             f"mount it under that very path, say so: dann-search resume {folder} --address "
@@ -189,6 +188,14 @@ def _unseen(experiment: str | Path) -> ExperimentFolder | None:
         return None
     folder = experiment_at(str(experiment))
     return folder if not seen_here(folder) and read_job(folder) else None
+
+
+def _named_in_full(experiment: str | Path, folder: ExperimentFolder) -> bool:
+    """Whether the user said where it is on every machine, not relative to a folder of this one."""
+    storage = default_storage()
+    return os.path.isabs(experiment) or (
+        os.path.isabs(storage) and folder.root.parent == Path(storage).resolve()
+    )
 
 
 def _check_idle(folder: ExperimentFolder) -> None:

@@ -20,7 +20,7 @@ import yaml
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.search.job_record import Job, put_back, read_job, write_job
+from dann_search.search.job_record import Job, put_back, read_job, seen_here, write_job
 
 FILE = "experiment.yaml"
 BUNDLE_LIMIT = 400 * 2**20
@@ -157,6 +157,16 @@ def _already_there(folder: ExperimentFolder, job: Job) -> InputError:
     )
 
 
+def _not_known(folder: ExperimentFolder, job: Job) -> InputError:
+    folder.fetch(folder.record)
+    laid_out = folder.record.exists() or not seen_here(folder)
+    then = f"go on with: dann-search resume {folder} --address {job.address}"
+    return InputError(
+        f"{job.address}: no job {job.id}: it was not submitted, or not yet, or the head has been "
+        f"started anew since; {then if laid_out else 'launch it again, which starts it once'}"
+    )
+
+
 def attach_command(folder: ExperimentFolder, job: Job) -> str:
     """What follows a job from here: a token is shown only to an address that is named."""
     from dann_search.search.job_server import is_loopback
@@ -216,11 +226,7 @@ def follow(
         except InputError as exc:
             raise InputError(f"{exc}; job {job.id} goes on; {again}") from None
         if details is None:
-            raise InputError(
-                f"{job.address}: no job {job.id}: it was never submitted, or the head has been "
-                f"started anew since; see: dann-search status {folder}, and go on with: "
-                f"dann-search resume {folder} --address {job.address}"
-            )
+            raise _not_known(folder, job)
         if details.status.is_terminal():
             return str(details.status.value)
         time.sleep(RECONNECT_S)

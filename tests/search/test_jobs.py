@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dann_search.cli import main
+from dann_search.driver_lock import DriverLock
 from dann_search.layout import ExperimentFolder
 from dann_search.search import job_server, jobs
 from dann_search.search.job_record import Job, write_job
@@ -213,6 +214,9 @@ def test_a_job_that_the_head_has_forgotten_is_told(
     folder = folder_of(tmp_path)
     write_job(folder, Job(server.url, "one"))
     assert main(["attach", str(folder.root)]) == 2
+    assert "launch it again" in capsys.readouterr().err
+    folder.record.touch()
+    assert main(["attach", str(folder.root)]) == 2
     assert "dann-search resume" in capsys.readouterr().err
 
 
@@ -322,6 +326,39 @@ def test_an_experiment_of_this_machine_is_not_resumed_elsewhere_by_its_name(
         assert main(["resume", name, "--address", server.url, "--detach"]) == 2
         assert f"dann-search resume {folder} --address" in capsys.readouterr().err
     assert main(["resume", str(folder), "--address", server.url, "--detach"]) == 0
+    (job,) = server.jobs.values()
+    job["status"] = "SUCCEEDED"
+    monkeypatch.setenv("DANN_SEARCH_STORAGE", str(tmp_path / "runs"))
+    assert main(["resume", "small", "--address", server.url, "--detach"]) == 0
+    assert len(server.jobs) == 2
+
+
+def test_a_search_goes_on_as_soon_as_its_stopped_job_has_ended(
+    server: FakeJobServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "ENDING_S", 60.0)
+    folder = folder_of(tmp_path)
+    folder.root.mkdir(parents=True)
+    folder.record.touch()
+    server.add("one", "RUNNING", experiment=str(folder))
+
+    async def end(fake: FakeJobServer, request: Any) -> Any:
+        answer = await fake.served(request)
+        fake.jobs["one"]["status"] = "SUCCEEDED"
+        return answer
+
+    server.fail("GET /api/jobs/", end)
+    assert main(["resume", str(folder.root), "--address", server.url, "--detach"]) == 0
+    assert len(server.jobs) == 2
+
+
+def test_an_experiment_that_a_driver_works_on_is_not_launched(
+    server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with DriverLock(folder_of(tmp_path)):  # packing, say: there is no record yet
+        assert launch(tmp_path, server) == 2
+    assert "already running" in capsys.readouterr().err
+    assert not server.jobs
 
 
 @pytest.fixture
