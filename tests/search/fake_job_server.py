@@ -107,6 +107,15 @@ async def say_nothing(server: FakeJobServer, request: web.Request) -> web.Stream
     return web.Response()
 
 
+async def fall_silent(server: FakeJobServer, request: web.Request) -> web.StreamResponse:
+    """A log whose connection was cut without a word: nothing more comes, and no end."""
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    await socket.send_str(server.tails.pop(0))
+    await asyncio.sleep(600.0)
+    return socket
+
+
 def say(status: int, text: str, **headers: str) -> Fault:
     async def fault(server: FakeJobServer, request: web.Request) -> web.StreamResponse:
         return web.Response(status=status, text=text, headers=headers)

@@ -19,6 +19,7 @@ from tests.search.fake_job_server import (
     FakeJobServer,
     Fault,
     fake_job_server,
+    fall_silent,
     hang_up,
     hang_up_after,
     say,
@@ -186,6 +187,23 @@ def test_short_drops_are_waited_out_while_a_job_is_followed(
     for number in range(3):
         assert said.err.count(f"trial {number}") == 1, said.err
     assert said.err.count("connection lost") == 1
+
+
+def test_a_connection_that_was_cut_without_a_word_is_made_anew(
+    server: FakeJobServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(jobs, "SILENCE_S", 1.0)
+    folder = folder_of(tmp_path)
+    server.add("one", "RUNNING")
+    leave_result(folder)
+    write_job(folder, Job(server.url, "one"))
+    server.tails = ["trial 0\n", "trial 0\ntrial 1\n"]
+    server.fail("GET /api/jobs/one/logs/tail", fall_silent)
+    assert main(["attach", str(folder.root)]) == 0
+    assert capsys.readouterr().err == "trial 0\ntrial 1\n"
 
 
 @pytest.mark.parametrize("fault", ["server error", "hung up", "not JSON"])
