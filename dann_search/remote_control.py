@@ -1,20 +1,24 @@
 """Searches that run elsewhere: submit, follow and stop them, and read how they ended."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dann_search.config.load import load_experiment
+from dann_search.config.load import experiment_of, read_source
+from dann_search.config.paths import check_cluster_storage
 from dann_search.driver_lock import BEAT_S, driver_is_alive, request_stop
 from dann_search.errors import InputError, RunError
-from dann_search.layout import ExperimentFolder
+from dann_search.layout import ExperimentFolder, default_storage
 from dann_search.models.registry import stage_counts
-from dann_search.results.reader import open_experiment
+from dann_search.remote_folder import is_url
+from dann_search.results.reader import experiment_at, open_experiment
 from dann_search.search import jobs
+from dann_search.search.job_record import Job, read_job, seen_here
 
 STOP_WAIT_S = 120.0
 
@@ -24,7 +28,24 @@ class Submitted:
     """A search handed to a cluster."""
 
     folder: ExperimentFolder
-    job: jobs.Job
+    job: Job
+
+    def then(self) -> list[str]:
+        """What can be done about it from this machine, and what only where storage is seen."""
+        where = str(self.folder)
+        follow = f"follow it with: {jobs.attach_command(self.folder, self.job)}"
+        if not seen_here(self.folder):
+            return [
+                f"the experiment lies in {where} on the cluster, which this machine does not see: "
+                f"status, stop, best and all else there: ray exec CLUSTER.yaml 'dann-search status "
+                f"{where}'",
+                f"{follow} (its output; from this machine alone)",
+                f"go on with it: dann-search resume {where} --address {self.job.address}",
+            ]
+        lines = [follow, f"stop it with: dann-search stop {where}"]
+        if self.folder.url is None:
+            lines.append(f"it lies in {where}, which must be one folder here and on all nodes")
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """As ``launch --detach --json`` prints it."""
@@ -48,22 +69,18 @@ def submit(
         space_file: the YAML file.
         address: of the job server, ``http://head:8265``.
         name: of the experiment; the file's by default.
-        storage: folder that all nodes share, or its URL.
+        storage: folder that all nodes share, by its absolute path, or its URL.
         trials: overrides the file's number of trials.
         sets: overrides such as ``"training.epochs=5"``.
 
     Raises:
-        InputError: bad input, a name that is taken, or no cluster there; nothing was started.
+        InputError: bad input, a name that is taken, storage of this machine alone, or no cluster
+            there; nothing was started.
+        RunError: the connection was lost, and the job may have been submitted.
     """
-    experiment, _ = load_experiment(
-        Path(space_file),
-        stage_counts(),
-        sets=sets,
-        name=name,
-        storage=storage,
-        trials=trials,
-        check_files=False,
-    )
+    source = read_source(Path(space_file), sets=sets, name=name, storage=storage, trials=trials)
+    experiment, _ = experiment_of(source, stage_counts(), check_files=False)
+    check_cluster_storage(source)
     for backbone, given in experiment.weights.items():
         if not given.file.is_file():
             raise InputError(f"weights.{backbone}: no such file: {given.file}")
@@ -75,6 +92,7 @@ def submit(
             f"dann-search resume {folder} --address {address}, or choose another name: "
             f"--name {experiment.name}-2"
         )
+    _check_idle(folder)
     return Submitted(folder, jobs.submit_launch(experiment, folder, address))
 
 
@@ -89,11 +107,18 @@ def submit_resume(
     """Have a cluster go on with an experiment that lies on storage it shares.
 
     Raises:
-        InputError: no experiment there, one that is running, or no cluster.
+        InputError: no experiment there, one that is running or lies where the cluster does not
+            see it, or no cluster.
+        RunError: the connection was lost, and the job may have been submitted.
     """
-    folder = open_experiment(experiment)
-    if driver_is_alive(folder):
-        raise InputError(f"{folder}: a search is already running on it; see dann-search attach")
+    folder = _unseen(experiment) or open_experiment(experiment)
+    if folder.url is None and not _named_in_full(experiment, folder):
+        raise InputError(
+            f"{experiment}: is in {folder}, a folder of this machine; where the cluster's nodes "
+            f"mount it under that very path, say so: dann-search resume {folder} --address "
+            f"{address}"
+        )
+    _check_idle(folder)
     options = [word for item in sets for word in ("--set", item)]
     if add_trials:
         options += ["--add-trials", str(add_trials)]
@@ -103,20 +128,37 @@ def submit_resume(
 
 
 def attach(
-    experiment: str | Path | Submitted, write: Callable[[str], object] = sys.stderr.write
+    experiment: str | Path | Submitted,
+    write: Callable[[str], object] = lambda text: sys.stderr.write(text),
+    *,
+    address: str | None = None,
 ) -> dict[str, Any]:
     """Follow a job to its end; what its search came to, as ``launch --json`` has it.
 
+    Args:
+        experiment: its folder, URL or name, or what was submitted.
+        write: takes what the job prints.
+        address: of the job server, where it is another than the one it was submitted to: the end
+            of another tunnel. Only a server that is named, or is on this machine, is shown the
+            user's token.
+
     Raises:
         InputError: there is no such job.
-        RunError: it failed.
+        RunError: it failed, its end is not seen here, or the connection was lost.
     """
     if isinstance(experiment, Submitted):
-        folder, job = experiment.folder, experiment.job
+        folder, job, named = experiment.folder, experiment.job, True
     else:
-        folder = ExperimentFolder.at(_place(experiment))
+        folder, named = _place(experiment), address is not None
         job = jobs.job_of(folder)
-    state = jobs.follow(job, write)
+    if address:
+        job = replace(job, address=address)
+    state = jobs.follow(job, folder, write, named=named)
+    if not seen_here(folder):
+        raise RunError(
+            f"job {job.id} ended as {state}; {folder} is on the cluster, not seen from here: "
+            f"see how it ended there: ray exec CLUSTER.yaml 'dann-search status {folder}'"
+        )
     folder.fetch(folder.result)
     try:
         # Written as a search ends, taken away as one begins.
@@ -129,16 +171,37 @@ def attach(
     return result
 
 
-def _place(experiment: str | Path) -> str:
+def _place(experiment: str | Path) -> ExperimentFolder:
     """Of an experiment that may not have been laid out yet: its job is submitted before."""
     try:
-        return str(open_experiment(experiment))
+        return open_experiment(experiment)
     except InputError:
-        folder = ExperimentFolder.at(experiment)
-        folder.fetch(folder.job)
-        if folder.job.is_file():
-            return str(experiment)
+        folder = experiment_at(str(experiment))
+        if read_job(folder):
+            return folder
         raise
+
+
+def _unseen(experiment: str | Path) -> ExperimentFolder | None:
+    """An experiment of a job submitted from here that lies on the cluster alone."""
+    if is_url(experiment):
+        return None
+    folder = experiment_at(str(experiment))
+    return folder if not seen_here(folder) and read_job(folder) else None
+
+
+def _named_in_full(experiment: str | Path, folder: ExperimentFolder) -> bool:
+    """Whether the user said where it is on every machine, not relative to a folder of this one."""
+    storage = default_storage()
+    return os.path.isabs(experiment) or (
+        os.path.isabs(storage) and folder.root.parent == Path(storage).resolve()
+    )
+
+
+def _check_idle(folder: ExperimentFolder) -> None:
+    """Refuse an experiment that a driver works on, also one that has not laid it out yet."""
+    if driver_is_alive(folder):
+        raise InputError(f"{folder}: a search is already running on it; see dann-search attach")
 
 
 def stop(experiment: str | Path, *, wait_s: float = STOP_WAIT_S) -> ExperimentFolder:
@@ -148,6 +211,11 @@ def stop(experiment: str | Path, *, wait_s: float = STOP_WAIT_S) -> ExperimentFo
         InputError: no experiment there, or nothing searches it.
         RunError: the driver has not ended in time.
     """
+    if folder := _unseen(experiment):
+        raise InputError(
+            f"{folder}: lies on the cluster, not seen from here; stop it there: "
+            f"ray exec CLUSTER.yaml 'dann-search stop {folder}'"
+        )
     folder = open_experiment(experiment)
     if not driver_is_alive(folder):
         raise InputError(f"{folder}: nothing searches it")

@@ -23,6 +23,8 @@ Detach = Annotated[
     bool, typer.Option("--detach", help="With a job server: submit and return at once.")
 ]
 
+JOB_SERVER = ("http://", "https://")
+
 
 @app.command()
 def launch(
@@ -85,12 +87,23 @@ def resume(
 
 
 @app.command()
-def attach(experiment: Experiment, as_json: Json = False) -> None:
+def attach(
+    experiment: Experiment,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="http://HEAD:8265", help="Job server, where not as it was submitted to."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Follow a search that runs as a job on a cluster, to its end.
 
     Example: dann-search attach s3://bucket/experiments/office
     """
-    _follow(experiment, False, as_json)
+    if address is not None and not address.startswith(JOB_SERVER):
+        raise InputError(f"--address {address}: must be a job server's, such as http://HEAD:8265")
+    _follow(experiment, False, as_json, address)
 
 
 @app.command()
@@ -107,7 +120,7 @@ def stop(experiment: Experiment, as_json: Json = False) -> None:
 
 
 def _is_job(address: str, detach: bool) -> bool:
-    if address.startswith(("http://", "https://")):
+    if address.startswith(JOB_SERVER):
         return True
     if detach:
         raise InputError(
@@ -117,16 +130,14 @@ def _is_job(address: str, detach: bool) -> bool:
     return False
 
 
-def _follow(experiment: Any, detach: bool, as_json: bool) -> None:
+def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = None) -> None:
     """Print what a job prints, on standard error, and how it ended."""
     from dann_search import remote_control
 
     if not isinstance(experiment, str):
-        where = experiment.folder
         lines = [
             f"submitted as job {experiment.job.id} to {experiment.job.address}",
-            f"follow it with: dann-search attach {where}",
-            f"stop it with: dann-search stop {where}",
+            *experiment.then(),
         ]
         if detach:
             emit(as_json, experiment.to_json(), *map(_plain, lines))
@@ -134,7 +145,7 @@ def _follow(experiment: Any, detach: bool, as_json: bool) -> None:
         for line in lines:
             err.print(line, markup=False, soft_wrap=True)
     try:
-        result = remote_control.attach(experiment)
+        result = remote_control.attach(experiment, address=address)
     except KeyboardInterrupt:
         err.print("left; the search goes on", markup=False)
         raise

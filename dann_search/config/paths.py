@@ -8,7 +8,8 @@ from dann_search.config.database_url import absolute_url
 from dann_search.config.experiment import Experiment, SearchConfig
 from dann_search.config.messages import shown
 from dann_search.config.source import KeyPath, SourceFile
-from dann_search.layout import ExperimentFolder, default_storage
+from dann_search.errors import InputError
+from dann_search.layout import STORAGE_VARIABLE, ExperimentFolder, default_storage
 from dann_search.remote_folder import is_url
 
 STUDY: KeyPath = ("search", "study")
@@ -92,6 +93,32 @@ def check_data(experiment: Experiment, source: SourceFile) -> None:
             if isinstance(place, Path) and not exists(place):
                 kind = "file" if key == "manifest" else "folder"
                 raise source.error((*path, key), f"no such {kind}: {place}")
+
+
+def check_cluster_storage(source: SourceFile) -> None:
+    """For a search that runs elsewhere: refuse storage that is somewhere on this machine.
+
+    Raises:
+        InputError: it is not named, or relative to a folder of this machine.
+    """
+    rule = (
+        "must be a URL such as s3://bucket/runs, or the absolute path of a folder that all nodes "
+        "of the cluster mount"
+    )
+    value = str(source.content.get("storage") or default_storage())
+    own = (
+        value.partition("://")[0] in ("file", "local", "memory")
+        if is_url(value)
+        else (not os.path.isabs(value))
+    )
+    if not own:
+        return
+    what = f"{rule}, got {shown(value)}: of this machine, which the cluster does not see"
+    if "storage" in source.content:
+        raise source.error(STORAGE, what)
+    if os.environ.get(STORAGE_VARIABLE):
+        raise InputError(f"${STORAGE_VARIABLE}: {what}")
+    raise source.error(STORAGE, f"is missing: {what} (the default); name another with --storage")
 
 
 def check_weights(experiment: Experiment, source: SourceFile) -> None:

@@ -85,11 +85,13 @@ def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
     client = start(tmp_path, "launch", str(path), "--address", head)
     folder = tmp_path / "runs" / "small"
     until = time.monotonic() + 300
-    while not (folder / "job.json").exists():
+    while "submitted as job" not in said(tmp_path):  # job.json is there before
         assert client.poll() is None and time.monotonic() < until, said(tmp_path)
         time.sleep(0.1)
     client.kill()
     client.wait()
+    again = run("launch", path, "--address", head, "--detach")
+    assert again.returncode == 2 and "already" in again.stderr, again.stderr
 
     attached = run("attach", folder)
     assert attached.returncode == 0, attached.stderr

@@ -65,6 +65,13 @@ def test_a_trial_that_ends_is_on_storage_while_the_study_is_in_use(
     assert published_trials(tmp_path) == 2
 
 
+def test_the_name_of_the_job_is_left_to_whoever_submits(folder: ExperimentFolder) -> None:
+    folder.job.write_bytes(b"an earlier job, of a copy")
+    RemoteFolder.of(URL).write(folder.job.name, b"this job")
+    Publisher(folder, check=ours, tell=lambda line: None).close()
+    assert RemoteFolder.of(URL).read(folder.job.name) == b"this job"
+
+
 def test_storage_that_does_not_answer_is_told_once_and_tried_again(
     folder: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
