@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dann_search.config.messages import shown
-from dann_search.config.parameter import Choice, Range
+from dann_search.config.parameter import Choice, Range, is_one_of
 from dann_search.config.source import KeyPath
 from dann_search.config.space import Space, SpaceError
 from dann_search.errors import nearest
@@ -173,7 +173,7 @@ def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str
     for other, wanted in space.parameters[name].when.items():
         if other in values or other not in space.parameters:
             held = values.get(other, getattr(space.fixed, other))
-            if held not in (wanted if isinstance(wanted, list) else [wanted]):
+            if not is_one_of(held, wanted):
                 raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
         if other in space.parameters:
             _check_condition(space, path, other, values)

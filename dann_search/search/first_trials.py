@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dann_search.config.experiment import Experiment
 from dann_search.config.grid import combinations, grid
 from dann_search.config.messages import shown
+from dann_search.config.parameter import is_one_of
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial, start_points
@@ -70,7 +71,11 @@ def untried(
 
 
 def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
-    return frozenset(params.items())
+    # Without the last digits of a float: Optuna's 0.30000000000000004 is the grid's 0.3.
+    return frozenset(
+        (name, float(f"{value:.12g}") if isinstance(value, float) else value)
+        for name, value in params.items()
+    )
 
 
 def check_grid(experiment: Experiment, space: Space) -> None:
@@ -161,6 +166,6 @@ def _stages(space: Space, backbone: str, depth: int | None) -> int:
 
 def _has_effect(name: str, recipe: Mapping[str, Any]) -> bool:
     return all(
-        recipe[other] in (wanted if isinstance(wanted, list) else [wanted])
+        is_one_of(recipe[other], wanted)
         for other, wanted in IMPLIED_CONDITIONS.get(name, {}).items()
     )

@@ -113,11 +113,15 @@ def test_a_grid_that_changed_is_searched_whole_and_once(tmp_path: Path) -> None:
 
 
 def test_a_grid_begun_after_chance_leaves_out_what_chance_found(tmp_path: Path) -> None:
-    space = {"optimizer": {"choice": ["sgd", "adamw"]}, "lambda_max": {"choice": [0.1, 0.2, 0.3]}}
-    record = open_record(tmp_path, space=space, search__published_first=False)
+    steps = {"uniform": [0.1, 0.4], "step": 0.1}  # Optuna finds 0.30000000000000004
+    space = {"optimizer": {"choice": ["sgd", "adamw"]}, "lambda_max": steps}
+    record = open_record(tmp_path, space=space, search__published_first=False, search__trials=6)
     taken = run(record)
+    assert any(
+        trial.params["lambda_max"] not in (0.1, 0.2, 0.3, 0.4) for trial in record.study.trials
+    )
     record.close()
-    record = open_record(tmp_path, space=space, search__sampler="grid")
+    record = open_record(tmp_path, space=space, search__sampler="grid", search__trials=6)
     record.add_trials(100)
     later = [str(record.space.active(one.config.model_dump())) for one in run(record)]
     found = {str(record.space.active(one.config.model_dump())) for one in taken}
