@@ -169,12 +169,19 @@ def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
 
 
 def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str, Any]) -> None:
-    """Refuse a value where its condition, or that of what it names, is known not to hold."""
+    """Refuse a value where its condition, or that of what it names, does not hold by the point.
+
+    Left to the sampler it would hold by chance, and the value be dropped where it does not.
+    """
     for other, wanted in space.parameters[name].when.items():
         if other in values or other not in space.parameters:
             held = values.get(other, getattr(space.fixed, other))
             if not is_one_of(held, wanted):
                 raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
+        elif not all(is_one_of(v, wanted) for v in space.parameters[other].options or [None]):
+            options = " or ".join(map(shown, wanted if isinstance(wanted, list) else [wanted]))
+            message = f"applies only where {other} is {options}: give this point its {other} too"
+            raise SpaceError(path, message)
         if other in space.parameters:
             _check_condition(space, path, other, values)
 

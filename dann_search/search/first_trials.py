@@ -16,7 +16,7 @@ from dann_search.config.messages import shown
 from dann_search.config.parameter import is_one_of
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
-from dann_search.config.start_points import KnownTrial, start_points
+from dann_search.config.start_points import KnownTrial, StartPoint, start_points
 from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
 from dann_search.search.suggest import distribution, study_name
 from dann_search.study_names import CONFIG, WARM
@@ -33,16 +33,17 @@ class FirstTrial:
 
 
 def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
-    """The trials that no sampler chooses, in their order: start points, or a whole grid.
-
-    A grid is shuffled by the search's seed, so that a part of it is spread over the space.
-    """
+    """The trials that no sampler chooses, in their order: start points, or a whole grid."""
     search = experiment.search
+    found = start_points(space, search.start_points, search.published_first)
     if search.sampler == "grid":
         points = list(islice(grid(space), GRID_LIMIT))
+        # Shuffled, so that a part of it is spread over the space.
         random.Random(search.seed).shuffle(points)
-        return [FirstTrial("grid", _named(space, point)) for point in points]
-    found = start_points(space, search.start_points, search.published_first)
+        return [
+            FirstTrial(origin, _named(space, values))
+            for origin, values in _start_points_first(space, points, found)
+        ]
     return [
         FirstTrial(
             point.origin,
@@ -54,6 +55,22 @@ def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
         )
         for point in found
     ]
+
+
+def _start_points_first(
+    space: Space, grid_points: list[dict[str, Any]], starts: Sequence[StartPoint]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Points of a grid with their origin: for each start point the first that has its values."""
+    left, first = list(grid_points), list[tuple[str, dict[str, Any]]]()
+    for start in starts:
+        for index, values in enumerate(left):
+            wanted = start.values.get(values.get("backbone", space.fixed.backbone))
+            if wanted is not None and all(
+                is_one_of(value, wanted.get(name, value)) for name, value in values.items()
+            ):
+                first.append((start.origin, left.pop(index)))
+                break
+    return [*first, *(("grid", values) for values in left)]
 
 
 def untried(
