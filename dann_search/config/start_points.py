@@ -174,15 +174,16 @@ def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str
     Left to the sampler it would hold by chance, and the value be dropped where it does not.
     """
     for other, wanted in space.parameters[name].when.items():
-        if other in values or other not in space.parameters:
+        governing = space.parameters.get(other)
+        if governing is None or other in values:
             held = values.get(other, getattr(space.fixed, other))
             if not is_one_of(held, wanted):
                 raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
-        elif not all(is_one_of(v, wanted) for v in space.parameters[other].options or [None]):
+        elif not all(is_one_of(value, wanted) for value in governing.options or ()):
             options = " or ".join(map(shown, wanted if isinstance(wanted, list) else [wanted]))
             message = f"applies only where {other} is {options}: give this point its {other} too"
             raise SpaceError(path, message)
-        if other in space.parameters:
+        if governing is not None:
             _check_condition(space, path, other, values)
 
 
