@@ -175,6 +175,8 @@ def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str
     """
     for other, wanted in space.parameters[name].when.items():
         governing = space.parameters.get(other)
+        if governing is not None:
+            _check_condition(space, path, other, values)
         if governing is None or other in values:
             held = values.get(other, getattr(space.fixed, other))
             if not is_one_of(held, wanted):
@@ -183,8 +185,6 @@ def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str
             options = " or ".join(map(shown, wanted if isinstance(wanted, list) else [wanted]))
             message = f"applies only where {other} is {options}: give this point its {other} too"
             raise SpaceError(path, message)
-        if governing is not None:
-            _check_condition(space, path, other, values)
 
 
 def _allowed(space: Space, name: str, backbones: Sequence[str]) -> str:

@@ -395,7 +395,7 @@ search:
     assert message(tmp_path, text) == (
         "space.yaml:9: search.start_points.0.batch_norm: does not apply: optimizer is 'adamw'"
     )
-    _, space = load(tmp_path, text.replace("adamw, batch", "sgd, batch"))
+    _, space = load(tmp_path, text.replace("adamw, batch", "sgd, momentum: 0.9, batch"))
     recipe = {**space.fixed.model_dump(), "optimizer": "adamw"}
     assert set(space.active(recipe)) == {"optimizer"}
     assert set(space.active({**recipe, "optimizer": "sgd"})) == set(space.parameters)
