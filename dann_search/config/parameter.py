@@ -3,6 +3,7 @@
 import builtins
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -10,6 +11,25 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from dann_search.config.strict import Strict
 
 Scalar = bool | int | float | str
+
+
+def step_value(low: float, step: float, index: int) -> float:
+    """The value ``index`` steps above low, by the decimals as written: 0.1 + 2 * 0.1 is 0.3."""
+    return float(Decimal(str(low)) + index * Decimal(str(step)))
+
+
+def is_one_of(value: object, wanted: object) -> bool:
+    """Whether a value is the wanted one, or in a list of them.
+
+    But for the last digits of a float, which differ by the way it was computed.
+    """
+    return any(_same(value, one) for one in (wanted if isinstance(wanted, list) else [wanted]))
+
+
+def _same(value: object, other: object) -> bool:
+    if isinstance(value, float) and isinstance(other, int | float):
+        return math.isclose(value, other, rel_tol=1e-9, abs_tol=1e-15)
+    return value == other
 
 
 class Condition(Strict):
@@ -24,10 +44,7 @@ class Condition(Strict):
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether each name has one of its values, given those chosen so far."""
-        return all(
-            values.get(name) in (wanted if isinstance(wanted, list) else [wanted])
-            for name, wanted in self.when.items()
-        )
+        return all(is_one_of(values.get(name), wanted) for name, wanted in self.when.items())
 
     @property
     def kind(self) -> str:
@@ -134,8 +151,8 @@ class Range(Condition):
             return low <= value <= high
         if isinstance(self.increment, int):
             return value == int(value) and (int(value) - low) % self.increment == 0
-        steps = (value - low) / self.increment
-        return abs(steps - round(steps)) < 1e-6
+        steps = round((value - low) / self.increment)
+        return is_one_of(float(value), step_value(low, self.increment, steps))
 
     @property
     def options(self) -> Sequence[Scalar] | None:
@@ -150,8 +167,7 @@ class Range(Condition):
         count = round((high - low) / self.increment) + 1
         if isinstance(low, int) and isinstance(self.increment, int):
             return range(low, low + count * self.increment, self.increment)
-        # As Optuna rounds, so that 0.1 + 2 * 0.1 is 0.3.
-        return [float(f"{low + index * self.increment:.12g}") for index in range(count)]
+        return [min(step_value(low, self.increment, index), high) for index in range(count)]
 
     @model_validator(mode="after")
     def _steps_meet_high(self) -> Self:

@@ -1,5 +1,6 @@
 """The JSON Schema of the experiment file, for editors that complete and check it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -11,6 +12,8 @@ from dann_search.config.space import NOT_SEARCHED
 from dann_search.config.trial import TrialConfig
 
 TEMPLATE = "#/$defs/{model}"
+NUMBER = r"^\s*[-+]?[0-9_]*\.?[0-9_]+\.?([eE][-+]?[0-9]+)?\s*$"
+WORDS = ("y", "yes", "n", "no", "t", "true", "f", "false", "on", "off", "1", "0")
 
 
 def experiment_schema() -> dict[str, Any]:
@@ -33,16 +36,41 @@ def experiment_schema() -> dict[str, Any]:
         "space": {"type": "object", "properties": searched, "additionalProperties": False},
         "extends": {"type": "string", "description": "another file, whose keys this one overrides"},
     }
+    _accept_quoted(definitions)
+    _accept_quoted(root["properties"])
     # A path alone stands for {file: path}, one number for three channels.
     weights = definitions["WeightsFile"]
     for key in ("mean", "std"):
         weights["properties"][key]["anyOf"].append({"type": "number"})
     definitions["WeightsFile"] = {"anyOf": [{"type": "string"}, weights]}
-    del root["required"]  # the name is the file's by default, and data may come from extends
+    # The name is the file's by default; data, or a part of them, may come from extends.
+    del root["required"]
+    whole = {"properties": {"data": {"required": definitions["DataConfig"].pop("required")}}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **root,
         "title": "dann-search experiment",
-        "anyOf": [{"required": ["data"]}, {"required": ["extends"]}],
+        "anyOf": [{"required": ["data"], **whole}, {"required": ["extends"]}],
         "$defs": definitions,
     }
+
+
+def _accept_quoted(node: Any) -> None:
+    """Accept a quoted number, and yes for true, as the loader does: to YAML 1.2 yes is text."""
+    if isinstance(node, list):
+        for item in node:
+            _accept_quoted(item)
+    elif isinstance(node, dict):
+        for value in node.values():
+            _accept_quoted(value)
+        if node.get("type") in ("number", "integer"):
+            node |= {"type": [node["type"], "string"], "pattern": NUMBER}
+        elif node.get("type") == "boolean":
+            node |= {"type": ["boolean", "integer", "string"], "pattern": _any_case(WORDS)}
+            node |= {"minimum": 0, "maximum": 1}
+
+
+def _any_case(words: Sequence[str]) -> str:
+    """A pattern of the words in small or capital letters, as JavaScript too understands it."""
+    letters = ("".join(f"[{c}{c.upper()}]" for c in word) for word in words)
+    return f"^({'|'.join(letters)})$"

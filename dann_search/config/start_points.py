@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dann_search.config.messages import shown
-from dann_search.config.parameter import Choice, Range
+from dann_search.config.parameter import Choice, Range, is_one_of
 from dann_search.config.source import KeyPath
 from dann_search.config.space import Space, SpaceError
 from dann_search.errors import nearest
@@ -169,14 +169,22 @@ def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
 
 
 def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str, Any]) -> None:
-    """Refuse a value where its condition, or that of what it names, is known not to hold."""
+    """Refuse a value where its condition, or that of what it names, does not hold by the point.
+
+    Left to the sampler it would hold by chance, and the value be dropped where it does not.
+    """
     for other, wanted in space.parameters[name].when.items():
-        if other in values or other not in space.parameters:
-            held = values.get(other, getattr(space.fixed, other))
-            if held not in (wanted if isinstance(wanted, list) else [wanted]):
-                raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
-        if other in space.parameters:
+        governing = space.parameters.get(other)
+        if governing is not None:
             _check_condition(space, path, other, values)
+        if governing is None or other in values:
+            held = values.get(other, getattr(space.fixed, other))
+            if not is_one_of(held, wanted):
+                raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
+        elif not all(is_one_of(value, wanted) for value in governing.options or ()):
+            options = " or ".join(map(shown, wanted if isinstance(wanted, list) else [wanted]))
+            message = f"applies only where {other} is {options}: give this point its {other} too"
+            raise SpaceError(path, message)
 
 
 def _allowed(space: Space, name: str, backbones: Sequence[str]) -> str:

@@ -264,6 +264,9 @@ def _row(trial: Any) -> TrialRow:
     best = max(scores, key=lambda epoch: (scores[epoch], -epoch), default=None)
     score = None if best is None else scores[best]
     noted = trial.user_attrs.get(BEST, {})
+    config = trial.user_attrs.get(CONFIG, {})
+    # The study names the depth by backbone: unfrozen_depth.resnet18.
+    searched = {name.split(".")[0]: value for name, value in trial.params.items()}
     return TrialRow(
         number=trial.number,
         state=STATES.get(trial.state.name, "running"),
@@ -272,9 +275,9 @@ def _row(trial: Any) -> TrialRow:
         validators=noted.get("validators", {}),
         epochs=len(scores),
         best_epoch=best,
-        config=trial.user_attrs.get(CONFIG, {}),
-        # The study names the depth by backbone: unfrozen_depth.resnet18.
-        params={name.split(".")[0]: value for name, value in trial.params.items()},
+        config=config,
+        # As trained: the study's own values have digits that came of adding steps.
+        params={name: config.get(name, value) for name, value in searched.items()},
         error=trial.user_attrs.get(ERROR),
         origin=trial.user_attrs.get(ORIGIN),
         confirms=trial.user_attrs.get(CONFIRMS),

@@ -13,9 +13,10 @@ from optuna.trial import FrozenTrial, TrialState
 from dann_search.config.experiment import Experiment
 from dann_search.config.grid import combinations, grid
 from dann_search.config.messages import shown
+from dann_search.config.parameter import is_one_of
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
-from dann_search.config.start_points import KnownTrial, start_points
+from dann_search.config.start_points import KnownTrial, StartPoint, start_points
 from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
 from dann_search.search.suggest import distribution, study_name
 from dann_search.study_names import CONFIG, WARM
@@ -32,16 +33,17 @@ class FirstTrial:
 
 
 def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
-    """The trials that no sampler chooses, in their order: start points, or a whole grid.
-
-    A grid is shuffled by the search's seed, so that a part of it is spread over the space.
-    """
+    """The trials that no sampler chooses, in their order: start points, or a whole grid."""
     search = experiment.search
+    found = start_points(space, search.start_points, search.published_first)
     if search.sampler == "grid":
         points = list(islice(grid(space), GRID_LIMIT))
+        # Shuffled, so that a part of it is spread over the space.
         random.Random(search.seed).shuffle(points)
-        return [FirstTrial("grid", _named(space, point)) for point in points]
-    found = start_points(space, search.start_points, search.published_first)
+        return [
+            FirstTrial(origin, _named(space, values))
+            for origin, values in _start_points_first(space, points, found)
+        ]
     return [
         FirstTrial(
             point.origin,
@@ -53,6 +55,22 @@ def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
         )
         for point in found
     ]
+
+
+def _start_points_first(
+    space: Space, grid_points: list[dict[str, Any]], starts: Sequence[StartPoint]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Points of a grid with their origin: for each start point the first that has its values."""
+    left, first = list(grid_points), list[tuple[str, dict[str, Any]]]()
+    for start in starts:
+        for index, values in enumerate(left):
+            wanted = start.values.get(values.get("backbone", space.fixed.backbone))
+            if wanted is not None and all(
+                is_one_of(value, wanted.get(name, value)) for name, value in values.items()
+            ):
+                first.append((start.origin, left.pop(index)))
+                break
+    return [*first, *(("grid", values) for values in left)]
 
 
 def untried(
@@ -70,7 +88,11 @@ def untried(
 
 
 def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
-    return frozenset(params.items())
+    # Without the last digits of a float: Optuna's 0.30000000000000004 is the grid's 0.3.
+    return frozenset(
+        (name, float(f"{value:.12g}") if isinstance(value, float) else value)
+        for name, value in params.items()
+    )
 
 
 def check_grid(experiment: Experiment, space: Space) -> None:
@@ -161,6 +183,6 @@ def _stages(space: Space, backbone: str, depth: int | None) -> int:
 
 def _has_effect(name: str, recipe: Mapping[str, Any]) -> bool:
     return all(
-        recipe[other] in (wanted if isinstance(wanted, list) else [wanted])
+        is_one_of(recipe[other], wanted)
         for other, wanted in IMPLIED_CONDITIONS.get(name, {}).items()
     )

@@ -46,8 +46,9 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
                 min_resource=grace_epochs(epochs), max_resource=epochs, reduction_factor=REDUCTION
             )
         case "median":
+            # Four that reported the epoch: completed trials of another experiment have none.
             return optuna.pruners.MedianPruner(
-                n_startup_trials=4, n_warmup_steps=median_from(epochs) - 1
+                n_startup_trials=0, n_warmup_steps=median_from(epochs), n_min_trials=4
             )
         case _:
             return optuna.pruners.NopPruner()
@@ -88,7 +89,7 @@ def describe_scheduler(scheduler: str, epochs: int) -> str:
         case "median":
             return (
                 f"median: from epoch {median_from(epochs)} of {epochs} on a trial stops below the "
-                "median of those before it"
+                "median of the completed ones, of four at least"
             )
         case _:
             return f"none: every trial has its {epochs} epochs"

@@ -52,7 +52,10 @@ class StudyView:
         self._study_behind, self._ranges, self._known = study, ranges, known
         """Finished trials as they are seen: they change no more, and samplers ask for all again."""
 
-    def _as_seen(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    def _as_seen(
+        self, trials: list[FrozenTrial], states: Container[TrialState] | None
+    ) -> list[FrozenTrial]:
+        """All trials as they are seen, then those in one of ``states``: some change theirs."""
         found = []
         for trial in trials:
             seen = self._known.get(trial.number)
@@ -60,7 +63,8 @@ class StudyView:
                 seen = _seen(trial, self._ranges)
                 if trial.state.is_finished():
                     self._known[trial.number] = seen
-            found.append(seen)
+            if states is None or seen.state in states:
+                found.append(seen)
         return found
 
     def __getattr__(self, name: str) -> Any:
@@ -74,8 +78,8 @@ class StudyView:
     def get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """Trials in one of ``states``."""
-        return self._as_seen(self._study_behind.get_trials(deepcopy, states))
+        """Trials seen in one of ``states``."""
+        return self._as_seen(self._study_behind.get_trials(deepcopy), states)
 
     def _get_trials(
         self,
@@ -84,7 +88,7 @@ class StudyView:
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
         """What Optuna's own samplers call."""
-        return self._as_seen(self._study_behind._get_trials(deepcopy, states, use_cache))
+        return self._as_seen(self._study_behind._get_trials(deepcopy, use_cache=use_cache), states)
 
 
 class ViewingSampler(BaseSampler):

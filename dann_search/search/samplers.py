@@ -30,7 +30,8 @@ def make_sampler(search: SearchConfig, done: int) -> BaseSampler:
 
     ``tpe`` is multivariate within the groups of parameters that exist together, which conditions
     need, and counts running trials as bad ones, so that parallel trials differ. ``gp``, ``cmaes``
-    and ``qmc`` model the parameters that every trial has and draw the others at random.
+    and ``qmc`` model the parameters that every trial has and draw the others at random, each run of
+    a search anew.
     """
     # A sampler started again with its old seed would propose its old first trials again.
     seed = search.seed + done
@@ -56,6 +57,7 @@ def make_sampler(search: SearchConfig, done: int) -> BaseSampler:
                 return optuna.samplers.QMCSampler(
                     seed=search.seed,
                     scramble=True,
+                    independent_sampler=optuna.samplers.RandomSampler(seed=seed),
                     warn_independent_sampling=False,
                     warn_asynchronous_seeding=False,
                 )

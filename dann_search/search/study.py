@@ -195,6 +195,8 @@ class StudyRecord:
 
     def _assign(self, trial: optuna.Trial) -> Assignment:
         # A trial cut off between asking and the last suggestion gets what is missing here.
+        if CONFIRMS in trial.user_attrs and not trial.constraints:
+            trial.set_constraint(CONFIRMS, 1.0)  # never the study's best: its finalist may be
         config = suggest(trial, self.space)
         if SEED in trial.user_attrs:
             config = config.model_copy(update={"seed": trial.user_attrs[SEED]})

@@ -10,7 +10,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from dann_search.config.parameter import Choice, Int, LogUniform
+from dann_search.config.parameter import Choice, Int, LogUniform, step_value
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 
@@ -21,16 +21,17 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
     On a trial that has its values already (one resumed) it returns the same configuration again.
     """
     values: dict[str, Any] = space.fixed.model_dump()
-    known = trial.params
+    known, ranges = trial.params, trial.distributions
     for name in space.parameters:
         if not space.applies(name, values):
             continue
         backbone = values["backbone"]
         called = study_name(name, space, backbone)
         if called in known:  # asked for before a crash; its range may have grown since
-            values[name] = known[called]
+            values[name] = _as_written(known[called], ranges[called])
         else:
-            values[name] = _ask(trial, called, distribution(space, name, backbone))
+            asked = distribution(space, name, backbone)
+            values[name] = _as_written(_ask(trial, called, asked), asked)
     return TrialConfig(**values)
 
 
@@ -45,6 +46,14 @@ def _ask(trial: optuna.Trial, name: str, values: BaseDistribution) -> Any:
                 name, values.low, values.high, step=values.step, log=values.log
             )
     raise TypeError(values)
+
+
+def _as_written(value: Any, values: BaseDistribution) -> Any:
+    """Where Optuna computes 0.30000000000000004 from low and step, the 0.3 that conditions name."""
+    if isinstance(values, FloatDistribution) and values.step is not None:
+        steps = round((value - values.low) / values.step)
+        return step_value(values.low, values.step, steps)
+    return value
 
 
 def distribution(space: Space, name: str, backbone: str) -> BaseDistribution:

@@ -395,7 +395,7 @@ search:
     assert message(tmp_path, text) == (
         "space.yaml:9: search.start_points.0.batch_norm: does not apply: optimizer is 'adamw'"
     )
-    _, space = load(tmp_path, text.replace("adamw, batch", "sgd, batch"))
+    _, space = load(tmp_path, text.replace("adamw, batch", "sgd, momentum: 0.9, batch"))
     recipe = {**space.fixed.model_dump(), "optimizer": "adamw"}
     assert set(space.active(recipe)) == {"optimizer"}
     assert set(space.active({**recipe, "optimizer": "sgd"})) == set(space.parameters)
@@ -563,6 +563,8 @@ def test_an_experiment_to_learn_from_is_looked_for_beside_the_file(tmp_path: Pat
     ("text", "expected"),
     [
         ("  sampler: TPE", "5: search.sampler: unknown value 'TPE'; did you mean 'tpe'?"),
+        ("  sampler: bayes", "5: search.sampler: unknown value 'bayes'; valid: cmaes, gp, grid, "
+         "qmc, random, tpe"),
         ("  objective: f1", "5: search.objective: unknown value 'f1'; did you mean 'f1_macro'?"),
         ("  objective: accuracy", "5: search.objective: unknown value 'accuracy'; did you mean "
          "'f1_macro'? It is what target labels choose by; source_accuracy is measured on source "

@@ -5,11 +5,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
+from dann_search.config.data import DataConfig, SplitsConfig
+from dann_search.config.experiment import BudgetConfig, ConfirmConfig, ResourcesConfig, SearchConfig
+from dann_search.config.load import load_experiment
 from dann_search.config.schema import experiment_schema
 from dann_search.config.source import read_yaml
+from dann_search.config.space import Space
+from dann_search.config.trial import TrialConfig
+from dann_search.errors import InputError
+from dann_search.models.registry import stage_counts
+from tests.config.test_grid import DATA, Stated, spaces
 
+SECTIONS: dict[str, type[BaseModel]] = {
+    "training": TrialConfig,
+    "search": SearchConfig,
+    "search.budget": BudgetConfig,
+    "search.confirm": ConfirmConfig,
+    "resources": ResourcesConfig,
+    "data": DataConfig,
+    "data.splits": SplitsConfig,
+}
+VALUES: list[Any] = [
+    *(None, True, False, 0, 1, 0.2, 0.6, 1.0, 32, 32.0, [], {}),
+    *("auto", "tpe", "s3://a/b", "true", "YES", "off", "0", "1", "0.2", "1e-3", "32", " 1_0 "),
+]
 FILES = sorted((Path(__file__).parents[2] / "search_spaces").rglob("*.yaml"))
 QUICKSTART = next(file for file in FILES if file.stem == "quickstart")
 
@@ -55,3 +78,43 @@ def test_shorthands_are_known(schema: Draft202012Validator) -> None:
     content = read_yaml(QUICKSTART).content
     content["weights"] = {"resnet18": "a.safetensors", "vgg16": {"file": "b", "mean": 0.5}}
     assert schema.is_valid(content)
+
+
+def loads(content: dict[str, Any]) -> bool:
+    try:
+        load_experiment(copy.deepcopy(content), stage_counts(), check_files=False)
+    except InputError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_the_loader_accepts_is_valid(schema: Draft202012Validator, section: str) -> None:
+    accepted = 0
+    for name in SECTIONS[section].model_fields:
+        for value in VALUES:
+            content: dict[str, Any] = {"name": "x", "data": copy.deepcopy(DATA)}
+            node = content
+            for key in section.split("."):
+                node = node.setdefault(key, {})
+            node[name] = value
+            if loads(content):
+                accepted += 1
+                assert schema.is_valid(content), f"{section}.{name}: {value!r}"
+    assert accepted > len(SECTIONS[section].model_fields)
+
+
+@settings(max_examples=50, deadline=None)
+@given(generated=spaces())
+def test_every_generated_space_is_valid(
+    schema: Draft202012Validator, generated: tuple[Space, Stated]
+) -> None:
+    assert schema.is_valid({"data": DATA, "space": generated[1]})
+
+
+def test_a_file_may_state_a_part_of_the_data_of_the_one_it_extends(
+    schema: Draft202012Validator,
+) -> None:
+    content: dict[str, Any] = {"data": {"image_size": 64}}
+    assert not schema.is_valid(content)
+    assert schema.is_valid({"extends": "quickstart.yaml", **content})

@@ -52,7 +52,7 @@ def test_the_users_points_come_after_the_published_and_none_twice(tmp_path: Path
     stated: list[dict[str, Any]] = [
         {"optimizer": "adamw"},
         {"optimizer": "adamw"},
-        {"momentum": 0.5},
+        {"optimizer": "sgd", "momentum": 0.5},
     ]
     found = start_points(space_of(tmp_path), stated, published=True)
     assert [p.origin for p in found] == ["DANN paper", "tllib", "start point 1", "start point 3"]
@@ -99,6 +99,11 @@ def test_the_nearest_value_is_in_the_space(
             {"lambda_schedule": "linear", "lambda_gamma": 5},
             ".lambda_gamma: does not apply: lambda_schedule is 'linear'",
         ),
+        (
+            {"optimizer": "sgd", "lambda_gamma": 5},
+            ".lambda_gamma: applies only where lambda_schedule is 'ganin': "
+            "give this point its lambda_schedule too",
+        ),
         ({"unfrozen_depth": True}, ".unfrozen_depth: must be between 1 and 4"),
         ({}, ": is empty"),
     ],
@@ -107,6 +112,6 @@ def test_a_point_outside_the_space_is_refused_with_its_place(
     tmp_path: Path, point: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        space_of(tmp_path, search__start_points=[{"momentum": 0.1}, point])
+        space_of(tmp_path, search__start_points=[{"optimizer": "adamw"}, point])
     assert f"search.start_points.1{expected}" in str(caught.value)
     assert "space.yaml:" in str(caught.value)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from dann_search.layout import ExperimentFolder
@@ -10,6 +11,7 @@ from dann_search.results.leaderboard import finished, ranked, to_json
 from dann_search.results.reader import read_trials
 from dann_search.results.status import status
 from dann_search.search.study import Assignment, StudyRecord
+from dann_search.study_names import CONFIRMS, SEED
 from tests.search.test_study import open_record
 
 CONFIRM: dict[str, Any] = {
@@ -67,6 +69,23 @@ def test_the_winner_has_the_best_mean_not_the_best_seed(tmp_path: Path) -> None:
     assert best["mean"] == pytest.approx(0.75)
     assert best["values"] == AGAIN[3]
     assert status(folder).completed == 4
+
+
+def test_a_lucky_new_seed_is_not_the_studys_best_trial(tmp_path: Path) -> None:
+    record = open_record(tmp_path, **CONFIRM)
+    search(record)
+    # One was asked for when a crash came, before anything else was written to it.
+    record.study.enqueue_trial(record.study.trials[1].params, user_attrs={CONFIRMS: 1, SEED: 8})
+    record.study.ask()
+    record.close()
+    record = open_record(tmp_path, **CONFIRM)
+    while taken := record.next_trial():
+        finish(record, taken, 0.95)
+    record.close()
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{folder.study}")
+    assert len(study.trials) == 8
+    assert study.best_trial.number == finished(read_trials(folder))[0].number == 1
 
 
 def test_a_confirmation_cut_off_by_a_crash_goes_on_with_its_seed(tmp_path: Path) -> None:

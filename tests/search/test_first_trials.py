@@ -113,11 +113,15 @@ def test_a_grid_that_changed_is_searched_whole_and_once(tmp_path: Path) -> None:
 
 
 def test_a_grid_begun_after_chance_leaves_out_what_chance_found(tmp_path: Path) -> None:
-    space = {"optimizer": {"choice": ["sgd", "adamw"]}, "lambda_max": {"choice": [0.1, 0.2, 0.3]}}
-    record = open_record(tmp_path, space=space, search__published_first=False)
+    steps = {"uniform": [0.1, 0.4], "step": 0.1}  # Optuna finds 0.30000000000000004
+    space = {"optimizer": {"choice": ["sgd", "adamw"]}, "lambda_max": steps}
+    record = open_record(tmp_path, space=space, search__published_first=False, search__trials=6)
     taken = run(record)
+    assert any(
+        trial.params["lambda_max"] not in (0.1, 0.2, 0.3, 0.4) for trial in record.study.trials
+    )
     record.close()
-    record = open_record(tmp_path, space=space, search__sampler="grid")
+    record = open_record(tmp_path, space=space, search__sampler="grid", search__trials=6)
     record.add_trials(100)
     later = [str(record.space.active(one.config.model_dump())) for one in run(record)]
     found = {str(record.space.active(one.config.model_dump())) for one in taken}
@@ -139,6 +143,28 @@ def test_a_part_of_a_grid_is_spread_over_it(tmp_path: Path) -> None:
     taken = run(record)
     assert len(taken) == 4
     assert len({one.config.unfrozen_depth for one in taken}) == 2
+
+
+def test_a_grid_begins_with_the_start_points_and_has_each_point_once(tmp_path: Path) -> None:
+    space = {
+        "lambda_schedule": GRID["lambda_schedule"],
+        "lambda_gamma": GRID["lambda_gamma"],
+        "learning_rate": {"uniform": [0.1, 0.3], "step": 0.2},
+    }
+    points = [
+        {"lambda_schedule": "ganin", "lambda_gamma": 20, "learning_rate": 0.3},
+        {"lambda_schedule": "constant"},  # the rest is the grid's choice
+    ]
+    changes: dict[str, Any] = {"search__sampler": "grid", "search__published_first": False}
+    changes |= {"search__start_points": points, "search__trials": 100, "space": space}
+    record = open_record(tmp_path, **changes)
+    first, second, *_ = [record.space.active(one.config.model_dump()) for one in run(record)]
+    assert first == points[0]
+    assert second["lambda_schedule"] == "constant"
+    record.close()
+    rows = read_trials(ExperimentFolder(tmp_path / "runs" / "small"))
+    assert [row.origin for row in rows[:3]] == ["start point 1", "start point 2", "grid"]
+    assert len({str(row.params) for row in rows}) == len(rows) == (1 + 3) * 2
 
 
 def test_a_grid_over_a_range_without_steps_is_refused(tmp_path: Path) -> None:

@@ -132,6 +132,37 @@ def test_a_stopped_trial_counts_to_samplers_as_the_best_it_reached() -> None:
         trial.report(score, epoch)
     study.tell(trial, state=TrialState.PRUNED)
     states = (TrialState.COMPLETE, TrialState.PRUNED)
-    (seen,) = StudyView(study, {}, {})._get_trials(deepcopy=False, states=states)
-    assert (seen.state, seen.value) == (TrialState.COMPLETE, 0.6)
+    view = StudyView(study, {}, {})
+    for wanted in (states, states[:1], None):  # as tpe, gp and cmaes ask
+        (seen,) = view._get_trials(deepcopy=False, states=wanted)
+        assert (seen.state, seen.value) == (TrialState.COMPLETE, 0.6)
+    assert view.get_trials(states=(TrialState.PRUNED,)) == []
     assert study.trials[0].state == TrialState.PRUNED
+
+
+def test_a_gaussian_process_learns_from_trials_that_asha_stopped(tmp_path: Path) -> None:
+    """Most trials are stopped under asha: without them it would begin late, or never."""
+    space = {name: SPACE[name] for name in ("learning_rate", "lambda_max")}
+    changes: dict[str, Any] = {"search__sampler": "gp", "search__trials": 12, "space": space}
+    record = open_record(tmp_path, **changes, search__scheduler="asha", training__epochs=9)
+    for count in range(4):
+        taken = record.next_trial()
+        assert taken is not None
+        record.report(taken.number, [0.5 - count / 10])
+        if record.should_stop(taken.number):
+            record.prune(taken.number)
+        else:
+            record.complete(taken.number)
+    assert (record.counts().completed, record.counts().pruned) == (1, 3)
+    assert record.study.ask().relative_params.keys() == set(space)  # not drawn at random
+    record.close()
+
+
+def test_what_qmc_leaves_to_chance_is_not_proposed_again_on_a_resume(tmp_path: Path) -> None:
+    """It draws the parameters that not every trial has at random: here lambda_gamma."""
+    found: list[float] = []
+    for _ in range(3):
+        record = open_record(tmp_path, **CHANGES, search__sampler="qmc")
+        found += [v["lambda_gamma"] for v in search(record, 8) if "lambda_gamma" in v]
+        record.close()
+    assert len(set(found)) == len(found) > 8

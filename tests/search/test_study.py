@@ -146,6 +146,35 @@ def test_hyperband_stops_early_and_remembers_across_a_crash(tmp_path: Path) -> N
     assert counts.completed == 24 - pruned >= 3
 
 
+def stopped_after(record: StudyRecord, scores: Sequence[float]) -> int | None:
+    """Run a trial; the epoch after which it was stopped, None where it was not."""
+    number = take(record)
+    for epoch in range(1, len(scores) + 1):
+        record.report(number, scores[:epoch])
+        if epoch < len(scores) and record.should_stop(number):
+            record.prune(number)
+            return epoch
+    record.complete(number)
+    return None
+
+
+def test_median_looks_first_at_the_epoch_it_says_and_asks_four_peers(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"search__scheduler": "median", "search__trials": 9}
+    assert "from epoch 3 of 12" in describe_scheduler("median", 12)
+    others = [
+        KnownTrial(
+            f"other {n}",
+            {"lambda_schedule": "constant", "learning_rate": 0.05, "unfrozen_depth": 2},
+            0.9,
+        )
+        for n in range(6)
+    ]
+    record = open_record(tmp_path, others, **changes, training__epochs=12)
+    ends = [stopped_after(record, [1 - n / 10] * 12) for n in range(6)]
+    # Trials of another experiment have no epochs: they are nobody's peers.
+    assert ends == [None, None, None, None, 3, 3]
+
+
 def test_a_trial_that_was_to_stop_when_a_crash_came_does_not_go_on(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"search__scheduler": "asha", "training__epochs": 9}
     record = open_record(tmp_path, **changes)

@@ -1,5 +1,6 @@
 """From a space to configurations, by Optuna's define-by-run."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,38 @@ def test_parameters_of_the_adversary_are_not_sampled_for_a_method_without_one(
     trial, config = sample(space, 0)
     assert "lambda_max" not in trial.params
     assert config.lambda_max == 1.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    low=st.decimals("0", "20", places=3),
+    step=st.decimals("0.001", "3", places=3),
+    count=st.integers(1, 40),
+    data=st.data(),
+)
+def test_a_condition_on_a_value_between_steps_of_a_range_holds_where_that_value_is_proposed(
+    tmp_path_factory: pytest.TempPathFactory,
+    low: Decimal,
+    step: Decimal,
+    count: int,
+    data: st.DataObject,
+) -> None:
+    """What Optuna computes from 0.1 and two steps of 0.1 is 0.30000000000000004, not 0.3."""
+    index = data.draw(st.integers(0, count))
+    written, high = float(low + index * step), float(low + count * step)
+    space = space_of(
+        tmp_path_factory.mktemp("space"),
+        {
+            "rotation_degrees": {"uniform": [float(low), high], "step": float(step)},
+            "translation": {"uniform": [0, 0.5], "when": {"rotation_degrees": written}},
+        },
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial({"rotation_degrees": min(float(low) + index * float(step), high)})
+    trial = study.ask()
+    config = suggest(trial, space)
+    assert "translation" in trial.params
+    assert config.rotation_degrees == written
+    assert suggest(optuna.Trial(study, trial._trial_id), space) == config
+    recorded = {**config.model_dump(), "rotation_degrees": trial.params["rotation_degrees"]}
+    assert "translation" in space.active(recorded)
