@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dann_search.atomic_file import write_atomically
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import (
     experiment_of,
@@ -253,7 +254,7 @@ def _kept(result: SearchResult, lock: DriverLock) -> SearchResult:
     """Leave it on storage too, for those who follow the search from elsewhere."""
     folder = result.outcome.folder
     lock.check()
-    folder.result.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
+    write_atomically(folder.result, json.dumps(result.to_json(), indent=1).encode())
     folder.publish(folder.result)
     return result
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from dann_search.atomic_file import write_atomically
 from dann_search.layout import ExperimentFolder
 from dann_search.results.confirmation import Confirmation
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
@@ -105,9 +106,7 @@ def write_csv(folder: ExperimentFolder) -> None:
         last = ["" if value is None else repr(value) for value in again]
         first = [rank, row.number, row.state, score, row.epochs, best]
         writer.writerow([*first, *values, *columns, *last])
-    temporary = folder.leaderboard.with_suffix(".new")
-    temporary.write_text(text.getvalue(), encoding="utf-8")
-    temporary.replace(folder.leaderboard)
+    write_atomically(folder.leaderboard, text.getvalue().encode())
 
 
 def render(rows: Sequence[TrialRow], objective: str = F1_MACRO) -> Table:

@@ -141,7 +141,7 @@ def read_record(folder: ExperimentFolder) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(folder.record.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as exc:
+    except (OSError, ValueError, yaml.YAMLError) as exc:
         raise InputError(f"{folder.record}: cannot be read: {exc}") from None
     if not isinstance(content, dict) or not {"experiment", "data", "versions"} <= content.keys():
         raise InputError(f"{folder.record}: not the record of an experiment")

@@ -10,6 +10,7 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial
 
+from dann_search.atomic_file import sync_folder
 from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
@@ -101,6 +102,7 @@ def _create(
         study.add_trials(known)
     if place.url is None:
         os.replace(temporary.file, place.file)
+        sync_folder(place.file.parent)
 
 
 def identity(folder: ExperimentFolder) -> str | None:

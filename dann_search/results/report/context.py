@@ -97,8 +97,8 @@ def _choice(content: Content) -> str:
         )
     if (confirmation := content.status.confirmation) and not confirmation.is_whole:
         sentences.append(
-            f"Its {confirmation}, so the finalists' new seeds do not choose yet: "
-            "it is the best by the search alone."
+            f"The confirmation is incomplete, {confirmation.done} of {confirmation.of} trainings: "
+            "new seeds do not choose yet, and this trial is the best by the search alone."
         )
     if best.state == "pruned":
         sentences.append("No trial was completed; this one was stopped early.")
