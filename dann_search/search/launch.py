@@ -20,6 +20,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.last_words import before_the_end
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
+from dann_search.remote_folder import UnknownStorageError
 from dann_search.search.checks import check_search
 from dann_search.search.interrupts import interrupts
 from dann_search.search.open_study import check_not_lost
@@ -64,30 +65,39 @@ def prepare(
     """
     check_search(experiment, space, known, address)
     _check_sizes(experiment, space)
-    folder = ExperimentFolder.at(experiment.place)
-    _check_new(experiment, folder)
+    with _naming_storage(experiment):
+        folder = ExperimentFolder.at(experiment.place)
+        _check_new(experiment, folder)
     _check_weights(experiment, space)
-    try:
+    with _naming_storage(experiment):
         folder.root.mkdir(parents=True, exist_ok=True)
         if folder.remote:
             folder.remote.write(".writable", b"")
             folder.remote.remove(".writable")
         (folder.root / ".writable").touch()
         (folder.root / ".writable").unlink()
-    except RunError as exc:
-        raise SettingError(("storage",), str(exc)) from None
-    except OSError as exc:
-        raise SettingError(
-            ("storage",),
-            f"{experiment.storage} cannot be written ({exc.strerror}); "
-            "choose another with --storage DIR",
-        ) from None
     size = experiment.data.image_size or largest_native_size(space.backbones)
     with DriverLock(folder):  # another launch of this name may have been as far
         _check_new(experiment, folder)
         info = pack(experiment.data, size, folder.data, progress)
         write_record(experiment, folder, info)
     return folder
+
+
+@contextlib.contextmanager
+def _naming_storage(experiment: Experiment) -> Iterator[None]:
+    """Storage that does not answer now is bad input: nothing was started, the key can be mended."""
+    try:
+        yield
+    except (RunError, UnknownStorageError) as exc:
+        message = f"{exc}; see that it can be reached, or choose another with --storage DIR|URL"
+        raise SettingError(("storage",), message) from None
+    except OSError as exc:
+        raise SettingError(
+            ("storage",),
+            f"{experiment.storage} cannot be written ({exc.strerror}); "
+            "choose another with --storage DIR",
+        ) from None
 
 
 def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
