@@ -249,6 +249,8 @@ def _run(
             interrupt=interrupt,
             tell=tell,
         ) as fleet:
+            if not fleet.error:
+                record.keep_total()
             workers = fleet.resources.workers_per_trial
             budget = Budget(
                 experiment.search.budget,

@@ -444,6 +444,7 @@ def test_a_search_that_is_not_over_gives_a_partial_report(few: ExperimentFolder)
     experiment, space = load_experiment_of(few)
     record = StudyRecord(experiment, space, few)
     record.add_trials(3)
+    record.keep_total()
     begun = record.next_trial()
     assert begun
     record.report(begun.number, [0.1])
