@@ -251,7 +251,7 @@ def _read_study(
     if not place.exists(experiment.name):
         return [], {}
     with opened(place) as storage:
-        study = find_study(storage, place, experiment.name)
+        study = find_study(storage, place, experiment.name, folder)
         trials = storage.get_all_trials(study, deepcopy=False)
         attributes = storage.get_study_user_attrs(study)
         return [trial for trial in trials if is_own(trial)], attributes

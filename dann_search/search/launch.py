@@ -114,6 +114,13 @@ def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
             f"{place.shown} holds a study '{name}' already, of an experiment that is not in "
             f"{folder}; choose another name: --name {name}-2"
         )
+    if place.is_half_made(name):
+        raise InputError(
+            f"{place.shown} holds a study '{name}' without trials that no experiment owns, as a "
+            "launch leaves it that was cut off and whose folder is gone; remove it (optuna "
+            f"delete-study --study-name {name} --storage URL), or choose another name: "
+            f"--name {name}-2"
+        )
     check_not_lost(folder, place, name)
 
 
