@@ -57,7 +57,7 @@ def open_study(
         find_study(storage, place, experiment.name, folder)
         study = optuna.load_study(study_name=experiment.name, storage=storage)
         before = study.user_attrs.get(SEARCHED, now)
-        check_same(before, now, str(folder.record), allow_wider)
+        check_same(before, now, allow_wider)
     except BaseException:
         close(storage)
         raise
