@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dann_search.atomic_file import write_atomically
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import (
     experiment_of,
@@ -27,8 +28,15 @@ from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
+from dann_search.results.confirmation import Confirmation, confirmation_of
 from dann_search.results.leaderboard import best_to_json, finished, write_csv
-from dann_search.results.reader import TrialRow, open_experiment, read_record, read_trials
+from dann_search.results.reader import (
+    TrialRow,
+    open_experiment,
+    read_experiment,
+    read_record,
+    read_trials,
+)
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
 from dann_search.search.checks import check_search, remarks
@@ -63,6 +71,8 @@ class SearchResult:
     objective: str = F1_MACRO
     why: str = ""
     """What stopped the search, in words."""
+    confirmation: Confirmation | None = None
+    """How far the finalists were trained again, where they are to be."""
 
     def to_json(self) -> dict[str, Any]:
         """As ``launch --json`` prints it."""
@@ -76,6 +86,7 @@ class SearchResult:
             },
             "objective": self.objective,
             "best": best and best_to_json(best),
+            "confirmation": self.confirmation and self.confirmation.to_json(),
             "elapsed_s": round(self.outcome.elapsed_s, 2),
             "stopped_by": self.outcome.stopped_by,
         }
@@ -235,14 +246,15 @@ def _written(outcome: Outcome, objective: str, why: str, lock: DriverLock) -> Se
         from dann_search.results.tensorboard_best import show_best  # imports torch
 
         show_best(folder)
-    return _kept(SearchResult(outcome, best[0], objective, why), lock)
+    confirmation = confirmation_of(read_experiment(folder), rows)
+    return _kept(SearchResult(outcome, best[0], objective, why, confirmation), lock)
 
 
 def _kept(result: SearchResult, lock: DriverLock) -> SearchResult:
     """Leave it on storage too, for those who follow the search from elsewhere."""
     folder = result.outcome.folder
     lock.check()
-    folder.result.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
+    write_atomically(folder.result, json.dumps(result.to_json(), indent=1).encode())
     folder.publish(folder.result)
     return result
 

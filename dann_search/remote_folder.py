@@ -16,6 +16,10 @@ from typing import Any
 from dann_search.errors import InputError, RunError
 
 
+class UnknownStorageError(InputError):
+    """A URL of a kind that nothing installed here can open."""
+
+
 def cache_folder() -> Path:
     """Where copies of what lies elsewhere are kept: ``dann-search`` in the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -219,9 +223,10 @@ class RemoteFolder:
         try:
             system, path = fsspec.core.url_to_fs(self.url)
         except ImportError as exc:
-            raise InputError(f"{self.url}: {exc}") from None
+            raise UnknownStorageError(f"{self.url}: {exc}") from None
         except ValueError as exc:
-            raise InputError(f"{self.url}: not a place that can be opened: {exc}") from None
+            message = f"{self.url}: not a place that can be opened: {exc}"
+            raise UnknownStorageError(message) from None
         return system, path
 
     def _guarded(self, what: str, action: Any) -> Any:

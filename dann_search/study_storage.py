@@ -8,18 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+import yaml
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import NoSuchModuleError
 
 from dann_search.config.database_url import connection_url, shown_url
 from dann_search.config.source import KeyPath, SettingError
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.study_names import EXPERIMENT, WARM
 
 SHARED = ("nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "ceph", "glusterfs", "beegfs", "afs")
 """File systems on which SQLite's locks cannot be trusted; so are all of FUSE."""
-CONNECT_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S, LOCK_TIMEOUT_S = 10, 60
+CONNECT_TIMEOUT = {
+    **dict.fromkeys(("psycopg", "psycopg2", "psycopg2cffi"), "connect_timeout"),
+    **dict.fromkeys(("mysqldb", "pymysql", "mariadbconnector"), "connect_timeout"),
+    "mysqlconnector": "connection_timeout",
+    "oracledb": "tcp_connect_timeout",
+    "pymssql": "login_timeout",
+    **dict.fromkeys(("pysqlite", "pg8000", "pyodbc"), "timeout"),
+}
+"""By driver, the argument for how long a connection may take."""
 STUDY: KeyPath = ("search", "study")
 PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """What has another name on PyPI than the module that a database's dialect imports."""
@@ -39,7 +52,7 @@ class StudyPlace:
         return str(self.file) if self.url is None else shown_url(self.url)
 
     def exists(self, name: str) -> bool:
-        """Whether the study has been made.
+        """Whether the study has been made, and whole.
 
         Raises:
             InputError: the database cannot be opened.
@@ -47,7 +60,18 @@ class StudyPlace:
         if self.url is None:
             return self.file.exists()
         with opened(self) as storage:
-            return name in [study.study_name for study in storage.get_all_studies()]
+            return name in _studies(storage) and not _is_half_made(storage, name)
+
+    def is_half_made(self, name: str) -> bool:
+        """Whether a crash cut off the making of the study: in a database alone.
+
+        Raises:
+            InputError: the database cannot be opened.
+        """
+        if self.url is None:
+            return False  # a file is renamed when the study is whole
+        with opened(self) as storage:
+            return name in _studies(storage) and _is_half_made(storage, name)
 
 
 def study_place(folder: ExperimentFolder, stated: str) -> StudyPlace:
@@ -90,10 +114,8 @@ def open_study_storage(place: StudyPlace) -> BaseStorage:
         url = f"sqlite:///{place.file}" if place.url is None else connection_url(place.url)
     except ValueError as exc:
         raise SettingError(STUDY, f"{place.shown} {exc}") from None
-    waiting = "timeout" if url.startswith("sqlite") else "connect_timeout"
-    seconds = 60 if url.startswith("sqlite") else CONNECT_TIMEOUT_S
     try:
-        return RDBStorage(url, engine_kwargs={"connect_args": {waiting: seconds}})
+        return RDBStorage(url, engine_kwargs={"connect_args": patience(url)})
     except RuntimeError as exc:
         if "upgrade" not in str(exc):
             raise
@@ -108,6 +130,22 @@ def open_study_storage(place: StudyPlace) -> BaseStorage:
         raise SettingError(STUDY, message) from None
     except Exception as exc:  # SQLAlchemy's and each driver's own
         raise _unreadable(place, exc) from None
+
+
+def patience(url: str) -> dict[str, int]:
+    """How long a connection may take, in seconds, as the driver of a database calls it.
+
+    SQLite's is how long it waits for another process that writes. A driver not known here waits as
+    long as it likes; what the URL itself says goes before.
+    """
+    parsed = make_url(url)
+    try:
+        name = CONNECT_TIMEOUT.get(parsed.get_driver_name())
+    except NoSuchModuleError:  # opening it says so
+        return {}
+    if name is None or name in parsed.query:
+        return {}
+    return {name: LOCK_TIMEOUT_S if parsed.get_backend_name() == "sqlite" else CONNECT_TIMEOUT_S}
 
 
 def _unreadable(place: StudyPlace, exc: Exception) -> InputError:
@@ -165,13 +203,42 @@ def opened(place: StudyPlace) -> Iterator[BaseStorage]:
         close(storage)
 
 
-def find_study(storage: BaseStorage, place: StudyPlace, name: str) -> int:
+def find_study(storage: BaseStorage, place: StudyPlace, name: str, folder: ExperimentFolder) -> int:
     """The id of the study of an experiment in the place where it should be.
 
     Raises:
-        InputError: there are others.
+        InputError: there are others, or it is of another experiment of that name.
     """
-    studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    studies = _studies(storage)
     if name not in studies or (place.url is None and len(studies) > 1):
         raise InputError(f"{place.shown}: holds the studies {sorted(studies)}, not '{name}'")
+    owner = storage.get_study_user_attrs(studies[name]).get(EXPERIMENT)
+    if owner is not None and owner != identity(folder):
+        raise InputError(
+            f"{place.shown}: its study '{name}' belongs to another experiment of that name; "
+            "put this one's back, or launch it under another name"
+        )
     return studies[name]
+
+
+def identity(folder: ExperimentFolder) -> str | None:
+    """What tells an experiment from others of its name; None before it was laid out."""
+    if not folder.record.exists():
+        return None
+    found: str | None = yaml.safe_load(folder.record.read_text(encoding="utf-8")).get("id")
+    return found
+
+
+def _studies(storage: BaseStorage) -> dict[str, int]:
+    return {study.study_name: study._study_id for study in storage.get_all_studies()}
+
+
+def _is_half_made(storage: BaseStorage, name: str) -> bool:
+    """Whether a study has no owner and no trial but those it was to learn from.
+
+    Older versions named no owner: theirs have trials, or nothing that could be lost.
+    """
+    study = _studies(storage)[name]
+    if EXPERIMENT in storage.get_study_user_attrs(study):
+        return False
+    return all(WARM in trial.user_attrs for trial in storage.get_all_trials(study, deepcopy=False))

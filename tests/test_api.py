@@ -81,6 +81,34 @@ def test_what_a_resume_cannot_do_is_refused_as_by_a_launch(
 
 
 @pytest.mark.usefixtures("no_search")
+@pytest.mark.parametrize(
+    ("old", "new", "key", "expected"),
+    [
+        ("epochs: 1", "epochs: 5", "training.epochs", "not the search that was begun: training.ep"),
+        ("epochs: 1", "epochs: five", "training.epochs", "must be"),
+        ("- 0.01", "- 0.001", "space.learning_rate", "accepted with --allow-wider-space"),
+        ("sampler: random", "sampler: randon", "search.sampler", "did you mean 'random'"),
+        ("  space:", "  spacee:", "spacee", "unknown key"),
+    ],
+)
+def test_a_record_that_was_changed_by_hand_is_refused_with_the_line(
+    finished: ExperimentFolder, tmp_path: Path, old: str, new: str, key: str, expected: str
+) -> None:
+    folder = ExperimentFolder(tmp_path / "small")
+    shutil.copytree(finished.root, folder.root)
+    text = folder.record.read_text()
+    assert text.count(f"{old}\n") == 1
+    folder.record.write_text(text.replace(f"{old}\n", f"{new}\n"))
+    named = f"{key.rsplit('.', 1)[-1]}:"
+    lines = folder.record.read_text().splitlines()
+    line = 1 + next(number for number, one in enumerate(lines) if one.strip().startswith(named))
+    with pytest.raises(InputError) as caught:
+        dann_search.resume(folder.root)
+    assert str(caught.value).startswith(f"{folder.record}:{line}: {key}: ")
+    assert expected in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_search")
 def test_a_sampler_that_does_not_fit_the_space_is_refused(finished: ExperimentFolder) -> None:
     with pytest.raises(InputError, match="'grid' needs values it can count"):
         dann_search.resume(finished.root, sets=["search.sampler=grid"], add_trials=1)

@@ -61,12 +61,15 @@ def leaderboard(
     Example: dann-search leaderboard quickstart --top 5
     """
     from dann_search.results import leaderboard as room
+    from dann_search.results.confirmation import confirmation_of
     from dann_search.results.reader import open_experiment, read_experiment, read_trials
 
     folder = open_experiment(experiment)
-    rows = room.ranked(read_trials(folder))[:top]
-    objective = read_experiment(folder).search.objective
-    emit(as_json, room.to_json(rows, objective), room.render(rows, objective))
+    rows, told = room.ranked(read_trials(folder)), read_experiment(folder)
+    confirmation, objective = confirmation_of(told, rows), told.search.objective
+    incomplete = [str(confirmation)] if confirmation and not confirmation.is_whole else []
+    content = room.to_json(rows[:top], objective, confirmation)
+    emit(as_json, content, room.render(rows[:top], objective), *incomplete)
 
 
 @app.command()

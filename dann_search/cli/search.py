@@ -177,6 +177,8 @@ def _show_search(as_json: bool, result: Any) -> None:
             lines.append(
                 f"    {best.confirmed_mean:.3f} on average over {len(best.confirmed)} new seeds"
             )
+        if result.confirmation and not result.confirmation.is_whole:
+            lines.append(f"    {result.confirmation}; it is best by the search alone")
         lines.append(f"    {describe(best.params)}")
         lines.append(f"    {where}/best/model.safetensors")
     interrupted = outcome.stopped_by != "trials"

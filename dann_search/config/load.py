@@ -13,7 +13,7 @@ from dann_search.config.extends import EXTENDS, OTHER, read_extended, take_from_
 from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
 from dann_search.config.paths import check_data, check_weights, with_located_paths
-from dann_search.config.source import KeyPath, SourceFile, parse_yaml
+from dann_search.config.source import KeyPath, SourceFile, parse_yaml, read_yaml
 from dann_search.config.space import Space, SpaceError, build_space
 from dann_search.config.start_points import start_points
 from dann_search.config.strict import FieldError, leaf_types
@@ -122,8 +122,18 @@ def recorded_source(record: Path, content: dict[str, Any], sets: Sequence[str]) 
     Raises:
         InputError: an override is none.
     """
-    source = SourceFile(str(record), content, relative_to=Path.cwd())
+    lines = {
+        path[1:]: place
+        for path, place in read_yaml(record).lines.items()
+        if path[0] == "experiment" and len(path) > 1
+    }
+    source = SourceFile(str(record), content, lines, relative_to=Path.cwd())
     override(source, sets)
+    for (
+        path
+    ) in source.overridden:  # what is wrong with a section is the override's, not the record's
+        for length in range(1, len(path)):
+            source.lines.pop(path[:length], None)
     return source
 
 

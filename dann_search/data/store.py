@@ -6,7 +6,6 @@ is not there cannot leak into training.
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dann_search.atomic_file import write_atomically
 from dann_search.config.data import DataConfig
 from dann_search.data.domain import Domain
 from dann_search.data.duplicates import duplicate_remarks
@@ -89,9 +89,7 @@ def pack(
         _check_room(config, image_size, pair, folder)
         info = _write(config, image_size, pair, folder, progress, made_from)
         # Written last and renamed: its presence says that the store is whole.
-        temporary = folder / f".store-{os.getpid()}.json"
-        temporary.write_text(json.dumps(asdict(info), indent=1))
-        temporary.replace(folder / INFO)
+        write_atomically(folder / INFO, json.dumps(asdict(info), indent=1).encode())
         return info
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from dann_search.outputs.base import Output
-from dann_search.outputs.shared import BestTrial, StoppedBy, TrialCounts
+from dann_search.outputs.shared import BestTrial, Confirmation, StoppedBy, TrialCounts
 
 
 class SearchEnded(Output):
@@ -18,6 +18,9 @@ class SearchEnded(Output):
     trials: TrialCounts = Field(description="of the whole study, earlier runs included")
     objective: str = Field(description="what was maximized: f1_macro, or a validator's name")
     best: BestTrial | None = Field(description="null where no trial is over yet")
+    confirmation: Confirmation | None = Field(
+        description="of the present finalists; null where none are to be confirmed"
+    )
     elapsed_s: float = Field(description="of this run alone, in seconds")
     stopped_by: StoppedBy = Field(description="what ended this run")
 

@@ -40,8 +40,15 @@ class BestTrial(Output):
     )
     confirmed_mean: float | None = Field(
         description="mean score over the trainings that confirmed it with new seeds; null where it "
-        "was not confirmed"
+        "was not confirmed; it decides only where the confirmation is whole"
     )
+
+
+class Confirmation(Output):
+    """Trainings of the finalists with new seeds; only when all are over do their means rank."""
+
+    done: int = Field(description="those that are over; failed ones are not tried again")
+    of: int = Field(description="all of them")
 
 
 class TrialCounts(Output):

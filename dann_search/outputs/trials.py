@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from dann_search.outputs.base import Output
-from dann_search.outputs.shared import BestTrial, Recipe, Searched, State, StoppedBy
+from dann_search.outputs.shared import BestTrial, Confirmation, Recipe, Searched, State, StoppedBy
 
 F1_SO_FAR = "best macro-F1 on target val so far, 0 to 1; null before the first epoch ends"
 
@@ -56,6 +56,9 @@ class Status(Output):
         description="seconds since a trial last told of anything; null where none did"
     )
     best: BestTrial | None = Field(description="null where no trial is over yet")
+    confirmation: Confirmation | None = Field(
+        description="of the present finalists; null where none are to be confirmed"
+    )
 
 
 class AllExperiments(Output):
@@ -108,6 +111,9 @@ class Leaderboard(Output):
     """Every trial, best first: docs/search.md explains the order."""
 
     objective: str = Field(description="what was maximized: f1_macro, or a validator's name")
+    confirmation: Confirmation | None = Field(
+        description="of the present finalists; null where none are to be confirmed"
+    )
     trials: list[LeaderboardTrial] = Field(
         description="completed, then stopped early, unfinished and failed ones; those that confirm "
         "a finalist last"

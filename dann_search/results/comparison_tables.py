@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from dann_search.atomic_file import write_atomically
 from dann_search.results.comparison import JSON, Comparison, shown_p
 from dann_search.results.method_scores import Scores
 
@@ -23,8 +24,6 @@ LATEX = {
 
 def write_comparison(comparison: Comparison) -> None:
     """Write comparison.json, .csv, .md and .tex, each whole or not at all."""
-    from dann_search.training.checkpoint import write_atomically
-
     folder = comparison.folder
     paths = []
     for suffix, text in (

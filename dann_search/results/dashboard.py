@@ -8,7 +8,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.reader import read_experiment
-from dann_search.study_storage import opened, study_place
+from dann_search.study_storage import find_study, opened, study_place
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -36,6 +36,7 @@ def serve(folder: ExperimentFolder, port: int, ready: Callable[[str], None]) -> 
     from optuna_dashboard import wsgi
 
     with opened(place) as storage:
+        find_study(storage, place, experiment.name, folder)
         try:
             server = make_server("127.0.0.1", port, wsgi(storage), _Server, _Quiet)
         except OSError as exc:

@@ -22,7 +22,7 @@ def read_epochs(folder: ExperimentFolder, trial: int) -> list[Epoch]:
     try:
         told: list[Epoch] = json.loads(record.read_text(encoding="utf-8"))["history"]
         return told
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     for path in (folder.trial(trial) / LAST, folder.trial(trial) / BEST):
         folder.fetch(path)

@@ -9,7 +9,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from dann_search.atomic_file import write_atomically
 from dann_search.layout import ExperimentFolder
+from dann_search.results.confirmation import Confirmation
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
 from dann_search.training.result import F1_MACRO
 
@@ -20,15 +22,16 @@ STYLES = {"completed": "", "pruned": "dim", "running": "cyan", "failed": "red"}
 def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
     """Completed trials by score, then those stopped early, unfinished and failed; earliest on ties.
 
-    A stopped trial never stands above a completed one: see docs/decisions/0002. Finalists that were
-    confirmed stand first, by their mean over the new seeds; the trials that confirmed them last.
+    A stopped trial never stands above a completed one: see docs/decisions/0002. Once all finalists
+    are confirmed they stand first, by their mean over the new seeds: before, one that lacks some of
+    them would beat others by luck. The trials that confirm them stand last.
     """
 
     def place(row: TrialRow) -> tuple[bool, int, bool, float, int]:
-        mean = row.confirmed_mean
-        score = row.score if mean is None else mean
+        score = row.confirmed_mean if row.is_confirmed else row.score
         low = -math.inf if score is None else score
-        return row.confirms is not None, ORDER.index(row.state), mean is None, -low, row.number
+        place = ORDER.index(row.state), not row.is_confirmed, -low, row.number
+        return row.confirms is not None, *place
 
     return sorted(rows, key=place)
 
@@ -50,10 +53,15 @@ def best_to_json(row: TrialRow) -> dict[str, Any]:
     }
 
 
-def to_json(rows: Sequence[TrialRow], objective: str = F1_MACRO) -> dict[str, Any]:
+def to_json(
+    rows: Sequence[TrialRow],
+    objective: str = F1_MACRO,
+    confirmation: Confirmation | None = None,
+) -> dict[str, Any]:
     """As ``leaderboard --json`` prints it."""
     return {
         "objective": objective,
+        "confirmation": confirmation and confirmation.to_json(),
         "trials": [
             {
                 "trial": row.number,
@@ -98,9 +106,7 @@ def write_csv(folder: ExperimentFolder) -> None:
         last = ["" if value is None else repr(value) for value in again]
         first = [rank, row.number, row.state, score, row.epochs, best]
         writer.writerow([*first, *values, *columns, *last])
-    temporary = folder.leaderboard.with_suffix(".new")
-    temporary.write_text(text.getvalue(), encoding="utf-8")
-    temporary.replace(folder.leaderboard)
+    write_atomically(folder.leaderboard, text.getvalue().encode())
 
 
 def render(rows: Sequence[TrialRow], objective: str = F1_MACRO) -> Table:

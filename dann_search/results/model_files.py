@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from dann_search.atomic_file import write_atomically
 from dann_search.errors import InputError
 from dann_search.results.model_card import LOADING, model_card
 
@@ -58,8 +59,6 @@ def write_model(folder: Path, state: Mapping[str, Any], record: dict[str, Any]) 
     """
     from safetensors.torch import save
 
-    from dann_search.training.checkpoint import write_atomically
-
     weights = save(dict(state))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,8 +87,6 @@ def _old_record(folder: Path) -> dict[str, Any] | None:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write model.json and the card that people read."""
-    from dann_search.training.checkpoint import write_atomically
-
     write_atomically(folder / RECORD, json.dumps(record, indent=1).encode())
     card = model_card(record, read_evaluation(folder), LOADING)
     write_atomically(folder / CARD, card.encode())

@@ -2,7 +2,7 @@
 
 import contextlib
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from dann_search.driver_lock import driver_is_alive, driver_is_here
 from dann_search.errors import InputError, nearest
 from dann_search.layout import ExperimentFolder, default_storage
 from dann_search.remote_folder import RemoteFolder, is_url
+from dann_search.results.confirmation import with_confirmations
 from dann_search.study_names import (
     BEST,
     CONFIG,
@@ -47,6 +48,7 @@ class TrialRow:
         origin: where its values are from: a published recipe, a start point; the sampler's: None.
         confirms: number of the trial that it trains again with another seed.
         confirmed: scores of the completed trials that confirm this one.
+        is_confirmed: whether their mean decides its rank: all finalists have all their seeds.
         ended: when it ended, in seconds of the epoch; None while it has not.
     """
 
@@ -63,11 +65,12 @@ class TrialRow:
     origin: str | None = None
     confirms: int | None = None
     confirmed: tuple[float, ...] = ()
+    is_confirmed: bool = False
     ended: float | None = None
 
     @property
     def confirmed_mean(self) -> float | None:
-        """Mean score over the new seeds, where it was confirmed."""
+        """Mean score over the new seeds that it was trained with so far, if any."""
         return statistics.fmean(self.confirmed) if self.confirmed else None
 
     @property
@@ -138,7 +141,7 @@ def read_record(folder: ExperimentFolder) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(folder.record.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as exc:
+    except (OSError, ValueError, yaml.YAMLError) as exc:
         raise InputError(f"{folder.record}: cannot be read: {exc}") from None
     if not isinstance(content, dict) or not {"experiment", "data", "versions"} <= content.keys():
         raise InputError(f"{folder.record}: not the record of an experiment")
@@ -155,7 +158,10 @@ def read_experiment(folder: ExperimentFolder) -> Experiment:
 
 def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
     """Every trial of the study, by number; none where the study was not made yet."""
-    return _with_confirmations([_row(trial) for trial in open_study_trials(folder)])
+    refresh(folder)
+    experiment = read_experiment(folder)
+    trials, _ = _read_study(folder, experiment)
+    return with_confirmations(experiment, [_row(trial) for trial in trials])
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,7 @@ def read_search(folder: ExperimentFolder) -> SearchState:
     refresh(folder)
     experiment = read_experiment(folder)
     trials, attributes = _read_study(folder, experiment)
-    rows = _with_confirmations([_row(trial) for trial in trials])
+    rows = with_confirmations(experiment, [_row(trial) for trial in trials])
     total = int(attributes.get(TOTAL, experiment.search.trials))
     if experiment.search.sampler == "grid":
         total = min(total, _grid_size(experiment) or total)
@@ -245,18 +251,10 @@ def _read_study(
     if not place.exists(experiment.name):
         return [], {}
     with opened(place) as storage:
-        study = find_study(storage, place, experiment.name)
+        study = find_study(storage, place, experiment.name, folder)
         trials = storage.get_all_trials(study, deepcopy=False)
         attributes = storage.get_study_user_attrs(study)
         return [trial for trial in trials if is_own(trial)], attributes
-
-
-def _with_confirmations(rows: list[TrialRow]) -> list[TrialRow]:
-    scores: dict[int, list[float]] = {}
-    for row in rows:
-        if row.confirms is not None and row.state == "completed" and row.score is not None:
-            scores.setdefault(row.confirms, []).append(row.score)
-    return [replace(row, confirmed=tuple(scores.get(row.number, ()))) for row in rows]
 
 
 def _row(trial: Any) -> TrialRow:

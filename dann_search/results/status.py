@@ -11,6 +11,7 @@ from rich.text import Text
 from dann_search.driver_lock import driver_is_alive
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
+from dann_search.results.confirmation import Confirmation, confirmation_of
 from dann_search.results.leaderboard import best_to_json, finished
 from dann_search.results.reader import TrialRow, experiment_at, experiment_names, read_search
 from dann_search.tracking.board import SHOWN_ENDED, Board, TrialLine, duration
@@ -46,6 +47,7 @@ class ExperimentStatus:
         running: trials that are not over, those that confirm a finalist too.
         ended: trials that are, in the order of their end.
         reported: when a trial last told of an epoch or of its end, in seconds of the epoch.
+        confirmation: how far finalists are trained again, where they are to be.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ExperimentStatus:
     running: list[TrialRow]
     ended: list[TrialRow]
     reported: float | None
+    confirmation: Confirmation | None = None
     error: str | None = None
     """Why it cannot be read; then all counts are 0."""
 
@@ -78,8 +81,14 @@ class ExperimentStatus:
             return "unreadable"
         if self.searching:
             return "searching"
-        whole = not self.running and self.finished >= self.total
+        whole = not self.running and self.finished >= self.total and not self.unconfirmed
         return "done" if whole or self.stopped_by in BY_ITSELF else "interrupted"
+
+    @property
+    def unconfirmed(self) -> list[str]:
+        """What people are told where finalists still lack trainings."""
+        one = self.confirmation
+        return [str(one)] if one and not one.is_whole else []
 
     @property
     def last_report_s(self) -> float | None:
@@ -118,6 +127,7 @@ class ExperimentStatus:
             ],
             "last_report_s": None if since is None else round(since, 1),
             "best": best and best_to_json(best),
+            "confirmation": self.confirmation and self.confirmation.to_json(),
             "error": self.error,
         }
 
@@ -154,7 +164,7 @@ class ExperimentStatus:
 
     def details(self) -> list[Any]:
         """What people read below its line of the table: trials at work, and why others failed."""
-        shown: list[Any] = []
+        shown: list[Any] = [*self.unconfirmed]
         if self.running:
             shown += ["", self.board().render()]
         failed = [row for row in self.ended if row.state == "failed"]
@@ -190,6 +200,7 @@ def status(folder: ExperimentFolder) -> ExperimentStatus:
         running=[row for row in search.rows if row.state == "running"],
         ended=sorted(ended, key=lambda row: (row.ended or 0.0, row.number)),
         reported=search.reported,
+        confirmation=confirmation_of(search.experiment, search.rows),
     )
 
 

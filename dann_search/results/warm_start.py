@@ -4,7 +4,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.paths import WARM_START
 from dann_search.config.source import SettingError
 from dann_search.config.start_points import KnownTrial
-from dann_search.errors import InputError
+from dann_search.errors import InputError, RunError
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
 
 
@@ -19,7 +19,7 @@ def known_trials(experiment: Experiment) -> list[KnownTrial]:
     try:
         folder = open_experiment(experiment.search.warm_start, experiment.storage)
         other, rows = read_experiment(folder), read_trials(folder)
-    except InputError as exc:
+    except (InputError, RunError) as exc:  # storage that does not answer, too
         raise SettingError(WARM_START, str(exc)) from None
     if other.search.objective != experiment.search.objective:
         raise SettingError(

@@ -5,7 +5,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import ray
 
@@ -18,6 +17,7 @@ from dann_search.search.nodes import (
     draining_nodes,
     free_resources,
     live_nodes,
+    most_resources,
 )
 from dann_search.search.probes import Probes
 from dann_search.search.resources import Plan, make_plan
@@ -87,6 +87,13 @@ class Fleet:
     def slots(self) -> int:
         """Trials that train at once when all groups are up."""
         return sum(group.plan.slots for group in list(self.groups.values()))
+
+    @property
+    def most_slots(self) -> int:
+        """Trials that may train at once when every node has come that an autoscaler may bring."""
+        one = replace(self._one_trial, slots=MANY)
+        coming = one.slots_in(most_resources()) if self.elastic else 0
+        return max(self.slots, min(self._limit, coming))
 
     def start(self) -> None:
         """Begin with the nodes there are; returns at once."""
@@ -305,10 +312,4 @@ def running_fleet_name() -> str:
 
 def cluster_has_gpus() -> bool:
     """Whether any node has a GPU, or the autoscaler could bring one that has."""
-    if ray.cluster_resources().get("GPU", 0) > 0:
-        return True
-    try:
-        most: Any = ray._private.state.state.get_max_resources_from_cluster_config()
-    except Exception:  # of an internal call: no autoscaler, no answer
-        return False
-    return bool(most and most.get("GPU", 0) > 0)
+    return ray.cluster_resources().get("GPU", 0) > 0 or most_resources().get("GPU", 0) > 0

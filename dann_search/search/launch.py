@@ -20,6 +20,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.last_words import before_the_end
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
+from dann_search.remote_folder import UnknownStorageError
 from dann_search.search.checks import check_search
 from dann_search.search.interrupts import interrupts
 from dann_search.search.open_study import check_not_lost
@@ -64,30 +65,39 @@ def prepare(
     """
     check_search(experiment, space, known, address)
     _check_sizes(experiment, space)
-    folder = ExperimentFolder.at(experiment.place)
-    _check_new(experiment, folder)
+    with _naming_storage(experiment):
+        folder = ExperimentFolder.at(experiment.place)
+        _check_new(experiment, folder)
     _check_weights(experiment, space)
-    try:
+    with _naming_storage(experiment):
         folder.root.mkdir(parents=True, exist_ok=True)
         if folder.remote:
             folder.remote.write(".writable", b"")
             folder.remote.remove(".writable")
         (folder.root / ".writable").touch()
         (folder.root / ".writable").unlink()
-    except RunError as exc:
-        raise SettingError(("storage",), str(exc)) from None
-    except OSError as exc:
-        raise SettingError(
-            ("storage",),
-            f"{experiment.storage} cannot be written ({exc.strerror}); "
-            "choose another with --storage DIR",
-        ) from None
     size = experiment.data.image_size or largest_native_size(space.backbones)
     with DriverLock(folder):  # another launch of this name may have been as far
         _check_new(experiment, folder)
         info = pack(experiment.data, size, folder.data, progress)
         write_record(experiment, folder, info)
     return folder
+
+
+@contextlib.contextmanager
+def _naming_storage(experiment: Experiment) -> Iterator[None]:
+    """Storage that does not answer now is bad input: nothing was started, the key can be mended."""
+    try:
+        yield
+    except (RunError, UnknownStorageError) as exc:
+        message = f"{exc}; see that it can be reached, or choose another with --storage DIR|URL"
+        raise SettingError(("storage",), message) from None
+    except OSError as exc:
+        raise SettingError(
+            ("storage",),
+            f"{experiment.storage} cannot be written ({exc.strerror}); "
+            "choose another with --storage DIR",
+        ) from None
 
 
 def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
@@ -103,6 +113,13 @@ def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
         raise InputError(
             f"{place.shown} holds a study '{name}' already, of an experiment that is not in "
             f"{folder}; choose another name: --name {name}-2"
+        )
+    if place.is_half_made(name):
+        raise InputError(
+            f"{place.shown} holds a study '{name}' without trials that no experiment owns, as a "
+            "launch leaves it that was cut off and whose folder is gone; remove it (optuna "
+            f"delete-study --study-name {name} --storage URL), or choose another name: "
+            f"--name {name}-2"
         )
     check_not_lost(folder, place, name)
 
@@ -239,6 +256,8 @@ def _run(
             interrupt=interrupt,
             tell=tell,
         ) as fleet:
+            if not fleet.error:
+                record.keep_total()
             workers = fleet.resources.workers_per_trial
             budget = Budget(
                 experiment.search.budget,

@@ -70,6 +70,15 @@ def free_resources(node: str) -> dict[str, float]:
     return free
 
 
+def most_resources() -> dict[str, float]:
+    """What all nodes have that an autoscaler may bring; empty where there is none."""
+    try:
+        most = ray._private.state.state.get_max_resources_from_cluster_config()
+    except Exception:  # of an internal call: no autoscaler, no answer
+        return {}
+    return dict(most or {})
+
+
 def all_but(avoided: Iterable[str]) -> dict[str, str]:
     """A label selector that any other node fits; with none avoided, every node does."""
     ids = ", ".join(sorted(avoided))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.trial import FrozenTrial
 
+from dann_search.atomic_file import sync_folder
 from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
@@ -17,17 +17,19 @@ from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.search.first_trials import warm_trials
 from dann_search.search.same_search import check_same, what_is_searched
+from dann_search.study_names import EXPERIMENT
 from dann_search.study_storage import (
     StudyPlace,
     close,
     find_study,
+    identity,
     mend_journal,
     open_study_storage,
     opened,
     study_place,
 )
 
-EXPERIMENT, SEARCHED = "experiment", "searched"
+SEARCHED = "searched"
 
 
 def open_study(
@@ -48,13 +50,14 @@ def open_study(
         mend_journal(place.file)
     if not place.exists(experiment.name):
         check_not_lost(folder, place, experiment.name)
-        attributes = {EXPERIMENT: identity(folder), SEARCHED: now}
+        attributes = {SEARCHED: now, EXPERIMENT: identity(folder)}
         _create(place, experiment.name, warm_trials(space, known), attributes)
     storage = open_study_storage(place)
     try:
-        study = _own_study(storage, place, experiment.name, folder)
+        find_study(storage, place, experiment.name, folder)
+        study = optuna.load_study(study_name=experiment.name, storage=storage)
         before = study.user_attrs.get(SEARCHED, now)
-        check_same(before, now, str(folder.record), allow_wider)
+        check_same(before, now, allow_wider)
     except BaseException:
         close(storage)
         raise
@@ -88,38 +91,23 @@ def check_not_lost(folder: ExperimentFolder, place: StudyPlace, name: str) -> No
 def _create(
     place: StudyPlace, name: str, known: Sequence[FrozenTrial], attributes: dict[str, Any]
 ) -> None:
-    """Make a study; a file is made beside its place and renamed: a crash leaves none or a whole."""
+    """Make a study that a crash leaves whole, or so that it is made anew.
+
+    A file is made beside its place and renamed. In a database the last of its ``attributes`` is
+    what tells that it is whole.
+    """
     temporary = place
     if place.url is None:
         file = place.file.with_name(f".{place.file.name}-{os.getpid()}")
         file.unlink(missing_ok=True)
         temporary = replace(place, file=file)
     with opened(temporary) as storage:
+        if temporary.is_half_made(name):
+            optuna.delete_study(study_name=name, storage=storage)
         study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        study.add_trials(known)
         for key, value in attributes.items():
             study.set_user_attr(key, value)
-        study.add_trials(known)
     if place.url is None:
         os.replace(temporary.file, place.file)
-
-
-def identity(folder: ExperimentFolder) -> str | None:
-    """What tells an experiment from others of its name; None before it was laid out."""
-    if not folder.record.exists():
-        return None
-    found: str | None = yaml.safe_load(folder.record.read_text(encoding="utf-8")).get("id")
-    return found
-
-
-def _own_study(
-    storage: optuna.storages.BaseStorage, place: StudyPlace, name: str, folder: ExperimentFolder
-) -> optuna.Study:
-    find_study(storage, place, name)
-    study = optuna.load_study(study_name=name, storage=storage)
-    owner = study.user_attrs.get(EXPERIMENT)
-    if owner is not None and owner != identity(folder):
-        raise InputError(
-            f"{place.shown}: its study '{name}' belongs to another experiment of that name; "
-            "put this one's back, or launch it under another name"
-        )
-    return study
+        sync_folder(place.file.parent)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from dann_search.atomic_file import write_atomically
 from dann_search.config.experiment import Experiment
 from dann_search.data.node_store import differing
 from dann_search.data.store import INFO, StoreInfo, read_info
@@ -67,6 +68,4 @@ def rewrite_record(experiment: Experiment, folder: ExperimentFolder) -> None:
 
 
 def _write_yaml(record: dict[str, Any], folder: ExperimentFolder) -> None:
-    temporary = folder.record.with_suffix(".new")
-    temporary.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
-    temporary.replace(folder.record)
+    write_atomically(folder.record, yaml.safe_dump(record, sort_keys=False).encode())

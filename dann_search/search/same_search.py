@@ -4,8 +4,8 @@ import hashlib
 from typing import Any
 
 from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.source import KeyPath, SettingError
 from dann_search.config.space import Space
-from dann_search.errors import InputError
 
 RANGES = ("uniform", "loguniform", "int")
 
@@ -38,15 +38,17 @@ def _weights(entry: WeightsFile) -> dict[str, Any]:
 def check_same(
     before: dict[str, dict[str, Any]],
     now: dict[str, dict[str, Any]],
-    record: str,
     allow_wider: bool,
 ) -> None:
-    """Refuse to go on with another search; ``record`` is where it is written down.
+    """Refuse to go on with another search.
 
     Raises:
-        InputError: with every difference; those that ``allow_wider`` would let pass are said to be.
+        SettingError: at the first difference, with all of them; those that ``allow_wider`` would
+            let pass are said to be.
     """
-    differences, all_wider = [], True
+    differences: list[str] = []
+    first: KeyPath = ()
+    all_wider = True
     for section in ("search", "training", "space", "weights"):
         if section not in before:  # an older version did not note it
             continue
@@ -59,6 +61,7 @@ def check_same(
                 continue
             was, is_now = _shown(old.get(name)), _shown(new.get(name))
             differences.append(f"{section}.{name} was {was}, is {is_now}")
+            first = first or (section, name)
             all_wider &= section == "space" and _grew(old.get(name), new.get(name))
     if not differences or (allow_wider and all_wider):
         return
@@ -66,7 +69,7 @@ def check_same(
     if all_wider:
         remedy = "ranges that only grew are accepted with --allow-wider-space"
     text = "; ".join(differences)
-    raise InputError(f"{record}: not the search that was begun: {text}; {remedy}")
+    raise SettingError(first, f"not the search that was begun: {text}; {remedy}")
 
 
 def _shown(value: Any) -> str:

@@ -93,22 +93,21 @@ class StudyRecord:
         """Trials of a run that was cut off between putting them in and taking them."""
         self._first = deque(untried(experiment, space, self.study.get_trials(deepcopy=False)))
         self._ends_early = False
-        if TOTAL not in self.study.user_attrs:
-            self.study.set_user_attr(TOTAL, experiment.search.trials)
+        self._total = int(self.study.user_attrs.get(TOTAL, experiment.search.trials))
+        self.keep_total()
 
     @property
     def total(self) -> int:
         """Trials the search is to reach; a grid has no more than its points."""
-        total = int(self.study.user_attrs[TOTAL])
         left = self._waiting + len(self._first)
-        return min(total, self._searched + left) if self._is_grid else total
+        return min(self._total, self._searched + left) if self._is_grid else self._total
 
     @property
     def _is_grid(self) -> bool:
         return self.experiment.search.sampler == "grid"
 
     def add_trials(self, count: int) -> None:
-        """Raise the total.
+        """Raise the total, in the study once ``keep_total`` is called.
 
         Raises:
             InputError: of a grid whose points are all in the study.
@@ -119,7 +118,15 @@ class StudyRecord:
                 "is in the study; widen a range (--set space.… --allow-wider-space), or choose "
                 "another sampler (--set search.sampler=tpe)"
             )
-        self.study.set_user_attr(TOTAL, int(self.study.user_attrs[TOTAL]) + count)
+        self._total += count
+
+    def keep_total(self) -> None:
+        """Write the total into the study.
+
+        Not before the search can go on: who repeats a resume that did not start would add twice.
+        """
+        if self.study.user_attrs.get(TOTAL) != self._total:
+            self.study.set_user_attr(TOTAL, self._total)
 
     def end_early(self) -> None:
         """Propose nothing new: what runs may end, then the finalists are confirmed."""

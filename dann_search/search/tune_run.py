@@ -34,7 +34,7 @@ def run_tune(
     books, stopped = Bookkeeper(record, folder, observers), set[int]()
     dispatcher = fleet.spec.dispatcher
     stopper = SearchStopper(interrupt, budget, fleet)
-    few = fleet.slots <= MANY_TRIALS
+    few = fleet.most_slots <= MANY_TRIALS
     place = {"node:__internal_head__": 0.001} if few else {"CPU": 0.001}
     trainable = tune.with_resources(
         tune.with_parameters(LightTrial, dispatcher=dispatcher),

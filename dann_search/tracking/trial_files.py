@@ -1,10 +1,10 @@
 """A small file a trial, for those who read results: its recipe, its epochs, how it ended."""
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
+from dann_search.atomic_file import write_atomically
 from dann_search.config.trial import TrialConfig
 from dann_search.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
@@ -40,6 +40,4 @@ class TrialFiles(Observer):
             "history": list(history),
             "error": error,
         }
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, json.dumps(content, indent=1).encode())

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from dann_search.atomic_file import write_atomically
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import RunError
 from dann_search.models.network import DannNetwork
@@ -99,16 +100,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         {"record": json.dumps(record)},
     )
     write_atomically(path, content)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content``: a crash leaves the old or the new content, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -1,5 +1,7 @@
 """SIGKILL to the driver and all its Ray processes at any moment, then resume."""
 
+import csv
+import json
 import os
 import random
 import signal
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from dann_search.layout import ExperimentFolder
 from dann_search.results.leaderboard import finished as finished_rows
@@ -88,8 +90,10 @@ def test_a_search_killed_at_random_moments_is_complete_and_consistent_in_the_end
         moment = time.monotonic() + rng.uniform(0.5, 30)
         while driver.poll() is None and time.monotonic() < moment:
             time.sleep(0.05)
-        killed += driver.poll() is None
         kill_all(driver, str(tmp_path))
+        # Not one that ended in the moment between: the kill itself is what counts.
+        killed += driver.returncode == -signal.SIGKILL
+        assert driver.returncode in (0, -signal.SIGKILL), driver.communicate()[0]
         if folder.study.exists():
             now = finished_trials(folder)
             assert finished.items() <= now.items()
@@ -98,6 +102,7 @@ def test_a_search_killed_at_random_moments_is_complete_and_consistent_in_the_end
             command = ["resume", str(folder.root)]
             if driver.returncode == 0:  # done before its moment: give it more to do
                 command += ["--add-trials", "4"]
+    assert killed == kills
     driver = start(tmp_path, *command)
     out, _ = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, out
@@ -123,9 +128,39 @@ def test_a_search_killed_at_random_moments_is_complete_and_consistent_in_the_end
     # More trials may have brought another finalist: of all that were confirmed the best mean wins.
     means = {row.number: row.confirmed_mean for row in rows if row.confirmed_mean is not None}
     assert best.number in means
-    assert finished_rows(rows)[0].number == max(means, key=lambda number: (means[number], -number))
+    first = max(means, key=lambda number: (means[number], -number))
+    assert finished_rows(rows)[0].number == first
+    check_leaderboard(folder, trials, [best.number])
+    assert json.loads((folder.best / "model.json").read_text())["trial"] == first
     told = printed("resume", out)["trials"]
     assert sum(told.values()) == len(searched)
+
+
+def check_leaderboard(
+    folder: ExperimentFolder, trials: list[FrozenTrial], finalists: list[int]
+) -> None:
+    """leaderboard.csv has every trial once, as the study has it, in the order it promises."""
+    lines = list(csv.DictReader(folder.leaderboard.read_text().splitlines()))
+    assert [line["rank"] for line in lines] == [str(n + 1) for n in range(len(trials))]
+    assert sorted(int(line["trial"]) for line in lines) == [trial.number for trial in trials]
+    for line in lines:
+        trial = trials[int(line["trial"])]
+        state = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}[trial.state]
+        assert (line["state"], int(line["epochs"])) == (state, len(trial.intermediate_values))
+        assert float(line["f1_macro_val"]) == max(trial.intermediate_values.values())
+    confirmed = [line for line in lines if line["confirmed_mean"]]
+    others = [
+        line
+        for line in lines
+        if line["state"] == "completed" and not line["confirmed_mean"] and not line["confirms"]
+    ]
+    pruned = [line for line in lines if line["state"] == "pruned"]
+    again = [line for line in lines if line["confirms"]]
+    assert lines == [*confirmed, *others, *pruned, *again]
+    assert {int(line["trial"]) for line in confirmed} >= set(finalists)
+    for group, column in ((confirmed, "confirmed_mean"), (others, "f1_macro_val")):
+        order = [(-float(line[column]), int(line["trial"])) for line in group]
+        assert order == sorted(order)
 
 
 def finished_trials(folder: ExperimentFolder) -> dict[int, tuple[Any, ...]]:

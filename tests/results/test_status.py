@@ -54,6 +54,8 @@ def test_an_experiment_is_done_when_it_has_all_its_trials(tmp_path: Path) -> Non
     found = status(folder)
     assert (found.state, found.finished, found.total) == ("done", 4, 4)
     record.add_trials(2)
+    assert status(folder).total == 4
+    record.keep_total()
     assert (status(folder).state, status(folder).total) == ("interrupted", 6)
     record.close()
 

@@ -6,12 +6,15 @@ from typing import Any
 import optuna
 import pytest
 
+from dann_search.cli import main
 from dann_search.layout import ExperimentFolder
+from dann_search.results.confirmation import Confirmation, confirmation_of
 from dann_search.results.leaderboard import finished, ranked, to_json
 from dann_search.results.reader import read_trials
 from dann_search.results.status import status
 from dann_search.search.study import Assignment, StudyRecord
 from dann_search.study_names import CONFIRMS, SEED
+from tests.json_output import printed
 from tests.search.test_study import open_record
 
 CONFIRM: dict[str, Any] = {
@@ -144,3 +147,70 @@ def test_added_trials_may_bring_new_finalists(tmp_path: Path) -> None:
         seeds.append(taken.config.seed)
         finish(record, taken, 0.6)
     assert seeds == [8, 9]
+
+
+def test_a_finalist_with_some_of_its_seeds_does_not_win_by_them(tmp_path: Path) -> None:
+    record = open_record(tmp_path, **CONFIRM)
+    search(record)
+    taken = [record.next_trial() for _ in range(4)]
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    for done, (one, score) in enumerate(zip(taken, (0.3, 0.5, 0.99, 0.8), strict=True)):
+        rows = read_trials(folder)
+        # Trial 3 has a higher mean with its first seed alone: that does not count yet.
+        assert [row.number for row in finished(rows)] == [1, 3, 0, 2]
+        found = status(folder)
+        assert found.confirmation == confirmation_of(record.experiment, rows)
+        assert found.confirmation == Confirmation(done, 4)
+        assert (found.state, found.best and found.best.number) == ("interrupted", 1)
+        assert one
+        finish(record, one, score)
+    rows = read_trials(folder)
+    assert [row.number for row in finished(rows)] == [3, 1, 0, 2]
+    assert (status(folder).state, status(folder).confirmation) == ("done", Confirmation(4, 4))
+    assert record.is_complete
+    record.close()
+
+
+def test_the_confirmation_is_whole_when_the_search_has_nothing_left_to_train(
+    tmp_path: Path,
+) -> None:
+    """Search and results choose the finalists each for itself: they must choose the same."""
+    record = open_record(tmp_path, **CONFIRM)
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    scores = [0.5, 0.9, 0.9, 0.9, 0.1, 0.2, 0.3, 0.4]  # a tie of three for two places
+    for number, score in enumerate(scores):
+        assert not record.is_complete
+        taken = record.next_trial()
+        assert taken
+        if number == 6:
+            record.fail(taken.number, "it diverged")  # over, and not tried again
+        else:
+            finish(record, taken, score)
+        found = confirmation_of(record.experiment, read_trials(folder))
+        assert found and found.is_whole == record.is_complete
+    # Of trial 2 one seed is left; more trials bring a finalist that lacks its own.
+    assert [row.number for row in finished(read_trials(folder))] == [2, 1, 3, 0]
+    record.add_trials(1)
+    taken = record.next_trial()
+    assert taken
+    finish(record, taken, 0.95)
+    assert [row.number for row in finished(read_trials(folder))] == [8, 1, 2, 3, 0]
+    record.close()
+
+
+def test_console_and_json_say_that_the_confirmation_is_incomplete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = open_record(tmp_path, **CONFIRM)
+    search(record)
+    taken = record.next_trial()
+    assert taken
+    finish(record, taken, 0.1)
+    record.close()
+    folder = str(tmp_path / "runs" / "small")
+    for command in ("leaderboard", "status"):
+        assert main([command, folder]) == 0
+        assert "confirmation incomplete: 1 of 4 trainings" in capsys.readouterr().out
+        assert main([command, folder, "--json"]) == 0
+        content = printed(command, capsys.readouterr().out)
+        assert content["confirmation"] == {"done": 1, "of": 4}

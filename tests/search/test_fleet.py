@@ -109,3 +109,30 @@ def test_a_run_whose_node_is_gone_ends_and_one_whose_worker_died_goes_on(spec: G
         blame.after_exception(None, {0: NodeDiedError("gone")})
     spanning = _Blame("run", spec.dispatcher, workers=2, node=None)
     spanning.after_exception(None, {0: NodeDiedError("gone")})
+
+
+@pytest.mark.parametrize(
+    ("elastic", "wanted", "most", "expected"),
+    [
+        (True, 300, {"CPU": 380.0}, 200),  # a worker reserves 0.95 of its two CPUs
+        (True, 100, {"CPU": 400.0}, 100),
+        (True, 300, {"CPU": float(2**63)}, 300),
+        (True, 300, {}, 0),
+        (False, 300, {"CPU": 400.0}, 0),
+    ],
+)
+def test_an_elastic_cluster_that_begins_with_no_slot_is_judged_by_what_may_come(
+    spec: GroupSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    elastic: bool,
+    wanted: int,
+    most: dict[str, float],
+    expected: int,
+) -> None:
+    monkeypatch.setattr("dann_search.search.fleet.most_resources", lambda: most)
+    resources = ResourcesConfig(cpus_per_worker=2, gpus_per_worker=0)
+    nothing = Fleet(
+        spec, resources, name="f", elastic=elastic, wanted=wanted, tell=lambda line: None
+    )
+    assert nothing.slots == 0
+    assert nothing.most_slots == expected

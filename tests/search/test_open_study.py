@@ -7,15 +7,18 @@ from typing import Any
 
 import optuna
 import pytest
+import yaml
 
 from dann_search import study_storage
+from dann_search.cli import main
 from dann_search.config.load import load_experiment
+from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.reader import read_trials
 from dann_search.search.launch import prepare
-from dann_search.study_storage import StudyPlace, open_study_storage, study_place
+from dann_search.study_storage import StudyPlace, open_study_storage, patience, study_place
 from tests.experiments import space_file
 from tests.search.test_study import open_record
 
@@ -92,6 +95,84 @@ def test_a_study_of_another_experiment_of_the_same_name_is_refused(tmp_path: Pat
     elsewhere = space_file(tmp_path, storage=str(tmp_path / "other"), search__study=url)
     with pytest.raises(InputError, match="holds a study 'small' already"):
         prepare(*load_experiment(elsewhere, stage_counts()))
+
+
+@pytest.mark.parametrize("command", ["status", "leaderboard", "report", "dashboard", "best"])
+def test_readers_refuse_a_study_of_another_experiment_as_a_search_does(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = places(tmp_path)["url"]
+    record = open_record(tmp_path, identity="a", search__study=url)
+    taken = record.next_trial()
+    assert taken
+    record.report(taken.number, [0.5])
+    record.complete(taken.number)
+    record.close()
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    assert [row.score for row in read_trials(folder)] == [0.5]
+    content = yaml.safe_load(folder.record.read_text())
+    folder.record.write_text(yaml.safe_dump({**content, "id": "b"}))
+    assert main([command, str(folder.root)]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "its study 'small' belongs to another experiment of that name" in told
+
+
+@pytest.mark.parametrize("moment", ["create_study", "add_trials", "set_user_attr"])
+def test_a_study_whose_making_was_cut_off_is_made_anew_by_its_experiment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    url = places(tmp_path)["url"]
+    recipe = {"lambda_schedule": "constant", "learning_rate": 0.05, "unfrozen_depth": 2}
+    known = [KnownTrial(f"other trial {number}", recipe, 0.5) for number in (0, 1)]
+
+    class PowerCut(BaseException):
+        pass
+
+    def cut_off(do: Any) -> Any:
+        def run(*args: Any, **options: Any) -> None:
+            if moment == "add_trials":  # the first of two is in
+                args = (args[0], args[1][:1])
+            do(*args, **options)
+            raise PowerCut
+
+        return run
+
+    with monkeypatch.context() as patch, pytest.raises(PowerCut):
+        at: Any = optuna if moment == "create_study" else optuna.Study
+        patch.setattr(at, moment, cut_off(getattr(at, moment)))
+        open_record(tmp_path, known=known, identity="a", search__study=url)
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    assert read_trials(folder) == []
+    path = space_file(tmp_path, storage=str(tmp_path / "other"), search__study=url)
+    elsewhere = load_experiment(path, stage_counts())
+    with pytest.raises(InputError, match=r"no experiment owns.*delete-study --study-name small"):
+        prepare(*elsewhere)
+    record = open_record(tmp_path, known=known, identity="a", search__study=url)
+    assert len(record.study.trials) == 2
+    assert record.study.user_attrs["experiment"] == "a"
+    record.close()
+    with pytest.raises(InputError, match="holds a study 'small' already"):
+        prepare(*elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://me@host/x", {"connect_timeout": 10}),
+        ("postgresql+psycopg://me@host/x", {"connect_timeout": 10}),
+        ("postgresql+pg8000://me@host/x", {"timeout": 10}),
+        ("mysql://me@host/x", {"connect_timeout": 10}),
+        ("mysql+mysqlconnector://me@host/x", {"connection_timeout": 10}),
+        ("mysql+pymysql://me@host/x?connect_timeout=3", {}),
+        ("sqlite:////folder/x.db", {"timeout": 60}),
+        ("mysql+nosuchdriver://me@host/x", {}),
+        ("nosuchdb://host/x", {}),
+    ],
+)
+def test_a_database_is_waited_for_no_longer_than_its_driver_can_be_told(
+    url: str, expected: dict[str, int]
+) -> None:
+    assert patience(url) == expected
 
 
 @pytest.mark.parametrize(

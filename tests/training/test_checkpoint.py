@@ -1,6 +1,5 @@
 """Checkpoints: whole or not at all, only what was trained, and only for the network they fit."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from dann_search.training.checkpoint import (
     restore_network,
     save_checkpoint,
     trained_state,
-    write_atomically,
 )
 from dann_search.training.loop import train
 from tests.training.recipes import metrics, recipe, run, tiny_data
@@ -153,20 +151,3 @@ def test_restoring_gives_the_trained_network_back(trained: Path) -> None:
     broken = replace(checkpoint, frozen_hash="another")
     with pytest.raises(RunError, match="frozen stages differ"):
         restore_network(network, broken, trained / LAST)
-
-
-def test_a_crash_while_writing_leaves_the_old_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_atomically(tmp_path / "file", b"old")
-
-    def crash(*_: object) -> None:
-        raise OSError("no space left on device")
-
-    for step in ("fsync", "replace"):
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-            patch.setattr(os, step, crash)
-            write_atomically(tmp_path / "file", b"new content")
-        assert (tmp_path / "file").read_bytes() == b"old"
-    write_atomically(tmp_path / "file", b"new")
-    assert (tmp_path / "file").read_bytes() == b"new"

@@ -90,10 +90,15 @@ def _choice(content: Content) -> str:
     else:
         by = f"the highest {experiment.search.objective}, which needs no target label"
     sentences = [f"{of}: {by}."]
-    if best.confirmed_mean is not None:
+    if best.is_confirmed:
         sentences.append(
             f"Trained again with {len(best.confirmed)} new seeds it reached "
             f"{best.confirmed_mean:.3f} on average, the best of all finalists."
+        )
+    if (confirmation := content.status.confirmation) and not confirmation.is_whole:
+        sentences.append(
+            f"The confirmation is incomplete, {confirmation.done} of {confirmation.of} trainings: "
+            "new seeds do not choose yet, and this trial is the best by the search alone."
         )
     if best.state == "pruned":
         sentences.append("No trial was completed; this one was stopped early.")

@@ -12,7 +12,7 @@ from dann_search.results.epochs import read_epochs
 from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import TrialRow, open_study_trials
 from dann_search.study_names import SPENT
-from dann_search.study_storage import opened, study_place
+from dann_search.study_storage import find_study, opened, study_place
 
 MOST_TIMED = 200
 """Trials stopped early whose epochs are read, evenly taken: behind a URL each is a request."""
@@ -84,8 +84,8 @@ def _counted(folder: ExperimentFolder, experiment: Experiment) -> dict[str, floa
     """Hours that the search itself counted."""
     place = study_place(folder, experiment.search.study)
     with opened(place) as storage:
-        (study,) = [s for s in storage.get_all_studies() if s.study_name == experiment.name]
-        counted: dict[str, float] = storage.get_study_user_attrs(study._study_id).get(SPENT, {})
+        study = find_study(storage, place, experiment.name, folder)
+        counted: dict[str, float] = storage.get_study_user_attrs(study).get(SPENT, {})
         return counted
 
 

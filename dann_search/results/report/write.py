@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from dann_search.atomic_file import write_atomically
 from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.results.reader import open_experiment
@@ -103,7 +104,6 @@ def write_report(
     from dann_search.results.report.content import gather
     from dann_search.results.report.figures.save import save_figures
     from dann_search.results.report.page import render
-    from dann_search.training.checkpoint import write_atomically
 
     content = gather(found, progress)
     progress("drawing")

@@ -25,12 +25,14 @@ from dann_search.errors import InputError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
+from dann_search.results.confirmation import Confirmation
 from dann_search.results.evaluate import evaluate_target
 from dann_search.results.insight import ParameterImportance
 from dann_search.results.leaderboard import ranked, to_json
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.report import Report, write_report
 from dann_search.results.report.content import Content, gather
+from dann_search.results.report.context import context
 from dann_search.results.report.figures.save import KINDS, NAMES
 from dann_search.results.report.measured import ClassRow
 from dann_search.results.report.page import render
@@ -80,6 +82,23 @@ def plots_of(report: Report) -> dict[str, Any]:
     assert found
     plots: dict[str, Any] = json.loads(found[1])["plots"]
     return plots
+
+
+@pytest.mark.parametrize(
+    ("done", "expected", "not_said"),
+    [
+        (1, "The confirmation is incomplete, 1 of 4 trainings", "the best of all finalists"),
+        (4, "it reached 0.750 on average, the best of all finalists", "incomplete"),
+    ],
+)
+def test_a_finalist_is_the_best_of_all_only_once_the_confirmation_is_whole(
+    few: ExperimentFolder, done: int, expected: str, not_said: str
+) -> None:
+    content = gather(few, lambda line: None)
+    best = replace(content.best, confirmed=(0.7, 0.8), is_confirmed=done == 4)
+    state = replace(content.status, confirmation=Confirmation(done, 4))
+    choice = context(replace(content, best=best, status=state))["choice"]
+    assert expected in choice and not_said not in choice
 
 
 def test_key_numbers_are_those_of_the_other_commands(few: ExperimentFolder) -> None:
@@ -425,6 +444,7 @@ def test_a_search_that_is_not_over_gives_a_partial_report(few: ExperimentFolder)
     experiment, space = load_experiment_of(few)
     record = StudyRecord(experiment, space, few)
     record.add_trials(3)
+    record.keep_total()
     begun = record.next_trial()
     assert begun
     record.report(begun.number, [0.1])

@@ -1,0 +1,29 @@
+"""Files written whole or not at all, and still there after a power cut."""
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``: a crash leaves the old or the new content, never a part.
+
+    What is written afterwards, the study above all, never tells of a file that a power cut took.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk: a rename is a change of the folder, not of the file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems do not know how to
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
