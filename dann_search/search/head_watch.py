@@ -22,12 +22,14 @@ def watched_head(
     tell_s: float = TELL_S,
     end_s: float = END_S,
 ) -> Iterator[None]:
-    """Look after the head while the block runs.
+    """Look after the head while the block runs, and as it ends: without a head Ray's shutdown is
+    the end of the process, too, and often some call fails before the silence is long enough.
 
     Args:
         address: host:port at which the head's control service listens.
         tell: told when it does not answer, and when it does again.
-        end: told in a thread of its own that it was silent for ``end_s`` seconds.
+        end: told, in a thread of its own, that it was silent for ``end_s`` seconds; or, as the
+            block ends, that it does not answer.
         look_s: seconds between two looks.
         tell_s: of silence until it is told.
         end_s: of silence until the end.
@@ -57,6 +59,8 @@ def watched_head(
     finally:
         done.set()
         thread.join()
+        if not any(_answers(address, look_s) for _ in range(2)):
+            end(f"the head of the cluster, {address}, does not answer")
 
 
 def _answers(address: str, timeout_s: float) -> bool:

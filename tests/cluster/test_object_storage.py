@@ -21,7 +21,7 @@ from ray.cluster_utils import Cluster
 from dann_search.layout import ExperimentFolder
 from dann_search.remote_folder import RemoteFolder
 from dann_search.study_names import NODES
-from tests.drivers import LIMIT_S, kill_all, start, wait_for_epochs
+from tests.drivers import LIMIT_S, kill_all, said, start, wait_for_epochs
 from tests.experiments import space_file, study_trials
 from tests.json_output import failed, printed
 from tests.ray_fixtures import INJECT
@@ -98,6 +98,7 @@ def test_a_search_on_object_storage_survives_the_loss_of_its_head(
         # The driver lives on, until it sees that nobody answers.
         out, _ = driver.communicate(timeout=LIMIT_S)
         assert driver.returncode == 1
+        assert out, said(tmp_path)
         assert f"go on with: dann-search resume {URL}" in failed("launch", out)
         kill_all(driver, str(tmp_path))
         assert list((caches["node"] / "dann-search" / "stores").glob("*/store.json"))

@@ -3,6 +3,8 @@
 import socket
 import threading
 
+import pytest
+
 from dann_search.search.head_watch import watched_head
 from tests.drivers import LIMIT_S
 
@@ -27,7 +29,19 @@ def test_a_head_that_falls_silent_is_told_and_ends_the_search() -> None:
         head.close()
         assert ended.wait(LIMIT_S)
     assert told == [f"the head of the cluster, {address}, does not answer"]
-    assert len(ends) == 1 and ends[0].startswith(f"the head of the cluster, {address}, has not")
+    assert ends[0].startswith(f"the head of the cluster, {address}, has not")
+
+
+def test_a_search_that_fails_because_its_head_is_gone_says_so() -> None:
+    head, ends = listen(), list[str]()
+    address = f"127.0.0.1:{head.getsockname()[1]}"
+    with (
+        pytest.raises(RuntimeError, match="the dispatcher was lost"),
+        watched_head(address, print, ends.append, look_s=0.5, end_s=LIMIT_S),
+    ):
+        head.close()
+        raise RuntimeError("the dispatcher was lost")
+    assert ends == [f"the head of the cluster, {address}, does not answer"]
 
 
 def test_a_head_that_comes_back_is_told_and_ends_nothing() -> None:
