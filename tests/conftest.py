@@ -20,6 +20,11 @@ __all__ = ["faults", "local_ray", "no_faults"]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests that start Ray run one after another, all others beside them in another process."""
+    """Three processes: tests of clusters, tests with a Ray of their own, and all others.
+
+    Those that start Ray run one after another, since each is given all the CPUs; two at a time,
+    because half of such a test is waiting.
+    """
     if item.get_closest_marker("ray"):
-        item.add_marker(pytest.mark.xdist_group("ray"))
+        group = "clusters" if "cluster" in item.path.parts else "ray"
+        item.add_marker(pytest.mark.xdist_group(group))

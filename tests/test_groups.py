@@ -1,4 +1,4 @@
-"""Tests that start Ray have a process, and the machine's ports, to themselves."""
+"""Tests that start Ray run one after another, in a process apart from those that do not."""
 
 import os
 
