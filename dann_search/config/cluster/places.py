@@ -64,8 +64,9 @@ def _check_machines(file: ClusterFile, provider: dict[str, Any], notes: Notes) -
     """Every machine by an address of its own."""
     workers = provider.get("worker_ips")
     workers = workers if isinstance(workers, list) else []
-    seen = {provider.get("head_ip"): "the head"} if provider.get("head_ip") else {}
-    for index, address in enumerate([provider.get("head_ip"), *workers]):
+    head = provider.get("head_ip")
+    seen = {head: "the head"} if isinstance(head, str) else {}
+    for index, address in enumerate([head, *workers]):
         key = ("head_ip",) if index == 0 else ("worker_ips", index - 1)
         if re.fullmatch(r"[\d.]+", str(address)) and not _is_ipv4(str(address)):
             notes.error(

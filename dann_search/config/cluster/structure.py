@@ -45,7 +45,7 @@ def check_structure(notes: Notes) -> None:
         notes.error(("available_node_types",), "is empty: name the head's type and a worker's")
         return
     head = content.get("head_node_type")
-    if head not in types:
+    if not isinstance(head, str) or head not in types:
         wrong = "is missing" if head is None else f"no node type is called {shown(head)}"
         notes.error(("head_node_type",), f"{wrong}; {nearest(head, types)}")
     settings = _settings(kind)
@@ -76,7 +76,7 @@ def _check_provider(provider: Any, notes: Notes) -> None:
         )
         return
     kind = provider.get("type")
-    if kind not in PROVIDERS:
+    if not isinstance(kind, str) or kind not in PROVIDERS:
         if kind in OTHER_PROVIDERS:
             notes.warning(
                 (*path, "type"),
