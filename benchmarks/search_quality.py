@@ -15,7 +15,7 @@ on two slots that take turns epoch by epoch, for each of the seeds:
 
 Printed are median and quartiles of the best F1 after shares of the budget, and how many epochs each
 arm's median needs to come to the final median of random search. Then, seed by seed, ours minus
-OptunaSearch + ASHA: the mean difference and its 95 % bootstrap interval over seeds.
+OptunaSearch + ASHA: mean, its 95 % bootstrap interval, and the sign test of who is better.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from digits_table import EPOCHS, LEVELS, NONE, Table, Value, read_table
+from scipy.stats import binomtest
 
 SLOTS = 2
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -267,8 +268,8 @@ def report_pairs(
 
     A search that never comes to the goal counts with its whole budget, which flatters it.
     """
-    print(f"\n| {OURS} minus {PAIRING} | mean | 95 % interval | ours better, equal, worse |")
-    print("|---" * 4 + "|")
+    print(f"\n| {OURS} minus {PAIRING} | mean | 95 % interval | better, equal, worse | p |")
+    print("|---" * 5 + "|")
     for share in SHARES:
         spent = round(budget * share)
         gains = np.array([a[spent - 1] - b[spent - 1] for a, b in zip(ours, theirs, strict=True)])
@@ -289,8 +290,10 @@ def paired(differences: np.ndarray, form: str, resamples: int = 10_000) -> str:
 
 
 def wins(gains: np.ndarray) -> str:
-    """Seeds on which a gain is above, at and below zero."""
-    return f"{(gains > 0).sum()}, {(gains == 0).sum()}, {(gains < 0).sum()}"
+    """Seeds on which a gain is above, at and below zero, and the two-sided sign test's p-value."""
+    better, worse = int((gains > 0).sum()), int((gains < 0).sum())
+    p = binomtest(better, better + worse).pvalue if better + worse else 1.0
+    return f"{better}, {(gains == 0).sum()}, {worse} | {p:.3f}"
 
 
 if __name__ == "__main__":
