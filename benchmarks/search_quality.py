@@ -14,7 +14,8 @@ on two slots that take turns epoch by epoch, for each of the seeds:
   define-by-run function, defaults of OptunaSearch, grace_period 1, reduction_factor 2).
 
 Printed are median and quartiles of the best F1 after shares of the budget, and how many epochs each
-arm's median needs to come to the final median of random search.
+arm's median needs to come to the final median of random search. Then, seed by seed, ours minus
+OptunaSearch + ASHA: mean, its 95 % bootstrap interval, and the sign test of who is better.
 """
 
 import argparse
@@ -28,9 +29,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from digits_table import EPOCHS, LEVELS, NONE, Table, Value, read_table
+from scipy.stats import binomtest
 
 SLOTS = 2
+SHARES = (0.125, 0.25, 0.5, 1.0)
+"""Of the budget, after which the best F1 is looked at."""
+
 SPACE = {
     "method": {"choice": ["dann", "source_only"]},
     "lambda_max": {"loguniform": [0.3, 10.0]},
@@ -171,17 +177,18 @@ class Documented:
 
 
 PLAIN = {"published_first": False}
+OURS, PAIRING = "ours (tpe + asha, published first)", "OptunaSearch + ASHA (Ray Tune)"
 ARMS: dict[str, Callable[[int, Path], Search]] = {
-    "ours (tpe + asha, published first)": lambda seed, folder: Ours(seed, folder),
+    OURS: lambda seed, folder: Ours(seed, folder),
     "ours without the published recipes": lambda seed, folder: Ours(seed, folder, **PLAIN),
     "random": lambda seed, folder: Ours(seed, folder, sampler="random", scheduler="none", **PLAIN),
     "random + asha": lambda seed, folder: Ours(seed, folder, sampler="random", **PLAIN),
     "tpe": lambda seed, folder: Ours(seed, folder, scheduler="none", **PLAIN),
-    "OptunaSearch + ASHA (Ray Tune)": lambda seed, folder: Documented(seed),
+    PAIRING: lambda seed, folder: Documented(seed),
 }
 
 
-def replay(job: tuple[str, int, int]) -> tuple[str, list[float]]:
+def replay(job: tuple[str, int, int]) -> list[float]:
     """Best F1 seen after each epoch spent."""
     arm, seed, budget = job
     warnings.simplefilter("ignore")
@@ -202,7 +209,7 @@ def replay(job: tuple[str, int, int]) -> tuple[str, list[float]]:
                 over = search.told(trial, scores[:epochs]) or epochs == EPOCHS
                 slots[slot] = None if over else (trial, scores, epochs)
         search.close()
-    return arm, curve[:budget]
+    return curve[:budget]
 
 
 def main() -> None:
@@ -216,35 +223,77 @@ def main() -> None:
     jobs = [(arm, seed, budget) for arm in ARMS for seed in range(arguments.seeds)]
     curves: dict[str, list[list[float]]] = {arm: [] for arm in ARMS}
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        for arm, curve in pool.imap_unordered(replay, jobs):
+        # In the order of the jobs: place n of every arm is seed n.
+        for (arm, _, _), curve in zip(jobs, pool.imap(replay, jobs), strict=True):
             curves[arm].append(curve)
-    report(curves, budget, arguments.seeds)
+    goal = statistics.median(curve[-1] for curve in curves["random"])
+    report(curves, budget, goal)
+    report_pairs(curves[OURS], curves[PAIRING], budget, goal)
 
 
-def report(curves: dict[str, list[list[float]]], budget: int, seeds: int) -> None:
+def report(curves: dict[str, list[list[float]]], budget: int, goal: float) -> None:
     """Quartiles at shares of the budget, and epochs to random search's final median."""
     table = read_table()
     scores = sorted(max(curve) for curve in table.values())
-    goal = statistics.median(curve[-1] for curve in curves["random"])
     print(
         f"{len(table)} configurations, best F1 {scores[-1]:.3f}, "
         f"median {statistics.median(scores):.3f}; "
-        f"{seeds} seeds, {budget} epochs each; random search's final median: {goal:.4f}\n"
+        f"{len(curves[OURS])} seeds, {budget} epochs each; "
+        f"random search's final median: {goal:.4f}\n"
     )
-    shares = (0.125, 0.25, 0.5, 1.0)
-    heads = " | ".join(f"after {round(budget * share)}" for share in shares)
+    heads = " | ".join(f"after {round(budget * share)}" for share in SHARES)
     print(f"| search | {heads} | epochs to {goal:.4f} | of random's |")
-    print("|---" * (len(shares) + 3) + "|")
+    print("|---" * (len(SHARES) + 3) + "|")
     for arm, runs in curves.items():
         cells = []
-        for share in shares:
+        for share in SHARES:
             at = [run[round(budget * share) - 1] for run in runs]
             low, middle, high = statistics.quantiles(at, n=4)
             cells.append(f"{middle:.3f} ({low:.3f} to {high:.3f})")
         medians = [statistics.median(run[epoch] for run in runs) for epoch in range(budget)]
-        reached = next((n for n, value in enumerate(medians, 1) if value >= goal), None)
+        reached = epochs_to(goal, medians)
         share_of = "not reached | " if reached is None else f"{reached} | {reached / budget:.2f}"
         print(f"| {arm} | {' | '.join(cells)} | {share_of} |")
+
+
+def epochs_to(goal: float, curve: list[float]) -> int | None:
+    """Epochs spent until the best F1 is at the goal; None where it never is."""
+    return next((n for n, value in enumerate(curve, 1) if value >= goal), None)
+
+
+def report_pairs(
+    ours: list[list[float]], theirs: list[list[float]], budget: int, goal: float
+) -> None:
+    """Differences of two arms on the same seeds: best F1, and epochs to the goal.
+
+    A search that never comes to the goal counts with its whole budget, which flatters it.
+    """
+    print(f"\n| {OURS} minus {PAIRING} | mean | 95 % interval | better, equal, worse | p |")
+    print("|---" * 5 + "|")
+    for share in SHARES:
+        spent = round(budget * share)
+        gains = np.array([a[spent - 1] - b[spent - 1] for a, b in zip(ours, theirs, strict=True)])
+        print(f"| best F1 after {spent} epochs | {paired(gains, '+.4f')} | {wins(gains)} |")
+    needed = [[epochs_to(goal, curve) for curve in arm] for arm in (ours, theirs)]
+    spent_by = [np.array([budget if n is None else n for n in arm]) for arm in needed]
+    more = spent_by[0] - spent_by[1]
+    print(f"| epochs to {goal:.4f} | {paired(more, '+.1f')} | {wins(-more)} |")
+    missed = [sum(n is None for n in arm) for arm in needed]
+    print(f"\nThe goal was never reached by {missed[0]} seeds of ours and {missed[1]} of theirs.")
+
+
+def paired(differences: np.ndarray, form: str, resamples: int = 10_000) -> str:
+    """The mean over seeds and the percentile bootstrap's 95 % interval of it."""
+    drawn = np.random.default_rng(0).choice(differences, (resamples, len(differences)))
+    low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
+    return f"{differences.mean():{form}} | {low:{form}} to {high:{form}}"
+
+
+def wins(gains: np.ndarray) -> str:
+    """Seeds on which a gain is above, at and below zero, and the two-sided sign test's p-value."""
+    better, worse = int((gains > 0).sum()), int((gains < 0).sum())
+    p = binomtest(better, better + worse).pvalue if better + worse else 1.0
+    return f"{better}, {(gains == 0).sum()}, {worse} | {p:.3f}"
 
 
 if __name__ == "__main__":

@@ -41,6 +41,27 @@ def test_the_json_has_the_same_findings(tmp_path: Path, capsys: pytest.CaptureFi
     assert "did you mean 'max_workers'?" in first["message"]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "expected a mapping of keys such as 'cluster_name:' and 'provider:', found an empty"),
+        ("- a\n", "such as 'cluster_name:' and 'provider:', found a list"),
+        ("provider:\n\ttype: aws\n", "cluster.yaml:2: not valid YAML: found character '\\t' that "
+         "cannot start any token; indent with spaces"),
+        ("max_workers: 1\nmax_workers: 2\n", "cluster.yaml:2: the key 'max_workers' stands twice"),
+        ("apiVersion: ray.io/v1\nspec: {}\n", "a Kubernetes manifest (without a kind)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_launchers_file_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text)
+    assert main(["validate-cluster", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err and printed.err.count("\n") == 1 and printed.out == ""
+
+
 def test_warnings_alone_are_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "cluster.yaml"
     path.write_text(AWS.read_text().replace("idle_timeout_minutes: 10", "idle_timeout_minutes: 90"))

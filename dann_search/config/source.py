@@ -131,8 +131,8 @@ def _plain(key: str | int) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def read_yaml(path: Path) -> SourceFile:
-    """Read a YAML mapping safely.
+def read_yaml(path: Path, keys: tuple[str, str] = ("name", "data")) -> SourceFile:
+    """Read a YAML mapping safely; ``keys`` are two that a file of its kind has.
 
     Raises:
         InputError: the file is missing, unreadable, no YAML, no mapping, or names a key twice.
@@ -149,7 +149,8 @@ def read_yaml(path: Path) -> SourceFile:
     if not isinstance(content, dict):
         found = "an empty file" if content is None else f"a {type(content).__name__}"
         raise InputError(
-            f"{path}: expected a mapping of keys such as 'name:' and 'data:', found {found}"
+            f"{path}: expected a mapping of keys such as '{keys[0]}:' and '{keys[1]}:', "
+            f"found {found}"
         )
     source = SourceFile(str(path), content)
     _note_lines(node, (), source, frozenset(), set())
@@ -169,6 +170,8 @@ def parse_yaml(text: str, origin: str, *, one_line: bool = False) -> tuple[Any, 
         mark = getattr(exc, "problem_mark", None)
         line = f":{mark.line + 1}" if mark and not one_line else ""
         problem = str(getattr(exc, "problem", None) or exc).splitlines()[0]
+        if "'\\t'" in problem:
+            problem += "; indent with spaces, not with a tab"
         raise InputError(f"{origin}{line}: not valid YAML: {problem}") from None
     except RecursionError:
         raise InputError(f"{origin}: not valid YAML: nested too deeply") from None

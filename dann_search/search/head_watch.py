@@ -22,8 +22,10 @@ def watched_head(
     tell_s: float = TELL_S,
     end_s: float = END_S,
 ) -> Iterator[None]:
-    """Look after the head while the block runs, and as it ends: without a head Ray's shutdown is
-    the end of the process, too, and often some call fails before the silence is long enough.
+    """Look after the head while the block runs, and once more as it ends.
+
+    Often some call fails before the silence is long enough, and without a head Ray's shutdown is
+    the end of the process, too.
 
     Args:
         address: host:port at which the head's control service listens.

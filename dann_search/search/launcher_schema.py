@@ -21,8 +21,9 @@ def ray_says(source: SourceFile) -> list[tuple[KeyPath, str]]:
 
     printed = io.StringIO()
     try:
-        # It prints to standard output, which belongs to the result.
-        with contextlib.redirect_stdout(printed):
+        # It prints to standard output, which belongs to the result, and says in an exception
+        # what it prints to standard error besides.
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
             validate_config(prepare_config(copy.deepcopy(source.content)))
     except jsonschema.ValidationError as exc:
         path = _in_file(tuple(exc.absolute_path), source.content)
@@ -32,7 +33,8 @@ def ray_says(source: SourceFile) -> list[tuple[KeyPath, str]]:
     # Of what is missing or of the wrong kind Ray's code speaks in all ways there are.
     except (Exception, SystemExit) as exc:
         lines = [line.strip() for line in printed.getvalue().splitlines() if line.strip()]
-        return [((), f"Ray: {lines[-1] if lines else str(exc) or type(exc).__name__}")]
+        said = "" if isinstance(exc, SystemExit) else str(exc)
+        return [((), f"Ray: {said or (lines[-1] if lines else type(exc).__name__)}")]
     return []
 
 

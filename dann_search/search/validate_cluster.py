@@ -30,10 +30,11 @@ def validate_cluster(
     Raises:
         InputError: one of the files cannot be read, or is no file of its kind.
     """
-    source = read_yaml(cluster)
-    if "apiVersion" in source.content and "kind" in source.content:
+    source = read_yaml(cluster, keys=("cluster_name", "provider"))
+    if "apiVersion" in source.content:
+        kind = source.content.get("kind", "without a kind")
         raise InputError(
-            f"{cluster}: a Kubernetes manifest ({source.content['kind']}), not a file for ray up; "
+            f"{cluster}: a Kubernetes manifest ({kind}), not a file for ray up; "
             f"ask the cluster: kubectl apply --dry-run=server -f {cluster}"
         )
     notes = check_cluster(source, _space_to_run(space, storage, sets))

@@ -134,7 +134,16 @@ def test_what_ray_says_comes_with_its_place(
     assert path == said[0]
     assert said[1] in message
     assert content == before
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
+
+
+def test_rays_reason_is_taken_rather_than_the_warning_that_it_prints_before(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = yaml.safe_load(ON_PREMISE.read_text()) | {"max_workers": 1}
+    ((_, message),) = ray_says(SourceFile("cluster.yaml", content))
+    assert "smaller than the sum of `min_workers`" in message
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_on_premise_file_without_addresses_is_refused_in_rays_words() -> None:

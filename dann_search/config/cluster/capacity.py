@@ -1,8 +1,11 @@
 """Whether the nodes can hold a trial, its data and what runs on the head."""
 
+from typing import Any
+
 from dann_search.config.cluster.cluster_file import ClusterFile, NodeType
 from dann_search.config.cluster.finding import Notes, count
 from dann_search.config.experiment import Experiment, ResourcesConfig
+from dann_search.config.source import KeyPath
 
 DEFAULT_STORE_GIB = 50.0
 """As ``data.store_limit_gib`` has it."""
@@ -22,6 +25,7 @@ def check_capacity(file: ClusterFile, notes: Notes, experiment: Experiment | Non
         notes.error(("max_workers",), "must be at least 1: the head trains nothing, got 0")
     if "max_workers" not in file.content and file.types:
         notes.warning(("max_workers",), "is missing: Ray's default is 2 worker nodes in all")
+    _check_counts(file, notes)
     if experiment is not None:
         _check_trials(file, notes, experiment.resources)
     _check_head(file, notes, experiment)
@@ -41,6 +45,37 @@ def _check_against_machine(node_type: NodeType, notes: Notes) -> None:
         if isinstance(stated.get(name), int) and stated[name] > has:
             what = node_type.settings.get("InstanceType") or node_type.settings.get("machineType")
             notes.error((*path, name), f"must be at most {has} for {what}, got {stated[name]}")
+
+
+def _check_counts(file: ClusterFile, notes: Notes) -> None:
+    """Fewest and most nodes of each type, and of all."""
+    total = 0
+    for node_type in file.types:
+        least, most = (
+            _whole(node_type.content.get(key), (*node_type.path, key), notes)
+            for key in ("min_workers", "max_workers")
+        )
+        if least is not None and most is not None and least > most:
+            notes.error(
+                (*node_type.path, "min_workers"),
+                f"must be at most max_workers ({most}), got {least}",
+            )
+            return
+        total += least or 0
+    most = _whole(file.content.get("max_workers"), ("max_workers",), notes)
+    if most is not None and total > most > 0:
+        notes.error(
+            ("max_workers",), f"must be at least the sum of all min_workers ({total}), got {most}"
+        )
+
+
+def _whole(number: Any, path: KeyPath, notes: Notes) -> int | None:
+    if not isinstance(number, int) or isinstance(number, bool):
+        return None
+    if number < 0:
+        notes.error(path, f"must be at least 0, got {number}")
+        return None
+    return number
 
 
 def _check_trials(file: ClusterFile, notes: Notes, resources: ResourcesConfig) -> None:

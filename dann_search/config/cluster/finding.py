@@ -57,6 +57,10 @@ class Notes:
         """A key that nobody reads."""
         self.error(path, f"unknown key {shown(path[-1])}; {nearest(path[-1], valid)}")
 
+    def wrong_in(self, section: str) -> bool:
+        """Whether a key of a section is wrong already: a missing one may be that, misspelt."""
+        return any(f.severity == "error" and f.key.startswith(f"{section}.") for f in self.found)
+
     def _add(self, severity: str, path: KeyPath, message: str, source: SourceFile | None) -> None:
         source = source or self.source
         place = place_of(source, path)

@@ -2,7 +2,7 @@
 
 import re
 
-from dann_search.config.cluster.cluster_file import ClusterFile, NodeType
+from dann_search.config.cluster.cluster_file import ClusterFile, NodeType, section
 from dann_search.config.cluster.finding import Notes, count
 from dann_search.config.source import KeyPath
 
@@ -23,8 +23,12 @@ def check_images(file: ClusterFile, notes: Notes) -> None:
             _check_python(*found, notes)
             if node_type is not None and node_type.gpus:
                 _check_cuda(*found, node_type, file, notes)
-    for one in file.types if file.provider == "aws" else []:
-        _check_ami(one, file, notes)
+    for one in file.types:
+        if file.provider == "aws":
+            _check_ami(one, file, notes)
+            _check_arm(one, file, notes)
+        if file.provider == "gcp" and one.gpus:
+            _check_driver(one, notes)
 
 
 def _check_python(path: KeyPath, image: str, notes: Notes) -> None:
@@ -58,6 +62,11 @@ def _check_cuda(
         )
 
 
+def is_rays(image: str) -> bool:
+    """Whether it is one of Ray's own, in which this project is not."""
+    return bool(RAYS.search(_split(image)[0]))
+
+
 def _split(image: str) -> tuple[str, str]:
     """Name and tag, without a digest; a registry's port is no tag."""
     name, _, tag = image.partition("@")[0].rpartition(":")
@@ -80,3 +89,29 @@ def _check_ami(node_type: NodeType, file: ClusterFile, notes: Notes) -> None:
         "is missing: Ray's default is an image of 2022 (Ubuntu 18.04, CUDA 11.2), too old for "
         "this project's torch",
     )
+
+
+def _check_arm(node_type: NodeType, file: ClusterFile, notes: Notes) -> None:
+    """Graviton: a g behind the generation, as in m7g, c7gn and g5g, but not in g5 or g4dn."""
+    machine = str(node_type.settings.get("InstanceType"))
+    if not re.match(r"[a-z]+\d+g[a-z]*\.", machine):
+        return
+    image = file.head_image if node_type.is_head else file.worker_image(node_type)
+    if image and is_rays(image[1]) and "-aarch64" not in image[1]:
+        notes.error(
+            (*node_type.path, "node_config", "InstanceType"),
+            f"{machine} is an ARM machine and {image[1]} is not for it; choose an x86 one",
+        )
+
+
+def _check_driver(node_type: NodeType, notes: Notes) -> None:
+    """An image of Google's for CPUs has no NVIDIA driver."""
+    disks = node_type.settings.get("disks")
+    for disk in disks if isinstance(disks, list) else []:
+        name = str(section(disk, "initializeParams").get("sourceImage")).rpartition("/")[2]
+        if re.search(r"(^|-)cpu($|-)", name):
+            notes.error(
+                (*node_type.path, "node_config", "disks"),
+                f"{name} has no NVIDIA driver, and the nodes have GPUs; take one with CUDA, such "
+                "as common-cu129-ubuntu-2204-nvidia-580",
+            )

@@ -1,5 +1,6 @@
 """Who gets in: open ports, the dashboard's address, token authentication."""
 
+import ipaddress
 import re
 from typing import Any
 
@@ -7,7 +8,9 @@ from dann_search.config.cluster.cluster_file import ClusterFile, Command, sectio
 from dann_search.config.cluster.finding import Notes
 from dann_search.config.source import KeyPath
 
-EVERYWHERE = ("0.0.0.0/0", "::/0")
+WIDEST = {4: 8, 6: 16}
+"""The fewest bits of a network that one owner can have, by IP version: 10.0.0.0/8 is the widest."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SSH = 22
 TOKEN_FILE = ".ray/auth_token"
@@ -16,7 +19,8 @@ TOKEN_FILE = ".ray/auth_token"
 def check_security(file: ClusterFile, notes: Notes) -> None:
     """Rules of the firewall, the dashboard, the token."""
     _check_rules(file, notes)
-    _check_start(file, notes)
+    _check_dashboard(file, notes)
+    _check_published(file, notes)
     _check_token(file, notes)
     _check_secrets(file, notes)
 
@@ -30,47 +34,48 @@ def _check_rules(file: ClusterFile, notes: Notes) -> None:
         for key, cidr in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6")):
             ranges = rule.get(key)
             for number, one in enumerate(ranges if isinstance(ranges, list) else []):
-                if isinstance(one, dict) and one.get(cidr) in EVERYWHERE:
+                if isinstance(one, dict) and cidr in one:
                     path: KeyPath = ("provider", "security_group", "IpPermissions", index, key)
-                    _check_open(rule, (*path, number, cidr), one[cidr], notes)
+                    _check_open(rule, (*path, number, cidr), str(one[cidr]), notes)
 
 
 def _check_open(rule: dict[str, Any], path: KeyPath, cidr: str, notes: Notes) -> None:
+    try:
+        network = ipaddress.ip_network(cidr, strict=False)
+    except ValueError:
+        notes.error(path, f"must be a network such as 203.0.113.0/24, got {cidr}")
+        return
     low, high = rule.get("FromPort"), rule.get("ToPort")
-    if (low, high) == (SSH, SSH):
+    if (low, high) == (SSH, SSH) or network.prefixlen >= WIDEST[network.version]:
         return
     everything = str(rule.get("IpProtocol")) == "-1" or low in (None, -1)
     ports = "all ports" if everything else f"port {low}" if low == high else f"ports {low}-{high}"
+    whom = "a large part of the internet" if network.prefixlen else "the whole internet"
     notes.error(
         path,
-        f"{ports} open to the whole internet; only {SSH} may be: reach the dashboard through a "
+        f"{ports} open to {whom}; only {SSH} may be: reach the dashboard through a "
         f"tunnel (ray dashboard), or name your own network, got {cidr}",
     )
 
 
-def _check_start(file: ClusterFile, notes: Notes) -> None:
-    commands = file.commands("head_start_ray_commands")
-    starts = [command for command in commands if command.starts_ray]
-    if not starts:
-        key = ("head_start_ray_commands",)
-        if commands:
-            notes.error(key, "no command starts Ray: expected 'ray start --head …'")
-        elif file.provider in ("aws", "gcp"):
-            notes.error(
-                key, "is missing: Ray's default opens the dashboard on every address (0.0.0.0)"
-            )
-        return
+def _check_dashboard(file: ClusterFile, notes: Notes) -> None:
+    starts = [c for c in file.commands("head_start_ray_commands") if c.starts_ray]
     for command in starts:
         host = command.option("--dashboard-host")
         if host is not None and host not in LOOPBACK:
             notes.error(
                 command.path, f"--dashboard-host: must be 127.0.0.1, got {host}: use ray dashboard"
             )
-        if file.types and command.option("--autoscaling-config") is None:
+
+
+def _check_published(file: ClusterFile, notes: Notes) -> None:
+    """Docker drops published ports where a container has the host's network, as Ray's have."""
+    for option in _options(file):
+        if re.search(r"(^|\s)(-p[=\s]*\d|-P(\s|$)|--publish)", option.text):
             notes.error(
-                command.path,
-                "no worker would ever be started: add "
-                "--autoscaling-config=~/ray_bootstrap_config.yaml",
+                option.path,
+                f"{option.text} does nothing: Ray's containers use the host's network; remove it, "
+                "and reach the dashboard through a tunnel (ray dashboard)",
             )
 
 
@@ -140,6 +145,10 @@ def _check_secrets(file: ClusterFile, notes: Notes) -> None:
 
 def _all_text(file: ClusterFile) -> list[Command]:
     """Commands, and options of the container."""
+    return [*file.all_commands, *_options(file)]
+
+
+def _options(file: ClusterFile) -> list[Command]:
     lists = ("run_options", "head_run_options", "worker_run_options")
     options = [option for key in lists for option in file.commands("docker", key)]
     own = [
@@ -147,4 +156,4 @@ def _all_text(file: ClusterFile) -> list[Command]:
         for node_type in file.types
         for option in file.commands(*map(str, node_type.path), "docker", "worker_run_options")
     ]
-    return [*file.all_commands, *options, *own]
+    return [*options, *own]

@@ -19,6 +19,7 @@ def check_spot(file: ClusterFile, notes: Notes) -> None:
     if spot:
         _check_notice(file, notes)
     _check_cached(file, notes, bool(spot))
+    _check_disks_kept(file, notes)
     if file.provider in ("aws", "gcp"):
         _check_idle(file, notes)
 
@@ -98,6 +99,23 @@ def _check_cached(file: ClusterFile, notes: Notes, spot: bool) -> None:
         else "stopped nodes come back with an old set-up, and their disks are paid for"
     )
     notes.warning(("provider", "cache_stopped_nodes"), f"should be false: {why}; got true{stated}")
+
+
+def _check_disks_kept(file: ClusterFile, notes: Notes) -> None:
+    """EC2 deletes the disks of an image unless told otherwise; Google keeps them likewise."""
+    key, rule, right = {
+        "aws": ("BlockDeviceMappings", "DeleteOnTermination", None),
+        "gcp": ("disks", "autoDelete", False),
+    }.get(file.provider, ("", "", None))
+    for node_type in file.types if key else []:
+        disks = node_type.settings.get(key)
+        for disk in disks if isinstance(disks, list) else []:
+            stated = section(disk, "Ebs") if file.provider == "aws" else disk
+            if isinstance(stated, dict) and stated.get(rule, right) is False:
+                notes.warning(
+                    (*node_type.path, "node_config", key),
+                    f"{rule} should be true: the disks of nodes that are gone are paid for",
+                )
 
 
 def _check_idle(file: ClusterFile, notes: Notes) -> None:

@@ -41,8 +41,11 @@ def check_structure(notes: Notes) -> None:
     if not isinstance(types, dict):
         notes.error(("available_node_types",), f"must be node types by name, got {shown(types)}")
         return
+    if not types:
+        notes.error(("available_node_types",), "is empty: name the head's type and a worker's")
+        return
     head = content.get("head_node_type")
-    if head not in types:
+    if not isinstance(head, str) or head not in types:
         wrong = "is missing" if head is None else f"no node type is called {shown(head)}"
         notes.error(("head_node_type",), f"{wrong}; {nearest(head, types)}")
     settings = _settings(kind)
@@ -73,7 +76,7 @@ def _check_provider(provider: Any, notes: Notes) -> None:
         )
         return
     kind = provider.get("type")
-    if kind not in PROVIDERS:
+    if not isinstance(kind, str) or kind not in PROVIDERS:
         if kind in OTHER_PROVIDERS:
             notes.warning(
                 (*path, "type"),
@@ -88,10 +91,6 @@ def _check_provider(provider: Any, notes: Notes) -> None:
     if isinstance(rules, dict) and "IpPermissions" in rules:
         where = (*path, "security_group", "IpPermissions")
         walk(rules["IpPermissions"], [clouds.ec2()["IpPermission"]], where, notes, strict=True)
-    required = {"aws": ["region"], "gcp": ["region", "availability_zone", "project_id"]}
-    for key in required.get(str(kind), []):
-        if not provider.get(key):
-            notes.error((*path, key), "is missing")
 
 
 def _check_resources(resources: Any, path: KeyPath, notes: Notes) -> None:

@@ -9,6 +9,7 @@ from dann_search.config.source import KeyPath
 
 PIN = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]*)(?:\[[\w,\s-]*\])?==([\w.+!]+)")
 WHEEL = re.compile(r"([A-Za-z]\w*)-(\d[\w.+!]*)-py3-none-any\.whl")
+GIT = re.compile(r"git\+\w+://(?:[^@/\s]+@)?[^@\s\"'#]+(@[\w./-]+)?")
 NEEDED = ("ray", "torch", "dann-search")
 """What must not differ between nodes, and is installed by name."""
 
@@ -60,28 +61,40 @@ def _check_pinned(file: ClusterFile, notes: Notes) -> None:
             continue
         pinned = _pins_of([command])
         for package in NEEDED:
-            # A word of its own, with or without extras, and no version behind it.
-            bare = rf"(?<![\w./-]){package}(\[[\w,\s-]*\])?(?=[\s\"']|$)(?!\s*@)"
+            # A word of its own, with or without extras, and no version or a range behind it.
+            bare = rf"(?<![\w./-]){package}(\[[\w,\s-]*\])?(?=[\s\"'<>~!]|$)(?!\s*@)"
             if package not in pinned and re.search(bare, command.text.partition("install")[2]):
                 notes.warning(
                     command.path,
-                    f"{package} has no version: a node that joins later may get another; write "
-                    f"{package}=={_installed(package) or 'VERSION'}",
+                    f"{package} has no exact version: a node that joins later may get another; "
+                    f"write {package}=={_installed(package) or 'VERSION'}",
+                )
+        for link in GIT.finditer(command.text):
+            if not link[1]:
+                notes.warning(
+                    command.path,
+                    f"{link[0]} names no commit: a node that joins later may get another; write "
+                    f"{link[0]}@COMMIT",
                 )
 
 
 def _check_client(head: Pins, notes: Notes) -> None:
-    here = _installed("ray")
-    if here and "ray" in head and head["ray"][0] != here:
-        notes.warning(
-            head["ray"][1],
-            f"the cluster gets Ray {head['ray'][0]} and this machine has {here}: ray up writes "
-            "what its own version reads",
-        )
+    reasons = {
+        "ray": "ray up writes what its own version reads",
+        "dann-search": "build the wheel of this one, or the search is another's",
+    }
+    for package, why in reasons.items():
+        here = _installed(package)
+        if here and package in head and head[package][0] != here:
+            notes.warning(
+                head[package][1],
+                f"the cluster gets {package} {head[package][0]} and this machine has {here}: {why}",
+            )
 
 
 def _installed(package: str) -> str | None:
     try:
-        return version(package)
+        # Without a build's name: 2.13.0+cpu is not what nodes with GPUs install.
+        return version(package).partition("+")[0]
     except PackageNotFoundError:
         return None

@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from dann_search.search.validate_cluster import validate_cluster
-from tests.config.cluster.broken import BROKEN, NOWHERE, Broken, line_of
+from tests.config.cluster.broken import NOWHERE, Broken, line_of
+from tests.config.cluster.broken_nodes import BROKEN_NODES
+from tests.config.cluster.broken_start import BROKEN_START
 from tests.experiments import space_file
+
+BROKEN = [*BROKEN_NODES, *BROKEN_START]
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=[case.why for case in BROKEN])
