@@ -7,10 +7,10 @@ in this user's cache folder.
 import contextlib
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dann_search.atomic_file import write_atomically
 from dann_search.layout import ExperimentFolder
 from dann_search.remote_folder import cache_folder
 
@@ -40,9 +40,9 @@ def write_job(folder: ExperimentFolder, job: Job) -> None:
         return
     if seen_here(folder):
         with contextlib.suppress(OSError):
-            _put(folder.job, content)
+            _write(folder.job, content)
             return
-    _put(_own_note(folder), content)
+    _write(_own_note(folder), content)
 
 
 def read_job(folder: ExperimentFolder) -> Job | None:
@@ -76,8 +76,6 @@ def _own_note(folder: ExperimentFolder) -> Path:
     return cache_folder() / "jobs" / f"{digest}.json"
 
 
-def _put(place: Path, content: bytes) -> None:
+def _write(place: Path, content: bytes) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, place)
+    write_atomically(place, content)
