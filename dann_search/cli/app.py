@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 app = typer.Typer(
     name="dann-search",
@@ -53,7 +54,8 @@ def emit(as_json: bool, content: Any, *shown: Any) -> None:
         answer.give(content)
         return
     for item in shown:
-        out.print(item)
+        # Not broken by us: a command in a line of text can be copied whole.
+        out.print(item, soft_wrap=isinstance(item, Text))
 
 
 def json_text(content: Any) -> str:

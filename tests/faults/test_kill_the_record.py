@@ -69,7 +69,7 @@ def test_twenty_kills_leave_each_trial_once_and_finished_ones_as_they_were(tmp_p
         driver.start()
         before = len(epochs_of(folder))
         while driver.is_alive() and len(epochs_of(folder)) <= before:
-            time.sleep(0.01)
+            time.sleep(0.1)
         time.sleep(rng.uniform(0, 0.4))
         if not driver.is_alive():
             break  # it came to its end before it was killed often enough
