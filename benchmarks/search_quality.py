@@ -216,11 +216,13 @@ def main() -> None:
     """Replay every arm over all seeds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=40, help="full trials that the budget is of")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     budget = arguments.trials * EPOCHS
-    jobs = [(arm, seed, budget) for arm in ARMS for seed in range(arguments.seeds)]
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    jobs = [(arm, seed, budget) for arm in ARMS for seed in seeds]
     curves: dict[str, list[list[float]]] = {arm: [] for arm in ARMS}
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         # In the order of the jobs: place n of every arm is seed n.

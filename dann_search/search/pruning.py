@@ -6,13 +6,16 @@ import math
 import optuna
 from optuna.trial import FrozenTrial
 
-REDUCTION = 3
-"""Successive halving keeps the best third of the trials that reach a rung."""
+REDUCTION = 2
+"""Successive halving keeps the best half of the trials that reach a rung.
+
+Keeping a third finds as much in the first epochs, and less later (docs/benchmarks.md).
+"""
 
 
 def grace_epochs(epochs: int) -> int:
-    """Epochs that successive halving gives every trial: a ninth, two reductions below them all."""
-    return max(1, epochs // REDUCTION**2)
+    """Epochs that successive halving gives every trial: an eighth, three reductions below all."""
+    return max(1, epochs // REDUCTION**3)
 
 
 def median_from(epochs: int) -> int:
@@ -33,8 +36,7 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
     """The pruner of ``search.scheduler`` for trials of ``epochs`` epochs.
 
     ``asha`` is asynchronous successive halving (Li et al. 2020) as Optuna has it: a trial that
-    reaches a rung goes on if it is among the best third of those that ever did, or the best of the
-    first two. ``hyperband`` (Li et al. 2018) gives a share of the trials a later first rung.
+    reaches a rung goes on if it is among the best half of those that ever did. ``hyperband`` (Li et al. 2018) gives a share of the trials a later first rung.
     """
     match scheduler:
         case "asha":
@@ -76,7 +78,7 @@ def describe_scheduler(scheduler: str, epochs: int) -> str:
     match scheduler:
         case "asha" if rungs(epochs):
             looks = _listed(rungs(epochs))
-            return f"asha: after {looks} of {epochs} epochs the best third of the trials goes on"
+            return f"asha: after {looks} of {epochs} epochs the best half of the trials goes on"
         case "hyperband" if rungs(epochs):
             # As many as Optuna makes; each looks first one rung later than the one before it.
             count = math.floor(math.log(epochs / first, REDUCTION)) + 1
@@ -84,7 +86,7 @@ def describe_scheduler(scheduler: str, epochs: int) -> str:
             parts = [f"after {one}" if one else "never" for one in found]
             return (
                 f"hyperband: a bracket of trials is looked at {', one '.join(parts)}, of {epochs} "
-                "epochs; the best third of a bracket goes on"
+                "epochs; the best half of a bracket goes on"
             )
         case "median":
             return (

@@ -239,7 +239,7 @@ def test_a_study_of_another_experiment_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("epochs", "expected"),
-    [(1, []), (2, [1]), (12, [1, 3, 9]), (20, [2, 6, 18]), (50, [5, 15, 45])],
+    [(1, []), (2, [1]), (12, [1, 2, 4, 8]), (20, [2, 4, 8, 16]), (50, [6, 12, 24, 48])],
 )
 def test_rungs_follow_from_the_epochs(epochs: int, expected: list[int]) -> None:
     assert rungs(epochs) == expected
@@ -248,9 +248,12 @@ def test_rungs_follow_from_the_epochs(epochs: int, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("epochs", "expected"),
     [
-        (2, "hyperband: a bracket of trials is looked at after 1, of 2 epochs; "),
-        (3, "is looked at after 1, one never, of 3 epochs; "),
-        (20, "is looked at after 2, 6 and 18, one after 6 and 18, one after 18, of 20 epochs; "),
+        (2, "hyperband: a bracket of trials is looked at after 1, one never, of 2 epochs; "),
+        (3, "is looked at after 1 and 2, one after 2, of 3 epochs; "),
+        (
+            20,
+            "after 2, 4, 8 and 16, one after 4, 8 and 16, one after 8 and 16, one after 16, of 20",
+        ),
     ],
 )
 def test_hyperbands_brackets_are_described_as_optuna_makes_them(epochs: int, expected: str) -> None:
