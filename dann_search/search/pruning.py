@@ -36,7 +36,8 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
     """The pruner of ``search.scheduler`` for trials of ``epochs`` epochs.
 
     ``asha`` is asynchronous successive halving (Li et al. 2020) as Optuna has it: a trial that
-    reaches a rung goes on if it is among the best half of those that ever did. ``hyperband`` (Li et al. 2018) gives a share of the trials a later first rung.
+    reaches a rung goes on if it is among the best half of those that ever did. ``hyperband`` (Li et
+    al. 2018) gives a share of the trials a later first rung.
     """
     match scheduler:
         case "asha":
