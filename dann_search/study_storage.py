@@ -60,7 +60,8 @@ class StudyPlace:
         if self.url is None:
             return self.file.exists()
         with opened(self) as storage:
-            return name in _studies(storage) and not _is_half_made(storage, name)
+            study = _studies(storage).get(name)
+            return study is not None and not _is_half_made(storage, study)
 
     def is_half_made(self, name: str) -> bool:
         """Whether a crash cut off the making of the study: in a database alone.
@@ -71,7 +72,8 @@ class StudyPlace:
         if self.url is None:
             return False  # a file is renamed when the study is whole
         with opened(self) as storage:
-            return name in _studies(storage) and _is_half_made(storage, name)
+            study = _studies(storage).get(name)
+            return study is not None and _is_half_made(storage, study)
 
 
 def study_place(folder: ExperimentFolder, stated: str) -> StudyPlace:
@@ -233,12 +235,11 @@ def _studies(storage: BaseStorage) -> dict[str, int]:
     return {study.study_name: study._study_id for study in storage.get_all_studies()}
 
 
-def _is_half_made(storage: BaseStorage, name: str) -> bool:
+def _is_half_made(storage: BaseStorage, study: int) -> bool:
     """Whether a study has no owner and no trial but those it was to learn from.
 
     Older versions named no owner: theirs have trials, or nothing that could be lost.
     """
-    study = _studies(storage)[name]
     if EXPERIMENT in storage.get_study_user_attrs(study):
         return False
     return all(WARM in trial.user_attrs for trial in storage.get_all_trials(study, deepcopy=False))

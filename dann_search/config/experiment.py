@@ -1,6 +1,7 @@
 """The experiment file as a user may write it, validated; nothing downstream sees raw YAML."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -32,6 +33,14 @@ class ConfirmConfig(Strict):
 
     top: int = Field(3, ge=1, le=100, description="completed trials that are confirmed")
     seeds: int = Field(3, ge=1, le=100, description="new seeds for each of them")
+
+    def finalists(self, scores: Mapping[int, float]) -> list[int]:
+        """Of completed trials' scores by number: the best, the earliest on ties."""
+        return sorted(scores, key=lambda number: (-scores[number], number))[: self.top]
+
+    def new_seeds(self, seed: int) -> range:
+        """Those after the search's own."""
+        return range(seed + 1, seed + 1 + self.seeds)
 
 
 Objective = Literal[

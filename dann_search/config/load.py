@@ -129,9 +129,8 @@ def recorded_source(record: Path, content: dict[str, Any], sets: Sequence[str]) 
     }
     source = SourceFile(str(record), content, lines, relative_to=Path.cwd())
     override(source, sets)
-    for (
-        path
-    ) in source.overridden:  # what is wrong with a section is the override's, not the record's
+    # What is wrong with a section that was overridden is the override's fault, not the record's.
+    for path in source.overridden:
         for length in range(1, len(path)):
             source.lines.pop(path[:length], None)
     return source

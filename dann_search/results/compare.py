@@ -5,7 +5,7 @@ All models are trained, and their checkpoints fixed, before any test label is re
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,10 +95,7 @@ def compare(
     plan = _plan(folder, experiment, winner, names, numbers)
     store = packed_store(folder)
     with alone(folder), _stores(folder, experiment, store, names) as stores:
-        runs = itertools.chain.from_iterable(plan.runs.values())
-        jobs = [_job(folder, run, stores.get(run.method, store)) for run in runs]
-        for job in jobs:
-            job.fetch()
+        jobs = _jobs(folder, plan, stores, store)
         failures = train_all(jobs, experiment)
     failed = _failed(plan, names, failures)
     names = [name for name in names if name not in failed]
@@ -212,15 +209,24 @@ def _stores(
         yield {SUPERVISED: supervised}
 
 
-def _job(experiment: ExperimentFolder, run: Run, store: Path) -> TrainingJob:
-    return TrainingJob(
-        name=run.name,
-        experiment=experiment,
-        config=run.config,
-        folder=run.folder,
-        store=store,
-        epochs=run.config.epochs,
-    )
+def _jobs(
+    experiment: ExperimentFolder, plan: Plan, stores: Mapping[str, Path], store: Path
+) -> list[TrainingJob]:
+    """The planned runs, those that another machine trained brought here."""
+    jobs = [
+        TrainingJob(
+            name=run.name,
+            experiment=experiment,
+            config=run.config,
+            folder=run.folder,
+            store=stores.get(run.method, store),
+            epochs=run.config.epochs,
+        )
+        for run in itertools.chain.from_iterable(plan.runs.values())
+    ]
+    for job in jobs:
+        job.fetch()
+    return jobs
 
 
 def predict_run(run: Run, experiment: Experiment, store: Path) -> NDArray[np.int64]:

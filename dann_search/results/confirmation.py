@@ -39,13 +39,13 @@ def confirmation_of(experiment: Experiment, rows: Sequence["TrialRow"]) -> Confi
     confirm = experiment.search.confirm
     if confirm is None:
         return None
-    # As search.confirmation chooses them.
-    completed = [
-        (-row.score, row.number)
-        for row in rows
-        if row.state == "completed" and row.confirms is None and row.score is not None
-    ]
-    finalists = [number for _, number in sorted(completed)[: confirm.top]]
+    finalists = confirm.finalists(
+        {
+            row.number: row.score
+            for row in rows
+            if row.state == "completed" and row.confirms is None and row.score is not None
+        }
+    )
     over = _seeds_over(confirm, experiment.fixed.seed, rows)
     done = sum(len(over.get(number, ())) for number in finalists)
     return Confirmation(done, len(finalists) * confirm.seeds) if finalists else None
@@ -82,6 +82,6 @@ def _seeds_over(
     for row in rows:
         if row.confirms is None or row.state == "running":
             continue
-        if seed < row.config["seed"] <= seed + confirm.seeds:
+        if row.config["seed"] in confirm.new_seeds(seed):
             over.setdefault(row.confirms, set()).add(row.config["seed"])
     return over

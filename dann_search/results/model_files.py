@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from dann_search.atomic_file import write_atomically
 from dann_search.errors import InputError
+from dann_search.layout import MODEL_RECORD
 from dann_search.results.model_card import LOADING, model_card
 
 FORMAT = 2
 """2 added temperature, validation_ci95, chosen_by and refit; models of format 1 are read too."""
 
-WEIGHTS, RECORD, CARD = "model.safetensors", "model.json", "README.md"
+WEIGHTS, RECORD, CARD = "model.safetensors", MODEL_RECORD, "README.md"
 EVALUATION, CONFUSION = "evaluation.json", "confusion.png"
 NEEDED = ("class_names", "preprocessing", "backbone", "config", "data")
 PLACE = "experiment_place"

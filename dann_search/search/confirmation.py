@@ -20,10 +20,7 @@ class Confirmation:
 
 
 def wanted(confirm: ConfirmConfig, trials: Iterable[FrozenTrial], seed: int) -> list[Confirmation]:
-    """What is still to be trained: each seed after the search's own, of each of the best trials.
-
-    Finalists are completed trials by their value, the earliest on ties.
-    """
+    """What is still to be trained: each new seed of each finalist."""
     trials = list(trials)
     there = {
         (t.user_attrs[CONFIRMS], t.user_attrs[SEED]) for t in trials if CONFIRMS in t.user_attrs
@@ -31,16 +28,17 @@ def wanted(confirm: ConfirmConfig, trials: Iterable[FrozenTrial], seed: int) -> 
     return [
         Confirmation(finalist.number, one, dict(finalist.params))
         for finalist in finalists(confirm, trials)
-        for one in range(seed + 1, seed + 1 + confirm.seeds)
+        for one in confirm.new_seeds(seed)
         if (finalist.number, one) not in there
     ]
 
 
 def finalists(confirm: ConfirmConfig, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The best completed trials of the search itself."""
-    completed = [
-        (-max(t.intermediate_values.values()), t.number, t)
+    completed = {
+        t.number: t
         for t in trials
         if t.state == TrialState.COMPLETE and CONFIRMS not in t.user_attrs and t.intermediate_values
-    ]
-    return [trial for _, _, trial in sorted(completed, key=lambda item: item[:2])[: confirm.top]]
+    }
+    scores = {number: max(t.intermediate_values.values()) for number, t in completed.items()}
+    return [completed[number] for number in confirm.finalists(scores)]

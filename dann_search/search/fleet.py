@@ -115,8 +115,8 @@ class Fleet:
         except ray.exceptions.ActorDiedError as exc:
             self.error = f"the search's dispatcher was lost: {first_line(exc)}"
             return True
-        except ray.exceptions.ActorUnavailableError:  # for a moment, or the next call tells
-            return False
+        except ray.exceptions.ActorUnavailableError:
+            pass  # for a moment, or the next call tells
         return False
 
     def join(self, timeout_s: float) -> bool:

@@ -64,6 +64,14 @@ def folder_of(path: Path) -> ExperimentFolder:
     return ExperimentFolder.at(path / "runs" / "small")
 
 
+def running_job(server: FakeJobServer, path: Path) -> ExperimentFolder:
+    """A job that runs on the server, and the experiment where it is noted."""
+    folder = folder_of(path)
+    server.add("one", "RUNNING")
+    write_job(folder, Job(server.url, "one"))
+    return folder
+
+
 def leave_result(folder: ExperimentFolder) -> None:
     folder.root.mkdir(parents=True, exist_ok=True)
     result = {"experiment": str(folder), "stopped_by": "trials"}
@@ -174,10 +182,8 @@ def test_short_drops_are_waited_out_while_a_job_is_followed(
 ) -> None:
     if fault == "no answer in time":
         monkeypatch.setattr(job_server, "ANSWER_S", 1.0)
-    folder = folder_of(tmp_path)
-    server.add("one", "RUNNING")
+    folder = running_job(server, tmp_path)
     leave_result(folder)
-    write_job(folder, Job(server.url, "one"))
     server.tails = ["trial 0\n", "trial 0\ntrial 1\n", "trial 0\ntrial 1\ntrial 2\n"]
     server.fail("GET /api/jobs/one/logs/tail", LOST["server error"], LOST["not JSON"])
     server.fail("GET /api/jobs/one", *[LOST[fault]] * 3)
@@ -196,10 +202,8 @@ def test_a_connection_that_was_cut_without_a_word_is_made_anew(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(jobs, "SILENCE_S", 1.0)
-    folder = folder_of(tmp_path)
-    server.add("one", "RUNNING")
+    folder = running_job(server, tmp_path)
     leave_result(folder)
-    write_job(folder, Job(server.url, "one"))
     server.tails = ["trial 0\n", "trial 0\ntrial 1\n"]
     server.fail("GET /api/jobs/one/logs/tail", fall_silent)
     assert main(["attach", str(folder.root)]) == 0
@@ -215,9 +219,7 @@ def test_a_connection_that_stays_lost_ends_with_the_way_back(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(jobs, "LOST_S", 0.1)
-    folder = folder_of(tmp_path)
-    server.add("one", "RUNNING")
-    write_job(folder, Job(server.url, "one"))
+    folder = running_job(server, tmp_path)
     server.fail("GET /api/jobs/one", *[LOST[fault]] * 100)
     assert main(["attach", str(folder.root)]) == 1
     said = capsys.readouterr().err
@@ -249,9 +251,7 @@ def test_who_is_refused_while_attached_is_told_that_the_job_goes_on(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = folder_of(tmp_path)
-    server.add("one", "RUNNING")
-    write_job(folder, Job(server.url, "one"))
+    folder = running_job(server, tmp_path)
     server.fail("GET /api/jobs/one", fault, fault)
     assert main(["attach", str(folder.root)]) == 2
     said = capsys.readouterr().err
@@ -404,9 +404,7 @@ def test_a_redirect_is_refused_and_nothing_goes_where_it_leads(
         assert launch(tmp_path, server) == 2
         assert not other.asked and shown_to(server)
         # Of a log, which is followed on a connection of its own.
-        folder = folder_of(tmp_path)
-        server.add("one", "RUNNING")
-        write_job(folder, Job(server.url, "one"))
+        folder = running_job(server, tmp_path)
         where = say(302, "", Location=f"{other.url}/api/jobs/one/logs/tail")
         server.fail("GET /api/jobs/one/logs/tail", where)
         leave_result(folder)
@@ -433,10 +431,8 @@ def test_a_token_is_not_shown_to_an_address_that_a_record_names(
 ) -> None:
     monkeypatch.setattr(job_server, "is_loopback", lambda address: False)
     server.token = token
-    folder = folder_of(tmp_path)
-    server.add("one", "RUNNING")
+    folder = running_job(server, tmp_path)
     leave_result(folder)
-    write_job(folder, Job(server.url, "one"))
     assert main(["attach", str(folder.root)]) == 2
     assert f"add --address {server.url}" in capsys.readouterr().err
     assert not shown_to(server)
