@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -18,6 +18,9 @@ from dann_search.data.node_store import StoreSpec, store_here
 from dann_search.remote_folder import TrialFolder
 from dann_search.search.leases import Order, Slot
 from dann_search.search.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    import torch
 
 FOREVER = timedelta(days=365)
 """Idle workers wait for their chief in a collective: no limit may end that. A dead peer does."""
@@ -60,7 +63,6 @@ def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
 
 
 def _join_slot(config: GroupConfig) -> "_Worker":
-    import torch
     import torch.distributed as dist
     from ray import train
 
@@ -68,6 +70,7 @@ def _join_slot(config: GroupConfig) -> "_Worker":
 
     rank, size = train.get_context().get_world_rank(), config.workers
     slot, place = divmod(rank, size)
+    device = _own_device()  # before NCCL, or anything else, opens a context on another GPU
     control = work = None
     if size > 1:
         # Every worker of the run must take part in making every group, its own or not.
@@ -77,10 +80,25 @@ def _join_slot(config: GroupConfig) -> "_Worker":
             worked = dist.new_group(members, backend="nccl") if config.use_gpu else made
             if number == slot:
                 control, work = made, worked
-    device = torch.device("cuda:0" if config.use_gpu else "cpu")
     return _Worker(
         config, (config.run, slot), Ranks(place, size, work), Ranks(place, size, control), device
     )
+
+
+def _own_device() -> "torch.device":
+    """Return the device that Ray reserved for this worker, and make it the current one.
+
+    Ray Train lists the GPUs of all its workers on a node in ``CUDA_VISIBLE_DEVICES``, so that NCCL
+    can connect them: ``cuda`` alone would be the first of them for every worker. What names no
+    device (random states, caches) uses the current one.
+    """
+    import torch
+    from ray.train.torch import get_device
+
+    device = get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
 
 
 class _Worker:

@@ -1,0 +1,97 @@
+"""Worker groups on a Ray that believes in four GPUs: prints which device each worker takes.
+
+A process of its own, because the Ray that the tests share has none. CUDA and NCCL have stand-ins
+in the workers: the one notes what is called, the other is gloo.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import ray
+
+from dann_search.data.node_store import StoreSpec
+from dann_search.search import worker_group
+from dann_search.search.ray_session import ENVIRONMENT
+from dann_search.search.resources import Plan
+from dann_search.search.worker import GroupConfig
+from dann_search.search.worker_group import GroupSpec, WorkerGroup
+
+PLANS = {
+    "two slots of two workers": Plan(2, 2, 1, 1.0),
+    "four slots of half a GPU": Plan(4, 1, 1, 0.5),
+}
+
+
+@ray.remote(num_cpus=0)
+class Notes:
+    """In the dispatcher's place: what each worker did, by the name of its run."""
+
+    def __init__(self) -> None:
+        self.by_run: dict[str, list[dict[str, Any]]] = {}
+
+    async def note(self, run: str, what: dict[str, Any]) -> None:
+        self.by_run.setdefault(run, []).append(what)
+
+    async def until_paused(self, run: str) -> None:
+        await asyncio.Event().wait()
+
+    async def all(self) -> dict[str, list[dict[str, Any]]]:
+        return self.by_run
+
+
+def join_and_tell(loop_config: dict[str, GroupConfig]) -> None:
+    """In the place of ``worker_loop``: join the slot as it does, then tell how."""
+    import torch
+    import torch.distributed as dist
+
+    from dann_search.search.worker import _join_slot
+
+    calls: list[str] = []
+    new_group = dist.new_group
+
+    def new_group_without_nccl(members: list[int], **options: Any) -> Any:
+        calls.append(f"new {options['backend']} group")
+        return new_group(members, **{**options, "backend": "gloo"})
+
+    torch.cuda.set_device = lambda device: calls.append(f"set {device}")
+    dist.new_group = new_group_without_nccl  # type: ignore[assignment]
+    config = loop_config["group"]
+    worker = _join_slot(config)
+    ones = worker.ranks.sum_(torch.ones(1))
+    told = {
+        "slot": worker.slot[1],
+        "rank": worker.ranks.rank,
+        "device": str(worker.device),
+        "visible": os.environ["CUDA_VISIBLE_DEVICES"],
+        "calls": calls,
+        "sum": int(ones),
+    }
+    ray.get(config.dispatcher.note.remote(config.run, told))
+
+
+def main(logs: Path) -> None:
+    os.environ.update(ENVIRONMENT)
+    ray.init(
+        address="local",
+        num_cpus=4,
+        num_gpus=4,
+        include_dashboard=False,
+        object_store_memory=10**8,
+    )
+    notes = Notes.remote()  # type: ignore[attr-defined]
+    nothing = cast(StoreSpec, None)
+    spec = GroupSpec(notes, {}, "f1_macro", 60, nothing, logs)
+    setattr(worker_group, "worker_loop", join_and_tell)  # noqa: B010
+    for name, plan in PLANS.items():
+        group = WorkerGroup(spec, plan, name=name, node=None)
+        group.run = name
+        group._run()
+    print(json.dumps(ray.get(notes.all.remote())))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
