@@ -27,8 +27,9 @@ class Plan:
 
     def slots_in(self, free: Mapping[str, float]) -> int:
         """How many of the slots find room in what is free of a machine."""
+        there = {**free, "GPU": _in_shares(free.get("GPU", 0.0), self.gpus_per_worker)}
         fits = (
-            free.get(name, 0.0) / (amount * self.workers_per_trial)
+            there.get(name, 0.0) / (amount * self.workers_per_trial)
             for name, amount in self.worker_resources.items()
         )
         return min(self.slots, int(min(fits) + 1e-9))
@@ -75,7 +76,7 @@ def make_plan(
     fits = float("inf")
     for key, needed, there, unit in (
         ("cpus_per_worker", config.cpus_per_worker, cpus, "CPUs"),
-        ("gpus_per_worker", gpus_per_worker, gpus, "GPUs"),
+        ("gpus_per_worker", gpus_per_worker, _in_shares(gpus, gpus_per_worker), "GPUs"),
         ("memory_per_worker_gib", each / GIB, memory / GIB, "GiB of memory"),
     ):
         if not needed:
@@ -91,6 +92,14 @@ def make_plan(
     if config.max_parallel_trials != "auto":
         fits = min(fits, config.max_parallel_trials)
     return Plan(int(fits), workers, config.cpus_per_worker, gpus_per_worker, each)
+
+
+def _in_shares(gpus: float, share: float) -> float:
+    """Return how much of the GPUs workers can take when each needs ``share`` of a single one."""
+    if not 0 < share < 1 or math.isinf(gpus):
+        return gpus
+    whole, rest = divmod(gpus, 1.0)
+    return share * (whole * int(1 / share + 1e-9) + int(rest / share + 1e-9))
 
 
 def _remedy(config: ResourcesConfig) -> str:

@@ -18,6 +18,8 @@ from dann_search.search.resources import CPU_SHARE, cpu_count, make_plan
         ({"max_parallel_trials": 99}, 8, 0, 8, 0),
         ({"gpus_per_worker": 0}, 8, 4, 8, 0),
         ({"gpus_per_worker": 0.25}, 16, 2, 8, 0.25),
+        ({"gpus_per_worker": 0.6}, 16, 2, 2, 0.6),  # what is left of two GPUs is no third
+        ({"gpus_per_worker": 0.4}, 16, 3, 6, 0.4),
         ({"cpus_per_worker": 4, "workers_per_trial": 2}, 16, 8, 2, 1),
     ],
 )
@@ -36,6 +38,16 @@ def test_a_trial_larger_than_the_machine_is_refused() -> None:
         make_plan(ResourcesConfig(workers_per_trial=2, gpus_per_worker=1), 8, 1)
     with pytest.raises(InputError, match="cannot share a GPU"):
         make_plan(ResourcesConfig(workers_per_trial=2, gpus_per_worker=0.5), 8, 1)
+
+
+def test_a_share_of_a_gpu_is_of_one_that_is_free() -> None:
+    plan = make_plan(ResourcesConfig(gpus_per_worker=0.4), 16, 4)
+    assert plan.slots == 8
+    free = {"CPU": 16.0, "GPU": 1.6}
+    assert plan.slots_in(free) == 3
+    assert plan.slots_in({**free, "GPU": 0.3}) == 0
+    one = ResourcesConfig(gpus_per_worker=0.4, max_parallel_trials=1)
+    assert make_plan(one, float("inf"), float("inf")).slots == 1
 
 
 def test_light_trials_fit_beside_the_workers() -> None:
