@@ -1,5 +1,6 @@
 """What the doctor says about what nodes say, and about this machine without any Ray."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from dann_search.cli import main
-from dann_search.search.doctor import judge, places, probe
+from dann_search.search.doctor import all_reduce, judge, places, probe
 from dann_search.search.doctor.authentication import check_dashboard
 from dann_search.search.doctor.needs import Needs, needs_of
+from dann_search.search.doctor.nodes import NoAnswer, Node
 from dann_search.search.doctor.places import Place
 from dann_search.search.doctor.probe import Disk, Facts
 from tests.experiments import space_file
@@ -122,6 +124,59 @@ def test_storage_that_hides_another_nodes_file_is_not_shared() -> None:
     check = judge.judge_storage("node a", "/runs", "", ("a",), written)
     assert "/runs: does not show what node b wrote" in check.found
     assert "mounted file system or object storage" in check.remedy
+
+
+def two_nodes() -> list[Node]:
+    return [Node(name, name, name == "a", 2.0, 0.0) for name in ("a", "b")]
+
+
+def test_nccl_adds_up_over_every_gpu_of_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[Any, tuple[Node, tuple[Any, ...]]] = {}
+
+    def answer(calls: Any, function: Any, *, limit_s: float) -> dict[Any, Any]:
+        asked.update(calls)
+        return {("b", 1): NoAnswer("DistBackendError"), **dict.fromkeys(list(calls)[:-1], 10.0)}
+
+    monkeypatch.setattr(all_reduce, "ask_each", answer)
+    checks = all_reduce.check_all_reduce(two_nodes(), "127.0.0.1", {"a": 2, "b": 2})
+    assert list(asked) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    for rank, ((name, gpu), (node, values)) in enumerate(asked.items()):
+        assert node.id == name
+        assert (values[0], values[1], values[4]) == (rank, 4, gpu)
+    assert [(check.node, check.ok) for check in checks] == [("a/a (head)", True), ("b/b", False)]
+    assert checks[0].name == "nccl all-reduce" and checks[0].found == "over 4 GPUs on 2 nodes"
+    assert checks[1].found == "DistBackendError"
+
+
+@pytest.mark.parametrize(("gpu", "device"), [(None, "cpu"), (3, "cuda:3")])
+def test_each_process_adds_up_on_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, gpu: int | None, device: str
+) -> None:
+    """CUDA and NCCL have stand-ins: the device is noted, gloo adds up."""
+    import torch
+    import torch.distributed as dist
+
+    said: list[str] = []
+    init, tensor = dist.init_process_group, torch.tensor
+
+    def init_without_nccl(backend: str, **options: Any) -> None:
+        said.append(backend)
+        init("gloo", **options)
+
+    def tensor_on_cpu(values: list[float], device: torch.device) -> torch.Tensor:
+        said.append(str(device))
+        return tensor(values)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(dist, "init_process_group", init_without_nccl)
+    monkeypatch.setattr(torch, "tensor", tensor_on_cpu)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: said.append(f"set {device}"))
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+    )
+    assert all_reduce.add_up(0, 1, "127.0.0.1", store.port, gpu, 30) == 1.0
+    assert said == (["gloo", device] if gpu is None else [f"set {device}", "nccl", device])
+    assert ("CUDA_VISIBLE_DEVICES" in os.environ) is (gpu is None)
 
 
 def test_writing_leaves_nothing_behind(tmp_path: Path) -> None:

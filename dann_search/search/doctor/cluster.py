@@ -203,13 +203,15 @@ def _data(nodes: list[Node], needs: Needs, tell: Tell, report: Report) -> list[C
 def _collectives(
     nodes: list[Node], looked: dict[str, Any], tell: Tell, report: Report
 ) -> list[Check]:
-    if len(nodes) < 2:
-        report.not_checked.append("all-reduce: one node, nothing between nodes")
-        return []
+    gpus = {node.id: looked[node.id].torch_gpus or 0 for node in nodes}
+    checks: list[Check] = []
     host = ray.util.get_node_ip_address()
-    tell("adding up over all nodes")
-    checks = check_all_reduce(nodes, host, "gloo")
-    with_gpus = [node for node in nodes if looked[node.id].torch_gpus]
-    if len(with_gpus) > 1:
-        checks += check_all_reduce(with_gpus, host, "nccl")
+    if len(nodes) > 1:
+        tell("adding up over all nodes")
+        checks += check_all_reduce(nodes, host)
+    else:
+        report.not_checked.append("all-reduce: one node, nothing between nodes")
+    if sum(gpus.values()) > 1:
+        tell("adding up over all GPUs")
+        checks += check_all_reduce([node for node in nodes if gpus[node.id]], host, gpus)
     return checks

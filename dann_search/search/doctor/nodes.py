@@ -67,19 +67,40 @@ def ask(
     Returns:
         By node id its answer, or ``NoAnswer`` where there was none in time.
     """
+    calls = {
+        node.id: (node, arguments(node) if callable(arguments) else arguments) for node in nodes
+    }
+    return ask_each(calls, function, limit_s=limit_s)
+
+
+def ask_each(
+    calls: Mapping[Any, tuple[Node, tuple[Any, ...]]],
+    function: Callable[..., Any],
+    *,
+    limit_s: float,
+) -> dict[Any, Any]:
+    """Make all calls at once, each in a process of its own, any number of them on a node.
+
+    Args:
+        calls: the node and the arguments of each, by what names the call.
+        function: importable on the nodes.
+        limit_s: how long to wait for the last of them.
+
+    Returns:
+        By the call's name its answer, or ``NoAnswer`` where there was none in time.
+    """
     task = ray.remote(function)
     asked = {}
-    for node in nodes:
-        values = arguments(node) if callable(arguments) else arguments
+    for name, (node, values) in calls.items():
         pinned = task.options(num_cpus=0, max_retries=0, label_selector={NODE_ID: node.id})
-        asked[node.id] = pinned.remote(*values)
+        asked[name] = pinned.remote(*values)
     ready, late = ray.wait(list(asked.values()), num_returns=len(asked), timeout=limit_s)
     for reference in late:
         with contextlib.suppress(Exception):
             ray.cancel(reference, force=True)
     return {
-        node: _answer(reference) if reference in ready else _silence(limit_s)
-        for node, reference in asked.items()
+        name: _answer(reference) if reference in ready else _silence(limit_s)
+        for name, reference in asked.items()
     }
 
 
