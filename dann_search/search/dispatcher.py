@@ -2,7 +2,7 @@
 
 The protocol is idempotent by epoch. A trial asks for what came after the epochs it has seen, which
 lets training go on past them; a slot reports the whole history, which fills any gap. So either
-side may die and ask again.
+side may die and ask again. Only the driver ends a trial: a process that follows one holds nothing.
 """
 
 import asyncio
@@ -30,6 +30,8 @@ class DispatcherState:
     def __init__(self, max_worker_deaths: int, trials_per_group: int):
         self.max_worker_deaths, self.trials_per_group = max_worker_deaths, trials_per_group
         self.leases: dict[int, Lease] = {}
+        self.ended: set[int] = set()
+        """Trials that were withdrawn."""
         self.pending: collections.deque[int] = collections.deque()
         self.idle: dict[Slot, asyncio.Future[Order | None]] = {}
         """Slots that wait for a trial, the longest waiting first."""
@@ -44,22 +46,24 @@ class DispatcherState:
 
     # Called by trials.
 
-    async def submit(self, order: Order, owner: str = "") -> None:
-        """Queue a trial; one whose light process was restarted finds its lease as it left it."""
-        if order.number in self.leases:
-            self.leases[order.number].owners.add(owner)
-        if order.number in self.leases or self.closed:
+    async def submit(self, order: Order) -> None:
+        """Queue a trial, unless it is here already or has ended.
+
+        Tune may begin one trial in several processes, after a crash or for nothing, some of them
+        only when the trial is over.
+        """
+        number = order.number
+        if number in self.leases or number in self.ended or self.closed:
             return
-        self.leases[order.number] = Lease(order, time.time(), owners={owner})
-        self.pending.append(order.number)
+        self.leases[number] = Lease(order, time.time())
+        self.pending.append(number)
         self._match()
 
-    async def news(self, number: int, seen: int, owner: str = "") -> News:
+    async def news(self, number: int, seen: int) -> News:
         """Wait for more than ``seen`` epochs or an error; training may go on past those seen."""
         lease = self.leases.get(number)
         if lease is None:
             return News((), None, True, None)
-        lease.owners = {owner}  # any other is dead, or was begun for nothing
         async with lease.changed:
             lease.approved = max(lease.approved, seen)
             lease.changed.notify_all()
@@ -67,21 +71,6 @@ class DispatcherState:
                 lambda: len(lease.history) > seen or lease.error or lease.cancelled
             )
         return News(lease.history, lease.error, lease.cancelled, lease.startup_s, lease.nodes)
-
-    async def withdraw(self, number: int, owner: str | None = "") -> None:
-        """The trial is over for its owner: done, stopped or gone. None: for whoever it is."""
-        lease = self.leases.get(number)
-        if lease is None:
-            return
-        lease.owners = lease.owners - {owner} if owner is not None else set()
-        if lease.owners:
-            return
-        del self.leases[number]
-        if number in self.pending:
-            self.pending.remove(number)
-        async with lease.changed:
-            lease.cancelled = True
-            lease.changed.notify_all()
 
     # Called by the workers of a slot.
 
@@ -243,6 +232,18 @@ class DispatcherState:
 
     # Called by the driver.
 
+    async def withdraw(self, number: int) -> None:
+        """End a trial, done or not: its slot is free at its next report."""
+        self.ended.add(number)
+        lease = self.leases.pop(number, None)
+        if lease is None:
+            return
+        if number in self.pending:
+            self.pending.remove(number)
+        async with lease.changed:
+            lease.cancelled = True
+            lease.changed.notify_all()
+
     async def drain(self, node: str) -> None:
         """The node will vanish: its trials stop at their next step and go on elsewhere."""
         self.drained.add(node)
@@ -262,7 +263,7 @@ class DispatcherState:
             if pause:
                 run.paused.set()
         for number in list(self.leases):
-            await self.withdraw(number, None)
+            await self.withdraw(number)
         for slot in list(self.idle):
             self._dismiss(slot)
 

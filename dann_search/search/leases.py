@@ -50,8 +50,6 @@ class Lease:
     startup_s: float | None = None
     nodes: tuple[str, ...] = ()
     """Where it was trained, each time it began there."""
-    owners: set[str] = field(default_factory=set)
-    """Light trials that may need it: Tune at times begins one trial in two processes."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
 

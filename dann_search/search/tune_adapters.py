@@ -1,13 +1,16 @@
 """Tune executes, the study remembers: a searcher, a scheduler and a stopper without state."""
 
 import threading
+from collections import Counter, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.search.budget import THEN_CONFIRM, Budget
 from dann_search.search.fleet import Fleet
@@ -15,6 +18,9 @@ from dann_search.search.study import Assignment, StudyRecord
 from dann_search.study_names import NODES, STARTUP
 from dann_search.tracking.observer import Observer
 from dann_search.training.result import best_of, score_of
+
+MAX_LOSSES = 20
+"""Processes of one trial lost in a row, without an epoch between them, that end the search."""
 
 
 class Bookkeeper:
@@ -54,15 +60,10 @@ class Bookkeeper:
                 observer.epochs_done(number, history, known)
         return len(history) < self.epochs and self.record.should_stop(number)
 
-    def ended(
-        self, number: int, result: dict[str, Any] | None, stopped: bool, crashed: bool
-    ) -> None:
+    def ended(self, number: int, result: dict[str, Any], stopped: bool) -> None:
         """Close the trial in the study; one that was interrupted stays unfinished there."""
-        if crashed or result is None or result["error"]:
-            error = (
-                result["error"] if result and result["error"] else "the trial's process was lost"
-            )
-            if result and result["history"]:
+        if error := result["error"]:
+            if result["history"]:
                 self.result(number, result)
             self._close("failed", number, lambda: self.record.fail(number, error), error)
         elif stopped:
@@ -87,13 +88,24 @@ class Bookkeeper:
 
 
 class StudySearcher(Searcher):
-    """Proposes what the study proposes."""
+    """Proposes what the study proposes, and again each trial whose light process was lost.
 
-    def __init__(self, books: Bookkeeper, stopped: set[int], fleet: Fleet):
+    Args:
+        books: the study.
+        stopped: numbers of the trials that the scheduler has stopped.
+        reasons: why light processes were lost, by Tune's id of the trial; filled by the scheduler.
+        fleet: whose slots train.
+    """
+
+    def __init__(self, books: Bookkeeper, stopped: set[int], reasons: dict[str, str], fleet: Fleet):
         super().__init__(metric="f1_macro_val", mode="max")
-        self.books, self.stopped, self.fleet = books, stopped, fleet
-        self.numbers: dict[str, int] = {}
-        self.running: set[str] = set()
+        self.books, self.stopped, self.reasons, self.fleet = books, stopped, reasons, fleet
+        self.running: dict[str, dict[str, Any]] = {}
+        """What Tune runs, by its id: the config of the trial."""
+        self._lost: deque[dict[str, Any]] = deque()
+        """Configs to propose again."""
+        self._losses: Counter[int] = Counter()
+        """Processes lost since the last epoch, by the trial's number."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's config for Tune, or the end of the search.
@@ -101,34 +113,75 @@ class StudySearcher(Searcher):
         None where all slots are taken: Tune asks again, and a trial proposed later knows more.
         """
         self.fleet.wanted = self.books.record.still_to_run
-        if len(self.running) >= max(1, self.fleet.slots):
+        if self._lost:
+            config = self._lost.popleft()
+        elif len(self.running) >= max(1, self.fleet.slots):
             return None
-        assignment = self.books.next_trial()
-        if assignment is None:
-            # Finalists are confirmed once all others have ended: until then Tune asks again.
-            return Searcher.FINISHED if self.books.record.is_exhausted else None
-        self.numbers[trial_id] = assignment.number
-        self.running.add(trial_id)
+        elif assignment := self.books.next_trial():
+            config = self._config(assignment)
+        else:
+            # Tune asks for no trial once it was told that there are none. Until then those that
+            # run may lose their process, or decide which finalists are confirmed.
+            over = self.books.record.is_exhausted and not self.running
+            return Searcher.FINISHED if over else None
+        self.running[trial_id] = config
+        return dict(config)
+
+    def _config(self, assignment: Assignment) -> dict[str, Any]:
         return {
             "number": assignment.number,
             "recipe": assignment.config.model_dump(mode="json"),
             "folder": self.books.folder.trial_place(assignment.number),
             "data": str(self.books.folder.data),
+            "seen": 0,
         }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Remember what was seen, for another process to go on with."""
+        config = self.running[trial_id]
+        config["seen"] = result["epoch"]
+        self._losses.pop(config["number"], None)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A trial ended, whichever way."""
-        number = self.numbers[trial_id]
-        self.running.discard(trial_id)
-        if error and self.fleet.has_lost_dispatcher():
-            # Nothing is wrong with the trial: it goes on when the search is resumed.
+        """Close a trial that ended, or go on with it in another process where its own was lost.
+
+        Raises:
+            RunError: Tune says that closing the trial failed; its log has the error.
+        """
+        config = self.running.pop(trial_id, None)
+        if config is None:
+            raise RunError("a trial that ended could not be closed")
+        if error:
+            # A trial's own error is a result: only its light process was lost.
+            self._go_on(config, self.reasons.pop(trial_id, ""))
+        else:
+            # The process that followed it may be dead by now: the slot must not wait for it.
+            self.fleet.spec.dispatcher.withdraw.remote(config["number"])
+            self._close(config["number"], result)
+        self.fleet.wanted = self.books.record.still_to_run
+
+    def _close(self, number: int, result: dict[str, Any] | None) -> None:
+        if result is None:
             self.books.interrupted(number)
         else:
-            self.books.ended(number, result, number in self.stopped, error)
-        # Tune asks for no trial once it was told that there are none: this is the last to be heard.
-        self.fleet.wanted = self.books.record.still_to_run
+            self.books.ended(number, result, number in self.stopped)
+
+    def _go_on(self, config: dict[str, Any], reason: str) -> None:
+        """Propose a trial again; end the search where its processes are lost whatever happens."""
+        number = config["number"]
+        self._losses[number] += 1
+        if self.fleet.has_lost_dispatcher():  # it ends the search, which can be resumed
+            self.books.interrupted(number)
+        elif self._losses[number] < MAX_LOSSES:
+            self._lost.append(config)
+        else:
+            self.fleet.error = (
+                f"Ray Tune's process for trial {number} was lost {MAX_LOSSES} times without an "
+                f"epoch between; the last time: {reason}"
+            )
+            self.books.interrupted(number)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study has it. Tune wants a file."""
@@ -143,11 +196,11 @@ class StudySearcher(Searcher):
 
 
 class StudyScheduler(FIFOScheduler):
-    """Stops the trials that Optuna's pruner stops."""
+    """Stops the trials that Optuna's pruner stops; ``reasons`` are as the searcher's."""
 
-    def __init__(self, books: Bookkeeper, stopped: set[int]):
+    def __init__(self, books: Bookkeeper, stopped: set[int], reasons: dict[str, str]):
         super().__init__()
-        self.books, self.stopped = books, stopped
+        self.books, self.stopped, self.reasons = books, stopped, reasons
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Report to the study, ask its pruner."""
@@ -158,6 +211,11 @@ class StudyScheduler(FIFOScheduler):
             self.stopped.add(number)
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Keep the reason why a light process was lost; the searcher is told of the loss next."""
+        said = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+        self.reasons[trial.trial_id] = said.strip().rpartition("\n")[2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

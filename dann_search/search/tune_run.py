@@ -31,7 +31,7 @@ def run_tune(
     budget: Budget,
 ) -> str:
     """Run trials until the study has no more; returns what ended it."""
-    books, stopped = Bookkeeper(record, folder, observers), set[int]()
+    books, stopped, reasons = Bookkeeper(record, folder, observers), set[int](), dict[str, str]()
     dispatcher = fleet.spec.dispatcher
     stopper = SearchStopper(interrupt, budget, fleet)
     few = fleet.most_slots <= MANY_TRIALS
@@ -45,8 +45,8 @@ def run_tune(
         tune_config=tune.TuneConfig(
             metric="f1_macro_val",
             mode="max",
-            search_alg=StudySearcher(books, stopped, fleet),
-            scheduler=StudyScheduler(books, stopped),
+            search_alg=StudySearcher(books, stopped, reasons, fleet),
+            scheduler=StudyScheduler(books, stopped, reasons),
             num_samples=-1,
             reuse_actors=True,
         ),
@@ -57,7 +57,8 @@ def run_tune(
             # Tune's choice in a notebook clears the cell's output, though it has nothing to say.
             progress_reporter=tune.CLIReporter(),
             stop=stopper,
-            failure_config=tune.FailureConfig(max_failures=3),
+            # Tune's own retries count and give up; the searcher proposes a lost trial again.
+            failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(
                 checkpoint_frequency=0, checkpoint_at_end=False
             ),

@@ -1,8 +1,10 @@
 """Workers that die, trials that raise, slots that stall: each costs only what it must."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ray.util import placement_group_table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dann_search.config.load import load_experiment
+from dann_search.config.trial import TrialConfig
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
@@ -135,6 +138,58 @@ def test_a_search_whose_dispatcher_is_lost_fails_no_trial_and_can_be_resumed(
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     assert f"dann-search resume {folder.root}" in str(error.value)
     assert {trial.state for trial in study_trials(folder)} == {TrialState.RUNNING}
+    assert_nothing_is_reserved()
+
+
+class KillsLightProcesses(Reports):
+    """Kills the process that follows trial 0: three before its first epoch, one after each epoch.
+
+    The last of them has ended its trial, and is the one that Tune keeps for the next.
+    """
+
+    PENDING = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.killed: set[int] = set()
+        self._pending = threading.Thread(target=self._kill_pending, daemon=True)
+
+    def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
+        if number == 0:
+            self._pending.start()
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        super().epochs_done(number, history, known)
+        if number == 0:
+            self._pending.join()
+            self._kill()
+
+    def _kill_pending(self) -> None:
+        while len(self.killed) < self.PENDING and not self.steps:
+            self._kill()
+            time.sleep(0.1)
+
+    def _kill(self) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                name = "".join(process.cmdline()[:1])
+                # Idle, and while it waits for an epoch.
+                if "LightTrial" in name or "ResourceTrainable" in name:
+                    process.kill()
+                    self.killed.add(process.pid)
+
+
+def test_the_light_process_of_a_trial_may_die_at_any_time_and_costs_nothing(
+    tmp_path: Path,
+) -> None:
+    reports = KillsLightProcesses()
+    path = space_file(tmp_path, search__trials=2, resources__max_parallel_trials=1)
+    outcome, trials = run_search(path, reports)
+    assert len(reports.killed) == reports.PENDING + 3
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 2
+    assert reports.steps == {(number, epoch): 1 for number in (0, 1) for epoch in (1, 2, 3)}
+    again = retrain(outcome.folder, trials[0].user_attrs["config"], tmp_path / "again")
+    assert saved_history(outcome.folder, 0) == again
     assert_nothing_is_reserved()
 
 

@@ -63,30 +63,54 @@ def test_a_withdrawn_trial_frees_its_slot_at_the_next_report() -> None:
     run(scenario())
 
 
-def test_a_light_trial_that_was_begun_for_nothing_takes_no_other_with_it() -> None:
+def test_a_light_trial_that_was_begun_for_nothing_changes_nothing() -> None:
     """Tune asks for a process for a trial, then gives the trial to one that is free again."""
 
     async def scenario() -> None:
         state = DispatcherState(3, 100)
-        await state.submit(order(0), "surplus")
-        await state.submit(order(0), "used")
+        await state.submit(order(0))  # by one that is never used, and may die
+        await state.submit(order(0))
         await state.next_trial(A)
-        asked = asyncio.ensure_future(state.news(0, 0, "used"))
+        asked = asyncio.ensure_future(state.news(0, 0))
         await asyncio.sleep(0)
-        await state.submit(order(0), "late surplus")
-        await state.withdraw(0, "surplus")
-        await state.withdraw(0, "late surplus")
+        await state.submit(order(0))
         report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
         assert not (await asked).cancelled
-        # The process is lost: its successor has its rights, to end the trial too.
-        await state.submit(order(0), "successor")
-        successor = asyncio.ensure_future(state.news(0, 1, "successor"))
+        # The process is lost: its successor goes on with what it has seen.
+        await state.submit(order(0))
+        successor = asyncio.ensure_future(state.news(0, 1))
         assert await report
-        successor.cancel()
         report = asyncio.ensure_future(state.report(A, 0, epochs(2)))
-        await asyncio.sleep(0)
-        await state.withdraw(0, "successor")
+        assert (await successor).history == epochs(2)
+        # The trial ends by the driver's word, whoever was begun for it.
+        await state.withdraw(0)
         assert await report is False
+        await state.submit(order(0))
+        assert (await state.news(0, 2)).cancelled
+        assert await is_waiting(state.next_trial(B))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_trial_that_is_over_frees_its_slot_though_a_process_died_before_it_asked(
+    taken: bool,
+) -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        for _ in range(5):  # each begins the trial and is killed
+            await state.submit(order(0))
+        if taken:
+            await state.next_trial(A)
+            report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
+            await state.news(0, 0)
+        await state.withdraw(0)
+        if taken:
+            assert await report is False
+            await state.finished(A, 0)
+        assert (await state.snapshot())["leases"] == []
+        await state.submit(order(1))
+        assert await state.next_trial(A) == order(1)
 
     run(scenario())
 
