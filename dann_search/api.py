@@ -281,12 +281,13 @@ def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
 
 
 def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObserver:
+    # What a notebook prints goes through its own stdout, not through a file descriptor.
+    notebook = sys.stdout if _is_notebook() else None
+
     def make(terminal: Any, record: Any) -> SearchProgress:
-        # What a notebook prints goes through its own stdout, not through a file descriptor.
-        file = sys.stdout if _is_notebook() else terminal
-        console = Console(file=file, force_jupyter=False, markup=False)
+        console = Console(file=notebook or terminal, force_jupyter=False, markup=False)
         console.print(header, markup=False, highlight=False, soft_wrap=True)
-        kind = PlainLines if plain else NotebookTable if _is_notebook() else LiveTable
+        kind = PlainLines if plain else NotebookTable if notebook else LiveTable
         state = (space, record.total, record.counts().finished, record.best(), objective)
         return kind(console, *state)
 

@@ -33,7 +33,10 @@ OBJECT_STORE_BYTES = 128 * 2**20
 
 @contextlib.contextmanager
 def quiet_output(log: Path) -> Iterator[TextIO]:
-    """Send this process's output, native code's too, to ``log``; yield the real stderr."""
+    """Send this process's output, native code's too, to ``log``; yield the real stderr.
+
+    Not only the descriptors 1 and 2: a notebook's ``sys.stdout``, say, does not write to them.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -42,24 +45,28 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
     os.set_inheritable(saved[0], False)
     os.set_inheritable(saved[1], False)
     terminal = os.fdopen(os.dup(saved[1]), "w", encoding="utf-8", buffering=1)
+    streams = sys.stdout, sys.stderr
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    # Not opened on the log itself: a logger may keep them for longer than this block.
+    sys.stdout, sys.stderr = (os.fdopen(fd, "w", buffering=1, closefd=False) for fd in (1, 2))
     try:
-        with before_the_end(partial(_restore, saved)):
+        with before_the_end(partial(_restore, saved, streams)):
             yield terminal
     finally:
         terminal.close()
-        _restore(saved)
+        _restore(saved, streams)
         for copy in saved:
             os.close(copy)
 
 
-def _restore(saved: list[int]) -> None:
+def _restore(saved: list[int], streams: tuple[TextIO, TextIO]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     for fd, copy in zip((1, 2), saved, strict=True):
         os.dup2(copy, fd)
+    sys.stdout, sys.stderr = streams
 
 
 @contextlib.contextmanager

@@ -163,8 +163,14 @@ class LiveTable(SearchProgress):
 
     def __init__(self, console: Console, *arguments: Any):
         super().__init__(*arguments)
+        # Live would show whatever is printed meanwhile, such as Ray's banners, above the table.
         self.live = Live(
-            get_renderable=self.render, console=console, refresh_per_second=4, transient=True
+            get_renderable=self.render,
+            console=console,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self.live.start()
 

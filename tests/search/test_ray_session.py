@@ -1,0 +1,50 @@
+"""What is shown of a search in a terminal, and what goes into its log."""
+
+import sys
+from pathlib import Path
+
+from tests.terminals import Terminal
+
+SHOWN = """
+import ctypes, logging, os, sys, time, warnings
+from pathlib import Path
+from rich.console import Console
+from dann_search.config.load import load_experiment
+from dann_search.models.registry import stage_counts
+from dann_search.search.ray_session import quiet_output
+from dann_search.tracking.progress import LiveTable
+from tests.experiments import space_file
+
+space = load_experiment(space_file(Path.cwd()), stage_counts())[1]
+earlier = logging.StreamHandler()  # holds the sys.stderr of before
+with quiet_output(Path("log")) as terminal:
+    table = LiveTable(Console(file=terminal), space, 8, 0, None)
+    table.notice("a line for the user")
+    print("Number of trials: print")
+    print("Number of trials: stderr", file=sys.stderr)
+    os.write(1, b"Number of trials: descriptor\\n")
+    ctypes.CDLL(None).dprintf(2, b"Number of trials: native\\n")
+    warnings.warn("Number of trials: warning")
+    logging.getLogger("ray").addHandler(logging.StreamHandler())
+    logging.getLogger("ray").warning("Number of trials: logged")
+    logging.getLogger("old").addHandler(earlier)
+    logging.getLogger("old").warning("Number of trials: logged as before")
+    time.sleep(0.6)  # the table is drawn four times a second
+    table.close()
+print("after the table")
+logging.getLogger("ray").warning("logged after the table")
+"""
+WAYS = ("print", "stderr", "descriptor", "native", "warning", "logged", "logged as before")
+
+
+def test_what_libraries_print_beside_the_live_table_goes_into_the_log(tmp_path: Path) -> None:
+    terminal = Terminal([sys.executable, "-c", SHOWN], tmp_path)
+    shown = terminal.wait(60)
+    assert terminal.process.returncode == 0, shown
+    assert "0/8 trials done" in shown and "a line for the user" in shown
+    assert "after the table" in shown and "logged after the table" in shown
+    assert "Number of trials" not in shown
+    log = (tmp_path / "log").read_text()
+    for way in WAYS:
+        assert f"Number of trials: {way}\n" in log
+    assert "after the table" not in log
