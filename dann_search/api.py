@@ -25,6 +25,7 @@ from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo
 from dann_search.driver_lock import DriverLock
 from dann_search.errors import RunError
+from dann_search.interrupts import interrupted_with, interrupts
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.best import write_best
@@ -40,12 +41,7 @@ from dann_search.results.reader import (
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
 from dann_search.search.checks import check_search, remarks
-from dann_search.search.launch import (
-    MakeObserver,
-    Outcome,
-    prepare,
-    search,
-)
+from dann_search.search.launch import MakeObserver, Outcome, prepare, search
 from dann_search.search.record import check_unchanged, recorded_store
 from dann_search.study_storage import study_place
 from dann_search.tracking.packing import packing_progress
@@ -207,21 +203,30 @@ def _run(
     objective = experiment.search.objective
     header = _header(info, objective, remarks(experiment, space, known, address))
     observer = _observer(space, plain, objective, header)
-    with DriverLock(folder) as lock:  # until the results are there: the next driver writes its own
-        _forget_result(folder)
-        outcome = search(
-            experiment,
-            space,
-            folder,
-            observer,
-            lock,
-            add_trials=add_trials,
-            known=known,
-            allow_wider=allow_wider,
-            address=address,
-        )
-        why = in_words(outcome.stopped_by, experiment.search.budget)
-        return _written(outcome, objective, why, lock)
+    # The lock is held until the results are there: the next driver writes its own.
+    go_on = f"interrupted; go on with: dann-search resume {folder}"
+    with interrupted_with(go_on), DriverLock(folder) as lock:
+        # To the end of writing the results, which takes seconds: none is left half-written.
+        with interrupts(lock.stop_requested) as interrupt:
+            _forget_result(folder)
+            outcome = search(
+                experiment,
+                space,
+                folder,
+                observer,
+                lock,
+                add_trials=add_trials,
+                known=known,
+                allow_wider=allow_wider,
+                address=address,
+            )
+            why = in_words(outcome.stopped_by, experiment.search.budget)
+            result = _written(outcome, objective, why, lock)
+        if result.best and not interrupt.is_set():
+            from dann_search.results.tensorboard_best import show_best  # imports torch
+
+            show_best(folder)
+        return result
 
 
 def _written(outcome: Outcome, objective: str, why: str, lock: DriverLock) -> SearchResult:
@@ -242,10 +247,6 @@ def _written(outcome: Outcome, objective: str, why: str, lock: DriverLock) -> Se
             )
         return _kept(SearchResult(outcome, None, objective, why), lock)
     write_best(folder)
-    if outcome.stopped_by != "interrupt":  # who presses Ctrl-C does not want to wait
-        from dann_search.results.tensorboard_best import show_best  # imports torch
-
-        show_best(folder)
     confirmation = confirmation_of(read_experiment(folder), rows)
     return _kept(SearchResult(outcome, best[0], objective, why, confirmation), lock)
 

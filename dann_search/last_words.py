@@ -33,8 +33,8 @@ def said_by(say: Callable[[str], object]) -> Iterator[None]:
         _say.pop()
 
 
-def end_now(message: str) -> NoReturn:
-    """End the process with exit code 1 and an error; no other thread is waited for."""
+def end_now(message: str, code: int = 1) -> NoReturn:
+    """End the process with an error and an exit code; no other thread is waited for."""
     try:
         for undo in reversed(_before):
             undo()
@@ -42,4 +42,4 @@ def end_now(message: str) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
-        os._exit(1)
+        os._exit(code)

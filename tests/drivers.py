@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from dann_search.layout import ExperimentFolder
 from tests.experiments import study_trials
@@ -63,7 +64,7 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def wait_for_epochs(folder: ExperimentFolder, count: int, driver: subprocess.Popen[str]) -> None:
+def wait_for_epochs(folder: ExperimentFolder, count: int, driver: subprocess.Popen[Any]) -> None:
     """Until the study holds so many epochs, or the driver ended."""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline and driver.poll() is None:
@@ -75,7 +76,7 @@ def wait_for_epochs(folder: ExperimentFolder, count: int, driver: subprocess.Pop
     raise AssertionError("too few epochs in time, or the search ended before it had so many")
 
 
-def wait_for_words(log: Path, words: str, driver: subprocess.Popen[str]) -> None:
+def wait_for_words(log: Path, words: str, driver: subprocess.Popen[Any]) -> None:
     """Until a log says so, or the driver ended."""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline and driver.poll() is None:

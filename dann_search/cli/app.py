@@ -8,9 +8,27 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
+
+
+class Interrupted(Exception):
+    """A KeyboardInterrupt, in a form that typer does not turn into a bare exit code."""
+
+
+class Commands(TyperGroup):
+    """The commands; how an interruption is told is for ``main`` to say."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as exc:
+            raise Interrupted(*exc.args) from exc
+
 
 app = typer.Typer(
     name="dann-search",
+    cls=Commands,
     help="Find the network that classifies an unlabelled image domain best.\n\n"
     "Example: dann-search launch search_spaces/quickstart.yaml",
     add_completion=False,

@@ -1,5 +1,8 @@
 """From the words of a command line to an exit code."""
 
+import contextlib
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -10,8 +13,9 @@ import typer
 from typer.exceptions import TyperException
 
 from dann_search import __version__
-from dann_search.cli.app import answer, app, err
+from dann_search.cli.app import Interrupted, answer, app, err
 from dann_search.errors import InputError, RunError
+from dann_search.interrupts import INTERRUPTED, Received, command_signals
 from dann_search.last_words import said_by
 
 # Each adds its commands, in the order in which the help lists them.
@@ -42,7 +46,11 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run a command; return its exit code.
+
+    0: done. 1: failed. 2: bad input. 130: interrupted by Ctrl-C or ``stop``; 143: by SIGTERM; 129:
+    by SIGHUP.
+    """
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     # Wherever it stands on the line: people add it to the end of the command that failed.
@@ -50,11 +58,19 @@ def main(arguments: list[str] | None = None) -> int:
     answer.given = False
     run = partial(app, words, standalone_mode=False, prog_name="dann-search")
     as_json = "--json" in words
-    with said_by(lambda message: _fail(message, 1, as_json)):
-        return _guard(run, debug, as_json)
+    with said_by(lambda message: _fail(message, 1, as_json)), command_signals() as received:
+        try:
+            code = _guard(run, debug, as_json, received)
+        except KeyboardInterrupt:  # the first signal came while an error was being printed
+            code = INTERRUPTED
+    if received.number is None:
+        return code
+    _drop_unwritable()
+    # A command that ended in good order after a signal was interrupted all the same.
+    return received.exit_code if code in (0, INTERRUPTED) else code
 
 
-def _guard(run: Callable[[], Any], debug: bool, as_json: bool) -> int:
+def _guard(run: Callable[[], Any], debug: bool, as_json: bool, received: Received) -> int:
     try:
         code = run()
         return code if isinstance(code, int) else 0
@@ -66,9 +82,11 @@ def _guard(run: Callable[[], Any], debug: bool, as_json: bool) -> int:
         return _fail(str(exc), 2, as_json, debug)
     except RunError as exc:
         return _fail(str(exc), 1, as_json, debug)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", 130, as_json)
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as exc:
+        return _fail(str(exc) or "interrupted", INTERRUPTED, as_json)
     except Exception as exc:
+        if received.number is not None and isinstance(exc, OSError) and exc.errno == errno.EIO:
+            return _fail("interrupted", INTERRUPTED, as_json)  # its terminal was closed
         text = f"{type(exc).__name__}: {exc}"
         return _fail(f"{text} (run again with --debug for the traceback)", 1, as_json, debug)
 
@@ -76,10 +94,21 @@ def _guard(run: Callable[[], Any], debug: bool, as_json: bool) -> int:
 def _fail(message: str, code: int, as_json: bool, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
-    err.print(f"error: {message}", markup=False, soft_wrap=True)
+    with contextlib.suppress(OSError):  # a closed terminal must not hide the JSON or the code
+        err.print(f"error: {message}", markup=False, soft_wrap=True)
     if as_json:
         answer.give({"error": message})
     return code
+
+
+def _drop_unwritable() -> None:
+    """Drop what a closed terminal does not take; Python would end with a code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def entry_point() -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from dann_search.cli.app import Experiment, Json, app, emit, err, out
+from dann_search.interrupts import INTERRUPTED
 
 
 @app.command()
@@ -47,7 +48,7 @@ def status(
     content = found[0].to_json() if folder else {"experiments": [s.to_json() for s in found]}
     emit(as_json, content, room.render(found), *(found[0].details() if folder else ()))
     if interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import typer
 
 from dann_search.cli.app import Experiment, Json, app, emit, err
 from dann_search.errors import InputError
+from dann_search.interrupts import INTERRUPTED
 
 SetKeys = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")
@@ -151,7 +152,7 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
         raise
     emit(as_json, result, _plain(f"next: dann-search evaluate {result['experiment']}"))
     if result["stopped_by"] == "interrupt":
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _live(as_json: bool) -> bool:
@@ -188,7 +189,7 @@ def _show_search(as_json: bool, result: Any) -> None:
         lines.append(f"next: dann-search evaluate {where}")
     emit(as_json, content, *(_plain(line) for line in lines))
     if outcome.stopped_by == "interrupt":
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _plain(line: str) -> Any:

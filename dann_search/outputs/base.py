@@ -16,7 +16,8 @@ class Output(BaseModel):
 class Failure(Output):
     """Printed by every command instead of its own object where it cannot do what it was asked.
 
-    Exit code 2: bad input, nothing was started. 1: it failed at run time. 130: it was interrupted.
+    Exit code 2: bad input, nothing was started. 1: it failed at run time. 130: it was interrupted
+    (143 by SIGTERM, 129 by SIGHUP).
     """
 
     error: str = Field(

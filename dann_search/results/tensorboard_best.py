@@ -70,9 +70,14 @@ class BestTrial:
 
 
 def show_best(folder: ExperimentFolder) -> None:
-    """Write the best trial's run; where that cannot be done, say so, but fail nothing else."""
+    """Write the best trial's run; where that cannot be done, say so, but fail nothing else.
+
+    Ctrl-C leaves it out: who presses it does not want to wait, and all else is written.
+    """
     try:
         write_best_run(folder)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder.tensorboard / RUN, ignore_errors=True)  # it may be half of one
     except (OSError, RuntimeError) as exc:  # a full disk, a full GPU
         Console(stderr=True).print(
             f"note: the best trial could not be shown in TensorBoard: {exc}; "

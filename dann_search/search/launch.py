@@ -17,12 +17,12 @@ from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
 from dann_search.driver_lock import DriverLock, TakenOver
 from dann_search.errors import InputError, RunError
+from dann_search.interrupts import interrupted_with
 from dann_search.last_words import before_the_end
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.remote_folder import UnknownStorageError
 from dann_search.search.checks import check_search
-from dann_search.search.interrupts import interrupts
 from dann_search.search.open_study import check_not_lost
 from dann_search.search.publisher import Publisher
 from dann_search.search.ray_session import quiet_output, ray_session
@@ -79,8 +79,9 @@ def prepare(
     size = experiment.data.image_size or largest_native_size(space.backbones)
     with DriverLock(folder):  # another launch of this name may have been as far
         _check_new(experiment, folder)
-        info = pack(experiment.data, size, folder.data, progress)
-        write_record(experiment, folder, info)
+        with interrupted_with("interrupted before the search began; launch it again"):
+            info = pack(experiment.data, size, folder.data, progress)
+            write_record(experiment, folder, info)
     return folder
 
 
@@ -163,7 +164,8 @@ def search(
 ) -> Outcome:
     """Run trials until the study has its total, the hours are spent or the user interrupts.
 
-    ``lock`` is held by the caller, who writes what was found before giving it back.
+    ``lock`` is held by the caller, who writes what was found before giving it back. Setting its
+    ``stop_requested`` interrupts the search.
 
     Raises:
         InputError: the study cannot be opened, or is of another search.
@@ -242,7 +244,10 @@ def _run(
             watcher.notice(line)
 
     session = ray_session(cpu_count(), address, tell=tell, kept=_kept(folder))
-    with interrupts(lock.stop_requested) as interrupt, session:
+    interrupt = lock.stop_requested
+    with session:
+        if interrupt.is_set():  # before or while Ray started
+            return "interrupt"
         from dann_search.search.budget import Budget
         from dann_search.search.groups import running_fleet
         from dann_search.search.tune_run import run_tune

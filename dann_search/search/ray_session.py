@@ -1,6 +1,7 @@
 """Starting and ending Ray for a search, its noise in a log file and not in the terminal."""
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -8,8 +9,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from dann_search.interrupts import handlers_kept
 from dann_search.last_words import before_the_end, end_now
 from dann_search.search.authentication import do_as_the_cluster_does
 from dann_search.search.head_watch import watched_head
@@ -31,6 +33,17 @@ OBJECT_STORE_BYTES = 128 * 2**20
 """Only small messages pass through it: images and checkpoints go over files."""
 
 
+class _Screen(io.FileIO):
+    """The user's terminal. What it no longer takes is dropped: the search outlives its window."""
+
+    def write(self, data: Any) -> int:
+        """Write, or lose, all of it."""
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
 @contextlib.contextmanager
 def quiet_output(log: Path) -> Iterator[TextIO]:
     """Send this process's output, native code's too, to ``log``; yield the real stderr.
@@ -44,7 +57,8 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
     # A descriptor of its own: Ray's child processes inherit 1 and 2, never the user's terminal.
     os.set_inheritable(saved[0], False)
     os.set_inheritable(saved[1], False)
-    terminal = os.fdopen(os.dup(saved[1]), "w", encoding="utf-8", buffering=1)
+    screen = io.BufferedWriter(_Screen(os.dup(saved[1]), "w"))
+    terminal = io.TextIOWrapper(screen, encoding="utf-8", line_buffering=True)
     streams = sys.stdout, sys.stderr
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 1)
@@ -98,17 +112,19 @@ def ray_session(
         yield
         return
     if address == "local":
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=OBJECT_STORE_BYTES,
-        )
+        with handlers_kept():
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
     else:
         do_as_the_cluster_does(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with handlers_kept():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         if address == "local":
             yield

@@ -10,7 +10,7 @@ from typing import Any
 from dann_search.config.experiment import Experiment
 from dann_search.data.node_store import StoreSpec
 from dann_search.errors import InputError, RunError
-from dann_search.search.interrupts import interrupts
+from dann_search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.resources import cpu_count
 from dann_search.training.job import Failures, TrainingJob, tell_done, tell_ended
@@ -56,6 +56,8 @@ def train_through_ray(
         session = ray_session(cpu_count(), address, tell=tell, kept=kept)
         try:
             with interrupts(threading.Event()) as interrupt, session:
+                if interrupt.is_set():  # before or while Ray started
+                    raise _interrupted(len(jobs) - len(waiting), len(jobs))
                 elastic = address != "local"
                 return _follow_all(
                     waiting, len(jobs), experiment, tell, store, logs, elastic, interrupt
@@ -102,7 +104,7 @@ def _follow_all(
         while news:
             ready, _ = ray.wait(list(news), timeout=LOOK_S)
             if interrupt.is_set():
-                raise KeyboardInterrupt
+                raise _interrupted(of - len(news), of)
             if fleet.error:
                 raise RunError(fleet.error)
             for ref in ready:
@@ -118,3 +120,10 @@ def _follow_all(
                 ray.get(dispatcher.withdraw.remote(number))
                 tell_ended(job, failures, of - len(news), of, progress)
         return failures
+
+
+def _interrupted(done: int, of: int) -> KeyboardInterrupt:
+    return KeyboardInterrupt(
+        f"interrupted: {done} of {of} trainings are done, and what the others trained is kept; "
+        "the same command goes on from there"
+    )

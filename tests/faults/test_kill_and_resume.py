@@ -5,7 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,9 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 from dann_search.layout import ExperimentFolder
 from dann_search.results.leaderboard import finished as finished_rows
 from dann_search.results.reader import read_trials
-from tests.drivers import LIMIT_S, kill_all, marked, start, wait_for_epochs
+from tests.drivers import LIMIT_S, kill_all, marked, said, start, wait_for_epochs
 from tests.experiments import retrain, saved_history, space_file, study_trials
 from tests.json_output import failed, printed
+from tests.terminals import Terminal
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -178,27 +178,40 @@ def finished_trials(folder: ExperimentFolder) -> dict[int, tuple[Any, ...]]:
     }
 
 
-def test_an_interrupt_keeps_what_was_trained_and_prints_the_resume_command(tmp_path: Path) -> None:
+def test_signals_keep_what_was_trained_and_print_the_resume_command(tmp_path: Path) -> None:
     path = space_file(tmp_path, search__trials=TRIALS, training__epochs=40)
     folder = ExperimentFolder(tmp_path / "runs" / "small")
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "dann_search.cli", "launch", str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "DANN_TEST_MARK": str(tmp_path)},
-    )
-    wait_for_epochs(folder, 4, driver)
+    command = [sys.executable, "-m", "dann_search.cli", "launch", str(path)]
+    terminal = Terminal(command, tmp_path, DANN_TEST_MARK=str(tmp_path))
+    wait_for_epochs(folder, 4, terminal.process)
     refused = start(tmp_path, "resume", str(folder.root))
     assert "already running" in failed("resume", refused.communicate(timeout=LIMIT_S)[0])
     assert refused.returncode == 2
+    terminal.process.send_signal(signal.SIGTERM)
+    shown = terminal.wait(LIMIT_S)
+    assert terminal.process.returncode == 128 + signal.SIGTERM, shown
+    assert "trials done, 2 running" in shown  # the live table, and none of Ray's banners above it
+    assert "Number of trials" not in shown
+    assert f"dann-search resume {folder.root}" in shown.replace("\r\n", "")
+    assert "Traceback" not in shown
+    before = unfinished(folder)
+    assert marked(str(tmp_path)) == []
+
+    driver = start(tmp_path, "resume", str(folder.root))
+    wait_for_epochs(folder, sum(before) + 4, driver)
     driver.send_signal(signal.SIGINT)
     out, _ = driver.communicate(timeout=LIMIT_S)
-    assert driver.returncode == 130, out
-    assert f"dann-search resume {folder.root}" in out.replace("\n", "")
-    assert "Traceback" not in out
-    states = [trial.state for trial in study_trials(folder)]
-    assert states == [TrialState.RUNNING] * 2
-    assert all(len(saved_history(folder, number)) >= 1 for number in range(2))
+    assert driver.returncode == 128 + signal.SIGINT, said(tmp_path)
+    assert printed("resume", out)["stopped_by"] == "interrupt"
+    assert "Traceback" not in said(tmp_path)
+    after = unfinished(folder)
+    assert sum(after) > sum(before) and min(map(int.__sub__, after, before)) >= 0
     assert marked(str(tmp_path)) == []
+
+
+def unfinished(folder: ExperimentFolder) -> list[int]:
+    """Epochs in the checkpoints of the two trials that were running."""
+    assert [trial.state for trial in study_trials(folder)] == [TrialState.RUNNING] * 2
+    epochs = [len(saved_history(folder, number)) for number in range(2)]
+    assert min(epochs) >= 1
+    return epochs

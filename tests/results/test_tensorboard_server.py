@@ -1,5 +1,6 @@
 """What TensorBoard itself shows of an experiment, asked over HTTP on the loopback."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,3 +178,29 @@ def test_the_projector_opens_the_embeddings(ask: Ask, watched: ExperimentFolder)
     assert lines[0].split("\t") == ["domain", "label", "predicted", "right"]
     assert len(lines) == points + 1
     assert ask("plugin/projector/sprite_image", run="best", name=name).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_server_too(number: signal.Signals, watched: ExperimentFolder) -> None:
+    words = ["tensorboard", str(watched.root), "--port", "0", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dann_search.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        printed("tensorboard", process.stdout.readline())
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        end = time.monotonic() + WAIT_S
+        while not (child := children.read_text()):
+            assert time.monotonic() < end, "the server was not started"
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(WAIT_S) == 128 + number
+        assert not Path(f"/proc/{child.split()[0]}").exists()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from dann_search.interrupts import handlers_kept
 from dann_search.remote_folder import is_url
 from dann_search.search.authentication import do_as_the_cluster_does
 from dann_search.search.doctor import judge, places, probe
@@ -60,7 +61,8 @@ def _joined(address: str) -> Iterator[None]:
     _knock(address)
     try:
         do_as_the_cluster_does(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with handlers_kept():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     # Ray has an error of its own for each way in which this can go wrong.
     except Exception as exc:
         raise CannotJoin(_why(address, exc)) from None
