@@ -128,6 +128,9 @@ def handlers_kept() -> Iterator[None]:
 
     It replaces that of SIGTERM twice: through ``signal.signal`` by one that calls ``sys.exit``,
     and, unseen by Python, by one that aborts the process.
+
+    What is started within the block never gets these signals: systemd, Slurm and a shell whose
+    terminal closes send them to all processes, and without Ray's own no trial could be saved.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -149,6 +152,7 @@ def handlers_kept() -> Iterator[None]:
     thread = threading.Thread(target=watch, daemon=True)
     signal.signal = lambda number, handler: signal.getsignal(number)  # type: ignore[assignment]
     thread.start()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # children inherit it, not the thread
     try:
         yield
     finally:
@@ -156,3 +160,4 @@ def handlers_kept() -> Iterator[None]:
         thread.join()
         put_back()
         signal.signal = replaced
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

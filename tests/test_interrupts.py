@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -189,8 +190,15 @@ def test_the_handlers_that_ray_replaces_as_it_starts_are_kept(
         until = time.monotonic() + LIMIT_S
         while native.PyOS_getsig(signal.SIGTERM) is None and time.monotonic() < until:
             time.sleep(0.001)
-        signal.raise_signal(signal.SIGTERM)
+        child = subprocess.Popen(["sleep", str(LIMIT_S)], start_new_session=True)
+        os.killpg(child.pid, signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not event.is_set() and time.monotonic() < until:
+            time.sleep(0.001)
         assert event.is_set()
+        assert child.poll() is None  # systemd and Slurm signal Ray's processes, too
+        child.kill()
+        child.wait()
         during.set()
         native.PyOS_setsig(signal.SIGTERM, None)
 

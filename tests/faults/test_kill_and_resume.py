@@ -179,7 +179,7 @@ def finished_trials(folder: ExperimentFolder) -> dict[int, tuple[Any, ...]]:
 
 
 def test_signals_keep_what_was_trained_and_print_the_resume_command(tmp_path: Path) -> None:
-    path = space_file(tmp_path, search__trials=TRIALS, training__epochs=40)
+    path = space_file(tmp_path, search__trials=TRIALS, training__epochs=400)
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     command = [sys.executable, "-m", "dann_search.cli", "launch", str(path)]
     terminal = Terminal(command, tmp_path, DANN_TEST_MARK=str(tmp_path))
