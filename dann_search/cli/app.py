@@ -43,8 +43,9 @@ Experiment = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
-# What people called their classes, folders and files may look like rich's markup.
-out, err = Console(markup=False), Console(stderr=True, highlight=False, markup=False)
+# What people called their classes, folders and files may look like rich's markup, or emoji.
+out = Console(markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @dataclass

@@ -68,7 +68,8 @@ class BestModel:
             shown = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
             table.add_row(f"{name} (target val)", f"{value:.3f}{shown}")
         for name, value in self.record["searched"].items():
-            table.add_row(name, f"{value:.3g}" if isinstance(value, float) else str(value))
+            shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+            table.add_row(name, Text(shown))
         return Group(model, table, *map(Text, self._notes()))
 
     def _notes(self) -> list[str]:

@@ -3,34 +3,32 @@
 import csv
 import io
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
 from dann_search.atomic_file import write_atomically
 from dann_search.results.comparison import JSON, Comparison, shown_p
-from dann_search.results.method_scores import Scores
+from dann_search.results.markup import escape_latex, escape_markdown, one_line
+from dann_search.results.method_scores import ClassScores, Scores
 
 METRICS = ("f1_macro", "accuracy", "precision_macro", "recall_macro")
 Rows = list[list[str]]
-
-LATEX = {
-    "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
-    "\\": r"$\backslash$", "^": r"\^{}", "~": r"\~{}", "<": "$<$", ">": "$>$", "|": "$|$",
-    "[": "{[}", "]": "{]}", "*": "{*}",
-}  # fmt: skip
-"""What LaTeX reads as something else; ``[`` and ``*`` only at the beginning of a table's row."""
+MOST_CLASSES = 40
+"""In the tables of Markdown and LaTeX, which are for pages: JSON and CSV hold every class."""
 
 
 def write_comparison(comparison: Comparison) -> None:
-    """Write comparison.json, .csv, .md and .tex, each whole or not at all."""
+    """Write comparison.json, .csv, .md and .tex, each whole or not at all.
+
+    JSON first: the others are made of what it holds.
+    """
     folder = comparison.folder
     paths = []
     for suffix, text in (
+        (".json", json.dumps(comparison.to_json(), indent=1)),
         (".csv", to_csv(comparison)),
         (".md", to_markdown(comparison)),
         (".tex", to_latex(comparison)),
-        (".json", json.dumps(comparison.to_json(), indent=1)),
     ):
         paths.append((folder.compare / JSON).with_suffix(suffix))
         write_atomically(paths[-1], text.encode())
@@ -83,17 +81,22 @@ def to_markdown(comparison: Comparison) -> str:
     notes = [f"- {escape_markdown(note)}" for note in comparison.notes()]
     head = f"Target test, {comparison.n_test} images; {_seeds(comparison)}."
     parts = [head, _pipes(main), escape_markdown(comparison.verdict()) + ".", "\n".join(notes)]
-    return "\n\n".join([*parts, "F1 by class:", _pipes(classes)]) + "\n"
+    return "\n\n".join([*parts, f"F1 by class{_shown(comparison)}:", _pipes(classes)]) + "\n"
 
 
 def to_latex(comparison: Comparison) -> str:
     r"""Both tables as plain tabulars for ``\input``; needs no package."""
     head = [
         f"% Target test, {comparison.n_test} images; {_seeds(comparison)}.",
-        *(f"% {_one_line(line)}" for line in (comparison.verdict(), *comparison.notes())),
+        *(f"% {one_line(line)}" for line in (comparison.verdict(), *comparison.notes())),
     ]
     main, classes = _main(comparison, escape_latex), _classes(comparison, escape_latex)
-    return "\n".join([*head, _tabular(main), "", "% F1 by class", _tabular(classes)]) + "\n"
+    return (
+        "\n".join(
+            [*head, _tabular(main), "", f"% F1 by class{_shown(comparison)}", _tabular(classes)]
+        )
+        + "\n"
+    )
 
 
 def _seeds(comparison: Comparison) -> str:
@@ -112,12 +115,30 @@ def _main(comparison: Comparison, escape: Callable[[str], str]) -> Rows:
 
 
 def _classes(comparison: Comparison, escape: Callable[[str], str]) -> Rows:
-    """F1, a row a class and a column a method."""
+    """F1, a row a class and a column a method; of many classes the lowest, the lowest first."""
     tables = [scores.per_class for scores in comparison.methods.values()]
+    classes = list(zip(*tables, strict=True))
+    if len(classes) > MOST_CLASSES:
+        classes = sorted(classes, key=_mean_f1)[:MOST_CLASSES]
     rows = [["class", "images", *comparison.methods]]
-    for same in zip(*tables, strict=True):
+    for same in classes:
         rows.append([same[0].name, str(same[0].n), *(str(one.f1) for one in same)])
     return [[escape(cell) for cell in row] for row in rows]
+
+
+def _mean_f1(of_methods: tuple[ClassScores, ...]) -> float:
+    return sum(one.f1.mean for one in of_methods) / len(of_methods)
+
+
+def _shown(comparison: Comparison) -> str:
+    """Which classes the tables for pages have, where these are not all."""
+    count = len(next(iter(comparison.methods.values())).per_class)
+    if count <= MOST_CLASSES:
+        return ""
+    return (
+        f" (the {MOST_CLASSES} of {count} classes with the lowest F1 over all methods; all are in "
+        "comparison.csv and comparison.json)"
+    )
 
 
 def _pipes(rows: Rows) -> str:
@@ -130,19 +151,3 @@ def _tabular(rows: Rows) -> str:
     columns = "l" + "r" * (len(rows[0]) - 1)
     body = [r"\hline", lines[0], r"\hline", *lines[1:], r"\hline"]
     return "\n".join([rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}"])
-
-
-def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, in a table's cell too; ``a_b`` is safe as it stands."""
-    return re.sub(r"([\\`*\[\]<>|]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _one_line(text))
-
-
-def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    escaped = "".join(LATEX.get(character, character) for character in _one_line(text))
-    # A hyphen before a figure is a minus.
-    return re.sub(r"(?<![\w])-(?=\d)", "$-$", escaped).replace("±", r"$\pm$")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

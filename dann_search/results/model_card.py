@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dann_search.results.label_use import label_use
+from dann_search.results.markup import escape_markdown
 from dann_search.training.result import F1_MACRO
 
 SHOWN_CLASSES, WEAKEST = 30, 3
@@ -34,9 +35,7 @@ def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loadin
     outdated = evaluation is not None and not is_current(evaluation, record)
     evaluation = None if outdated else evaluation
     sections = {
-        f"{record['experiment']}: {record['backbone']}, {record['config']['method']}": _about(
-            record
-        ),
+        _title(record): _about(record),
         "Intended use": _use(record),
         "Data": "\n".join(_data(record)),
         "Metrics": "\n".join(_metrics(record, evaluation, outdated)),
@@ -51,13 +50,27 @@ def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loadin
     return "\n\n".join(f"{title}\n\n{text}" for title, text in texts) + "\n"
 
 
+def _title(record: dict[str, Any]) -> str:
+    experiment, backbone = map(escape_markdown, (record["experiment"], record["backbone"]))
+    return f"{experiment}: {backbone}, {record['config']['method']}"
+
+
+def _domains(record: dict[str, Any]) -> dict[str, str]:
+    """Names of both domains as Markdown shows them as they are."""
+    return {role: escape_markdown(name) for role, name in record["domains"].items()}
+
+
+def _of_class(score: dict[str, Any]) -> str:
+    return f"{escape_markdown(score['class'])} (F1 {score['f1']:.2f}, {score['n']})"
+
+
 def is_current(evaluation: dict[str, Any], record: dict[str, Any]) -> bool:
     """Whether an evaluation is of the model with the temperature it has now."""
     return bool(evaluation.get("temperature", 1.0) == record.get("temperature", 1.0))
 
 
 def _about(record: dict[str, Any]) -> str:
-    domains, method = record["domains"], record["config"]["method"]
+    domains, method = _domains(record), record["config"]["method"]
     adapted = "trained on" if method in ("source_only", "from_scratch") else "adapted from"
     ways = "" if adapted == "trained on" else f" to {domains['target']}"
     return (
@@ -68,24 +81,23 @@ def _about(record: dict[str, Any]) -> str:
 
 def _use(record: dict[str, Any]) -> str:
     names = record["class_names"]
-    shown = ", ".join(names[:SHOWN_CLASSES])
+    shown = ", ".join(map(escape_markdown, names[:SHOWN_CLASSES]))
     more = f", … ({len(names)} in all, listed in model.json)" if len(names) > SHOWN_CLASSES else ""
     return (
-        f"Tells which of its classes an RGB image like those of {record['domains']['target']} "
+        f"Tells which of its classes an RGB image like those of {_domains(record)['target']} "
         f"shows: {shown}{more}."
     )
 
 
 def _data(record: dict[str, Any]) -> Iterator[str]:
-    data, domains = record["data"], record["domains"]
+    data, domains = record["data"], _domains(record)
     yield "| domain | split | images | labels | hash |"
     yield "|---|---|---|---|---|"
     for role in ("source", "target"):
         for split, count in data["sizes"][role].items():
             labels = _labels_used(record, role, split)
-            name = domains[role].replace("|", "\\|")
             digest = data["hashes"][role][split][:12]
-            yield f"| {name} ({role}) | {split} | {count:,} | {labels} | `{digest}` |"
+            yield f"| {domains[role]} ({role}) | {split} | {count:,} | {labels} | `{digest}` |"
 
 
 def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
@@ -142,7 +154,7 @@ def _with_interval(value: float, ends: list[float] | None) -> str:
 
 
 def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterator[str]:
-    target, side = record["domains"]["target"], record["preprocessing"]["image_size"]
+    target, side = _domains(record)["target"], record["preprocessing"]["image_size"]
     yield f"Measured on images of {target} alone; on others it may do worse, and will not say so."
     yield "Every image gets one of the classes, also one that shows none of them."
     yield f"It sees the centre square of an image at {side} x {side} pixels."
@@ -151,22 +163,26 @@ def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterat
     yield "Intervals say how much depends on which images were drawn, not on the training's seed."
     if evaluation:
         worst = sorted((c for c in evaluation["per_class"] if c["n"]), key=lambda c: c["f1"])
-        shown = ", ".join(f"{c['class']} (F1 {c['f1']:.2f}, {c['n']})" for c in worst[:WEAKEST])
+        shown = ", ".join(_of_class(c) for c in worst[:WEAKEST])
         yield f"Weakest classes on test, with their images: {shown}."
 
 
 def _recipe(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     told = [
-        f"Trial {record['trial']} of experiment {record['experiment']}, epoch {record['epoch']}, "
-        f"seed {record['seeds']['training']}; splits of seed {record['seeds']['splits']}."
+        f"Trial {record['trial']} of experiment {escape_markdown(record['experiment'])}, "
+        f"epoch {record['epoch']}, seed {record['seeds']['training']}; "
+        f"splits of seed {record['seeds']['splits']}."
     ]
     if refit := record.get("refit"):
         told.append(
             f"Trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}."
         )
     if record["searched"]:
-        values = (f"{name} {_number(value)}" for name, value in record["searched"].items())
+        values = (
+            f"{escape_markdown(name)} {_number(value)}"
+            for name, value in record["searched"].items()
+        )
         told.append(f"Searched: {', '.join(values)}.")
     told.append("The whole recipe is in model.json.")
     told.append(f"Versions: {versions}.")
@@ -174,4 +190,4 @@ def _recipe(record: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else escape_markdown(str(value))

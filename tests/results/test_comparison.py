@@ -12,13 +12,12 @@ from rich.console import Console
 
 from dann_search.results.comparison import Comparison
 from dann_search.results.comparison_tables import (
-    escape_latex,
-    escape_markdown,
     to_csv,
     to_latex,
     to_markdown,
     write_comparison,
 )
+from dann_search.results.markup import escape_latex, escape_markdown
 from tests.results.comparisons import compared, predicted, stated
 
 ODD = ["R&D_50%", "a|b", r"C:\x{1}~^", "*star*", "[half] #1 $", "<i>"]
@@ -183,3 +182,22 @@ def test_latex_needs_no_package_and_no_name_breaks_a_row(odd: Comparison) -> Non
     assert escape_latex("R&D_50% -0.1") == r"R\&D\_50\% $-$0.1"
     for line in body:
         assert line.count("{") - line.count(r"\{") == line.count("}") - line.count(r"\}")
+
+
+def test_tables_for_pages_show_the_worst_of_many_classes_and_say_where_all_are(
+    tmp_path: Path,
+) -> None:
+    names = [f"class {number}" for number in range(100)]
+    many = predicted(names, {"dann": 0.9, "source_only": 0.6}, tmp_path, n=400)
+    markdown, latex = to_markdown(many), to_latex(many)
+    for text, row in ((markdown, r"\| class \d+ \|"), (latex, r"class \d+ &")):
+        assert len(re.findall(row, text)) == 40
+        assert "the 40 of 100 classes with the lowest F1" in text
+        assert "comparison.csv and comparison.json" in text
+    f1 = [
+        (one.f1.mean + other.f1.mean, one.name)
+        for one, other in zip(*(s.per_class for s in many.methods.values()), strict=True)
+    ]
+    assert re.findall(r"\| (class \d+) \|", markdown)[0] == min(f1, key=lambda pair: pair[0])[1]
+    assert to_csv(many).splitlines()[0].count(",f1 class ") == 100
+    assert len(many.to_json()["methods"]["dann"]["per_class"]) == 100

@@ -111,12 +111,15 @@ def write_report(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, page)
-        written = save_figures(content, drawn) if drawn else []
+        written, remark = save_figures(content, drawn) if drawn else ([], "")
     except OSError as exc:
         raise InputError(f"{exc.filename or file}: cannot be written: {exc.strerror}") from None
     if out is None:
         found.publish(file)
-    return Report(file, len(page), written, _numbers(content))
+    numbers = _numbers(content)
+    if remark:
+        numbers["notes"] = [*numbers["notes"], f"{drawn}: {remark}"]
+    return Report(file, len(page), written, numbers)
 
 
 def _check_installed() -> None:

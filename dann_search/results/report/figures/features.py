@@ -134,9 +134,10 @@ def _classes_on_paper(inside: Inside, content: Content) -> PaperFigure:
         axes.set_title(one.name)
         _bare_axes(axes)
     if len(names) <= LISTED:
-        figure.legend(
-            *grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, markerscale=2
-        )
+        # Not by get_legend_handles_labels, which leaves out names that begin with "_".
+        lines = grid[0].get_lines()
+        shown = [str(line.get_label()) for line in lines]
+        figure.legend(lines, shown, loc="outside lower center", ncols=6, markerscale=2)
     return figure
 
 

@@ -1,15 +1,15 @@
 """What all figures share: a plot of the page, text that stays text, and paper's style."""
 
 import html
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import plotly.graph_objects as go
 from matplotlib.figure import Figure as PaperFigure
 
+from dann_search.results.picture import picture_style
 from dann_search.results.report import theme
 
 Traces = list[Any]
@@ -24,12 +24,14 @@ class Plot:
         figure: what is drawn.
         title: above it, as text: no markup.
         height: in pixels.
+        note: below the title, of what is not drawn because there is too much.
     """
 
     name: str
     figure: go.Figure
     title: str = ""
     height: int = 320
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ def cut(text: object, most: int = 24) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
+def part_of(what: str, shown: int, of: int) -> str:
+    """Say which part is drawn; empty where all is."""
+    return f"{shown:,} of {of:,} {what}." if shown < of else ""
+
+
 def number(value: object) -> str:
     """A value as axes and tables show it: three significant digits of what is no integer."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -61,9 +68,8 @@ def columns(count: int) -> float:
     return 3.4 if count == 1 else 7.0
 
 
-@contextmanager
-def paper_style() -> Iterator[None]:
-    """Matplotlib's settings while a figure is drawn and saved."""
+def paper_style(texts: Iterable[str] = ()) -> AbstractContextManager[str]:
+    """Set Matplotlib up for figures in which these texts are; as ``picture_style``."""
     settings: Any = {
         "font.size": 8,
         "axes.titlesize": 8,
@@ -82,13 +88,10 @@ def paper_style() -> Iterator[None]:
         "grid.color": "#E3E6EB",
         "grid.linewidth": 0.5,
         "axes.axisbelow": True,
-        # A class may be called "$5": that is no formula.
-        "text.parse_math": False,
         # The same figure gives the same file.
         "svg.hashsalt": "dann-search",
     }
-    with matplotlib.rc_context(settings):
-        yield
+    return picture_style(texts, settings)
 
 
 def paper(width: int = 1, height: float = 2.4) -> PaperFigure:

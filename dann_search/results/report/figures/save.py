@@ -38,15 +38,18 @@ def papers(content: Content) -> Iterator[Paper]:
         yield from family.papers(content)
 
 
-def save_figures(content: Content, folder: Path) -> list[Path]:
-    """Draw and write them; the files written.
+def save_figures(content: Content, folder: Path) -> tuple[list[Path], str]:
+    """Draw and write every figure.
+
+    Returns:
+        The files written, and a remark on letters that no installed font has, if there are any.
 
     Raises:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    with paper_style():
+    with paper_style([*content.info.class_names, *content.info.domains.values()]) as remark:
         for one in papers(content):
             figure = one.draw()
             for kind in KINDS:
@@ -55,4 +58,4 @@ def save_figures(content: Content, folder: Path) -> list[Path]:
                 metadata = {"Date": None} if kind == "svg" else None
                 figure.savefig(path, dpi=DPI, metadata=metadata)
                 written.append(path)
-    return written
+    return written, remark

@@ -1,0 +1,74 @@
+"""Settings of every picture drawn by Matplotlib: text is never markup, in a font that has it."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SHOWN_LETTERS = 10
+
+
+@contextmanager
+def picture_style(texts: Iterable[str] = (), settings: Any = None) -> Iterator[str]:
+    """Draw and save pictures whose text is shown as it is.
+
+    Args:
+        texts: what users wrote, such as class names. Matplotlib's own font has no Chinese letters,
+            for instance: fonts that have what it lacks are looked for among those installed.
+        settings: further entries of Matplotlib's ``rcParams``, a dict.
+
+    Yields:
+        A remark on the letters that no installed font has; empty where there are none.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        families, lacking = _fallbacks(set("".join(texts)))
+        matplotlib.rcParams.update(
+            {
+                # A class may be called "$5": that is no formula, to Matplotlib or to LaTeX.
+                "text.parse_math": False,
+                "text.usetex": False,
+                "font.family": [*matplotlib.rcParams["font.family"], *families],
+            }
+        )
+        # The remark says it, once.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        yield _remark(lacking)
+
+
+def _fallbacks(letters: set[str]) -> tuple[list[str], set[str]]:
+    """Find font families for letters that the present font lacks, and letters that none has."""
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+
+    wanted = {letter for letter in letters if letter.isprintable() and not letter.isspace()}
+    lacking, families = wanted - _letters_of(findfont(FontProperties())), []
+    for font in fontManager.ttflist if lacking else ():
+        # The last resort has a box for every letter.
+        if font.style != "normal" or font.weight != 400 or "LastResort" in font.fname:
+            continue
+        if found := lacking & _letters_of(font.fname):
+            families.append(font.name)
+            lacking -= found
+    return families, lacking
+
+
+def _letters_of(path: str) -> set[str]:
+    """Return the letters of a font file; none of a file that Matplotlib cannot draw with."""
+    from matplotlib.font_manager import get_font
+
+    try:
+        font = get_font(path)
+        return {chr(code) for code in font.get_charmap()} if font.scalable else set()
+    except (OSError, RuntimeError):  # a font of bitmaps, such as of coloured emoji
+        return set()
+
+
+def _remark(lacking: set[str]) -> str:
+    if not lacking:
+        return ""
+    shown = "".join(sorted(lacking)[:SHOWN_LETTERS]) + "…" * (len(lacking) > SHOWN_LETTERS)
+    return (
+        f"no font installed here has the letters {shown}: the picture shows boxes in their place; "
+        "install one that has, such as Noto Sans CJK for Chinese, Japanese and Korean"
+    )
