@@ -127,7 +127,7 @@ def launch(
     with source.placing():
         experiment, found = experiment_of(source, stage_counts())
         known = known_trials(experiment)
-        console = Console(stderr=True, force_jupyter=False, markup=False)
+        console = Console(stderr=True, force_jupyter=False, markup=False, emoji=False)
         with packing_progress(console, plain=plain or _is_notebook()) as progress:
             folder = prepare(experiment, found, progress, known, address)
         return _run(experiment, found, folder, known=known, address=address, plain=plain)
@@ -286,7 +286,9 @@ def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObs
     notebook = sys.stdout if _is_notebook() else None
 
     def make(terminal: Any, record: Any) -> SearchProgress:
-        console = Console(file=notebook or terminal, force_jupyter=False, markup=False)
+        console = Console(
+            file=notebook or terminal, force_jupyter=False, markup=False, emoji=False
+        )
         console.print(header, markup=False, highlight=False, soft_wrap=True)
         kind = PlainLines if plain else NotebookTable if notebook else LiveTable
         state = (space, record.total, record.counts().finished, record.best(), objective)

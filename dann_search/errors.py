@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 300
+"""Characters of another library's message."""
+
 
 class InputError(Exception):
     """Bad input: one message with the rule, the value found and the next action. Exit code 2."""
@@ -10,6 +13,11 @@ class InputError(Exception):
 
 class RunError(Exception):
     """A failure at run time. What was trained stays on storage. Exit code 1."""
+
+
+def in_one_line(exc: Exception) -> str:
+    """Return an error's kind and message for a notice: Matplotlib's have many lines."""
+    return f"{type(exc).__name__}: {' '.join(str(exc).split())[:LONGEST]}"
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:

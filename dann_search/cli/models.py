@@ -83,6 +83,9 @@ def evaluate(
     from dann_search.results.evaluate import evaluate_target
 
     result = evaluate_target(target, data, calibrated=calibrated, device=device)
+    if as_json:
+        for notice in result.notices:
+            err.print(f"note: {notice}", soft_wrap=True)
     emit(as_json, result.to_json(), result.render())
 
 

@@ -1,5 +1,6 @@
 """How good a model is on images it never saw: the target's test split, or a labelled folder."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dann_search.atomic_file import write_atomically
 from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Domain
 from dann_search.data.folder import (
@@ -20,7 +22,7 @@ from dann_search.data.folder import (
     load_class_folders,
 )
 from dann_search.data.store import open_labels
-from dann_search.errors import InputError, nearest
+from dann_search.errors import InputError, in_one_line, nearest
 from dann_search.results.calibration import doubt, fit_temperature
 from dann_search.results.confusion import write_confusion
 from dann_search.results.find_model import FoundModel, find_model
@@ -79,9 +81,9 @@ def evaluate_target(
     labels = open_labels(found.store, "target", "test")
     batches = stored_batches(found.store, "target", "test", model.image_size)
     result = _scored(model, found, labels, batches, "test")
-    _keep(result, found.folder, model.record)
+    notices = _keep(result, found.folder, model.record)
     found.publish()
-    return replace(result, warning=warning)
+    return replace(result, warning=warning, notices=notices)
 
 
 def _scored(
@@ -118,15 +120,25 @@ def _calibrate(model: DannModel, found: FoundModel) -> str:
     return doubt(logits, labels, model.temperature)
 
 
-def _keep(result: Evaluation, folder: Path, record: dict[str, Any]) -> None:
-    """Write the result, its picture and the card that tells of it."""
+def _keep(result: Evaluation, folder: Path, record: dict[str, Any]) -> tuple[str, ...]:
+    """Write the result, the card that tells of it, and its picture.
+
+    Returns:
+        Notices for people, of a picture that could not be drawn or lacks letters.
+    """
     try:
-        (folder / EVALUATION).write_text(json.dumps(result.to_json(), indent=1))
-        names = [one.name for one in result.per_class]
-        write_confusion(folder / CONFUSION, result.confusion, names)
+        write_atomically(folder / EVALUATION, json.dumps(result.to_json(), indent=1).encode())
         write_record(folder, record)
     except OSError as exc:
         raise InputError(f"{folder}: cannot be written: {exc.strerror}") from None
+    picture, names = folder / CONFUSION, [one.name for one in result.per_class]
+    try:
+        remark = write_confusion(picture, result.confusion, names)
+    except Exception as exc:  # of any kind: the result is worth more than its picture
+        with contextlib.suppress(OSError):
+            picture.unlink(missing_ok=True)  # an earlier result's, or half of this one's
+        return (f"{CONFUSION} could not be drawn: {in_one_line(exc)}; the result is complete",)
+    return (f"{CONFUSION}: {remark}",) if remark else ()
 
 
 @dataclass(frozen=True)

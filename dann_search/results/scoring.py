@@ -1,17 +1,18 @@
 """What predictions are worth: point estimates, intervals, classes, confusion, calibration."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from dann_search.results.calibration import Calibration, measure_calibration
+from dann_search.results.confusion import MOST_NUMBERED, frequent_mistakes
 from dann_search.results.intervals import macro_interval, wilson
 from dann_search.training.metrics import classification_metrics
 
@@ -19,6 +20,8 @@ RESAMPLES = 1000
 """A variance over so many is within 10 % of the right one."""
 CELLS = 5_000_000
 """Of confusion matrices drawn at once: memory stays at some 100 MB for hundreds of classes."""
+WORST = 20
+"""Classes in the table where a model has more than fit into the picture of the confusion matrix."""
 FIELDS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 
 
@@ -49,6 +52,7 @@ class Evaluation:
         model, trial, epoch: folder of the model, and whose weights it holds; None where
             predictions were scored without one.
         warning: of a temperature that was fitted just now; empty where there is none.
+        notices: of what was not written beside the result, or is not as it should be.
     """
 
     split: str
@@ -66,6 +70,7 @@ class Evaluation:
     trial: int | None = None
     epoch: int | None = None
     warning: str = ""
+    notices: tuple[str, ...] = ()
 
     @property
     def absent_classes(self) -> list[str]:
@@ -75,7 +80,8 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """As ``evaluate --json`` prints it."""
         content = asdict(self)
-        del content["calibration"], content["uncalibrated"], content["warning"]
+        for name in ("calibration", "uncalibrated", "warning", "notices"):
+            del content[name]
         content["ci95"] = {name: list(ends) for name, ends in self.ci95.items()}
         for row in content["per_class"]:
             row["class"] = row.pop("name")
@@ -90,25 +96,48 @@ class Evaluation:
 
     def render(self) -> Group:
         """The tables people read."""
-        what = f"{self.split}, {self.n} images"
+        what = Text(f"{self.split}, {self.n} images")
         head = Table(box=None, pad_edge=False)
-        for name in (what, "", "95 % interval"):
-            head.add_column(name, justify="left" if name == what else "right")
+        head.add_column(what)
+        for name in ("", "95 % interval"):
+            head.add_column(name, justify="right")
         for name in FIELDS:
             low, high = self.ci95[name]
             label = name.replace("_", " ")
             head.add_row(label, f"{getattr(self, name):.3f}", f"{low:.3f} to {high:.3f}")
-        classes = Table(box=None, pad_edge=False)
-        for name in ("class", "precision", "recall", "F1", "images"):
-            classes.add_column(name, justify="left" if name == "class" else "right")
-        for one in self.per_class:
-            scores = (f"{value:.3f}" for value in (one.precision, one.recall, one.f1))
-            classes.add_row(one.name, *scores, str(one.n))
-        lines = map(Text, self._notes())
+        parts: list[RenderableType] = [head, "", *self._classes(), *map(Text, self._notes())]
         if self.model is None:
-            return Group(head, "", classes, *lines)
+            return Group(*parts)
         whose = Text(f"trial {self.trial}, epoch {self.epoch}: {self.model}", overflow="fold")
-        return Group(whose, "", head, "", classes, *lines)
+        return Group(whose, "", *parts)
+
+    def _classes(self) -> list[RenderableType]:
+        """All classes where they are few, else the worst and the most frequent mistakes."""
+        few = len(self.per_class) <= MOST_NUMBERED
+        shown = self.per_class if few else worst_classes(self.per_class)
+        table = Table(box=None, pad_edge=False)
+        for name in ("class", "precision", "recall", "F1", "images"):
+            table.add_column(name, justify="left" if name == "class" else "right")
+        for one in shown:
+            scores = (f"{value:.3f}" for value in (one.precision, one.recall, one.f1))
+            # As Text: a class may be called "[bold]" or ":dog:".
+            table.add_row(Text(one.name), *scores, str(one.n))
+        if few:
+            return [table]
+        count = len(self.per_class)
+        above = Text(f"the {len(shown)} of {count} classes with the lowest F1; all: add --json")
+        return [above, table, "", *self._mistakes()]
+
+    def _mistakes(self) -> list[RenderableType]:
+        found = frequent_mistakes(self.confusion, [one.name for one in self.per_class])
+        table = Table(box=None, pad_edge=False)
+        for name in ("most frequent mistakes", "taken for"):
+            table.add_column(name)
+        for name in ("images", "of the class"):
+            table.add_column(name, justify="right")
+        for one in found:
+            table.add_row(Text(one.true), Text(one.predicted), str(one.n), f"{one.share:.0%}")
+        return [table] if found else []
 
     def _notes(self) -> list[str]:
         notes, now, before = [], self.calibration, self.uncalibrated
@@ -123,6 +152,7 @@ class Evaluation:
             )
         if self.warning:
             notes.append(f"careful: {self.warning}")
+        notes += [f"note: {notice}" for notice in self.notices]
         if absent := self.absent_classes:
             shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
             notes.append(
@@ -130,6 +160,11 @@ class Evaluation:
                 f"and count as 0 in the macro averages: {shown}"
             )
         return ["", *notes] if notes else []
+
+
+def worst_classes(per_class: Sequence[ClassScore], most: int = WORST) -> list[ClassScore]:
+    """Return the classes of lowest F1, the lowest first, of those that have images."""
+    return sorted((one for one in per_class if one.n), key=lambda one: one.f1)[:most]
 
 
 def score(

@@ -24,6 +24,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import augment, to_float
 from dann_search.data.batches import epoch_seed, paired_batches
 from dann_search.data.training_data import TrainingData, open_training_data
+from dann_search.errors import in_one_line
 from dann_search.layout import ExperimentFolder
 from dann_search.models.build import build_network
 from dann_search.models.registry import spec_of
@@ -78,11 +79,10 @@ def show_best(folder: ExperimentFolder) -> None:
         write_best_run(folder)
     except KeyboardInterrupt:
         shutil.rmtree(folder.tensorboard / RUN, ignore_errors=True)  # it may be half of one
-    except (OSError, RuntimeError) as exc:  # a full disk, a full GPU
-        Console(stderr=True).print(
-            f"note: the best trial could not be shown in TensorBoard: {exc}; "
-            f"try again with: dann-search best {folder}",
-            markup=False,
+    except Exception as exc:  # a full disk, a full GPU, a picture that cannot be drawn
+        Console(stderr=True, markup=False, emoji=False).print(
+            "note: the best trial could not be shown in TensorBoard: "
+            f"{in_one_line(exc)}; try again with: dann-search best {folder}",
             highlight=False,
             soft_wrap=True,
         )
@@ -223,7 +223,9 @@ def _add_embeddings(writer: Any, best: BestTrial) -> None:
     labels = torch.cat([data.source_val_labels[of_source], data.val_labels[of_target]])
     predicted = torch.cat([best.source.logits, best.target.logits[of_target]]).argmax(1)
     domains = [f"{role}: {data.info.domains[role]}" for role in ("source", "target")]
-    names = data.info.class_names
+    # A tab or a new line would begin another cell of the projector's table.
+    names = [" ".join(name.split()) for name in data.info.class_names]
+    domains = [" ".join(name.split()) for name in domains]
     metadata = [
         [domains[number >= len(of_source)], names[label], names[guess], str(label == guess)]
         for number, (label, guess) in enumerate(

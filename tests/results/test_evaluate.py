@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +145,34 @@ def test_the_table_names_the_model(experiment: ExperimentFolder) -> None:
     console.print(result.render())
     named = f"trial {result.trial}, epoch {result.epoch}: {experiment.best}"
     assert console.export_text().startswith(named)
+
+
+def table_of(classes: int) -> list[str]:
+    """What people read where class n is right in n of as many images as there are classes, + 1."""
+    labels = np.repeat(np.arange(classes), classes + 1)
+    place = np.tile(np.arange(classes + 1), classes)
+    predicted = np.where(place < labels, labels, 0)
+    names = [f"class {number:04}" for number in range(classes)]
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(score(labels, predicted, names, "test").render())
+    return console.export_text().splitlines()
+
+
+def test_of_many_classes_the_worst_come_first_and_how_to_see_all_is_said() -> None:
+    lines = table_of(100)
+    shown = [line.split("  ")[0] for line in lines if re.match(r"class \d{4}  +[01]\.\d", line)]
+    assert shown[0] == "class 0001" and len(shown) == 20
+    assert any("the 20 of 100 classes with the lowest F1; all: add --json" in x for x in lines)
+    begin = next(i for i, line in enumerate(lines) if line.startswith("most frequent mistakes"))
+    assert re.match(r"class 0001 +class 0000 +100 +99%", lines[begin + 1])
+    assert len(lines) < 50
+
+
+def test_few_classes_are_all_shown_in_their_order() -> None:
+    lines = table_of(10)
+    shown = [line.split("  ")[0] for line in lines if re.match(r"class \d{4}  +[01]\.\d", line)]
+    assert shown == [f"class {number:04}" for number in range(10)]
+    assert not any("lowest F1" in line or "mistakes" in line for line in lines)
 
 
 def labelled_folder(experiment: ExperimentFolder, root: Path, rename: dict[str, str]) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from dann_search.errors import InputError, RunError, nearest
+from dann_search.errors import InputError, RunError, in_one_line, nearest
 from dann_search.results.export import onnx_file, program, safetensors_folder
 from dann_search.results.export.verification import Verification, images_for, verify
 from dann_search.results.find_model import FoundModel, find_model
@@ -136,8 +136,9 @@ def export_model(
             raise RunError(f"{place}: cannot be written: {exc}") from None
         # What torch, its compilers and ONNX raise is theirs to choose.
         except Exception as exc:
-            problem = f"{type(exc).__name__}: {' '.join(str(exc).split())[:300]}"
-            raise RunError(f"{model.record['backbone']} cannot be exported: {problem}") from exc
+            raise RunError(
+                f"{model.record['backbone']} cannot be exported: {in_one_line(exc)}"
+            ) from exc
         verification = verify(model, run, pictures)
         _describe(kind, format, model, found, verification, folder)
     found.publish(place)
