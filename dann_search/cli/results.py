@@ -54,7 +54,10 @@ def status(
 @app.command()
 def leaderboard(
     experiment: Experiment,
-    top: Annotated[int | None, typer.Option(help="Only the best so many.", min=1)] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(help="Show only the N best trials [50; with --json all].", metavar="N", min=1),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List every trial with its parameters, best first.
@@ -68,9 +71,11 @@ def leaderboard(
     folder = open_experiment(experiment)
     rows, told = room.ranked(read_trials(folder)), read_experiment(folder)
     confirmation, objective = confirmation_of(told, rows), told.search.objective
-    incomplete = [str(confirmation)] if confirmation and not confirmation.is_whole else []
+    remarks = [str(confirmation)] if confirmation and not confirmation.is_whole else []
+    if top is None and len(rows) > room.SHOWN:
+        remarks.append(f"the best {room.SHOWN} of {len(rows)} trials; all: --top {len(rows)}")
     content = room.to_json(rows[:top], objective, confirmation)
-    emit(as_json, content, room.render(rows[:top], objective), *incomplete)
+    emit(as_json, content, room.render(rows[: top or room.SHOWN], objective), *remarks)
 
 
 @app.command()

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -19,7 +19,10 @@ FEW = 10
 """Below so many completed trials, those stopped early are compared too, at an epoch all reached."""
 LEAST = 4
 """Below so many trials nothing is said about a parameter."""
+MOST_COMPARED = 500
+"""Trials from which an importance is computed: fANOVA takes minutes for thousands."""
 
+Item = TypeVar("Item")
 Method = Literal["fanova", "ped_anova"]
 
 
@@ -72,12 +75,18 @@ def importance(folder: ExperimentFolder, method: Method = "fanova") -> Importanc
     """
     trials, compared = _comparable(_in_common_ranges(_ended(folder)))
     names = sorted({name for trial in trials for name in trial.params})
-    found = []
+    found, computed = [], dict[tuple[int, ...], dict[str, float] | None]()
     for name in names:
-        having = [trial for trial in trials if name in trial.params]
-        value = _importance_among(having, name, method)
+        having = [place for place, trial in enumerate(trials) if name in trial.params]
+        # Parameters that the same trials have are told apart in one computation.
+        taken = tuple(evenly(having, MOST_COMPARED))
+        if taken not in computed:
+            computed[taken] = _importances([trials[place] for place in taken], method)
+        value = _value_of(name, computed[taken])
         conditional = len(having) < len(trials)
-        found.append(ParameterImportance(name, value, len(having), conditional))
+        found.append(ParameterImportance(name, value, len(taken), conditional))
+    if len(trials) > MOST_COMPARED:
+        compared += f", of which {MOST_COMPARED}, evenly taken, stand for all"
     found.sort(key=lambda p: -1.0 if p.importance is None else p.importance, reverse=True)
     return Importance(found, compared)
 
@@ -119,7 +128,14 @@ def _valued(trial: FrozenTrial, epochs: float) -> FrozenTrial:
     return create_trial(value=max(scores), params=trial.params, distributions=trial.distributions)
 
 
-def _importance_among(trials: list[FrozenTrial], name: str, method: Method) -> float | None:
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most so many of the items, at equal distances."""
+    count = min(len(items), most)
+    return [items[place * len(items) // count] for place in range(count)]
+
+
+def _importances(trials: list[FrozenTrial], method: Method) -> dict[str, float] | None:
+    """Return the importance of every parameter that all trials have; None of too few trials."""
     if len(trials) < LEAST or len({t.value for t in trials}) < 2:
         return None
     study = optuna.create_study(direction="maximize")
@@ -129,10 +145,13 @@ def _importance_among(trials: list[FrozenTrial], name: str, method: Method) -> f
         "fanova": lambda: FanovaImportanceEvaluator(seed=0),
         "ped_anova": PedAnovaImportanceEvaluator,
     }
-    values = optuna.importance.get_param_importances(
+    return optuna.importance.get_param_importances(
         study, evaluator=evaluators[method](), params=sorted(common)
     )
-    value = float(values.get(name, 0.0))
+
+
+def _value_of(name: str, importances: dict[str, float] | None) -> float | None:
+    value = math.nan if importances is None else float(importances.get(name, 0.0))
     return value if math.isfinite(value) else None
 
 

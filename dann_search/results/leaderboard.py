@@ -15,6 +15,8 @@ from dann_search.results.confirmation import Confirmation
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
 from dann_search.training.result import F1_MACRO
 
+SHOWN = 50
+"""Trials that people are shown where they do not ask for more."""
 ORDER = ("completed", "pruned", "running", "failed")
 STYLES = {"completed": "", "pruned": "dim", "running": "cyan", "failed": "red"}
 

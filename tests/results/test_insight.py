@@ -14,6 +14,7 @@ import pytest
 
 import dann_search
 from dann_search.layout import ExperimentFolder
+from dann_search.results import insight
 from dann_search.search.study import StudyRecord
 from tests.json_output import printed
 from tests.search.test_study import open_record
@@ -74,6 +75,30 @@ def test_a_range_that_grew_is_compared_as_a_whole(tmp_path: Path, method: Any) -
     found = dann_search.Experiment.open(tmp_path / "runs" / "small").importance(method)
     assert found.parameters[0].name == "lambda_max"
     assert found.parameters[0].trials == 50
+
+
+def test_of_thousands_of_trials_some_stand_for_all_and_one_computation_for_many_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = searched(tmp_path, trials=60, completed=60)
+    compute, sizes = insight._importances, []
+
+    def counted(trials: list[Any], method: Any) -> Any:
+        sizes.append(len(trials))
+        return compute(trials, method)
+
+    monkeypatch.setattr(insight, "_importances", counted)
+    monkeypatch.setattr(insight, "MOST_COMPARED", 30)
+    found = insight.importance(folder, "ped_anova")
+    # momentum is sgd's alone; the other three are told apart in one computation.
+    assert len(sizes) == 2 and max(sizes) == 30
+    assert found.parameters[0].name == "lambda_max" and found.parameters[0].trials == 30
+    assert found.compared == "60 completed trials, of which 30, evenly taken, stand for all"
+
+
+def test_items_are_taken_at_equal_distances() -> None:
+    assert insight.evenly(range(10), 4) == [0, 2, 5, 7]
+    assert insight.evenly(range(3), 4) == [0, 1, 2] and insight.evenly([], 4) == []
 
 
 def test_with_few_completed_trials_all_are_compared_at_an_epoch_they_share(tmp_path: Path) -> None:

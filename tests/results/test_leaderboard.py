@@ -2,12 +2,15 @@
 
 import csv
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
+import pytest
 from rich.console import Console
 
+from dann_search.cli import main
 from dann_search.layout import ExperimentFolder
 from dann_search.results.best import write_best
 from dann_search.results.leaderboard import ranked, render, to_json, write_csv
@@ -85,3 +88,22 @@ def test_another_objective_orders_trials_and_chooses_the_epoch(tmp_path: Path) -
     assert record["validators"]["entropy"] == scores[0]
     heads = [column.header for column in render(rows, "entropy").columns]
     assert heads[2:4] == ["entropy", "F1 val"]
+
+
+def test_of_many_trials_people_see_the_best_and_scripts_see_all(
+    searched: ExperimentFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = ranked(read_trials(searched))[0]
+    rows = [replace(row, number=number) for number in range(1000, 4000)]
+    monkeypatch.setattr("dann_search.results.reader.read_trials", lambda folder: rows)
+    assert main(["leaderboard", str(searched.root)]) == 0
+    text = capsys.readouterr().out
+    assert "1049" in text and "1050" not in text
+    assert "the best 50 of 3000 trials; all: --top 3000" in text
+    assert main(["leaderboard", str(searched.root), "--top", "60"]) == 0
+    text = capsys.readouterr().out
+    assert "1059" in text and "1060" not in text and "the best" not in text
+    assert main(["leaderboard", str(searched.root), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["trials"]) == 3000

@@ -214,6 +214,45 @@ def test_a_large_search_of_many_classes_stays_below_five_megabytes(few: Experime
     assert "the 150 of lowest F1" in page and "lowest trials are left out" in page
 
 
+def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(
+    few: ExperimentFolder,
+) -> None:
+    """3,000 trials of 200 epochs, whose scores have all their digits."""
+    content = gather(few, lambda line: None)
+    first, draw = content.search.rows[0], np.random.default_rng(0)
+    assert content.inside and content.experiment.space
+    rows = [first] + [replace(first, number=number) for number in range(10, 3009)]
+    ended = [replace(content.search.history[0], trial=row.number) for row in rows]
+    points = {
+        name: [replace(p, trial=row.number) for row in rows]
+        for name, (p, *_) in content.search.slices.items()
+    }
+    names = [f"class number {label}" for label in range(1000)]
+    row = {"precision": 0.5, "recall": 0.5, "n": 40}
+    scores = [ClassRow.model_validate({"class": n, "f1": draw.random(), **row}) for n in names]
+    labels = draw.integers(0, 1000, len(content.inside.source_labels))
+    large = replace(
+        content,
+        search=replace(
+            content.search,
+            rows=rows,
+            curves={one.number: draw.random(200).tolist() for one in rows},
+            history=ended,
+            slices=points,
+        ),
+        info=replace(content.info, class_names=names),
+        inside=replace(content.inside, source_labels=labels),
+        test=content.inside.val.model_copy(
+            update={"per_class": scores, "confusion": np.eye(1000, dtype=int).tolist()}
+        ),
+    )
+    page = render(large, "today")
+    assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
+    assert "1,000 of 3,000 best trials. One epoch in 10 of each, and its last." in page
+    assert "of 3,000 trials, evenly taken." in page and "1,600 of 3,000 best trials." in page
+    assert "1,500 of 3,000 trials." in page and "Of 1000 classes the 150 of lowest F1" in page
+
+
 def test_the_page_asks_no_network_and_runs_only_its_own_scripts(few: ExperimentFolder) -> None:
     page = page_of(write_report(few))
     (policy,) = [a["content"] for tag, a in page.tags if "http-equiv" in a and tag == "meta"]

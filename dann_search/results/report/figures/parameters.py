@@ -7,11 +7,19 @@ import numpy as np
 import plotly.graph_objects as go
 from matplotlib.figure import Figure as PaperFigure
 
-from dann_search.results.insight import ParameterImportance, Point
+from dann_search.results.insight import ParameterImportance, Point, evenly
 from dann_search.results.report import theme
 from dann_search.results.report.content import Content
 from dann_search.results.report.figures.dimensions import Dimension, dimension
-from dann_search.results.report.figures.plot import Paper, Plot, cut, number, paper, plain
+from dann_search.results.report.figures.plot import (
+    Paper,
+    Plot,
+    cut,
+    number,
+    paper,
+    part_of,
+    plain,
+)
 from dann_search.results.report.figures.trials import objective_title
 
 MOST_POINTS = 6000
@@ -33,7 +41,13 @@ def plots(content: Content) -> list[Plot]:
 def slice_plots(content: Content) -> list[Plot]:
     """One a parameter, the most important first."""
     return [
-        Plot(f"slice-{index}", _slice(content, axis, points), axis.title, 250)
+        Plot(
+            f"slice-{index}",
+            _slice(content, axis, points),
+            axis.title,
+            250,
+            part_of("trials", len(points), len(content.search.slices[axis.name])),
+        )
         for index, (axis, points) in enumerate(_slices(content))
     ]
 
@@ -97,8 +111,9 @@ def _slices(content: Content) -> list[tuple[Dimension, list[Point]]]:
             continue
         axis = dimension(base, parameter)
         points = content.search.slices[name]
-        step = max(1, math.ceil(len(points) * len(content.search.slices) / MOST_POINTS))
-        found.append((_named(axis, name), points[::step]))
+        found.append(
+            (_named(axis, name), evenly(points, MOST_POINTS // len(content.search.slices)))
+        )
     return found
 
 

@@ -14,11 +14,13 @@ from dann_search.results.reader import TrialRow
 from dann_search.results.report import theme
 from dann_search.results.report.content import Content
 from dann_search.results.report.figures.dimensions import Dimension, dimensions
-from dann_search.results.report.figures.plot import Paper, Plot, number, paper, plain
+from dann_search.results.report.figures.plot import Paper, Plot, number, paper, part_of, plain
 from dann_search.training.result import F1_MACRO
 
 MOST_TRIALS, MOST_PLACES = 1000, 8000
 """Trials that are drawn, and places on parallel axes, of the best: more would hide each other."""
+MOST_EPOCHS = 20_000
+"""Epochs that are drawn of all trials together, some 0.4 MB."""
 BLANK = -0.09
 """Where a trial lies on the axis of a parameter that does not apply to it."""
 
@@ -31,14 +33,21 @@ def objective_title(experiment: Experiment) -> str:
 
 def plots(content: Content) -> list[Plot]:
     """History, curves of all trials, parallel coordinates."""
+    ended, trials = len(content.search.history), len(content.search.rows)
+    among = part_of("best trials", min(trials, MOST_TRIALS), trials)
+    if (step := _epoch_step(content)) > 1:
+        among += f" One epoch in {step} of each, and its last."
+    history = part_of("trials, evenly taken", len(_ended(content)), ended)
     found = [
-        Plot("history", _history(content), "Trials in the order of their end", 340),
-        Plot("epochs", _epochs(content), "Every trial, epoch by epoch", 340),
+        Plot("history", _history(content), "Trials in the order of their end", 340, history),
+        Plot("epochs", _epochs(content), "Every trial, epoch by epoch", 340, among.strip()),
     ]
     if content.experiment.space:
         height = 90 + 58 * (len(content.experiment.space) + 1)
         title = "Parallel coordinates"
-        found.append(Plot("parallel", _parallel(content), title, height))
+        drawn = len(_axes(content)[0])
+        note = part_of("best trials", drawn, sum(_has_line(row) for row in content.search.rows))
+        found.append(Plot("parallel", _parallel(content), title, height, note))
     return found
 
 
@@ -107,9 +116,26 @@ def _history_on_paper(content: Content) -> PaperFigure:
     return figure
 
 
-def _groups(content: Content) -> list[tuple[str, str, float, list[list[float]]]]:
+def _epoch_step(content: Content) -> int:
+    """Every which epoch of a trial is drawn."""
+    shown = content.search.rows[:MOST_TRIALS]
+    epochs = sum(len(content.search.curves[row.number]) for row in shown)
+    return max(1, -(-epochs // MOST_EPOCHS))
+
+
+def _curve(content: Content, trial: int, step: int) -> list[tuple[int, float]]:
+    """Epochs of a trial with their scores; every so many, and the last."""
+    scores = content.search.curves[trial]
+    return [
+        (epoch, round(score, 5))
+        for epoch, score in enumerate(scores, 1)
+        if epoch % step == 0 or epoch in (1, len(scores))
+    ]
+
+
+def _groups(content: Content) -> list[tuple[str, str, float, list[list[tuple[int, float]]]]]:
     """Label, colour, width and curves of the trials by what became of them; the best one's last."""
-    rows = content.search.rows[:MOST_TRIALS]
+    rows, step = content.search.rows[:MOST_TRIALS], _epoch_step(content)
     found = []
     for state, label, colour in (
         ("pruned", "stopped early", theme.GREY),
@@ -117,9 +143,9 @@ def _groups(content: Content) -> list[tuple[str, str, float, list[list[float]]]]
         ("running", "unfinished", theme.GREEN),
     ):
         mine = [r.number for r in rows if r.state == state and r.number != content.best.number]
-        if curves := [content.search.curves[trial] for trial in mine]:
+        if curves := [_curve(content, trial, step) for trial in mine]:
             found.append((label, colour, 1.2, curves))
-    best = content.search.curves[content.best.number]
+    best = _curve(content, content.best.number, 1)
     found.append((f"trial {content.best.number}, the best", theme.VERMILLION, 2.6, [best]))
     return found
 
@@ -130,8 +156,8 @@ def _epochs(content: Content) -> go.Figure:
         x: list[int | None] = []
         y: list[float | None] = []
         for curve in curves:
-            x += [*range(1, len(curve) + 1), None]
-            y += [*curve, None]
+            x += [*(epoch for epoch, _ in curve), None]
+            y += [*(score for _, score in curve), None]
         figure.add_scatter(
             x=x,
             y=y,
@@ -151,8 +177,8 @@ def _epochs_on_paper(content: Content) -> PaperFigure:
     axes = figure.subplots()
     for label, colour, width, curves in _groups(content):
         for curve in curves:
-            x = range(1, len(curve) + 1)
-            axes.plot(x, curve, ".-", color=colour, linewidth=width / 1.6, label=label)
+            xy = np.array(curve).reshape(-1, 2).T
+            axes.plot(*xy, ".-", color=colour, linewidth=width / 1.6, label=label)
             label = "_"
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
@@ -163,13 +189,17 @@ def _epochs_on_paper(content: Content) -> PaperFigure:
 
 def _axes(content: Content) -> tuple[list[TrialRow], list[Dimension]]:
     """The trials of parallel coordinates, worst first, and its axes, the score's last."""
-    rows = [row for row in content.search.rows if row.score is not None and row.confirms is None]
+    rows = [row for row in content.search.rows if _has_line(row)]
     rows = rows[: MOST_PLACES // (len(content.experiment.space) + 1)]
     scores = [row.score or 0.0 for row in rows]
     rows.sort(key=lambda row: (row.number == content.best.number, row.score or 0.0))
     title = objective_title(content.experiment)
     score = Dimension(title, low=min(scores), high=max(scores))
     return rows, [*dimensions(content.experiment.space), score]
+
+
+def _has_line(row: TrialRow) -> bool:
+    return row.score is not None and row.confirms is None
 
 
 def _line(row: TrialRow, axes: Sequence[Dimension]) -> list[float]:
