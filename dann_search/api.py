@@ -286,9 +286,7 @@ def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObs
     notebook = sys.stdout if _is_notebook() else None
 
     def make(terminal: Any, record: Any) -> SearchProgress:
-        console = Console(
-            file=notebook or terminal, force_jupyter=False, markup=False, emoji=False
-        )
+        console = Console(file=notebook or terminal, force_jupyter=False, markup=False, emoji=False)
         console.print(header, markup=False, highlight=False, soft_wrap=True)
         kind = PlainLines if plain else NotebookTable if notebook else LiveTable
         state = (space, record.total, record.counts().finished, record.best(), objective)
