@@ -11,6 +11,7 @@ from typing import Any
 from dann_search.last_words import end_now
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+OF_TERMINALS = (signal.SIGINT, signal.SIGHUP)
 TOGETHER_S = 0.5
 """Signals this close to the first only repeat it.
 
@@ -41,6 +42,12 @@ class Received:
 
 
 _commands: list[Received] = []
+
+
+def exit_code_at_failure() -> int:
+    """Return the exit code of a command that cannot go on: 1, or of the signal it received."""
+    received = _commands[-1] if _commands else Received()
+    return 1 if received.number is None else received.exit_code
 
 
 @contextmanager
@@ -129,8 +136,9 @@ def handlers_kept() -> Iterator[None]:
     It replaces that of SIGTERM twice: through ``signal.signal`` by one that calls ``sys.exit``,
     and, unseen by Python, by one that aborts the process.
 
-    What is started within the block never gets these signals: systemd, Slurm and a shell whose
-    terminal closes send them to all processes, and without Ray's own no trial could be saved.
+    What is started within the block ignores Ctrl-C and a terminal that closes, which go to all
+    processes of the terminal: without Ray's own no trial could be saved. SIGTERM it needs, for
+    ``ray.shutdown`` ends it so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -152,7 +160,7 @@ def handlers_kept() -> Iterator[None]:
     thread = threading.Thread(target=watch, daemon=True)
     signal.signal = lambda number, handler: signal.getsignal(number)  # type: ignore[assignment]
     thread.start()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # children inherit it, not the thread
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINALS)  # inherited by children
     try:
         yield
     finally:

@@ -4,13 +4,14 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -191,12 +192,12 @@ def test_the_handlers_that_ray_replaces_as_it_starts_are_kept(
         while native.PyOS_getsig(signal.SIGTERM) is None and time.monotonic() < until:
             time.sleep(0.001)
         child = subprocess.Popen(["sleep", str(LIMIT_S)], start_new_session=True)
-        os.killpg(child.pid, signal.SIGTERM)
+        os.killpg(child.pid, signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGTERM)
         while not event.is_set() and time.monotonic() < until:
             time.sleep(0.001)
         assert event.is_set()
-        assert child.poll() is None  # systemd and Slurm signal Ray's processes, too
+        assert child.poll() is None  # a terminal that closes signals Ray's processes, too
         child.kill()
         child.wait()
         during.set()
@@ -205,7 +206,10 @@ def test_the_handlers_that_ray_replaces_as_it_starts_are_kept(
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setattr("ray.shutdown", lambda: None)
-    with interrupts(event), ray_session(1):
+    head = socket.create_server(("127.0.0.1", 0))
+    context = SimpleNamespace(gcs_address=f"127.0.0.1:{head.getsockname()[1]}")
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+    with head, interrupts(event), ray_session(1):
         assert during.is_set()
         event.clear()
         signal.raise_signal(signal.SIGTERM)

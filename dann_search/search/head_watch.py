@@ -1,15 +1,35 @@
-"""Sees that the cluster's head is gone: Ray ends the driver a minute later, without a word."""
+"""Notice that the cluster's head is gone: Ray ends the driver a minute later, without a word."""
 
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-LOOK_S = 5.0
-TELL_S = 15.0
-END_S = 45.0
-"""Ray ends a process that did not reach the head for 60 seconds."""
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a head may be silent.
+
+    Attributes:
+        name: what messages call the head; ``{}`` stands for its address.
+        look_s: seconds between two looks.
+        tell_s: of silence until it is told.
+        end_s: of silence until the end.
+    """
+
+    name: str
+    look_s: float
+    tell_s: float
+    end_s: float
+
+
+JOINED = Patience("the head of the cluster, {},", look_s=5.0, tell_s=15.0, end_s=45.0)
+"""A head elsewhere may come back; Ray ends a process that did not reach it for 60 seconds."""
+OWN = Patience("Ray on this machine", look_s=1.0, tell_s=3.0, end_s=3.0)
+"""A head that this process started does not come back: it was killed, for instance by a signal to
+all processes of a service, as systemd and Slurm send it."""
 
 
 @contextmanager
@@ -17,10 +37,7 @@ def watched_head(
     address: str,
     tell: Callable[[str], None],
     end: Callable[[str], object],
-    *,
-    look_s: float = LOOK_S,
-    tell_s: float = TELL_S,
-    end_s: float = END_S,
+    patience: Patience = JOINED,
 ) -> Iterator[None]:
     """Look after the head while the block runs, and once more as it ends.
 
@@ -30,29 +47,27 @@ def watched_head(
     Args:
         address: host:port at which the head's control service listens.
         tell: told when it does not answer, and when it does again.
-        end: told, in a thread of its own, that it was silent for ``end_s`` seconds; or, as the
-            block ends, that it does not answer.
-        look_s: seconds between two looks.
-        tell_s: of silence until it is told.
-        end_s: of silence until the end.
+        end: told, in a thread of its own, that it was silent for too long; or, as the block ends,
+            that it does not answer.
+        patience: how long it may be silent.
     """
-    done = threading.Event()
+    done, name, look_s = threading.Event(), patience.name.format(address), patience.look_s
 
     def watch() -> None:
         heard, told = time.monotonic(), False
         while not done.wait(look_s):
             if _answers(address, look_s):
                 if told:
-                    tell(f"the head of the cluster, {address}, answers again")
+                    tell(f"{name} answers again")
                 heard, told = time.monotonic(), False
                 continue
             silent = time.monotonic() - heard
-            if silent >= end_s:
-                end(f"the head of the cluster, {address}, has not answered for {silent:.0f} s")
+            if silent >= patience.end_s:
+                end(f"{name} has not answered for {silent:.0f} s")
                 return
-            if silent >= tell_s and not told:
+            if silent >= patience.tell_s and not told:
                 told = True
-                tell(f"the head of the cluster, {address}, does not answer")
+                tell(f"{name} does not answer")
 
     thread = threading.Thread(target=watch, daemon=True, name="head-watch")
     thread.start()
@@ -62,7 +77,7 @@ def watched_head(
         done.set()
         thread.join()
         if not any(_answers(address, look_s) for _ in range(2)):
-            end(f"the head of the cluster, {address}, does not answer")
+            end(f"{name} does not answer")
 
 
 def _answers(address: str, timeout_s: float) -> bool:

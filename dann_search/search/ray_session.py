@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from dann_search.interrupts import handlers_kept
+from dann_search.interrupts import exit_code_at_failure, handlers_kept
 from dann_search.last_words import before_the_end, end_now
 from dann_search.search.authentication import do_as_the_cluster_does
-from dann_search.search.head_watch import watched_head
+from dann_search.search.head_watch import JOINED, OWN, watched_head
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -100,8 +100,8 @@ def ray_session(
     Args:
         cpus: of a cluster of its own.
         address: "local", or of the cluster to join. If its head is lost the process ends.
-        tell: told in a line when that head stops answering.
-        kept: said then, too: what is not lost.
+        tell: told in a line when the head of a cluster that was joined stops answering.
+        kept: said as the process ends so: what is not lost.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -126,11 +126,13 @@ def ray_session(
         with handlers_kept():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        if address == "local":
+        head = ray.get_runtime_context().gcs_address
+        patience = OWN if address == "local" else JOINED
+        with watched_head(head, tell, partial(_end_without_head, kept), patience):
             yield
-        else:
-            head = ray.get_runtime_context().gcs_address
-            with watched_head(head, tell, lambda what: end_now(f"{what}\n{kept}")):
-                yield
     finally:
         ray.shutdown()
+
+
+def _end_without_head(kept: str, what: str) -> None:
+    end_now(f"{what}\n{kept}", exit_code_at_failure())

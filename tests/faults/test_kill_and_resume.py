@@ -1,5 +1,6 @@
 """SIGKILL to the driver and all its Ray processes at any moment, then resume."""
 
+import contextlib
 import csv
 import json
 import os
@@ -207,6 +208,20 @@ def test_signals_keep_what_was_trained_and_print_the_resume_command(tmp_path: Pa
     after = unfinished(folder)
     assert sum(after) > sum(before) and min(map(int.__sub__, after, before)) >= 0
     assert marked(str(tmp_path)) == []
+
+    # systemd and Slurm send SIGTERM to Ray's processes, too: no step can be saved any more.
+    driver = start(tmp_path, "resume", str(folder.root))
+    wait_for_epochs(folder, sum(after) + 4, driver)
+    for pid in marked(str(tmp_path)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    out, _ = driver.communicate(timeout=LIMIT_S)
+    assert driver.returncode == 128 + signal.SIGTERM, said(tmp_path)
+    error = failed("resume", out)
+    assert error.startswith("Ray on this machine ")
+    assert f"dann-search resume {folder.root}" in error
+    assert "Traceback" not in said(tmp_path)
+    assert min(map(int.__sub__, unfinished(folder), after)) >= 0
 
 
 def unfinished(folder: ExperimentFolder) -> list[int]:

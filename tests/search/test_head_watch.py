@@ -2,20 +2,30 @@
 
 import socket
 import threading
+from dataclasses import replace
 
 import pytest
 
-from dann_search.search.head_watch import watched_head
+from dann_search.search.head_watch import JOINED, OWN, Patience, watched_head
 from tests.drivers import LIMIT_S
 
-QUICK = {"look_s": 0.02, "tell_s": 0.1}
+QUICK = replace(JOINED, look_s=0.02, tell_s=0.1)
 
 
 def listen(port: int = 0) -> socket.socket:
     return socket.create_server(("127.0.0.1", port), reuse_port=True)
 
 
-def test_a_head_that_falls_silent_is_told_and_ends_the_search() -> None:
+@pytest.mark.parametrize(
+    ("patience", "name"),
+    [
+        (replace(QUICK, end_s=0.4), "the head of the cluster, {},"),
+        (replace(OWN, look_s=0.02, tell_s=0.1, end_s=0.4), "Ray on this machine"),
+    ],
+)
+def test_a_head_that_falls_silent_is_told_and_ends_the_search(
+    patience: Patience, name: str
+) -> None:
     head = listen()
     address = f"127.0.0.1:{head.getsockname()[1]}"
     told, ends, ended = list[str](), list[str](), threading.Event()
@@ -24,12 +34,13 @@ def test_a_head_that_falls_silent_is_told_and_ends_the_search() -> None:
         ends.append(what)
         ended.set()
 
-    with watched_head(address, told.append, end, **QUICK, end_s=0.4):
+    with watched_head(address, told.append, end, patience):
         assert not ended.wait(0.6) and not told
         head.close()
         assert ended.wait(LIMIT_S)
-    assert told == [f"the head of the cluster, {address}, does not answer"]
-    assert ends[0].startswith(f"the head of the cluster, {address}, has not")
+    name = name.format(address)
+    assert told == [f"{name} does not answer"]
+    assert ends[0].startswith(f"{name} has not answered for ")
 
 
 def test_a_search_that_fails_because_its_head_is_gone_says_so() -> None:
@@ -37,7 +48,7 @@ def test_a_search_that_fails_because_its_head_is_gone_says_so() -> None:
     address = f"127.0.0.1:{head.getsockname()[1]}"
     with (
         pytest.raises(RuntimeError, match="the dispatcher was lost"),
-        watched_head(address, print, ends.append, look_s=0.5, end_s=LIMIT_S),
+        watched_head(address, print, ends.append, replace(JOINED, look_s=0.5, end_s=LIMIT_S)),
     ):
         head.close()
         raise RuntimeError("the dispatcher was lost")
@@ -56,7 +67,7 @@ def test_a_head_that_comes_back_is_told_and_ends_nothing() -> None:
     def end(what: str) -> None:
         raise AssertionError(what)
 
-    with watched_head(f"127.0.0.1:{port}", tell, end, **QUICK, end_s=LIMIT_S):
+    with watched_head(f"127.0.0.1:{port}", tell, end, replace(QUICK, end_s=LIMIT_S)):
         head.close()
         assert silent.wait(LIMIT_S)
         head = listen(port)
