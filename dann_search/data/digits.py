@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from dann_search.data.decode import decode_image
 from dann_search.data.domain import Domain, Image
 
 SIDE = 28
@@ -36,13 +37,7 @@ def load_digits_domain(name: str) -> Domain:
         images = [_blend(_upscale(raw[i]), photographs, hashes[i], int(i)) for i in mine]
 
     def decode(index: int, side: int) -> Image:
-        image = images[index]
-        if side == SIDE:
-            return image
-        resized = PILImage.fromarray(image.transpose(1, 2, 0)).resize(
-            (side, side), PILImage.Resampling.BILINEAR
-        )
-        return np.asarray(resized).transpose(2, 0, 1)
+        return decode_image(PILImage.fromarray(images[index].transpose(1, 2, 0)), side)
 
     return Domain(
         name=name,

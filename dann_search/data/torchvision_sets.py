@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PILImage
 
-from dann_search.data.decode import fit
+from dann_search.data.decode import decode_image
 from dann_search.data.domain import Domain, Image
 from dann_search.errors import InputError
 
@@ -42,7 +42,7 @@ def load_torchvision_domain(name: str, root: Path) -> Domain:
         return opened
 
     def decode(number: int, side: int) -> Image:
-        return fit(image(number).convert("RGB"), side)
+        return decode_image(image(number), side)
 
     return Domain(
         name=name,

@@ -233,8 +233,10 @@ def _preprocessing(
 
     spec = spec_of(config.backbone, weights)
     return {
+        "stored_size": info.image_size,
         "image_size": info.image_size if info.fixed_size else spec.image_size,
-        "resize": "RGB; short side scaled to image_size, bilinear; centre crop",
+        "resize": "RGB, turned as EXIF says; short side scaled to stored_size, bilinear; centre "
+        "crop; the square scaled to image_size, bilinear with antialiasing",
         "scale": "1/255",
         "mean": list(spec.mean),
         "std": list(spec.std),

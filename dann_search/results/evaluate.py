@@ -28,6 +28,7 @@ from dann_search.results.confusion import write_confusion
 from dann_search.results.find_model import FoundModel, find_model
 from dann_search.results.inference import (
     batch_size_for,
+    batch_size_of,
     decoded_batches,
     find_device,
     logits_of,
@@ -74,7 +75,7 @@ def evaluate_target(
         warning = _calibrate(model, found)
         found.publish()
     if images is not None:
-        batches = images.batches(model.image_size)
+        batches = images.batches(model)
         result = _scored(model, found, images.labels, batches, str(data))
         return replace(result, warning=warning)
     assert found.store is not None
@@ -148,15 +149,15 @@ class LabelledFolder:
     domain: Domain
     labels: NDArray[np.int64]
 
-    def batches(self, side: int) -> Iterator[Tensor]:
-        """Decoded to (m, 3, side, side), a batch at a time.
+    def batches(self, model: DannModel) -> Iterator[Tensor]:
+        """Decode the images as a model needs them, shape (m, 3, side, side), a batch at a time.
 
         Raises:
             UnreadableImageError: one of them cannot be decoded.
         """
-        rows = range(len(self.domain))
+        rows, side = range(len(self.domain)), model.stored_size
         decoded = decoded_batches(
-            rows, lambda row: self.domain.decode(row, side), batch_size_for(side)
+            rows, lambda row: self.domain.decode(row, side), batch_size_of(model)
         )
         for batch in decoded:
             for _, image in batch:

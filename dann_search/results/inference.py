@@ -28,6 +28,11 @@ def batch_size_for(side: int) -> int:
     return max(1, min(MOST, PIXELS // side**2))
 
 
+def batch_size_of(model: DannModel) -> int:
+    """Return how many images to prepare for a model and to show it at a time."""
+    return batch_size_for(max(model.stored_size, model.image_size))
+
+
 def find_device(name: str) -> torch.device:
     """``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import normalize, to_float
 from dann_search.data.decode import decode_image
+from dann_search.data.image_pixels import ImageSource
 from dann_search.errors import InputError
 from dann_search.models.build import build_network
 from dann_search.results.model_files import WEIGHTS, read_record_of_model
@@ -35,7 +36,9 @@ class DannModel(nn.Module):
     Attributes:
         class_names: one an output, in order.
         record: the whole of model.json.
-        image_size: side in pixels at which the network sees images.
+        stored_size: side in pixels to which images are brought first, as they were for training.
+        image_size: side in pixels at which the network sees them; smaller or larger where a search
+            had backbones of several native sizes.
         temperature: by which logits are divided before they become probabilities; 1 until
             ``evaluate --calibrated`` has found another.
     """
@@ -46,12 +49,13 @@ class DannModel(nn.Module):
         self.network, self.record = network, record
         self.class_names: list[str] = record["class_names"]
         self.image_size: int = preprocessing["image_size"]
+        self.stored_size: int = preprocessing.get("stored_size", self.image_size)
         self.temperature: float = record.get("temperature", 1.0)
         self.mean, self.std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Uint8 images (n, 3, side, side) to class logits (n, classes)."""
+        """Uint8 images (n, 3, side, side) of any side to class logits (n, classes)."""
         logits: Tensor = self.network(
             normalize(to_float(images, self.image_size), self.mean, self.std)
         )
@@ -64,12 +68,13 @@ class DannModel(nn.Module):
 
     @torch.no_grad()
     def predict(
-        self, images: Tensor | Sequence[str | Path | Image.Image], batch_size: int = 64
+        self, images: Tensor | Sequence[ImageSource], batch_size: int = 64
     ) -> list[Prediction]:
-        """Classify images.
+        """Classify images, each prepared as those that the network was trained on.
 
         Args:
-            images: paths, Pillow images, or a uint8 tensor of shape (n, 3, side, side).
+            images: paths, binary files, Pillow images, or a uint8 tensor of shape
+                (n, 3, height, width).
             batch_size: images at a time.
 
         Raises:
@@ -85,24 +90,19 @@ class DannModel(nn.Module):
                 found.append(Prediction(label, values[label], values))
         return found
 
-    def _batch(self, images: Tensor | Sequence[str | Path | Image.Image]) -> Tensor:
+    def _batch(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
+        """Return the images as the store of the search would hold them."""
+        side = self.stored_size
         if isinstance(images, Tensor):
             if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
                 raise InputError(
-                    "expected a uint8 tensor of shape (n, 3, side, side), "
+                    "expected a uint8 tensor of shape (n, 3, height, width), "
                     f"got {images.dtype} {tuple(images.shape)}"
                 )
-            return images
-        decoded = np.stack([self._decode(image) for image in images])
-        # Of one memory layout, whatever it came from: convolutions then agree to the last digit.
-        return torch.from_numpy(np.ascontiguousarray(decoded))
-
-    def _decode(self, image: str | Path | Image.Image) -> Any:
-        if isinstance(image, Image.Image):
-            size = (self.image_size, self.image_size)
-            fitted = ImageOps.fit(image.convert("RGB"), size, Image.Resampling.BILINEAR)
-            return np.asarray(fitted).transpose(2, 0, 1)
-        return decode_image(Path(image), self.image_size)
+            if images.shape[2:] == (side, side):
+                return images
+            images = [Image.fromarray(one.permute(1, 2, 0).cpu().numpy()) for one in images]
+        return torch.from_numpy(np.stack([decode_image(image, side) for image in images]))
 
 
 def load_model(folder: str | Path) -> DannModel:

@@ -10,8 +10,9 @@ from dann_search.errors import InputError
 from dann_search.layout import MODEL_RECORD
 from dann_search.results.model_card import LOADING, model_card
 
-FORMAT = 2
-"""2 added temperature, validation_ci95, chosen_by and refit; models of format 1 are read too."""
+FORMAT = 3
+"""2 added temperature, validation_ci95, chosen_by and refit, 3 preprocessing.stored_size; models of
+earlier formats are read too."""
 
 WEIGHTS, RECORD, CARD = "model.safetensors", MODEL_RECORD, "README.md"
 EVALUATION, CONFUSION = "evaluation.json", "confusion.png"

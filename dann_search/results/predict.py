@@ -16,7 +16,7 @@ from dann_search.data.domain import Image
 from dann_search.errors import InputError, RunError
 from dann_search.results.find_model import find_model
 from dann_search.results.image_files import check_words, image_files
-from dann_search.results.inference import batch_size_for, decoded_batches, find_device, stacked
+from dann_search.results.inference import batch_size_of, decoded_batches, find_device, stacked
 from dann_search.results.model import DannModel, load_model
 
 REMEMBERED = 20
@@ -177,8 +177,8 @@ def _model(folder: Path, device: str, top: int) -> DannModel:
 def _predictions(
     model: DannModel, files: Iterable[Path], top: int, batch_size: int | None
 ) -> Iterator[list[FilePrediction]]:
-    side = model.image_size
-    size = batch_size or batch_size_for(side)
+    side = model.stored_size
+    size = batch_size or batch_size_of(model)
     for batch in decoded_batches(files, lambda file: decode_image(file, side), size):
         yield list(_classified(model, batch, top))
 

@@ -15,7 +15,9 @@ from dann_search.results.model_files import FORMAT, write_model
 SPLITS = {"train": 9, "val": 3, "test": 3}
 
 
-def random_model(backbone: str, *, side: int, bottleneck: int = 8) -> DannModel:
+def random_model(
+    backbone: str, *, side: int, bottleneck: int = 8, stored: int | None = None
+) -> DannModel:
     """Of four classes; batch norms have statistics that are not those they begin with."""
     config = TrialConfig(
         backbone=backbone, method="source_only", pretrained=False, bottleneck=bottleneck
@@ -25,17 +27,19 @@ def random_model(backbone: str, *, side: int, bottleneck: int = 8) -> DannModel:
     for name, value in network.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
-    return DannModel(network, _record(config, side))
+    return DannModel(network, _record(config, side, stored or side))
 
 
-def write_random_model(folder: Path, backbone: str, *, side: int, bottleneck: int = 8) -> Path:
+def write_random_model(
+    folder: Path, backbone: str, *, side: int, bottleneck: int = 8, stored: int | None = None
+) -> Path:
     """A random model's folder."""
-    model = random_model(backbone, side=side, bottleneck=bottleneck)
+    model = random_model(backbone, side=side, bottleneck=bottleneck, stored=stored)
     write_model(folder, weights_of(model.network), model.record)
     return folder
 
 
-def _record(config: TrialConfig, side: int) -> dict[str, Any]:
+def _record(config: TrialConfig, side: int, stored: int) -> dict[str, Any]:
     spec = spec_of(config.backbone)
     return {
         "format": FORMAT,
@@ -44,6 +48,7 @@ def _record(config: TrialConfig, side: int) -> dict[str, Any]:
         "epoch": 1,
         "class_names": ["bike", "mug", "lamp", "desk"],
         "preprocessing": {
+            "stored_size": stored,
             "image_size": side,
             "resize": "as best says",
             "scale": "1/255",

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import io
 import logging
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,27 +12,33 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dann_search.data import image_pixels
 from dann_search.errors import InputError
-from dann_search.results.export.program import export_program
+from dann_search.results.export.program import READER, export_program
 from dann_search.results.model import DannModel
 
 MODEL = "model.onnx"
-FILES = (MODEL,)
+FILES = (MODEL, READER)
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 LOADING = """\
-Needs an ONNX runtime, no torch. RGB images, uint8 of shape (n, 3, {side}, {side}), to probabilities
-and logits, both of shape (n, {classes}); scaling and normalization are inside:
+Needs an ONNX runtime, no torch; `image_pixels.py` beside it needs NumPy and Pillow. From this
+folder:
 
 ```python
+import numpy
 import onnxruntime
+from image_pixels import read_pixels
 
 session = onnxruntime.InferenceSession("model.onnx")
+images = numpy.stack([read_pixels("photo.jpg", {side})])
 probabilities, logits = session.run(None, {{"images": images}})
 ```
 
-`class_names` of model.json names the columns. Images were made square as model.json says under
-`preprocessing.resize`.
+`read_pixels` prepares a file, or an image opened with Pillow, as the images of the training were:
+turned as EXIF says, made square, RGB. The model takes its uint8 arrays, shape
+(n, 3, {side}, {side}); further scaling and normalization are inside. Probabilities and logits have
+the shape (n, {classes}); `class_names` of model.json names the columns.
 """
 
 
@@ -50,11 +57,11 @@ def check(backbone: str) -> None:
 
 def loading(model: DannModel) -> str:
     """How the card says to load it."""
-    return LOADING.format(side=model.image_size, classes=len(model.class_names))
+    return LOADING.format(side=model.stored_size, classes=len(model.class_names))
 
 
 def write(model: DannModel, folder: Path) -> None:
-    """Write the file."""
+    """Write the model, and what prepares its images."""
     with _quiet():
         torch.onnx.export(
             export_program(model),
@@ -65,6 +72,7 @@ def write(model: DannModel, folder: Path) -> None:
             output_names=["probabilities", "logits"],
             external_data=False,
         )
+    shutil.copyfile(image_pixels.__file__, folder / READER)
 
 
 def open_written(folder: Path) -> Callable[[Tensor], Tensor]:

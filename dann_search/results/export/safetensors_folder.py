@@ -1,8 +1,8 @@
 """Weights under torchvision's own names, beside a file that loads them with torchvision alone."""
 
 import importlib.util
+import inspect
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from dann_search.data import image_pixels
 from dann_search.errors import InputError
 from dann_search.models.registry import TIMM, registered
 from dann_search.results.export import standalone
@@ -19,6 +20,8 @@ from dann_search.results.model_files import RECORD, WEIGHTS
 
 LOADER = "model.py"
 FILES = (WEIGHTS, LOADER)
+READER_IMPORT = "from dann_search.data.image_pixels import ImageSource, read_pixels\n"
+"""In ``standalone``: the one line that needs dann-search. Exports have that file's text instead."""
 
 LOADING = """\
 Needs torch and torchvision ({needs}no dann-search). From this folder:
@@ -62,7 +65,15 @@ def write(model: DannModel, folder: Path) -> None:
 
     (folder / RECORD).write_text(json.dumps(model.record), encoding="utf-8")
     (folder / WEIGHTS).write_bytes(save(_native_state(model)))
-    shutil.copyfile(standalone.__file__, folder / LOADER)
+    (folder / LOADER).write_text(loader(), encoding="utf-8")
+
+
+def loader() -> str:
+    """Return model.py: ``standalone`` with the text of ``image_pixels`` where it is imported."""
+    program, reader = inspect.getsource(standalone), inspect.getsource(image_pixels)
+    before, statement, after = program.partition(READER_IMPORT)
+    assert statement, "standalone.py no longer imports image_pixels by this statement"
+    return f"{before}{reader}{after}"
 
 
 def open_written(folder: Path) -> Callable[[Tensor], Tensor]:

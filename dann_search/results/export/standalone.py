@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
+
+from dann_search.data.image_pixels import ImageSource, read_pixels
 
 try:
     import torchvision
@@ -34,7 +37,7 @@ except RuntimeError:
     import torchvision
 
 HERE = Path(__file__).resolve().parent
-NEWEST_FORMAT = 2
+NEWEST_FORMAT = 3
 
 TYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -57,7 +60,8 @@ class Classifier(nn.Module):
 
     Attributes:
         class_names: one an output, in order.
-        image_size: side in pixels at which the network sees images.
+        stored_size: side in pixels to which images are brought first, as they were for training.
+        image_size: side in pixels at which the network sees them.
         temperature: by which logits are divided before they become probabilities.
     """
 
@@ -71,6 +75,7 @@ class Classifier(nn.Module):
         self.temperature: float = record.get("temperature", 1.0)
         preprocessing = record["preprocessing"]
         self.image_size: int = preprocessing["image_size"]
+        self.stored_size: int = preprocessing.get("stored_size", self.image_size)
         std = torch.tensor(preprocessing["std"])[:, None, None]
         mean = torch.tensor(preprocessing["mean"])[:, None, None]
         self.register_buffer("scale", 1 / std, persistent=False)
@@ -78,7 +83,11 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """RGB images, uint8 of shape (n, 3, side, side), to class logits (n, classes)."""
-        scaled = images.to(torch.float32) / 255
+        side, scaled = self.image_size, images.to(torch.float32) / 255
+        if images.shape[-1] != side:
+            scaled = F.interpolate(
+                scaled, size=(side, side), mode="bilinear", antialias=True, align_corners=False
+            )
         logits: Tensor = self.network(torch.addcmul(self.shift, scaled, self.scale))
         return logits
 
@@ -89,22 +98,26 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def predict(
-        self, images: Tensor | Sequence[str | Path | Image.Image], batch_size: int = 64
+        self, images: Tensor | Sequence[ImageSource], batch_size: int = 64
     ) -> list[Prediction]:
-        """Classify files, Pillow images, or a uint8 tensor of shape (n, 3, side, side)."""
+        """Classify files, Pillow images, or a uint8 tensor of shape (n, 3, height, width)."""
         device = next(self.network.parameters()).device
         found = []
         for start in range(0, len(images), batch_size):
-            some = images[start : start + batch_size]
-            batch = some if isinstance(some, Tensor) else self._decoded(some)
+            batch = self._decoded(images[start : start + batch_size])
             for row in self.probabilities(batch.to(device)).cpu():
                 values = dict(zip(self.class_names, row.tolist(), strict=True))
                 label = max(values, key=values.__getitem__)
                 found.append(Prediction(label, values[label], values))
         return found
 
-    def _decoded(self, images: Sequence[str | Path | Image.Image]) -> Tensor:
-        return torch.stack([decode(image, self.image_size) for image in images])
+    def _decoded(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
+        side = self.stored_size
+        if isinstance(images, Tensor):
+            if images.shape[2:] == (side, side):
+                return images
+            images = [Image.fromarray(one.permute(1, 2, 0).cpu().numpy()) for one in images]
+        return torch.stack([decode(image, side) for image in images])
 
 
 def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
@@ -224,41 +237,13 @@ def _tensor(content: bytearray, start: int, entry: dict[str, Any]) -> Tensor:
     return raw.clone().view(dtype).reshape(shape)
 
 
-def decode(image: str | Path | Image.Image, side: int) -> Tensor:
-    """An image as the network was trained to see it: uint8 RGB, shape (3, side, side).
-
-    Turned as EXIF says, its short side scaled to ``side``, the centre cut out.
+def decode(image: ImageSource, side: int) -> Tensor:
+    """Return an image as the network was trained to see it: uint8 RGB, shape (3, side, side).
 
     Raises:
-        ValueError: the file cannot be read.
+        ValueError: it cannot be read.
     """
-    if isinstance(image, Image.Image):
-        picture = image.convert("RGB")
-    else:
-        try:
-            with Image.open(image) as opened:
-                # JPEGs are decoded at a fraction of their size that is twice what is needed.
-                opened.draft(None, (2 * side, 2 * side))
-                picture = _eight_bits(ImageOps.exif_transpose(opened)).convert("RGB")
-        # Pillow's decoders raise whatever a damaged file leads them to.
-        except Exception as exc:
-            raise ValueError(f"{image}: not a readable image: {exc}") from None
-    square = ImageOps.fit(picture, (side, side), Image.Resampling.BILINEAR)
-    pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
-    return pixels.reshape(side, side, 3).permute(2, 0, 1).contiguous()
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """The high byte of 16-bit grey images, which Pillow's own conversion would clip to white."""
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range")
-    if not image.mode.startswith("I"):
-        return image
-    extrema: Any = image.getextrema()
-    low, high = extrema
-    if low < 0 or high >= 2**16:
-        raise ValueError("its pixels are 32-bit numbers of unknown range")
-    return image.point(lambda value: value / 256).convert("L")
+    return torch.from_numpy(read_pixels(image, side))
 
 
 def main(files: Sequence[str]) -> None:

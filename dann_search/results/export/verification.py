@@ -73,12 +73,12 @@ def images_for(model: DannModel, store: Path | None, folder: Path | None) -> Ima
         InputError: no image in the folder.
     """
     if folder is not None:
-        return Images(_from_folder(model.image_size, folder), f"images of {folder}")
+        return Images(_from_folder(model.stored_size, folder), f"images of {folder}")
     if store is not None:
         stored = as_tensor(store, "target", "val")
         chosen = stored[_evenly(len(stored))]
-        return Images(_resized(chosen, model.image_size), "target val images")
-    return Images(_synthetic(model.image_size), "synthetic images (--images FOLDER for real ones)")
+        return Images(_resized(chosen, model.stored_size), "target val images")
+    return Images(_synthetic(model.stored_size), "synthetic images (--images FOLDER for real ones)")
 
 
 def verify(model: DannModel, run: Callable[[Tensor], Tensor], images: Images) -> Verification:
@@ -130,7 +130,7 @@ def _from_folder(side: int, folder: Path) -> Tensor:
 
 
 def _resized(stored: Tensor, side: int) -> Tensor:
-    """Stored images may be of another side than the network's."""
+    """Scale images for a model of an earlier format, which does not say at which side they lie."""
     if stored.shape[-1] == side:
         return stored.contiguous()
     pieces = []

@@ -30,8 +30,8 @@ SHARED = Path(os.environ.get("DANN_SHARED_DATA") or Path(__file__).parents[4] / 
 
 FILES = {
     "safetensors": {"model.safetensors", "model.py"},
-    "onnx": {"model.onnx"},
-    "torch": {"model.pt2"},
+    "onnx": {"model.onnx", "image_pixels.py"},
+    "torch": {"model.pt2", "image_pixels.py"},
 }
 
 
