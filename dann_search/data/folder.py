@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from dann_search.data.decode import EXTENSIONS, decode_image
-from dann_search.data.domain import NO_LABEL, SPLITS, Domain
+from dann_search.data.domain import NO_LABEL, Domain
+from dann_search.data.layers import check_no_layer_between
+from dann_search.data.split_names import how_read, is_split_name, splits_by_name
 from dann_search.errors import InputError
 
-SPLIT_NAMES = {split: split for split in SPLITS} | {"valid": "val", "validation": "val"}
+OF_OTHER_TOOLS = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "lost+found"}
+"""Folders that network drives, archivers and file systems leave behind; some hold thumbnails."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +58,45 @@ def domain_of_files(
 def load_folder_domain(root: Path) -> Domain:
     """List the images of a folder and hash their bytes; nothing is decoded yet.
 
-    Where all its folders are named train, val (or valid, validation) and test, these are the
-    splits; ``train`` may then hold images without class folders, which have no label.
+    Where all its folders are named as splits (``split_names``), they are the splits; ``train`` may
+    then hold images without class folders, which have no label.
 
     Raises:
-        InputError: no class folders, none with an image, or images beside them.
+        InputError: no class folders, none with an image, images beside them, or folders that are
+            splits or domains under names that do not say so.
     """
     names = folder_names(root)
-    if not ("train" in names and names <= SPLIT_NAMES.keys()):
-        return load_class_folders(root)
-    if "test" not in names:
-        raise InputError(f"{root}: holds the splits {', '.join(sorted(names))} but no test")
+    if not _are_splits(root, names):
+        files = _files_of_classes(root)
+        check_no_layer_between(root, [item.file for item in files])
+        return domain_of_files(root.name, files, left_out(root))
+    try:
+        splits = splits_by_name(names)
+    except InputError as exc:
+        raise InputError(f"{root}: {exc}") from None
+    for split in ("train", "test"):
+        if split not in splits.values():
+            shown = ", ".join(sorted(names))
+            raise InputError(
+                f"{root}: holds the splits {shown} but no {split}; add or rename a folder, or "
+                "give one of them alone, which is then divided by ratio"
+            )
     _refuse_images_beside_folders(root)
-    files = [item for f in _folders(root) for item in _files_of_split(f, SPLIT_NAMES[f.name])]
+    files = [item for f in _folders(root) for item in _files_of_split(f, splits[f.name])]
     if not any(item.label for item in files):
         raise InputError(f"{root}: no image in a class folder")
-    return domain_of_files(root.name, files, left_out(root))
+    read = (f"{root}: read as splits: {how}",) if (how := how_read(splits)) else ()
+    return domain_of_files(root.name, files, read + left_out(root))
+
+
+def _are_splits(root: Path, names: set[str]) -> bool:
+    """Whether all folders are named as splits, and hold what splits hold.
+
+    Without class folders in any, ``Train`` and ``Test`` may as well be two classes.
+    """
+    if not names or not all(map(is_split_name, names)):
+        return False
+    return "train" in names or any(_folders(root / name) for name in names)
 
 
 def load_class_folders(root: Path) -> Domain:
@@ -99,7 +125,7 @@ def images_directly_in(root: Path) -> list[Path]:
     return sorted(
         p
         for p in root.iterdir()
-        if p.suffix.lower() in EXTENSIONS and p.is_file() and not p.name.startswith(".")
+        if p.suffix.lower() in EXTENSIONS and p.is_file() and not is_hidden(p.name)
     )
 
 
@@ -125,7 +151,9 @@ def _files_of_split(folder: Path, split: str) -> list[LabelledFile]:
         )
     if loose and not _folders(folder):
         return [LabelledFile(file, None, split) for file in loose]
-    return [LabelledFile(item.file, item.label, split) for item in _files_of_classes(folder)]
+    files = _files_of_classes(folder)
+    check_no_layer_between(folder, [item.file for item in files])
+    return [LabelledFile(item.file, item.label, split) for item in files]
 
 
 def _refuse_images_beside_folders(root: Path) -> None:
@@ -153,15 +181,18 @@ def _files_of_classes(root: Path) -> list[LabelledFile]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is other tools' own and holds no images to read."""
+    return name.startswith(".") or name.casefold() in OF_OTHER_TOOLS
 
 
 def _visible_files(root: Path) -> list[Path]:
     # macOS leaves files such as ._0001.jpg, other tools folders such as .cache.
     files = (p for p in root.rglob("*") if p.is_file())
-    return sorted(
-        p for p in files if not any(part.startswith(".") for part in p.relative_to(root).parts)
-    )
+    return sorted(p for p in files if not any(map(is_hidden, p.relative_to(root).parts)))
 
 
 def _images(folder: Path) -> list[Path]:

@@ -1,12 +1,13 @@
 """A domain from a table of images: CSV or Parquet with the columns path, label and split."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from dann_search.data.decode import EXTENSIONS
-from dann_search.data.domain import SPLITS, Domain
-from dann_search.data.folder import SPLIT_NAMES, LabelledFile, domain_of_files
-from dann_search.errors import InputError, nearest
+from dann_search.data.domain import Domain
+from dann_search.data.folder import LabelledFile, domain_of_files
+from dann_search.data.split_names import how_read, split_of
+from dann_search.errors import InputError
 
 COLUMNS = ("path", "label", "split")
 Row = tuple[str, dict[str, str]]
@@ -26,7 +27,7 @@ def load_manifest_domain(manifest: Path) -> Domain:
     kind = manifest.suffix.lower()
     if kind not in (".csv", ".parquet"):
         raise InputError(f"{manifest}: a manifest is a .csv or a .parquet file")
-    rows = list(_csv_rows(manifest) if kind == ".csv" else _parquet_rows(manifest))
+    names, rows = _csv_table(manifest) if kind == ".csv" else _parquet_table(manifest)
     if not rows:
         raise InputError(f"{manifest}: no rows")
     files = [_entry(where, cells, manifest) for where, cells in rows]
@@ -34,54 +35,87 @@ def load_manifest_domain(manifest: Path) -> Domain:
     _check_splits(manifest, rows, files)
     if not any(item.label for item in files):
         raise InputError(f"{manifest}: no row has a label")
-    return domain_of_files(manifest.stem, files)
+    return domain_of_files(manifest.stem, files, _remarks(manifest, names, rows))
 
 
-def _csv_rows(manifest: Path) -> Iterator[Row]:
+def _remarks(manifest: Path, names: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return what was made of names, and which columns nobody looks at."""
+    remarks = []
+    written = {cells["split"] for _, cells in rows if "split" in cells}
+    if how := how_read({name: split_of(name) for name in sorted(written)}):
+        remarks.append(f"{manifest}: read as splits: {how}")
+    if unread := [name for name in names if _plain(name) not in COLUMNS]:
+        remarks.append(f"{manifest}: columns that are not read: {', '.join(unread)}")
+    return tuple(remarks)
+
+
+def _csv_table(manifest: Path) -> tuple[Sequence[str], list[Row]]:
+    """Return the names of all columns, and the rows with the cells of those that are read."""
     import csv
 
+    rows = []
     try:
         # Excel begins UTF-8 files with a byte-order mark.
         with manifest.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            _check_columns(manifest, reader.fieldnames or [])
+            names = list(reader.fieldnames or [])
+            columns = _columns(manifest, names)
             for cells in reader:
                 where = f"{manifest}:{reader.line_num}"
                 if None in cells or None in cells.values():
-                    raise InputError(f"{where}: expected {len(reader.fieldnames or [])} cells")
-                yield where, {name: value.strip() for name, value in cells.items()}
+                    raise InputError(f"{where}: expected {len(names)} cells")
+                rows.append((where, {column: cells[name].strip() for column, name in columns}))
     except OSError as exc:
         raise InputError(f"{manifest}: cannot be read: {exc.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as exc:
         raise InputError(f"{manifest}: not a valid CSV file: {exc}") from None
+    return names, rows
 
 
-def _parquet_rows(manifest: Path) -> Iterator[Row]:
+def _parquet_table(manifest: Path) -> tuple[Sequence[str], list[Row]]:
     import pyarrow
     from pyarrow import parquet
 
     try:
         names = parquet.read_schema(manifest).names
-        _check_columns(manifest, names)
-        table = parquet.read_table(manifest, columns=[n for n in COLUMNS if n in names])
+        columns = _columns(manifest, names)
+        table = parquet.read_table(manifest, columns=[name for _, name in columns])
     except OSError as exc:
         raise InputError(f"{manifest}: cannot be read: {exc.strerror or exc}") from None
     except pyarrow.ArrowException as exc:
         raise InputError(f"{manifest}: not a valid Parquet file: {exc}") from None
-    for number, cells in enumerate(table.to_pylist()):
-        yield (
-            f"{manifest}: row {number}",
-            {name: "" if value is None else str(value).strip() for name, value in cells.items()},
-        )
+    return names, [
+        (f"{manifest}: row {number}", {column: _text(cells[name]) for column, name in columns})
+        for number, cells in enumerate(table.to_pylist())
+    ]
 
 
-def _check_columns(manifest: Path, names: Sequence[str]) -> None:
-    for column in ("path", "label"):
-        if column not in names:
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _plain(name: str) -> str:
+    """Return a column's name as it is compared: a blank or a capital is no other column."""
+    return name.strip().casefold()
+
+
+def _columns(manifest: Path, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the columns that are read, each with its name in the file.
+
+    Raises:
+        InputError: one is missing or there twice.
+    """
+    found = [(_plain(name), name) for name in names if _plain(name) in COLUMNS]
+    for column in COLUMNS:
+        own = [name for plain, name in found if plain == column]
+        if len(own) > 1:
+            raise InputError(f"{manifest}: {len(own)} columns are '{column}'; leave one of them")
+        if not own and column != "split":
             hint = "; cells are separated by commas" if len(names) == 1 else ""
             raise InputError(
                 f"{manifest}: no column '{column}'; it has {', '.join(names) or 'none'}{hint}"
             )
+    return found
 
 
 def _entry(where: str, cells: dict[str, str], manifest: Path) -> LabelledFile:
@@ -99,11 +133,13 @@ def _entry(where: str, cells: dict[str, str], manifest: Path) -> LabelledFile:
     label, split = cells["label"] or None, cells.get("split")
     if split is None:
         return LabelledFile(file, label)
-    if split not in SPLIT_NAMES:
-        raise InputError(f"{where}: unknown split '{split}'; {nearest(split, SPLITS)}")
-    if label is None and split != "train":
+    try:
+        meant = split_of(split)
+    except InputError as exc:
+        raise InputError(f"{where}: {exc}") from None
+    if label is None and meant != "train":
         raise InputError(f"{where}: an image of the {split} split needs a label")
-    return LabelledFile(file, label, SPLIT_NAMES[split])
+    return LabelledFile(file, label, meant)
 
 
 def _check_unique(rows: list[Row], files: list[LabelledFile]) -> None:

@@ -15,12 +15,8 @@ from torch import Tensor
 from dann_search.atomic_file import write_atomically
 from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Domain
-from dann_search.data.folder import (
-    SPLIT_NAMES,
-    folder_names,
-    images_directly_in,
-    load_class_folders,
-)
+from dann_search.data.folder import folder_names, images_directly_in, load_class_folders
+from dann_search.data.split_names import is_split_name
 from dann_search.data.store import open_labels
 from dann_search.errors import InputError, in_one_line, nearest
 from dann_search.results.calibration import doubt, fit_temperature
@@ -179,9 +175,9 @@ def labelled_folder(class_names: list[str], data: Path) -> LabelledFolder:
             "class folder for each. To classify them: dann-search predict"
         )
     unknown = sorted(names - set(class_names))
-    if unknown and names <= SPLIT_NAMES.keys():
+    if unknown and all(map(is_split_name, names)):
         # Together they would hold images that the model was trained on, or was chosen by.
-        one = "test" if "test" in names else unknown[-1]
+        one = min(sorted(names), key=_untrained)
         raise InputError(
             f"{data}: holds splits ({', '.join(sorted(names))}), not class folders; name one of "
             f"them: --data {data / one}"
@@ -193,6 +189,12 @@ def labelled_folder(class_names: list[str], data: Path) -> LabelledFolder:
     domain = load_class_folders(data)
     index = np.array([class_names.index(name) for name in domain.class_names])
     return LabelledFolder(domain, index[domain.labels])
+
+
+def _untrained(split: str) -> int:
+    """Order names of splits by how fit their images are to evaluate on: test, others, train."""
+    written = split.casefold()
+    return 0 if written.startswith("test") else 2 if written.startswith("train") else 1
 
 
 @torch.no_grad()

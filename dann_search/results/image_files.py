@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dann_search.data.decode import EXTENSIONS
+from dann_search.data.folder import is_hidden
 from dann_search.errors import InputError
 
 
@@ -49,9 +50,9 @@ def _files(word: str) -> Iterator[Path]:
 def _below(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         # In place: where os.walk goes next. Hidden ones are other tools' own.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
+            if not is_hidden(name) and Path(name).suffix.lower() in EXTENSIONS:
                 yield Path(place, name)
 
 

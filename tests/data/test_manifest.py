@@ -50,6 +50,22 @@ def test_paths_labels_and_splits_are_read(tmp_path: Path, kind: str) -> None:
     assert domain.decode(0, 8).shape == (3, 8, 8)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_splits_and_columns_are_read_under_their_usual_names(tmp_path: Path, kind: str) -> None:
+    splits = ["Training", "dev", "train", "TEST"]
+    plain = rows_of(["mug", "bike", "mug", "mug"], splits)
+    named = {"path": "Path", "label": " label", "split": " Split "}
+    rows = [{named[key]: value for key, value in row.items()} | {"size": "3"} for row in plain]
+    path = write(tmp_path, rows, kind)
+    domain = load_manifest_domain(path)
+    assert domain.class_names == ("bike", "mug")
+    assert domain.splits == ["train", "val", "train", "test"]
+    assert domain.remarks == (
+        f"{path}: read as splits: TEST as test, Training as train, dev as val, train as train",
+        f"{path}: columns that are not read: size",
+    )
+
+
 def test_a_byte_order_mark_and_spaces_do_no_harm(tmp_path: Path) -> None:
     path = write(tmp_path, rows_of(["mug", "bike"]))
     path.write_text("\ufeff" + path.read_text().replace(",mug", ", mug "))
@@ -87,6 +103,9 @@ def test_any_labels_come_back_as_written(
         ("path,label\nphotos.csv,a\n", "photos.csv:2: photos.csv is no image"),
         ("path,label,split\nimages/0.jpg,a,tran\n",
          "photos.csv:2: unknown split 'tran'; did you mean 'train'?"),
+        ("path,label,split\nimages/0.jpg,a,eval\n",
+         "photos.csv:2: the split 'eval' may be val or test"),
+        ("path,label,Label\nimages/0.jpg,a,b\n", "photos.csv: 2 columns are 'label'"),
         ("path,label,split\nimages/0.jpg,,test\n",
          "photos.csv:2: an image of the test split needs a label"),
         ("path,label,split\nimages/0.jpg,a,train\n", "photos.csv: no row of the test split"),
