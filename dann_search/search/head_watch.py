@@ -1,5 +1,6 @@
 """Notice that the cluster's head is gone: Ray ends the driver a minute later, without a word."""
 
+import math
 import socket
 import threading
 import time
@@ -17,19 +18,22 @@ class Patience:
         look_s: seconds between two looks.
         tell_s: of silence until it is told.
         end_s: of silence until the end.
+        gone_s: the same where connections are refused: nothing listens any more.
     """
 
     name: str
     look_s: float
     tell_s: float
     end_s: float
+    gone_s: float = math.inf
 
 
 JOINED = Patience("the head of the cluster, {},", look_s=5.0, tell_s=15.0, end_s=45.0)
 """A head elsewhere may come back; Ray ends a process that did not reach it for 60 seconds."""
-OWN = Patience("Ray on this machine", look_s=1.0, tell_s=3.0, end_s=3.0)
+OWN = Patience("Ray on this machine", look_s=1.0, tell_s=15.0, end_s=45.0, gone_s=3.0)
 """A head that this process started does not come back: it was killed, for instance by a signal to
-all processes of a service, as systemd and Slurm send it."""
+all processes of a service, as systemd and Slurm send it. It only falls silent where the machine's
+address goes for a while, as with the Wi-Fi of a laptop that wakes up."""
 
 
 @contextmanager
@@ -56,13 +60,15 @@ def watched_head(
     def watch() -> None:
         heard, told = time.monotonic(), False
         while not done.wait(look_s):
-            if _answers(address, look_s):
+            trouble = _trouble(address, look_s)
+            if trouble is None:
                 if told:
                     tell(f"{name} answers again")
                 heard, told = time.monotonic(), False
                 continue
             silent = time.monotonic() - heard
-            if silent >= patience.end_s:
+            is_refused = isinstance(trouble, ConnectionRefusedError)
+            if silent >= (min(patience.gone_s, patience.end_s) if is_refused else patience.end_s):
                 end(f"{name} has not answered for {silent:.0f} s")
                 return
             if silent >= patience.tell_s and not told:
@@ -76,14 +82,15 @@ def watched_head(
     finally:
         done.set()
         thread.join()
-        if not any(_answers(address, look_s) for _ in range(2)):
+        if all(_trouble(address, look_s) for _ in range(2)):
             end(f"{name} does not answer")
 
 
-def _answers(address: str, timeout_s: float) -> bool:
+def _trouble(address: str, timeout_s: float) -> OSError | None:
+    """Return why the head does not answer; None if it does."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
-    except OSError:
-        return False
-    return True
+    except OSError as exc:
+        return exc
+    return None

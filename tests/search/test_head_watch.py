@@ -1,5 +1,6 @@
 """The watch over a cluster's head, with a real port that answers and falls silent."""
 
+import errno
 import socket
 import threading
 from dataclasses import replace
@@ -41,6 +42,39 @@ def test_a_head_that_falls_silent_is_told_and_ends_the_search(
     name = name.format(address)
     assert told == [f"{name} does not answer"]
     assert ends[0].startswith(f"{name} has not answered for ")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EHOSTUNREACH, ""), TimeoutError()])
+def test_a_head_of_ones_own_that_the_network_hides_ends_nothing(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, ends = list[str](), list[str]()
+    looks, tells = threading.Semaphore(0), threading.Semaphore(0)
+
+    def tell(line: str) -> None:
+        told.append(line)
+        tells.release()
+
+    def connect(*_: object) -> socket.socket:
+        looks.release()
+        raise error
+
+    with listen() as head:
+        with watched_head(
+            f"127.0.0.1:{head.getsockname()[1]}",
+            tell,
+            ends.append,
+            replace(OWN, look_s=0.001, tell_s=0.0, gone_s=0.0),
+        ):
+            with monkeypatch.context() as patched:
+                patched.setattr(socket, "create_connection", connect)
+                assert all(looks.acquire(timeout=LIMIT_S) for _ in range(10))
+            assert all(tells.acquire(timeout=LIMIT_S) for _ in range(2))
+        assert [line.split(" machine ")[-1] for line in told] == [
+            "does not answer",
+            "answers again",
+        ]
+    assert ends == []
 
 
 def test_a_search_that_fails_because_its_head_is_gone_says_so() -> None:
