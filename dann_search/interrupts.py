@@ -140,25 +140,24 @@ def handlers_kept() -> Iterator[None]:
     processes of the terminal: without Ray's own no trial could be saved. SIGTERM it needs, for
     ``ray.shutdown`` ends it so.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     get, put = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
     get.argtypes, get.restype = [ctypes.c_int], ctypes.c_void_p
     put.argtypes, put.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p
-    native = {number: get(number) for number in SIGNALS}
+    native = {number: (signal.getsignal(number), get(number)) for number in SIGNALS}
     replaced, done = signal.signal, threading.Event()
 
     def put_back() -> None:
-        for number, handler in native.items():
-            put(number, handler)
+        for number, (known, handler) in native.items():
+            if signal.getsignal(number) is known:  # else the main thread set another meanwhile
+                put(number, handler)
 
     def watch() -> None:  # a signal may come before the block ends
         while not done.wait(LOOK_S):
             put_back()
 
     thread = threading.Thread(target=watch, daemon=True)
-    signal.signal = lambda number, handler: signal.getsignal(number)  # type: ignore[assignment]
+    if threading.current_thread() is threading.main_thread():  # in others Ray does not call it
+        signal.signal = lambda number, handler: signal.getsignal(number)  # type: ignore[assignment]
     thread.start()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINALS)  # inherited by children
     try:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dann_search.interrupts import SIGNALS, TOGETHER_S, interrupts
+from dann_search.interrupts import SIGNALS, TOGETHER_S, handlers_kept, interrupts
 from dann_search.search.ray_session import ray_session
 from tests.terminals import Terminal
 
@@ -215,3 +215,29 @@ def test_the_handlers_that_ray_replaces_as_it_starts_are_kept(
         signal.raise_signal(signal.SIGTERM)
     assert [signal.getsignal(number) for number in SIGNALS] == handlers
     assert native.PyOS_getsig(signal.SIGTERM) == before
+
+
+def test_a_search_in_a_thread_leaves_the_handlers_of_the_main_thread(
+    handlers: list[Handler],
+) -> None:
+    native, got = ctypes.pythonapi, list[int]()
+    native.PyOS_getsig.restype = ctypes.c_void_p
+    signal.signal(signal.SIGTERM, lambda number, frame: got.append(number))
+    before, begun, go_on = native.PyOS_getsig(signal.SIGTERM), threading.Event(), threading.Event()
+
+    def start() -> None:
+        with handlers_kept():
+            native.PyOS_setsig(signal.SIGTERM, None)  # as Ray does, behind Python's back
+            begun.set()
+            go_on.wait(LIMIT_S)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    assert begun.wait(LIMIT_S)
+    signal.signal(signal.SIGHUP, lambda number, frame: got.append(number))
+    go_on.set()
+    thread.join()
+    assert native.PyOS_getsig(signal.SIGTERM) == before
+    signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGTERM)
+    assert got == [signal.SIGHUP, signal.SIGTERM]
