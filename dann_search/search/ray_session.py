@@ -131,7 +131,8 @@ def ray_session(
         with watched_head(head, tell, partial(_end_without_head, kept), patience):
             yield
     finally:
-        ray.shutdown()
+        with handlers_kept():
+            ray.shutdown()
 
 
 def _end_without_head(kept: str, what: str) -> None:

@@ -69,7 +69,8 @@ def _joined(address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        with handlers_kept():
+            ray.shutdown()
 
 
 def _knock(address: str) -> None:
