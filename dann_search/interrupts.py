@@ -131,10 +131,11 @@ def interrupted_with(message: str) -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Keep the handlers of signals as they are while ``ray.init`` runs in this block.
+    """Keep the handlers of signals while ``ray.init`` or ``ray.shutdown`` runs in this block.
 
-    It replaces that of SIGTERM twice: through ``signal.signal`` by one that calls ``sys.exit``,
-    and, unseen by Python, by one that aborts the process.
+    The first replaces that of SIGTERM twice: through ``signal.signal`` by one that calls
+    ``sys.exit``, and, unseen by Python, by one that aborts the process. The second puts, unseen as
+    well, the system's own in its place, which ends the process.
 
     What is started within the block ignores Ctrl-C and a terminal that closes, which go to all
     processes of the terminal: without Ray's own no trial could be saved. SIGTERM it needs, for

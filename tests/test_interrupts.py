@@ -217,6 +217,27 @@ def test_the_handlers_that_ray_replaces_as_it_starts_are_kept(
     assert native.PyOS_getsig(signal.SIGTERM) == before
 
 
+def test_the_handlers_are_kept_when_ray_has_ended(
+    handlers: list[Handler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best model is written then: a signal must wait for it."""
+    native, event = ctypes.pythonapi, threading.Event()
+    native.PyOS_getsig.restype = ctypes.c_void_p
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **_: None)
+    monkeypatch.setattr("ray.shutdown", lambda: native.PyOS_setsig(signal.SIGTERM, None))
+    head = socket.create_server(("127.0.0.1", 0))
+    context = SimpleNamespace(gcs_address=f"127.0.0.1:{head.getsockname()[1]}")
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+    with head, interrupts(event):
+        before = native.PyOS_getsig(signal.SIGTERM)
+        with ray_session(1):
+            pass
+        assert native.PyOS_getsig(signal.SIGTERM) == before
+        signal.raise_signal(signal.SIGTERM)
+        assert event.is_set()
+
+
 def test_a_search_in_a_thread_leaves_the_handlers_of_the_main_thread(
     handlers: list[Handler],
 ) -> None:
