@@ -49,9 +49,11 @@ def read_pixels(source: ImageSource, side: int) -> NDArray[np.uint8]:
             # Not by its name: Pillow 13 maps the file then, and shears TIFFs that are to be turned.
             with open(source, "rb") as file, Image.open(file) as opened:
                 square = _square(opened, side)
-        else:
+        elif hasattr(source, "read"):
             with Image.open(source) as opened:
                 square = _square(opened, side)
+        else:
+            raise TypeError("expected a path, a binary file or a Pillow image")
     # Pillow's decoders raise whatever a damaged file leads them to: struct.error, EOFError, …
     except Exception as exc:
         raise UndecodableError(_place(source), _reason(source, exc)) from None
@@ -60,12 +62,21 @@ def read_pixels(source: ImageSource, side: int) -> NDArray[np.uint8]:
 
 def _square(image: Image.Image, side: int) -> Image.Image:
     image.load()  # some formats tell the orientation only after the pixels
-    if image.getexif().get(ORIENTATION, 1) != 1:
+    if _is_turned(image):
         image = ImageOps.exif_transpose(image)
     image = _eight_bits(image)
     if image.mode != "RGB":
         image = image.convert("RGB")
     return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return bool(image.getexif().get(ORIENTATION, 1) != 1)
+    # Damaged EXIF says nothing. Pillow raises only the first time it is read: the file itself would
+    # pass, a copy of the opened image would not.
+    except Exception:
+        return False
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -87,7 +98,9 @@ def _place(source: ImageSource) -> str:
     name: Any = getattr(source, "filename", None) or getattr(source, "name", None)
     if name:
         return str(name)
-    return f"an image of mode {source.mode}" if isinstance(source, Image.Image) else "a file"
+    if isinstance(source, Image.Image):
+        return f"an image of mode {source.mode}"
+    return "a file" if hasattr(source, "read") else f"an object of type {type(source).__name__}"
 
 
 def _reason(source: ImageSource, exc: Exception) -> str:

@@ -203,6 +203,23 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
         assert (decode_image(Image.open(saved(tmp_path, name)), SIDE) == expected).all(), name
 
 
+def test_damaged_exif_turns_no_image_and_refuses_none(tmp_path: Path) -> None:
+    upright, path = noise(1), tmp_path / "damaged.jpg"
+    upright.save(path, exif=b"Exif\0\0no header of a TIFF")
+    upright.save(tmp_path / "plain.jpg")
+    expected = image_pixels.read_pixels(tmp_path / "plain.jpg", SIDE)
+    with Image.open(path) as opened:
+        ways = [path, opened, opened.copy(), opened.convert("RGB")]
+        for given in ways:
+            assert (image_pixels.read_pixels(given, SIDE) == expected).all()
+
+
+def test_what_is_no_image_at_all_is_refused_by_its_type(model: DannModel) -> None:
+    array: Any = np.zeros((9, 9, 3), np.uint8)
+    with pytest.raises(InputError, match=r"of type ndarray: not a readable .* or a Pillow image"):
+        model.predict([array])
+
+
 def test_a_pillow_image_stays_as_it_was(tmp_path: Path) -> None:
     image = Image.open(saved(tmp_path, "turned jpeg"))
     size, mode, bytes_before = image.size, image.mode, image.copy().tobytes()
