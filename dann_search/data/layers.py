@@ -66,10 +66,10 @@ def _refuse_single(root: Path, name: str, layer: _Layer) -> None:
 
 def _not_classes(root: Path, group: list[str], common: Iterable[str], place: Path) -> InputError:
     return InputError(
-        f"{root}: its folders {_some(group)} hold folders of the same names ({_some(common)}), so "
-        "they are no classes. Splits have to be named train, val and test, with no other folder "
-        f"beside them; of several domains, name one, such as {place}; if they are classes, move "
-        "their images out of the folders within"
+        f"{root}: its folders {_some(group)} hold folders of the same names ({_some(common)}), as "
+        "splits and domains do, not classes. Splits have to be named train, val and test, with no "
+        f"other folder beside them; of several domains, name one, such as {place}; if they are "
+        "classes, list their images in a manifest, or move them out of the folders within"
     )
 
 

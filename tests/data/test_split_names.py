@@ -88,6 +88,8 @@ def test_folders_that_hold_folders_of_the_same_names_are_no_classes(
         load_folder_domain(root)
     assert f"its folders {outer} hold folders of the same names (bar, cup)" in str(caught.value)
     assert f"such as {root / sorted(names)[0]}" in str(caught.value)
+    # Views of an object, left and right, are a reason for such folders too.
+    assert "if they are classes, list their images in a manifest" in str(caught.value)
 
 
 def test_splits_beside_a_flat_folder_are_no_classes_either(tmp_path: Path) -> None:
