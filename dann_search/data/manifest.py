@@ -44,7 +44,8 @@ def _remarks(manifest: Path, names: Sequence[str], rows: Sequence[Row]) -> tuple
     written = {cells["split"] for _, cells in rows if "split" in cells}
     if how := how_read({name: split_of(name) for name in sorted(written)}):
         remarks.append(f"{manifest}: read as splits: {how}")
-    if unread := [name for name in names if _plain(name) not in COLUMNS]:
+    # pandas writes its index into a column without a name.
+    if unread := [name or "(no name)" for name in names if _plain(name) not in COLUMNS]:
         remarks.append(f"{manifest}: columns that are not read: {', '.join(unread)}")
     return tuple(remarks)
 

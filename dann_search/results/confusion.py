@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dann_search.results.markup import one_line
 from dann_search.results.picture import picture_style
 
 LONGEST_NAME = 24
@@ -54,6 +55,7 @@ def write_confusion(path: Path, confusion: list[list[int]], names: list[str]) ->
     # Not by pyplot, whose backend is the caller's: a notebook would lose its own.
     from matplotlib.figure import Figure
 
+    names = [one_line(name) for name in names]
     names = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)

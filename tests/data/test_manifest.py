@@ -66,6 +66,13 @@ def test_splits_and_columns_are_read_under_their_usual_names(tmp_path: Path, kin
     )
 
 
+def test_a_column_without_a_name_is_told_of(tmp_path: Path) -> None:
+    path = write(tmp_path, rows_of(["mug", "bike"]))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(f",{line}" for line in lines))
+    assert load_manifest_domain(path).remarks == (f"{path}: columns that are not read: (no name)",)
+
+
 def test_a_byte_order_mark_and_spaces_do_no_harm(tmp_path: Path) -> None:
     path = write(tmp_path, rows_of(["mug", "bike"]))
     path.write_text("\ufeff" + path.read_text().replace(",mug", ", mug "))

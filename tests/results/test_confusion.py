@@ -39,6 +39,13 @@ def test_names_that_look_like_markup_are_drawn(tmp_path: Path) -> None:
         assert min(shown.size) > 800
 
 
+def test_a_name_takes_one_line(tmp_path: Path) -> None:
+    for file, name in (("one.png", "left hand"), ("two.png", "left\n\thand")):
+        write_confusion(tmp_path / file, [[1, 0], [0, 1]], [name, "right"])
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
+        assert one.tobytes() == two.tobytes()
+
+
 def test_a_name_is_no_formula_also_where_the_user_draws_with_latex() -> None:
     import matplotlib
 
