@@ -200,7 +200,18 @@ def test_a_signal_ends_the_server_too(number: signal.Signals, watched: Experimen
             time.sleep(0.01)
         process.send_signal(number)
         assert process.wait(WAIT_S) == 128 + number
-        assert not Path(f"/proc/{child.split()[0]}").exists()
+        server = Path(f"/proc/{child.split()[0]}/stat")
+        while _is_running(server):
+            assert time.monotonic() < end, "the server was left behind"
+            time.sleep(0.01)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _is_running(stat: Path) -> bool:
+    """Whether a process has not ended; one that nobody has waited for yet has."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False

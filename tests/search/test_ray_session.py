@@ -34,11 +34,12 @@ with quiet_output(Path("log")) as terminal:
 print("after the table")
 logging.getLogger("ray").warning("logged after the table")
 """
+ROOT = str(Path(__file__).parents[2])
 WAYS = ("print", "stderr", "descriptor", "native", "warning", "logged", "logged as before")
 
 
 def test_what_libraries_print_beside_the_live_table_goes_into_the_log(tmp_path: Path) -> None:
-    terminal = Terminal([sys.executable, "-c", SHOWN], tmp_path)
+    terminal = Terminal([sys.executable, "-c", SHOWN], tmp_path, PYTHONPATH=ROOT)
     shown = terminal.wait(60)
     assert terminal.process.returncode == 0, shown
     assert "0/8 trials done" in shown and "a line for the user" in shown
