@@ -8,6 +8,9 @@ import typer
 from dann_search.cli.app import Experiment, Json, app, emit
 from dann_search.errors import RunError
 
+LOOK_S = 0.1
+"""How often a server is looked at: it may have ended by itself."""
+
 
 @app.command()
 def tensorboard(
@@ -22,7 +25,9 @@ def tensorboard(
     Example: dann-search tensorboard quickstart --port 6007
     """
     import subprocess
+    import threading
 
+    from dann_search.interrupts import interrupts
     from dann_search.results.reader import open_experiment
 
     opened = open_experiment(experiment)
@@ -35,8 +40,16 @@ def tensorboard(
     sys.stdout.flush()
     # Everything but the one object goes to standard error.
     command = [sys.executable, "-m", "tensorboard.main", *options]
-    code = subprocess.run(command, stdout=sys.stderr, check=False).returncode
-    if code:
+    # A KeyboardInterrupt while the process is being started would leave it on the port.
+    with interrupts(threading.Event()) as interrupt:
+        server = subprocess.Popen(command, stdout=sys.stderr)
+        while server.poll() is None and not interrupt.wait(LOOK_S):
+            pass
+        if interrupt.is_set():
+            server.kill()
+            server.wait()
+            raise KeyboardInterrupt
+    if code := server.returncode:
         raise RunError(f"TensorBoard ended with status {code}; what it said is above")
 
 
