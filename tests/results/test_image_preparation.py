@@ -209,7 +209,7 @@ def test_damaged_exif_turns_no_image_and_refuses_none(tmp_path: Path) -> None:
     upright.save(tmp_path / "plain.jpg")
     expected = image_pixels.read_pixels(tmp_path / "plain.jpg", SIDE)
     with Image.open(path) as opened:
-        ways = [path, opened, opened.copy(), opened.convert("RGB")]
+        ways: list[image_pixels.ImageSource] = [path, opened, opened.copy(), opened.convert("RGB")]
         for given in ways:
             assert (image_pixels.read_pixels(given, SIDE) == expected).all()
 
