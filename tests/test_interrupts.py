@@ -71,6 +71,14 @@ def read(process: subprocess.Popen[str], expected: str) -> None:
     assert process.stderr.readline().strip() == expected
 
 
+def ended_by(number: signal.Signals, process: subprocess.Popen[str]) -> tuple[str, str]:
+    """End a command by a signal; what it wrote on both streams."""
+    process.send_signal(number)
+    out, said = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 128 + number
+    return out, said
+
+
 @pytest.fixture
 def handlers() -> Iterator[list[Handler]]:
     """Handlers of this test's own; they are there again after it."""
@@ -126,10 +134,7 @@ def test_outside_of_the_main_thread_nothing_is_handled(handlers: list[Handler]) 
 def test_a_command_says_that_it_was_interrupted_and_by_what(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    process = start(tmp_path, "hang", "--json")
-    process.send_signal(number)
-    out, said = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 128 + number
+    out, said = ended_by(number, start(tmp_path, "hang", "--json"))
     assert said == "error: interrupted\n"
     assert json.loads(out) == {"error": "interrupted"}
 
@@ -138,10 +143,7 @@ def test_a_command_says_that_it_was_interrupted_and_by_what(
 def test_a_search_ends_in_good_order_and_prints_its_result(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    process = start(tmp_path, "search", "--seconds", "0", "--json")
-    process.send_signal(number)
-    out, said = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 128 + number
+    out, said = ended_by(number, start(tmp_path, "search", "--seconds", "0", "--json"))
     assert said == "saving\nsaved\n"
     assert json.loads(out) == {"stopped_by": "interrupt"}
 

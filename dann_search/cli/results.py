@@ -60,7 +60,7 @@ def leaderboard(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List every trial with its parameters, best first.
+    """List trials with their parameters, best first.
 
     Example: dann-search leaderboard quickstart --top 5
     """

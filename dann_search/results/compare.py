@@ -236,12 +236,13 @@ def predict_run(run: Run, experiment: Experiment, store: Path) -> NDArray[np.int
     from dann_search.data.training_data import as_tensor, open_training_data
     from dann_search.models.build import build_network
     from dann_search.models.registry import spec_of
+    from dann_search.results.inference import find_device
     from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
     from dann_search.training.loop import input_side
     from dann_search.training.predict import predict_logits
 
     data = open_training_data(store)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device("auto")
     network = build_network(run.config, data.classes, experiment.weights)
     restore_network(network, load_checkpoint(run.folder / BEST), run.folder / BEST)
     logits = predict_logits(

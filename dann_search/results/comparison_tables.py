@@ -91,12 +91,8 @@ def to_latex(comparison: Comparison) -> str:
         *(f"% {one_line(line)}" for line in (comparison.verdict(), *comparison.notes())),
     ]
     main, classes = _main(comparison, escape_latex), _classes(comparison, escape_latex)
-    return (
-        "\n".join(
-            [*head, _tabular(main), "", f"% F1 by class{_shown(comparison)}", _tabular(classes)]
-        )
-        + "\n"
-    )
+    below = f"% F1 by class{_shown(comparison)}"
+    return "\n".join([*head, _tabular(main), "", below, _tabular(classes)]) + "\n"
 
 
 def _seeds(comparison: Comparison) -> str:

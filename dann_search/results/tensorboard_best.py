@@ -30,6 +30,8 @@ from dann_search.models.build import build_network
 from dann_search.models.registry import spec_of
 from dann_search.results.choose import choose
 from dann_search.results.confusion import write_confusion
+from dann_search.results.inference import find_device
+from dann_search.results.markup import one_line
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.store import packed_store
 from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
@@ -126,7 +128,7 @@ def _open(folder: ExperimentFolder) -> BestTrial:
     checkpoint = load_checkpoint(path)
     network = build_network(config, data.classes, experiment.weights)
     restore_network(network, checkpoint, path)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device("auto")
     network.to(device)
     spec, side = spec_of(config.backbone, experiment.weights), input_side(config, data)
 
@@ -222,10 +224,9 @@ def _add_embeddings(writer: Any, best: BestTrial) -> None:
     images = [data.source_val_images[of_source], data.val_images[of_target]]
     labels = torch.cat([data.source_val_labels[of_source], data.val_labels[of_target]])
     predicted = torch.cat([best.source.logits, best.target.logits[of_target]]).argmax(1)
-    domains = [f"{role}: {data.info.domains[role]}" for role in ("source", "target")]
+    domains = [one_line(f"{role}: {data.info.domains[role]}") for role in ("source", "target")]
     # A tab or a new line would begin another cell of the projector's table.
-    names = [" ".join(name.split()) for name in data.info.class_names]
-    domains = [" ".join(name.split()) for name in domains]
+    names = [one_line(name) for name in data.info.class_names]
     metadata = [
         [domains[number >= len(of_source)], names[label], names[guess], str(label == guess)]
         for number, (label, guess) in enumerate(

@@ -99,8 +99,8 @@ def ray_session(
 
     Args:
         cpus: of a cluster of its own.
-        address: "local", or of the cluster to join. If its head is lost the process ends.
-        tell: told in a line when the head of a cluster that was joined stops answering.
+        address: "local", or of the cluster to join. If the head is lost the process ends.
+        tell: told in a line when that head stops answering for a while.
         kept: said as the process ends so: what is not lost.
     """
     for name, value in ENVIRONMENT.items():
@@ -111,20 +111,17 @@ def ray_session(
     if ray.is_initialized():
         yield
         return
+    options: dict[str, Any] = {}
     if address == "local":
-        with handlers_kept():
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )
+        options = {
+            "num_cpus": cpus,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
     else:
         do_as_the_cluster_does(address)
-        with handlers_kept():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    with handlers_kept():
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     try:
         head = ray.get_runtime_context().gcs_address
         patience = OWN if address == "local" else JOINED

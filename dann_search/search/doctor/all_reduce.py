@@ -46,7 +46,8 @@ def check_all_reduce(
     expected = size * (size + 1) / 2
     backend, over = "gloo", f"over {size} nodes"
     if gpus is not None:
-        backend, over = "nccl", f"over {size} GPUs on {len(nodes)} node{'s'[: len(nodes) > 1]}"
+        where = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+        backend, over = "nccl", f"over {size} GPUs on {where}"
     return [
         _judge(node, [asked[key] for key in calls if key[0] == node.id], expected, backend, over)
         for node in nodes
