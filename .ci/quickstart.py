@@ -38,9 +38,11 @@ def check(holds: bool, claim: str) -> None:
 def run(*words: str, cwd: Path, code: int = 0) -> Result:
     """Run a dann-search command with --json; its one JSON object, of which its schema is right."""
     print("$ dann-search", *words, flush=True)
+    begun = time.monotonic()
     done = subprocess.run(
         ["dann-search", *words, "--json"], cwd=cwd, stdout=subprocess.PIPE, text=True, check=False
     )
+    print(f"  took {time.monotonic() - begun:.0f} s", flush=True)
     if done.returncode != code:
         sys.exit(f"exit code {done.returncode}, expected {code}: {done.stdout}")
     return parsed(words[0], done.stdout, failed=code != 0)

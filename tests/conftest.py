@@ -25,9 +25,19 @@ __all__ = ["faults", "local_ray", "no_faults"]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests that start Ray run one after another, all others beside them in another process.
+    """Say which tests must run in one process: those that share what is slow to start.
 
-    Two of them at once, in a third process, took longer in all: what they wait for is the CPUs.
+    A module of scenarios shares its cluster. All other tests that start Ray share one, and run
+    beside those that do not.
     """
-    if item.get_closest_marker("ray"):
+    if item.get_closest_marker("scenario"):
+        item.add_marker(pytest.mark.xdist_group(item.location[0]))
+    elif item.get_closest_marker("ray"):
         item.add_marker(pytest.mark.xdist_group("ray"))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say what this run leaves out, so that nobody takes one tier for all tests."""
+    chosen = config.option.markexpr
+    other = "pytest -m scenario" if chosen == "not scenario" else "pytest"
+    return f"tests: {chosen or 'all'}" + (f"; the others: {other}" if chosen else "")

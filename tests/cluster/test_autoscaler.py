@@ -24,7 +24,7 @@ from tests.experiments import space_file, study_trials, write_faults
 from tests.json_output import printed
 from tests.ray_fixtures import INJECT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 
 MOST_NODES = 2
 

@@ -15,7 +15,7 @@ import pytest
 from tests.experiments import space_file
 from tests.json_output import printed
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 
 ROOT = Path(__file__).parents[2]
 IN_A_HURRY = """

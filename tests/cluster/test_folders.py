@@ -10,7 +10,7 @@ from dann_search.config.data import DomainConfig
 from dann_search.data.open_domain import open_domain
 from dann_search.results.reader import open_experiment
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 SPACE = Path(__file__).parents[2] / "search_spaces" / "image_folders.yaml"
 

@@ -18,7 +18,7 @@ from tests.drivers import LIMIT_S, kill_marked, said, start
 from tests.experiments import space_file
 from tests.json_output import printed
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 
 
 def answer(url: str) -> int | None:

@@ -25,7 +25,7 @@ from tests.experiments import (
 from tests.json_output import printed
 from tests.ray_fixtures import INJECT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 
 
 @pytest.fixture(scope="module")

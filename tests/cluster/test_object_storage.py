@@ -26,7 +26,7 @@ from tests.experiments import space_file, study_trials
 from tests.json_output import failed, printed
 from tests.ray_fixtures import INJECT
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 
 URL = "s3://bucket/experiments/small"
 

@@ -10,7 +10,7 @@ from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import read_trials
 from tests.experiments import saved_history, space_file, study_trials
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.scenario, pytest.mark.usefixtures("local_ray")]
 
 
 def test_a_validator_chooses_epoch_trial_and_model(tmp_path: Path) -> None:

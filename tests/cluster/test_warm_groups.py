@@ -24,7 +24,7 @@ from dann_search.search.resources import make_plan
 from dann_search.search.worker_group import GroupSpec, WorkerGroup
 from tests.experiments import retrain, space_file, without_timings
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 RECIPE = TrialConfig(
     backbone="dann_cnn",

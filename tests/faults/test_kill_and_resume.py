@@ -22,7 +22,7 @@ from tests.experiments import retrain, saved_history, space_file, study_trials
 from tests.json_output import failed, printed
 from tests.terminals import Terminal
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 
 TRIALS, EPOCHS = 6, 4
 

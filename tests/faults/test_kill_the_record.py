@@ -22,7 +22,7 @@ from dann_search.training.loop import train
 from dann_search.training.result import best_of, score_of
 from tests.experiments import retrain, saved_history, space_file, study_trials
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.scenario
 
 KILLS, EPOCHS, TRIALS = 20, 4, 30
 

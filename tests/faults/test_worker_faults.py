@@ -33,7 +33,11 @@ from tests.experiments import (
     write_faults,
 )
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray", "no_faults")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.scenario,
+    pytest.mark.usefixtures("local_ray", "no_faults"),
+]
 
 
 class Reports(Observer):

@@ -152,7 +152,6 @@ def without_head(name: str) -> torch.nn.Module:
     return whole
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in CATALOG if n != "dann_cnn"])
 def test_the_stages_compute_what_torchvisions_network_does_at_its_native_size(name: str) -> None:
     torch.manual_seed(5)

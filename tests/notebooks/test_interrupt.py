@@ -41,7 +41,7 @@ def messages(client: BlockingKernelClient) -> Iterator[dict[str, Any]]:
     raise AssertionError(f"the cell did not end in {LIMIT_S} s")
 
 
-@pytest.mark.slow
+@pytest.mark.scenario
 @pytest.mark.ray
 def test_the_stop_button_ends_a_search_in_mid_trial_and_keeps_what_was_trained(
     tmp_path: Path, kernel: Kernel

@@ -56,7 +56,7 @@ def test_it_is_committed_with_clean_outputs() -> None:
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
-@pytest.mark.slow
+@pytest.mark.scenario
 @pytest.mark.ray
 def test_it_runs_from_the_first_cell_to_the_last(tmp_path: Path) -> None:
     notebook = read()

@@ -29,8 +29,6 @@ from dann_search.training.job import Failures, TrainAll, TrainingJob, train_here
 from tests.data.images import write_domain
 from tests.json_output import printed
 
-pytestmark = pytest.mark.slow
-
 METHODS = ["dann", "source_only", "from_scratch"]
 
 

@@ -21,7 +21,7 @@ from dann_search.results.report import Report, write_report
 from dann_search.training.job import train_here
 from tests.results.conftest import search_file
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.scenario
 
 ROOT = Path(__file__).parents[3]
 SHARED = Path(os.environ.get("DANN_SHARED_DATA", ROOT.parent / "shared" / "data"))
