@@ -41,6 +41,7 @@ from dann_search.results.reader import (
 from dann_search.results.warm_start import known_trials
 from dann_search.search.budget import in_words
 from dann_search.search.checks import check_search, remarks
+from dann_search.search.executor import RayExecutor
 from dann_search.search.launch import MakeObserver, Outcome, prepare, search
 from dann_search.search.record import check_unchanged, recorded_store
 from dann_search.study_storage import study_place
@@ -218,7 +219,7 @@ def _run(
                 add_trials=add_trials,
                 known=known,
                 allow_wider=allow_wider,
-                address=address,
+                executor=RayExecutor(address),
             )
             why = in_words(outcome.stopped_by, experiment.search.budget)
             result = _written(outcome, objective, why, lock)

@@ -2,11 +2,13 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+from tests.experiments import write_tiny_images
 from tests.ray_fixtures import faults, local_ray, no_faults
 
 torch.set_num_threads(1)
@@ -22,6 +24,12 @@ settings.load_profile("untimed")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = ["faults", "local_ray", "no_faults"]
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two domains on which a trial takes a moment; for ``tests.experiments.tiny_space_file``."""
+    return write_tiny_images(tmp_path_factory.mktemp("tiny"))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

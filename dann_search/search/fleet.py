@@ -108,6 +108,10 @@ class Fleet:
         if not self.has_lost_dispatcher():
             ray.get(self.spec.dispatcher.close.remote(pause))
 
+    def withdraw(self, number: int) -> None:
+        """End a trial, done or not; nobody waits until its slot is free."""
+        self.spec.dispatcher.withdraw.remote(number)
+
     def has_lost_dispatcher(self) -> bool:
         """Whether the dispatcher is dead, and with it the search; then ``error`` says so."""
         try:

@@ -13,7 +13,6 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
-from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
 from dann_search.driver_lock import DriverLock, TakenOver
 from dann_search.errors import InputError, RunError
@@ -23,11 +22,11 @@ from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.remote_folder import UnknownStorageError
 from dann_search.search.checks import check_search
+from dann_search.search.executor import ON_THIS_MACHINE, Executor
 from dann_search.search.open_study import check_not_lost
 from dann_search.search.publisher import Publisher
-from dann_search.search.ray_session import quiet_output, ray_session
-from dann_search.search.record import recorded_store, rewrite_record, write_record
-from dann_search.search.resources import cpu_count
+from dann_search.search.ray_session import quiet_output
+from dann_search.search.record import rewrite_record, write_record
 from dann_search.search.study import Counts, StudyRecord
 from dann_search.study_storage import study_place
 from dann_search.tracking.observer import Observer
@@ -160,7 +159,7 @@ def search(
     add_trials: int = 0,
     known: Sequence[KnownTrial] = (),
     allow_wider: bool = False,
-    address: str = "local",
+    executor: Executor = ON_THIS_MACHINE,
 ) -> Outcome:
     """Run trials until the study has its total, the hours are spent or the user interrupts.
 
@@ -186,7 +185,7 @@ def search(
                 last = before_the_end(console.close)
                 with last, _watchers(experiment, space, lock, record, console) as watchers:
                     anew = add_trials > 0
-                    reason = _run(experiment, lock, record, watchers, address, anew)
+                    reason = _run(experiment, lock, record, watchers, executor, anew)
         return Outcome(folder, record.counts(), time.monotonic() - begun, reason)
 
 
@@ -233,47 +232,34 @@ def _run(
     lock: DriverLock,
     record: StudyRecord,
     watchers: list[Observer],
-    address: str,
+    executor: Executor,
     anew: bool,
 ) -> str:
-    folder = lock.folder
+    folder, interrupt = lock.folder, lock.stop_requested
 
     def tell(line: str) -> None:
         print(line, flush=True)  # into the log, too
         for watcher in watchers:
             watcher.notice(line)
 
-    session = ray_session(cpu_count(), address, tell=tell, kept=_kept(folder))
-    interrupt = lock.stop_requested
-    with session:
-        if interrupt.is_set():  # before or while Ray started
+    with executor.slots(experiment, record, folder, interrupt, tell, _kept(folder)) as slots:
+        if slots is None:
             return "interrupt"
         from dann_search.search.budget import Budget
-        from dann_search.search.groups import running_fleet
-        from dann_search.search.tune_run import run_tune
 
-        with running_fleet(
-            experiment,
-            store=store_of(folder, experiment.data, recorded_store(folder)),
-            logs=folder.ray,
-            elastic=address != "local",
-            wanted=record.still_to_run,
-            interrupt=interrupt,
-            tell=tell,
-        ) as fleet:
-            if not fleet.error:
-                record.keep_total()
-            workers = fleet.resources.workers_per_trial
-            budget = Budget(
-                experiment.search.budget,
-                record,
-                cpus=workers * fleet.resources.cpus_per_worker,
-                gpus=workers * fleet.gpus_per_worker,
-                anew=anew,
-            )
-            reason = run_tune(folder, record, [*watchers, budget], fleet, interrupt, budget)
-            lock.check()  # before a word on it goes into a study that is another's by now
-            budget.ended(reason)
-            if fleet.error:
-                raise RunError(fleet.error)
-            return reason
+        if not slots.error:
+            record.keep_total()
+        workers = slots.resources.workers_per_trial
+        budget = Budget(
+            experiment.search.budget,
+            record,
+            cpus=workers * slots.resources.cpus_per_worker,
+            gpus=workers * slots.gpus_per_worker,
+            anew=anew,
+        )
+        reason = executor.follow(folder, record, [*watchers, budget], slots, interrupt, budget)
+        lock.check()  # before a word on it goes into a study that is another's by now
+        budget.ended(reason)
+        if slots.error:
+            raise RunError(slots.error)
+        return reason

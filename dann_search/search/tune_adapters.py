@@ -13,7 +13,7 @@ from ray.tune.stopper import Stopper
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.search.budget import THEN_CONFIRM, Budget
-from dann_search.search.fleet import Fleet
+from dann_search.search.executor import Slots
 from dann_search.search.study import Assignment, StudyRecord
 from dann_search.study_names import NODES, STARTUP
 from dann_search.tracking.observer import Observer
@@ -97,7 +97,7 @@ class StudySearcher(Searcher):
         fleet: whose slots train.
     """
 
-    def __init__(self, books: Bookkeeper, stopped: set[int], reasons: dict[str, str], fleet: Fleet):
+    def __init__(self, books: Bookkeeper, stopped: set[int], reasons: dict[str, str], fleet: Slots):
         super().__init__(metric="f1_macro_val", mode="max")
         self.books, self.stopped, self.reasons, self.fleet = books, stopped, reasons, fleet
         self.running: dict[str, dict[str, Any]] = {}
@@ -158,7 +158,7 @@ class StudySearcher(Searcher):
             self._go_on(config, self.reasons.pop(trial_id, ""))
         else:
             # The process that followed it may be dead by now: the slot must not wait for it.
-            self.fleet.spec.dispatcher.withdraw.remote(config["number"])
+            self.fleet.withdraw(config["number"])
             self._close(config["number"], result)
         self.fleet.wanted = self.books.record.still_to_run
 
@@ -228,7 +228,7 @@ class SearchStopper(Stopper):
     confirmed and hours are left, running trials go on to their end and the finalists come after.
     """
 
-    def __init__(self, interrupt: threading.Event, budget: Budget, fleet: Fleet):
+    def __init__(self, interrupt: threading.Event, budget: Budget, fleet: Slots):
         self.interrupt, self.budget, self.fleet = interrupt, budget, fleet
         self.reason: str | None = None
         """Why the search is ended now."""

@@ -1,22 +1,13 @@
-"""What every worker of a group does: take a trial for its slot, train it, take the next."""
+"""What Ray Train runs in every worker of a group: take a seat in a slot, then train."""
 
-import gc
-import socket
-import threading
-import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-from dann_search.config.experiment import WeightsFile
-from dann_search.data.node_store import StoreSpec, store_here
-from dann_search.remote_folder import TrialFolder
-from dann_search.search.leases import Order, Slot
+from dann_search.search.dispatcher_calls import ActorCalls
+from dann_search.search.slot_worker import SearchConfig, Seat, SlotWorker
 from dann_search.search.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -24,10 +15,6 @@ if TYPE_CHECKING:
 
 FOREVER = timedelta(days=365)
 """Idle workers wait for their chief in a collective: no limit may end that. A dead peer does."""
-
-STATE = ("last.safetensors", "previous.safetensors", "best.safetensors")
-"""Files of a trial that another node needs to go on with it."""
-ERROR = "error.txt"
 
 
 @dataclass(frozen=True)
@@ -40,10 +27,8 @@ class GroupConfig:
     workers: int
     threads: int
     use_gpu: bool
-    weights: Mapping[str, WeightsFile]
-    objective: str
     stall_timeout_s: float
-    store: StoreSpec
+    search: SearchConfig
 
 
 def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
@@ -51,18 +36,16 @@ def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
     import torch
 
     config = loop_config["group"]
+    dispatcher = ActorCalls(config.dispatcher)
     node = ray.get_runtime_context().get_node_id()
-    if not ray.get(config.dispatcher.enter.remote(config.run, node)):
+    if not dispatcher.ask("enter", config.run, node):
         return
     torch.set_num_threads(config.threads)
-    worker = _join_slot(config)
-    if not worker.prepare():
-        return
-    while (order := worker.next_trial()) is not None:
-        worker.train(order)
+    watchdog = Watchdog(config.stall_timeout_s)
+    SlotWorker(config.search, _take_seat(config, node), dispatcher, watchdog).run()
 
 
-def _join_slot(config: GroupConfig) -> "_Worker":
+def _take_seat(config: GroupConfig, node: str) -> Seat:
     import torch.distributed as dist
     from ray import train
 
@@ -80,8 +63,12 @@ def _join_slot(config: GroupConfig) -> "_Worker":
             worked = dist.new_group(members, backend="nccl") if config.use_gpu else made
             if number == slot:
                 control, work = made, worked
-    return _Worker(
-        config, (config.run, slot), Ranks(place, size, work), Ranks(place, size, control), device
+    return Seat(
+        slot=(config.run, slot),
+        ranks=Ranks(place, size, work),
+        control=Ranks(place, size, control),
+        device=device,
+        node=node,
     )
 
 
@@ -99,181 +86,3 @@ def _own_device() -> "torch.device":
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
-
-
-class _Worker:
-    """One worker of a slot. The first, its chief, speaks with the dispatcher for all."""
-
-    def __init__(self, config: GroupConfig, slot: Slot, ranks: Any, control: Any, device: Any):
-        self.config, self.slot, self.ranks, self.control, self.device = (
-            config, slot, ranks, control, device,
-        )  # fmt: skip
-        self.watchdog = Watchdog(config.stall_timeout_s)
-        self.stores: dict[str, Any] = {}
-        """Opened packed stores, by the folder that orders call them by."""
-        self.is_paused = False
-        self._to_pause = threading.Event()
-        if ranks.is_chief:
-            threading.Thread(target=self._await_pause, daemon=True, name="pause").start()
-
-    def _await_pause(self) -> None:
-        try:
-            ray.get(self.config.dispatcher.until_paused.remote(self.config.run))
-        except ray.exceptions.RayError:  # the search is over, and this worker with it
-            return
-        self._to_pause.set()
-
-    def prepare(self) -> bool:
-        """Have the images at hand; whether all workers of the slot have."""
-        from dann_search.data.training_data import open_training_data
-
-        error = None
-        host = socket.gethostname()
-        try:
-            store = store_here(self.config.store, partial(self._packed, host))
-            self.stores[self.config.store.place] = open_training_data(store)
-            _require_files(self.config.weights)
-        except Exception as exc:
-            error = f"{host}: {_describe(exc)}"
-            node = ray.get_runtime_context().get_node_id()
-            ray.get(self.config.dispatcher.cannot_train.remote(self.config.run, node, error))
-        return not self.control.any_(error is not None)
-
-    def _packed(self, host: str, done: int, of: int) -> None:
-        # Nobody waits for the answer: packing goes on meanwhile.
-        self.config.dispatcher.packed.remote(host, done, of)
-
-    def next_trial(self) -> Order | None:
-        """The slot's next trial, the same on each of its workers."""
-        return self._from_chief(partial(self._call, "next_trial"))
-
-    def train(self, order: Order) -> None:
-        """Train a trial to its end, its stop, its pause or its error."""
-        from dann_search.config.trial import TrialConfig
-        from dann_search.training.loop import train
-
-        error, folder = None, TrialFolder(order.folder, self.ranks.rank)
-        self.watchdog.beat()
-        try:
-            epochs = train(
-                TrialConfig(**order.config),
-                self._opened(order.data),
-                folder.open(STATE),
-                device=self.device,
-                ranks=self.ranks,
-                weights=self.config.weights,
-                objective=self.config.objective,
-                on_begin=lambda: self._began(order),
-                beat=self.watchdog.beat,
-                pause=self._pause,
-            )
-            for history in epochs:
-                self.watchdog.rest()
-                self._keep(folder)
-                told = tuple(asdict(result) for result in history)
-                if not self._from_chief(partial(self._call, "report", order.number, told)):
-                    break
-                self.watchdog.beat()
-            if self.is_paused:
-                self._keep(folder)
-        except Exception as exc:
-            if self.ranks.size > 1 and is_of_a_peer(exc):
-                raise  # Another worker of the slot is gone: it is to blame, or its node.
-            error = _describe(exc)
-            self._write_error(folder)
-            if _is_of_the_device(exc):
-                raise  # The process is no good any more: blamed as a death of the worker.
-            if self.ranks.size > 1:
-                # The others may wait in a collective: tell the dispatcher, then let Train restart
-                # the group.
-                self._call("finished", order.number, error)
-                raise
-        finally:
-            self.watchdog.rest()
-            self._clear()
-        folder.leave()
-        if not self.ranks.is_chief:
-            return
-        if self.is_paused and error is None:
-            self._call("paused")
-        else:
-            self._call("finished", order.number, error)
-
-    def _pause(self) -> bool:
-        """Whether to stop after this step: the same answer on each worker of the slot."""
-        self.is_paused = self.control.any_(self._to_pause.is_set())
-        return self.is_paused
-
-    def _opened(self, store: str) -> Any:
-        """A store that is not the experiment's own lies where all nodes see it."""
-        from dann_search.data.training_data import open_training_data
-
-        if store not in self.stores:
-            self.stores[store] = open_training_data(Path(store))
-        return self.stores[store]
-
-    def _keep(self, folder: TrialFolder) -> None:
-        """Have the trial's checkpoints on storage before anyone is told of the epoch."""
-        if self.ranks.is_chief:
-            # The best first: what goes on from the last one makes it again if it must.
-            folder.keep(("best.safetensors", "last.safetensors"))
-
-    def _began(self, order: Order) -> None:
-        self.watchdog.beat()
-        if self.ranks.is_chief:
-            self._call("began", order.number)
-
-    def _call(self, method: str, *arguments: Any) -> Any:
-        return ray.get(getattr(self.config.dispatcher, method).remote(self.slot, *arguments))
-
-    def _from_chief(self, ask: Callable[[], Any]) -> Any:
-        if self.ranks.size == 1:
-            return ask()
-        import torch.distributed as dist
-
-        box = [ask() if self.ranks.is_chief else None]
-        dist.broadcast_object_list(box, group=self.control.group, group_src=0)
-        return box[0]
-
-    def _write_error(self, folder: TrialFolder) -> None:
-        (folder.local / ERROR).write_text(traceback.format_exc(), encoding="utf-8")
-        folder.keep((ERROR,))
-
-    def _clear(self) -> None:
-        """Leave nothing of a trial to the next."""
-        import torch
-
-        gc.collect()
-        # What is left belongs to torch and its like: the next collection need not look at it again
-        # (240 ms each time, measured, against less than 1).
-        gc.freeze()
-        if self.config.use_gpu:
-            torch.cuda.empty_cache()
-
-
-def _require_files(weights: Mapping[str, WeightsFile]) -> None:
-    for backbone, given in weights.items():
-        if not given.file.is_file():
-            raise FileNotFoundError(f"weights.{backbone}: no such file here: {given.file}")
-
-
-def is_of_a_peer(exc: Exception) -> bool:
-    """Whether a collective failed: another rank has left it.
-
-    Gloo raises a bare RuntimeError, and Train wraps errors in its own: the text tells.
-    """
-    return any(name in str(exc) for name in ("/gloo/transport/", "DistBackendError", "NCCL error"))
-
-
-def _is_of_the_device(exc: Exception) -> bool:
-    """Whether the GPU failed: every later call in this process would fail too."""
-    import torch
-
-    return isinstance(exc, torch.AcceleratorError) and not isinstance(exc, torch.OutOfMemoryError)
-
-
-def _describe(exc: Exception) -> str:
-    from dann_search.errors import InputError, RunError
-
-    told = isinstance(exc, InputError | RunError | FileNotFoundError)
-    return str(exc) if told else f"{type(exc).__name__}: {exc}"

@@ -12,13 +12,12 @@ from typing import Any
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 
-from dann_search.config.experiment import WeightsFile
-from dann_search.data.node_store import StoreSpec
 from dann_search.errors import RunError
 from dann_search.search.leases import RunHealth
 from dann_search.search.nodes import NODE_ID, Node, all_but, live_nodes
 from dann_search.search.resources import Plan
-from dann_search.search.worker import GroupConfig, is_of_a_peer, worker_loop
+from dann_search.search.slot_worker import SearchConfig, is_of_a_peer
+from dann_search.search.worker import GroupConfig, worker_loop
 
 QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
 """A run that ends with an error sooner than this, so often in a row, ends its group."""
@@ -32,10 +31,8 @@ class GroupSpec:
     """What all groups of a search share."""
 
     dispatcher: Any
-    weights: Mapping[str, WeightsFile]
-    objective: str
+    search: SearchConfig
     stall_timeout_s: float
-    store: StoreSpec
     logs: Path
 
 
@@ -121,10 +118,8 @@ class WorkerGroup:
             workers=plan.workers_per_trial,
             threads=plan.cpus_per_worker,
             use_gpu=plan.gpus_per_worker > 0,
-            weights=spec.weights,
-            objective=spec.objective,
             stall_timeout_s=spec.stall_timeout_s,
-            store=spec.store,
+            search=spec.search,
         )
         TorchTrainer(
             worker_loop,

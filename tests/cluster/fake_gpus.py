@@ -4,7 +4,6 @@ A process of its own, because the Ray that the tests share has none. CUDA and NC
 in the workers: the one notes what is called, the other is gloo.
 """
 
-import asyncio
 import json
 import os
 import sys
@@ -13,10 +12,10 @@ from typing import Any, cast
 
 import ray
 
-from dann_search.data.node_store import StoreSpec
 from dann_search.search import worker_group
 from dann_search.search.ray_session import ENVIRONMENT
 from dann_search.search.resources import Plan
+from dann_search.search.slot_worker import SearchConfig
 from dann_search.search.worker import GroupConfig
 from dann_search.search.worker_group import GroupSpec, WorkerGroup
 
@@ -36,9 +35,6 @@ class Notes:
     async def note(self, run: str, what: dict[str, Any]) -> None:
         self.by_run.setdefault(run, []).append(what)
 
-    async def until_paused(self, run: str) -> None:
-        await asyncio.Event().wait()
-
     async def all(self) -> dict[str, list[dict[str, Any]]]:
         return self.by_run
 
@@ -48,7 +44,7 @@ def join_and_tell(loop_config: dict[str, GroupConfig]) -> None:
     import torch
     import torch.distributed as dist
 
-    from dann_search.search.worker import _join_slot
+    from dann_search.search.worker import _take_seat
 
     calls: list[str] = []
     new_group = dist.new_group
@@ -60,12 +56,12 @@ def join_and_tell(loop_config: dict[str, GroupConfig]) -> None:
     torch.cuda.set_device = lambda device: calls.append(f"set {device}")
     dist.new_group = new_group_without_nccl  # type: ignore[assignment]
     config = loop_config["group"]
-    worker = _join_slot(config)
-    ones = worker.ranks.sum_(torch.ones(1))
+    seat = _take_seat(config, node="")
+    ones = seat.ranks.sum_(torch.ones(1))
     told = {
-        "slot": worker.slot[1],
-        "rank": worker.ranks.rank,
-        "device": str(worker.device),
+        "slot": seat.slot[1],
+        "rank": seat.ranks.rank,
+        "device": str(seat.device),
         "visible": os.environ["CUDA_VISIBLE_DEVICES"],
         "calls": calls,
         "sum": int(ones),
@@ -83,8 +79,7 @@ def main(logs: Path) -> None:
         object_store_memory=10**8,
     )
     notes = Notes.remote()  # type: ignore[attr-defined]
-    nothing = cast(StoreSpec, None)
-    spec = GroupSpec(notes, {}, "f1_macro", 60, nothing, logs)
+    spec = GroupSpec(notes, cast(SearchConfig, None), 60, logs)
     setattr(worker_group, "worker_loop", join_and_tell)  # noqa: B010
     for name, plan in PLANS.items():
         group = WorkerGroup(spec, plan, name=name, node=None)

@@ -21,6 +21,7 @@ from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.launch import prepare
 from dann_search.search.leases import News, Order
 from dann_search.search.resources import make_plan
+from dann_search.search.slot_worker import SearchConfig
 from dann_search.search.worker_group import GroupSpec, WorkerGroup
 from tests.experiments import retrain, space_file, without_timings
 
@@ -64,14 +65,9 @@ class Client:
         plan = make_plan(resources, cpus=2, gpus=0)
         info = read_info(folder.data)
         data = read_experiment(folder).data
-        spec = GroupSpec(
-            dispatcher=self.dispatcher,
-            weights={},
-            objective="f1_macro",
-            stall_timeout_s=60,
-            store=StoreSpec(str(folder.data), data, info.image_size, info.hashes),
-            logs=folder.ray,
-        )
+        store = StoreSpec(str(folder.data), data, info.image_size, info.hashes)
+        search = SearchConfig({}, "f1_macro", store)
+        spec = GroupSpec(self.dispatcher, search, stall_timeout_s=60, logs=folder.ray)
         self.group = WorkerGroup(spec, plan, name=f"test-{time.time_ns()}", node=None)
         self.folder = folder
         self.group.start()

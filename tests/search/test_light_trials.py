@@ -26,13 +26,12 @@ class Tune:
     def __init__(self, tmp_path: Path, slots: int = 1, **changes: Any):
         self.record: StudyRecord = open_record(tmp_path, **changes)
         self.seen, self.withdrawn = Seen(), list[int]()
-        dispatcher = SimpleNamespace(withdraw=SimpleNamespace(remote=self.withdrawn.append))
         self.fleet = SimpleNamespace(
             slots=slots,
             wanted=0,
             error=None,
             has_lost_dispatcher=lambda: False,
-            spec=SimpleNamespace(dispatcher=dispatcher),
+            withdraw=self.withdrawn.append,
         )
         folder = cast(Any, SimpleNamespace(data="data", trial_place=lambda n: f"trials/{n}"))
         books = Bookkeeper(self.record, folder, [self.seen])

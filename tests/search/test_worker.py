@@ -4,7 +4,8 @@ import pytest
 import torch
 from ray.train import torch as ray_torch
 
-from dann_search.search.worker import _is_of_the_device, _own_device
+from dann_search.search.slot_worker import is_of_the_device
+from dann_search.search.worker import _own_device
 
 
 @pytest.mark.parametrize(("device", "calls"), [("cuda:1", ["cuda:1"]), ("cpu", [])])
@@ -19,6 +20,6 @@ def test_a_worker_makes_the_gpu_that_ray_gave_it_the_current_one(
 
 
 def test_a_gpu_that_failed_is_told_from_one_that_is_full() -> None:
-    assert _is_of_the_device(torch.AcceleratorError("CUDA error: an illegal memory access"))
-    assert not _is_of_the_device(torch.OutOfMemoryError("CUDA out of memory"))
-    assert not _is_of_the_device(ValueError("a bad recipe"))
+    assert is_of_the_device(torch.AcceleratorError("CUDA error: an illegal memory access"))
+    assert not is_of_the_device(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_of_the_device(ValueError("a bad recipe"))

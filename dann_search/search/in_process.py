@@ -1,0 +1,145 @@
+"""Trains a search's trials in threads of this process, without Ray: for tests and for a debugger.
+
+Dispatcher, workers, study, searcher and scheduler are those of a search on Ray; what differs is
+that slots are threads, and that a loop of a few lines stands in for Ray Tune. One trial trains at a
+time, as torch's random numbers are the process's.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from dann_search.config.experiment import Experiment
+from dann_search.data.node_store import store_of
+from dann_search.layout import ExperimentFolder
+from dann_search.search.budget import Budget
+from dann_search.search.local_fleet import Fault, LocalFleet
+from dann_search.search.record import recorded_store
+from dann_search.search.slot_worker import SearchConfig
+from dann_search.search.study import StudyRecord
+from dann_search.search.trial_follower import TrialFollower
+from dann_search.search.tune_adapters import (
+    Bookkeeper,
+    SearchStopper,
+    StudyScheduler,
+    StudySearcher,
+)
+from dann_search.tracking.observer import Observer
+
+LOOK_S = 0.02
+"""How often interrupts and budgets are looked at."""
+
+
+class LocalTune:
+    """Follows trials as Ray Tune does, each with a thread that waits for its epochs."""
+
+    def __init__(self, searcher: StudySearcher, scheduler: StudyScheduler, fleet: LocalFleet):
+        self.searcher, self.scheduler, self.fleet = searcher, scheduler, fleet
+        self.results: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
+        self.followers: dict[str, TrialFollower] = {}
+        self._made = 0
+
+    def run(self, stopper: SearchStopper) -> None:
+        """Follow trials until the searcher has no more, or the stopper ends the search."""
+        while not stopper.stop_all():
+            proposed = self._propose()
+            if proposed == Searcher.FINISHED and not self.followers:
+                return
+            try:
+                trial_id, result = self.results.get(timeout=LOOK_S)
+            except queue.Empty:
+                continue
+            self._hear(trial_id, result)
+        for trial_id in list(self.followers):
+            self._end(trial_id, None)
+
+    def _propose(self) -> Any:
+        while isinstance(config := self.searcher.suggest(str(self._made)), dict):
+            trial_id = str(self._made)
+            self._made += 1
+            self.followers[trial_id] = TrialFollower(config, self.fleet.dispatcher)
+            self._follow(trial_id)
+        return config
+
+    def _follow(self, trial_id: str) -> None:
+        threading.Thread(target=self._wait, args=(trial_id,), daemon=True).start()
+
+    def _wait(self, trial_id: str) -> None:
+        try:
+            self.results.put((trial_id, self.followers[trial_id].next_result()))
+        except (CancelledError, KeyError):  # the search is over
+            return
+
+    def _hear(self, trial_id: str, result: dict[str, Any]) -> None:
+        if result["done"]:
+            self._end(trial_id, result)
+            return
+        number = self.followers[trial_id].number
+        trial = SimpleNamespace(trial_id=trial_id, config={"number": number})
+        if self.scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP:
+            self._end(trial_id, result)
+        else:
+            self.searcher.on_trial_result(trial_id, result)
+            self._follow(trial_id)
+
+    def _end(self, trial_id: str, result: dict[str, Any] | None) -> None:
+        del self.followers[trial_id]
+        self.searcher.on_trial_complete(trial_id, result)
+
+
+@dataclass(frozen=True)
+class InProcessExecutor:
+    """Trains in threads of this process; see ``Executor``.
+
+    Args:
+        trials_at_once: slots.
+        fault: what is to go wrong.
+    """
+
+    trials_at_once: int = 2
+    fault: Fault = lambda worker, number, moment: None
+
+    @contextmanager
+    def slots(
+        self,
+        experiment: Experiment,
+        record: StudyRecord,
+        folder: ExperimentFolder,
+        interrupt: threading.Event,
+        tell: Callable[[str], None],
+        kept: str,
+    ) -> Iterator[LocalFleet]:
+        """As in ``Executor``."""
+        store = store_of(folder, experiment.data, recorded_store(folder))
+        config = SearchConfig(experiment.weights, experiment.search.objective, store)
+        fleet = LocalFleet(experiment, config, self.trials_at_once, self.fault)
+        fleet.start()
+        try:
+            yield fleet
+        finally:
+            fleet.end(pause=interrupt.is_set())
+
+    def follow(
+        self,
+        folder: ExperimentFolder,
+        record: StudyRecord,
+        observers: list[Observer],
+        slots: LocalFleet,
+        interrupt: threading.Event,
+        budget: Budget,
+    ) -> str:
+        """As in ``Executor``."""
+        books, stopped = Bookkeeper(record, folder, observers), set[int]()
+        reasons: dict[str, str] = {}  # no process follows a trial that could be lost
+        searcher = StudySearcher(books, stopped, reasons, slots)
+        stopper = SearchStopper(interrupt, budget, slots)
+        LocalTune(searcher, StudyScheduler(books, stopped, reasons), slots).run(stopper)
+        return stopper.reason or stopper.last

@@ -1,0 +1,295 @@
+"""Whole searches in this process: real training, study and dispatcher, and every kind of crash.
+
+What a schedule of crashes must come to is known: the histories of the search that met none.
+"""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from dann_search.config.load import load_experiment
+from dann_search.config.trial import TrialConfig
+from dann_search.driver_lock import DriverLock
+from dann_search.errors import RunError
+from dann_search.layout import ExperimentFolder
+from dann_search.models.registry import stage_counts
+from dann_search.search.in_process import InProcessExecutor
+from dann_search.search.launch import Outcome, prepare, search
+from dann_search.search.local_fleet import Fault, LocalWorker, WorkerDied
+from dann_search.tracking.observer import Observer
+from tests.experiments import retrain, saved_history, study_trials, tiny_space_file
+
+RATES = [0.01, 0.02, 0.03, 0.05, 0.08]
+TRIALS, EPOCHS = len(RATES), 3
+Histories = dict[float, list[dict[str, Any]]]
+"""The epochs of trials, by their learning rate: on a grid each rate has one trial."""
+
+
+def nothing(worker: LocalWorker, number: int, moment: str) -> None:
+    """The fault that there is none."""
+
+
+def run(path: Path, fault: Fault = nothing, observer: Observer | None = None) -> Outcome:
+    """Begin a search, or go on with it."""
+    experiment, space = load_experiment(path, stage_counts())
+    folder = ExperimentFolder.at(experiment.place)
+    if not folder.record.exists():
+        prepare(experiment, space)
+    executor = InProcessExecutor(fault=fault)
+    with DriverLock(folder) as lock:
+        if isinstance(observer, Interrupts):
+            observer.interrupt = lock.stop_requested
+        made = observer or Observer()
+        return search(experiment, space, folder, lambda _, __: made, lock, executor=executor)
+
+
+def histories(folder: ExperimentFolder) -> Histories:
+    """The epochs in the checkpoint of every completed trial, which must be those in the study."""
+    found = {}
+    for trial in study_trials(folder):
+        if trial.state == TrialState.FAIL:
+            continue
+        history = saved_history(folder, trial.number)
+        scores = [epoch["f1_macro_val"] for epoch in history]
+        assert list(trial.intermediate_values.values()) == scores
+        assert (trial.state, trial.value) == (TrialState.COMPLETE, max(scores))
+        found[trial.params["learning_rate"]] = history
+    return found
+
+
+def space_of(tmp_path: Path, images: Path, **changes: Any) -> Path:
+    fixed = {"search__trials": TRIALS, "training__epochs": EPOCHS, "search__sampler": "grid"}
+    grid = {"learning_rate": {"choice": RATES}}
+    return tiny_space_file(tmp_path, images, **fixed, space=grid, **changes)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_images: Path) -> Histories:
+    """What the search comes to where nothing goes wrong."""
+    folder = run(space_of(tmp_path_factory.mktemp("undisturbed"), tiny_images)).folder
+    found = histories(folder)
+    assert sorted(found) == RATES
+    assert {len(history) for history in found.values()} == {EPOCHS}
+    assert len({str(history) for history in found.values()}) == TRIALS
+    config = study_trials(folder)[2].user_attrs["config"]
+    assert found[config["learning_rate"]] == retrain(folder, config, folder.root / "again")
+    return found
+
+
+class Reports(Observer):
+    """Counts how often each epoch of each trial was told, and how trials ended."""
+
+    def __init__(self) -> None:
+        self.steps: Counter[tuple[int, int]] = Counter()
+        self.ends: Counter[tuple[int, str]] = Counter()
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        self.steps.update((number, epoch["epoch"]) for epoch in history[known:])
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        self.ends[number, state] += 1
+
+
+EACH_EPOCH_ONCE = {(number, epoch): 1 for number in range(TRIALS) for epoch in range(1, EPOCHS + 1)}
+
+
+class Deaths:
+    """Worker deaths at moments drawn from a seed; no trial dies often enough to be given up."""
+
+    def __init__(self, seed: int, share: float = 0.15):
+        self.random, self.share = random.Random(seed), share
+        self.died: Counter[int] = Counter()
+
+    def __call__(self, worker: LocalWorker, number: int, moment: str) -> None:
+        if self.died[number] < 2 and self.random.random() < self.share:
+            self.died[number] += 1
+            raise WorkerDied(f"killed at {moment}")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_workers_that_die_at_any_moment_change_no_number(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories, seed: int
+) -> None:
+    deaths, reports = Deaths(seed), Reports()
+    folder = run(space_of(tmp_path, tiny_images), deaths, reports).folder
+    assert deaths.died.total() >= 3
+    assert histories(folder) == undisturbed
+    assert reports.steps == EACH_EPOCH_ONCE
+    assert reports.ends == {(number, "completed"): 1 for number in range(TRIALS)}
+
+
+class DriverDied(BaseException):
+    """Ends the driver; no handler of errors sees it."""
+
+
+class DiesAtRandom(Observer):
+    """Ends the driver at moments drawn from a seed."""
+
+    def __init__(self, seed: int, share: float = 0.25):
+        self.random, self.share = random.Random(seed), share
+
+    def _die(self) -> None:
+        if self.random.random() < self.share:
+            raise DriverDied
+
+    def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
+        self._die()
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        self._die()
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        self._die()
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_a_driver_that_dies_again_and_again_changes_no_number(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories, seed: int
+) -> None:
+    path = space_of(tmp_path, tiny_images)
+    dies, deaths, crashes = DiesAtRandom(seed), Deaths(seed, share=0.05), 0
+    folder = ExperimentFolder(tmp_path / "runs" / "tiny")
+    finished: dict[int, Any] = {}
+    while True:
+        try:
+            run(path, deaths, dies)
+            break
+        except DriverDied:
+            crashes += 1
+        now = {t.number: t for t in study_trials(folder) if t.state.is_finished()}
+        assert finished.items() <= now.items()  # with their values and times
+        finished = now
+    assert crashes >= 3
+    assert histories(folder) == undisturbed
+
+
+def test_a_trial_that_always_kills_its_worker_and_one_that_raises_fail_alone(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    def fault(worker: LocalWorker, number: int, moment: str) -> None:
+        if number == 1 and moment == "step":
+            raise WorkerDied("out of memory")
+        if number == 3 and moment == "saved":
+            raise ValueError("a fault on purpose")
+
+    reports = Reports()
+    outcome = run(space_of(tmp_path, tiny_images), fault, reports)
+    trials = study_trials(outcome.folder)
+    failed = [trial.number for trial in trials if trial.state == TrialState.FAIL]
+    assert failed == [1, 3] and outcome.counts.completed == TRIALS - 2
+    assert trials[1].user_attrs["error"] == (
+        "its worker died 3 times while training it; the last time: out of memory"
+    )
+    assert trials[3].user_attrs["error"] == "ValueError: a fault on purpose"
+    assert "a fault on purpose" in (outcome.folder.trial(3) / "error.txt").read_text()
+    found = histories(outcome.folder)
+    assert len(found) == TRIALS - 2 and found.items() <= undisturbed.items()
+    assert set(reports.steps.values()) == {1}
+
+
+def test_a_node_that_was_lost_and_reports_late_is_not_heard(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    """Its worker trains on, unknown to anybody, while another slot does the same epochs."""
+    replaced, late = threading.Event(), list[int]()
+
+    def fault(worker: LocalWorker, number: int, moment: str) -> None:
+        if moment == "saved" and number == 0 and not late:
+            late.append(number)
+            worker.cut_off()
+            assert replaced.wait(60)
+        elif moment == "saved" and number == 0 and late and not worker.is_cut_off:
+            replaced.set()
+
+    reports = Reports()
+    folder = run(space_of(tmp_path, tiny_images), fault, reports).folder
+    assert late and replaced.is_set()
+    assert histories(folder) == undisturbed
+    assert reports.steps == EACH_EPOCH_ONCE
+
+
+class Interrupts(Observer):
+    """Ctrl-C after so many epochs."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+        self.interrupt: threading.Event | None = None
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        self.left -= len(history) - known
+        if self.left <= 0 and self.interrupt:
+            self.interrupt.set()
+
+
+@pytest.mark.parametrize("after", [1, 4, 8])
+def test_an_interrupted_search_goes_on_to_the_same_numbers(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories, after: int
+) -> None:
+    path = space_of(tmp_path, tiny_images)
+    outcome = run(path, observer=Interrupts(after))
+    assert outcome.stopped_by == "interrupt"
+    assert outcome.counts.completed < TRIALS
+    outcome = run(path)
+    assert outcome.stopped_by == "trials"
+    assert histories(outcome.folder) == undisturbed
+
+
+def test_groups_are_renewed_after_their_number_of_trials(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    seen = set[str]()
+
+    def fault(worker: LocalWorker, number: int, moment: str) -> None:
+        seen.add(worker.seat.slot[0])
+
+    folder = run(space_of(tmp_path, tiny_images, resources__trials_per_group=2), fault).folder
+    assert len(seen) == 3  # five trials, two a run
+    assert histories(folder) == undisturbed
+
+
+def test_trials_that_a_pruner_stops_stay_stopped_whatever_dies(
+    tmp_path: Path, tiny_images: Path
+) -> None:
+    changes = {"search__scheduler": "asha", "search__trials": 10, "training__epochs": 4}
+    path = tiny_space_file(tmp_path, tiny_images, **changes)
+    dies, deaths = DiesAtRandom(1, share=0.1), Deaths(1, share=0.05)
+    folder = ExperimentFolder(tmp_path / "runs" / "tiny")
+    while True:
+        try:
+            run(path, deaths, dies)
+            break
+        except DriverDied:
+            continue
+    trials = study_trials(folder)
+    states = Counter(trial.state for trial in trials)
+    assert [trial.number for trial in trials] == list(range(10))
+    assert states[TrialState.PRUNED] >= 1
+    assert states[TrialState.PRUNED] + states[TrialState.COMPLETE] == 10
+    for trial in trials:
+        saved = [epoch["f1_macro_val"] for epoch in saved_history(folder, trial.number)]
+        values = list(trial.intermediate_values.values())
+        # A worker may have been an epoch ahead of the decision to stop it.
+        assert values == saved[: len(values)]
+        assert len(values) == 4 if trial.state == TrialState.COMPLETE else len(values) < 4
+
+
+def test_images_that_are_not_there_end_the_search_which_can_be_resumed(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    path = space_of(tmp_path, tiny_images)
+    experiment, space = load_experiment(path, stage_counts())
+    folder = prepare(experiment, space)
+    images = folder.data / "target.train.images.npy"
+    away = images.rename(images.with_suffix(".away"))
+    with pytest.raises(RunError, match=r"target\.train\.images\.npy") as error:
+        run(path)
+    assert f"dann-search resume {folder}" in str(error.value)
+    away.rename(images)
+    run(path)
+    assert histories(folder) == undisturbed
