@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import dann_search
+from dann_search.cli import main
 from dann_search.layout import ExperimentFolder
 from dann_search.results import insight
 from dann_search.search.study import StudyRecord
@@ -134,14 +135,16 @@ def test_slices_and_history_hold_every_trial(tmp_path: Path) -> None:
     assert best == sorted(best) and best[-1] == max(s for s in completed if s is not None)
 
 
-def test_the_dashboard_shows_the_study_on_the_loopback(tmp_path: Path) -> None:
+def test_the_dashboard_shows_the_study_on_the_loopback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = searched(tmp_path, trials=3, completed=2)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "dann_search.cli", "dashboard", str(folder.root)]
+    command = ["dashboard", str(folder.root), "--port", str(port)]
     process = subprocess.Popen(
-        [*command, "--port", str(port), "--json"],
+        [sys.executable, "-m", "dann_search.cli", *command, "--json"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -152,8 +155,9 @@ def test_the_dashboard_shows_the_study_on_the_loopback(tmp_path: Path) -> None:
         deadline = time.monotonic() + 30
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=30) as answer:
             assert '"study_name": "small"' in answer.read().decode()
-        taken = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True)
-        assert taken.returncode == 1 and "try another with --port" in taken.stderr
+        # Of another process than the server's: this one.
+        assert main(command) == 1
+        assert "try another with --port" in capsys.readouterr().err
         assert time.monotonic() < deadline
     finally:
         os.kill(process.pid, signal.SIGINT)
