@@ -40,7 +40,7 @@ def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("it was begun")
 
-    monkeypatch.setattr("dann_search.search.launch.ray_session", refuse)
+    monkeypatch.setattr("dann_search.search.executor.ray_session", refuse)
 
 
 def test_a_wider_space_is_resumed_only_where_it_is_allowed(tmp_path: Path) -> None:

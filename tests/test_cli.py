@@ -23,7 +23,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("dann_search.search.launch.ray_session", refuse)
+    monkeypatch.setattr("dann_search.search.executor.ray_session", refuse)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -62,35 +62,29 @@ def assert_nothing_is_reserved() -> None:
     raise AssertionError(f"{free} of {whole} CPUs free, placement groups {states}")
 
 
-def test_a_lost_worker_costs_its_neighbour_nothing_and_a_deadly_trial_only_itself(
+def test_workers_that_die_or_stall_cost_their_neighbours_nothing_and_a_deadly_trial_only_itself(
     tmp_path: Path, faults: Path
 ) -> None:
+    """The schedules of ``tests/search/test_in_process.py``, with processes that end."""
     write_faults(
         faults,
-        {"trial": "1", "epoch": 2, "kind": "exit", "times": 1},
+        {"trial": "1", "epoch": 2, "kind": "stall", "times": 1},
         {"trial": "3", "epoch": 2, "kind": "exit", "times": 99},
-        {"trial": "4", "epoch": 2, "kind": "raise", "times": 99},
     )
     reports = Reports()
-    outcome, trials = run_search(space_file(tmp_path, search__trials=6), reports)
+    changes = {"resources__stall_timeout_s": 5, "resources__max_worker_deaths": 2}
+    outcome, trials = run_search(space_file(tmp_path, search__trials=5, **changes), reports)
 
-    assert [t.state for t in trials] == [
-        TrialState.COMPLETE,
-        TrialState.COMPLETE,
-        TrialState.COMPLETE,
-        TrialState.FAIL,
-        TrialState.FAIL,
-        TrialState.COMPLETE,
-    ]
-    assert "its worker died 3 times" in trials[3].user_attrs["error"]
-    assert trials[4].user_attrs["error"] == "ValueError: a fault on purpose"
+    failed = [trial.number for trial in trials if trial.state != TrialState.COMPLETE]
+    assert failed == [3] and len(trials) == 5
+    assert "its worker died 2 times" in trials[3].user_attrs["error"]
     for trial in trials:
         full = trial.state == TrialState.COMPLETE
         assert sorted(trial.intermediate_values) == ([1, 2, 3] if full else [1])
     expected = {(t.number, epoch) for t in trials for epoch in t.intermediate_values}
     assert set(reports.steps) == expected
     assert set(reports.steps.values()) == {1}
-    for number in (0, 1, 2, 5):
+    for number in (0, 1, 2, 4):
         events = EventAccumulator(str(outcome.folder.tensorboard / f"trial-{number:04d}"))
         events.Reload()
         assert [e.step for e in events.Scalars("val/f1_macro")] == [1, 2, 3]
@@ -101,29 +95,22 @@ def test_a_lost_worker_costs_its_neighbour_nothing_and_a_deadly_trial_only_itsel
     assert_nothing_is_reserved()
 
 
-def test_a_rank_that_raises_fails_its_trial_with_its_own_error(
-    tmp_path: Path, faults: Path
-) -> None:
-    write_faults(faults, {"trial": "0", "epoch": 2, "kind": "raise", "times": 99, "rank": 1})
-    path = space_file(tmp_path, search__trials=2, resources__workers_per_trial=2)
-    _, trials = run_search(path)
-    assert [t.state for t in trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    assert trials[0].user_attrs["error"] == "ValueError: a fault on purpose"
-    assert_nothing_is_reserved()
-
-
-def test_a_rank_that_dies_costs_the_other_ranks_of_its_trial_an_epoch(
+def test_a_rank_that_dies_costs_an_epoch_and_one_that_raises_its_trial_alone(
     tmp_path: Path, faults: Path
 ) -> None:
     write_faults(
         faults,
         {"trial": "0", "epoch": 2, "kind": "exit", "times": 1, "rank": 1},
-        {"trial": "1", "epoch": 2, "kind": "exit", "times": 1},
+        {"trial": "1", "epoch": 2, "kind": "raise", "times": 99, "rank": 1},
+        {"trial": "2", "epoch": 2, "kind": "exit", "times": 1, "rank": 0},
     )
-    path = space_file(tmp_path, search__trials=2, resources__workers_per_trial=2)
+    path = space_file(tmp_path, search__trials=3, resources__workers_per_trial=2)
     outcome, trials = run_search(path)
-    assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.COMPLETE]
-    assert not list(outcome.folder.root.glob("trials/*/error.txt"))
+    states = [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert [trial.state for trial in trials] == states
+    assert trials[1].user_attrs["error"] == "ValueError: a fault on purpose"
+    errors = outcome.folder.root.glob("trials/*/error.txt")
+    assert [path.parent.name for path in errors] == ["1"]
     assert_nothing_is_reserved()
 
 
@@ -192,16 +179,6 @@ def test_the_light_process_of_a_trial_may_die_at_any_time_and_costs_nothing(
     assert len(reports.killed) == reports.PENDING + 3
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 2
     assert reports.steps == {(number, epoch): 1 for number in (0, 1) for epoch in (1, 2, 3)}
-    again = retrain(outcome.folder, trials[0].user_attrs["config"], tmp_path / "again")
-    assert saved_history(outcome.folder, 0) == again
-    assert_nothing_is_reserved()
-
-
-def test_a_stalled_worker_is_restarted_and_its_trial_goes_on(tmp_path: Path, faults: Path) -> None:
-    write_faults(faults, {"trial": "0", "epoch": 2, "kind": "stall", "times": 1})
-    path = space_file(tmp_path, search__trials=1, resources__stall_timeout_s=5)
-    outcome, trials = run_search(path)
-    assert [t.state for t in trials] == [TrialState.COMPLETE]
     again = retrain(outcome.folder, trials[0].user_attrs["config"], tmp_path / "again")
     assert saved_history(outcome.folder, 0) == again
     assert_nothing_is_reserved()

@@ -18,7 +18,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.status import status
-from dann_search.search import checks, launch
+from dann_search.search import checks, executor, launch
 from dann_search.search.launch import prepare
 from dann_search.search.study import StudyRecord
 from dann_search.tracking.observer import Observer
@@ -102,7 +102,7 @@ def test_storage_that_does_not_answer_is_said_with_its_line_before_anything_star
             "XDG_CACHE_HOME": str(tmp_path / "cache"),
         }.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(launch, "ray_session", None)
+        monkeypatch.setattr(executor, "ray_session", None)
         path = space_file(tmp_path, **{"storage": "s3://bucket/runs", **changes})
         line = 1 + next(
             number
@@ -140,7 +140,7 @@ def test_trials_are_added_once_the_search_can_go_on(
     def run_tune(*_: Any, **__: Any) -> str:
         raise RuntimeError(broken)
 
-    monkeypatch.setattr(launch, "ray_session", session)
+    monkeypatch.setattr(executor, "ray_session", session)
     monkeypatch.setattr("dann_search.search.groups.running_fleet", fleet)
     monkeypatch.setattr("dann_search.search.tune_run.run_tune", run_tune)
     with DriverLock(folder) as lock, pytest.raises(RunError, match=broken):

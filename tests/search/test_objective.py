@@ -1,4 +1,4 @@
-"""A search by a label-free objective, on real Ray: one rule of best wherever it is asked."""
+"""A search by a label-free objective: one rule of best wherever it is asked."""
 
 import csv
 from pathlib import Path
@@ -8,13 +8,16 @@ import pytest
 import dann_search
 from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import read_trials
-from tests.experiments import saved_history, space_file, study_trials
+from dann_search.search.in_process import InProcessExecutor
+from tests.experiments import saved_history, study_trials, tiny_space_file
 
-pytestmark = [pytest.mark.ray, pytest.mark.scenario, pytest.mark.usefixtures("local_ray")]
 
-
-def test_a_validator_chooses_epoch_trial_and_model(tmp_path: Path) -> None:
-    path = space_file(tmp_path, search__objective="bnm", search__trials=3)
+def test_a_validator_chooses_epoch_trial_and_model(
+    tmp_path: Path, tiny_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dann_search.api.RayExecutor", lambda address: InProcessExecutor())
+    changes = {"search__objective": "bnm", "search__trials": 3}
+    path = tiny_space_file(tmp_path, tiny_images, **changes)
     result = dann_search.launch(path)
     folder = result.outcome.folder
     values = {}
