@@ -43,6 +43,9 @@ def cluster(node: dict[str, Any]) -> Iterator[Cluster]:
     head = {"num_cpus": 0, "object_store_memory": 2**27, "include_dashboard": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
+        # A node that refuses connections is dead at once; one that is slow has its ten seconds.
+        patch.setenv("RAY_health_check_period_ms", "250")
+        patch.setenv("RAY_health_check_failure_threshold", "2")
         made = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
             made.add_node(**node)
@@ -95,8 +98,11 @@ def test_trials_over_two_nodes_come_to_what_one_process_does(
 
 
 def test_nodes_that_are_drained_lost_and_added_cost_no_finished_work(
-    cluster: Cluster, node: dict[str, Any], tmp_path: Path
+    cluster: Cluster, node: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Train mostly looks when Ray knows by then that a lost worker's node is dead. Where it looks
+    # before, it waits a minute for that node.
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "4")
     drained, lost = (node for node in cluster.list_all_nodes() if node is not cluster.head_node)
     trials, epochs = 3, 4
     # The first trial of each node waits in its third epoch, one until its node is lost, the other
