@@ -13,6 +13,8 @@ from tests.experiments import study_trials
 
 LIMIT_S = 600
 """Against hangs. On a busy machine Ray takes a minute to start, and three nodes take several."""
+STARTS_AT_ONCE = "RAY_worker_maximum_startup_concurrency", "2"
+"""A variable for nodes of one CPU or none, on which Ray starts one process after another."""
 COMMAND = "from dann_search.cli import entry_point; entry_point()"
 
 

@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 
 from dann_search.layout import ExperimentFolder
 from dann_search.study_names import NODES
-from tests.drivers import LIMIT_S, said, start, wait_for_epochs, wait_for_words
+from tests.drivers import LIMIT_S, STARTS_AT_ONCE, said, start, wait_for_epochs, wait_for_words
 from tests.experiments import (
     retrain,
     saved_history,
@@ -43,6 +43,7 @@ def cluster(node: dict[str, Any]) -> Iterator[Cluster]:
     head = {"num_cpus": 0, "object_store_memory": 2**27, "include_dashboard": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv(*STARTS_AT_ONCE)
         # A node that refuses connections is dead at once; one that is slow has its ten seconds.
         patch.setenv("RAY_health_check_period_ms", "250")
         patch.setenv("RAY_health_check_failure_threshold", "2")
