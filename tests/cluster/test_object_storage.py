@@ -24,7 +24,15 @@ from dann_search.cli import main
 from dann_search.layout import ExperimentFolder
 from dann_search.remote_folder import RemoteFolder
 from dann_search.study_names import NODES
-from tests.drivers import LIMIT_S, kill_all, said, start, wait_for_epochs, wait_for_words
+from tests.drivers import (
+    LIMIT_S,
+    STARTS_AT_ONCE,
+    kill_all,
+    said,
+    start,
+    wait_for_epochs,
+    wait_for_words,
+)
 from tests.experiments import space_file, study_trials, write_faults
 from tests.json_output import failed, printed
 from tests.ray_fixtures import INJECT
@@ -109,6 +117,7 @@ def test_a_search_on_object_storage_survives_the_loss_of_its_head(
         "DANN_TEST_FAULTS": str(faults),
         "DANN_TEST_OTHER_DISK": str(caches["head"]),
     }
+    monkeypatch.setenv(*STARTS_AT_ONCE)
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         good, broken = (
