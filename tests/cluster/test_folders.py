@@ -48,7 +48,7 @@ class Searched:
 
 @pytest.fixture(scope="module")
 def searched(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Searched:
-    """As the guide has it, but that no label of the target chooses, and no trial is stopped early."""
+    """As the guide has it, but that no label of the target chooses, and all trials are whole."""
     place = tmp_path_factory.mktemp("folders")
     source = write_folders(place / "catalogue", "digits", classes=3, each=30)
     target = write_folders(place / "phone", "digits-m", classes=3, each=30)
