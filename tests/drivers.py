@@ -13,13 +13,20 @@ from tests.experiments import study_trials
 
 LIMIT_S = 600
 """Against hangs. On a busy machine Ray takes a minute to start, and three nodes take several."""
+STARTS_AT_ONCE = "RAY_worker_maximum_startup_concurrency", "2"
+"""A variable for nodes of one CPU or none, on which Ray starts one process after another."""
+COMMAND = "from dann_search.cli import entry_point; entry_point()"
 
 
-def start(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
-    """A driver that can be found and killed with all it started; what it says is in ``said``."""
+def start(tmp_path: Path, *words: str, first: str = "") -> subprocess.Popen[str]:
+    """A driver that can be found and killed with all it started; what it says is in ``said``.
+
+    ``first`` is Python that is run in it before the command: it may leave it less patience.
+    """
+    program = ["-c", f"{first}\n{COMMAND}"] if first else ["-m", "dann_search.cli"]
     with (tmp_path / "stderr").open("ab") as stderr:
         return subprocess.Popen(
-            [sys.executable, "-m", "dann_search.cli", *words, "--json"],
+            [sys.executable, *program, *words, "--json"],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

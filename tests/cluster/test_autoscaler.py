@@ -30,7 +30,7 @@ MOST_NODES = 2
 
 
 def autoscaler(port: int) -> dict[str, Any]:
-    """Nodes of two CPUs, none to begin with."""
+    """Nodes of one CPU, none to begin with."""
     return {
         "cluster_name": "fake",
         "max_workers": MOST_NODES,
@@ -46,7 +46,7 @@ def autoscaler(port: int) -> dict[str, Any]:
         "available_node_types": {
             "ray.head.default": {"resources": {}, "node_config": {}, "max_workers": 0},
             "worker": {
-                "resources": {"CPU": 2, "object_store_memory": 2**27},
+                "resources": {"CPU": 1, "object_store_memory": 2**27},
                 "node_config": {},
                 "min_workers": 0,
                 "max_workers": MOST_NODES,
@@ -121,16 +121,16 @@ def test_nodes_come_for_trials_that_wait_and_go_when_none_does(
     address, mark = head
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     folder = ExperimentFolder(tmp_path / "runs" / "small")
-    path = space_file(tmp_path, search__trials=8, search__scheduler="none", training__epochs=3)
-    # As many as fit on all nodes wait in their second epoch, until all nodes have come.
-    faults, held = tmp_path / "faults.json", range(2 * MOST_NODES)
+    path = space_file(tmp_path, search__trials=3, training__epochs=2)
+    # The first trial of each node waits in its second epoch, until all nodes have come.
+    faults, held = tmp_path / "faults.json", range(MOST_NODES)
     write_faults(faults, *({"trial": str(n), "epoch": 2, "kind": "hold", "times": 1} for n in held))
     driver = start(tmp_path, "launch", str(path), "--address", address)
     wait_for_epochs(folder, len(held), driver)
     faults.with_name(f"{faults.name}.go").touch()
     out, _ = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 0, out + said(tmp_path)
-    assert printed("launch", out)["trials"] == {"completed": 8, "pruned": 0, "failed": 0}
+    assert printed("launch", out)["trials"] == {"completed": 3, "pruned": 0, "failed": 0}
     trials = study_trials(folder)
     used = {node for trial in trials for node in trial.user_attrs[NODES]}
     assert len(used) == MOST_NODES

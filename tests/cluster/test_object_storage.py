@@ -3,6 +3,7 @@
 Storage is moto's S3 server, which answers as Amazon's does.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,34 @@ import pytest
 from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
 
+from dann_search.cli import main
 from dann_search.layout import ExperimentFolder
 from dann_search.remote_folder import RemoteFolder
 from dann_search.study_names import NODES
-from tests.drivers import LIMIT_S, kill_all, said, start, wait_for_epochs
-from tests.experiments import space_file, study_trials
+from tests.drivers import (
+    LIMIT_S,
+    STARTS_AT_ONCE,
+    kill_all,
+    said,
+    start,
+    wait_for_epochs,
+    wait_for_words,
+)
+from tests.experiments import space_file, study_trials, write_faults
 from tests.json_output import failed, printed
 from tests.ray_fixtures import INJECT
 
 pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 
 URL = "s3://bucket/experiments/small"
+IN_A_HURRY = """
+from dataclasses import replace
+from dann_search import driver_lock
+from dann_search.search import ray_session
+driver_lock.BEAT_S, driver_lock.LOOK_S = 1.0, 2.4
+ray_session.JOINED = replace(ray_session.JOINED, look_s=1.0, tell_s=3.0, end_s=9.0)
+"""
+"""A driver that waits less long for a head, or for the heartbeat of another driver."""
 
 
 @pytest.fixture
@@ -61,27 +80,49 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     server.wait()
 
 
-def run(tmp_path: Path, *words: str) -> dict[str, Any]:
-    """A command in a process of its own; its JSON object."""
-    process = start(tmp_path, *words)
-    out, _ = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 0, out
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """A command in this process; its JSON object."""
+    capsys.readouterr()
+    code = main([*words, "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0, out + err
     return printed(words[0], out)
 
 
+def completed(folder: ExperimentFolder) -> dict[int, tuple[float | None, datetime | None]]:
+    """Value and end of each completed trial, by its number."""
+    return {
+        trial.number: (trial.value, trial.datetime_complete)
+        for trial in study_trials(folder)
+        if trial.state == TrialState.COMPLETE
+    }
+
+
 def test_a_search_on_object_storage_survives_the_loss_of_its_head(
-    tmp_path: Path, bucket: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    bucket: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    trials, epochs = 3, 3
     head = {"num_cpus": 0, "object_store_memory": 2**27, "include_dashboard": False}
     caches = {name: tmp_path / name for name in ("head", "node", "broken", "laptop")}
+    # The first trial waits in its last epoch until it is said that the second gets stuck. (A copy
+    # of a folder behind a URL is called by its reader, so the trial's number tells nothing.)
+    faults, last = tmp_path / "faults.json", {"trial": "reader-0", "epoch": epochs, "times": 1}
+    write_faults(faults, {**last, "kind": "hold"})
     # The nodes have disks of their own, and one of them cannot be written to.
-    other = {"PYTHONPATH": f"{INJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    other["DANN_TEST_OTHER_DISK"] = str(caches["head"])
+    other = {
+        "PYTHONPATH": f"{INJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "DANN_TEST_FAULTS": str(faults),
+        "DANN_TEST_OTHER_DISK": str(caches["head"]),
+    }
+    monkeypatch.setenv(*STARTS_AT_ONCE)
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         good, broken = (
             cluster.add_node(
-                num_cpus=2,
+                num_cpus=1,
                 object_store_memory=2**27,
                 env_vars={**other, "XDG_CACHE_HOME": str(cache)},
             )
@@ -89,11 +130,20 @@ def test_a_search_on_object_storage_survives_the_loss_of_its_head(
         )
         monkeypatch.setenv("XDG_CACHE_HOME", str(caches["head"]))
         path = space_file(
-            tmp_path, storage="s3://bucket/experiments", search__trials=6, training__epochs=4
+            tmp_path,
+            storage="s3://bucket/experiments",
+            search__trials=trials,
+            training__epochs=epochs,
         )
         local = RemoteFolder.of(URL).local
-        driver = start(tmp_path, "launch", str(path), "--address", cluster.address)
-        wait_for_epochs(ExperimentFolder(local), 9, driver)
+        words = ("launch", str(path), "--address", cluster.address)
+        driver = start(tmp_path, *words, first=IN_A_HURRY)
+        wait_for_epochs(ExperimentFolder(local), epochs - 1, driver)
+        stuck = {"trial": "reader-0", "epoch": 2, "kind": "stall", "times": 1}
+        faults.write_text(json.dumps([{**last, "kind": "hold"}, stuck]))
+        faults.with_name(f"{faults.name}.go").touch()
+        wait_for_epochs(ExperimentFolder(local), epochs + 1, driver)
+        wait_for_words(local / "ray" / "driver.log", "is set aside", driver)
         cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
         # The driver lives on, until it sees that nobody answers.
         out, _ = driver.communicate(timeout=LIMIT_S)
@@ -111,30 +161,34 @@ def test_a_search_on_object_storage_survives_the_loss_of_its_head(
     # Another machine, which has nothing but access to the storage, and no cluster.
     monkeypatch.setenv("XDG_CACHE_HOME", str(caches["laptop"]))
     shutil.rmtree(caches["head"])
-    until = time.monotonic() + LIMIT_S
     # From here nobody knows that the driver is gone before its heartbeat is old.
-    while (interrupted := run(tmp_path, "status", URL))["searching"]:
-        assert time.monotonic() < until
-    assert interrupted["running"] > 0
-    finished = {
-        trial.number: (trial.value, trial.datetime_complete)
-        for trial in study_trials(ExperimentFolder(RemoteFolder.of(URL).local))
-        if trial.state == TrialState.COMPLETE
-    }
-    resumed = run(tmp_path, "resume", URL)
-    assert resumed["trials"] == {"completed": 6, "pruned": 0, "failed": 0}
-    trials = study_trials(ExperimentFolder(RemoteFolder.of(URL).local))
-    after = {trial.number: (trial.value, trial.datetime_complete) for trial in trials}
-    assert {number: after[number] for number in finished} == finished
-    for trial in trials:
-        assert list(trial.intermediate_values) == [1, 2, 3, 4]
-    assert {good.node_id} < {node for trial in trials for node in trial.user_attrs[NODES]}
+    monkeypatch.setattr("dann_search.driver_lock.FRESH_S", LIMIT_S)
+    assert run(capsys, "status", URL)["searching"]
+    monkeypatch.setattr("dann_search.driver_lock.FRESH_S", 0.0)
+    interrupted = run(capsys, "status", URL)
+    assert not interrupted["searching"]
+    assert interrupted["running"] == 1
+    finished = completed(ExperimentFolder(RemoteFolder.of(URL).local))
+    assert list(finished) == [0]
+    one_at_once = ("--set", "resources.max_parallel_trials=1")
+    driver = start(tmp_path, "resume", URL, *one_at_once, first=IN_A_HURRY)
+    out, _ = driver.communicate(timeout=LIMIT_S)
+    assert driver.returncode == 0, out + said(tmp_path)
+    resumed = printed("resume", out)
+    assert resumed["trials"] == {"completed": trials, "pruned": 0, "failed": 0}
+    folder = ExperimentFolder(RemoteFolder.of(URL).local)
+    assert completed(folder).items() > finished.items()
+    found = study_trials(folder)
+    for trial in found:
+        assert list(trial.intermediate_values) == list(range(1, epochs + 1))
+    assert {good.node_id} < {node for trial in found for node in trial.user_attrs[NODES]}
 
     # A third one, which only reads.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "reader"))
-    rows = run(tmp_path, "leaderboard", URL)["trials"]
+    monkeypatch.chdir(tmp_path)
+    rows = run(capsys, "leaderboard", URL)["trials"]
     assert rows[0]["trial"] == resumed["best"]["trial"]
-    written = run(tmp_path, "best", URL, "--rank", "2", "--out", "second")
+    written = run(capsys, "best", URL, "--rank", "2", "--out", "second")
     assert written["trial"] == rows[1]["trial"]
-    tested = run(tmp_path, "evaluate", URL)
+    tested = run(capsys, "evaluate", URL)
     assert tested["n"] == 215

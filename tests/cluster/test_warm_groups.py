@@ -48,6 +48,8 @@ OTHERS: list[dict[str, Any]] = [
 ]
 """Trials to run in between; one of them diverges."""
 
+ONE_SLOT = ResourcesConfig(max_parallel_trials=1, trials_per_group=len(OTHERS) + 2)
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
@@ -94,7 +96,7 @@ class Client:
 
 @pytest.fixture
 def client(folder: ExperimentFolder, request: pytest.FixtureRequest) -> Iterator[Client]:
-    made = Client(folder, getattr(request, "param", ResourcesConfig(max_parallel_trials=1)))
+    made = Client(folder, request.param)
     yield made
     made.close()
 
@@ -107,7 +109,9 @@ def numbers(epoch: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in epoch.items() if value is not None}
 
 
-def test_a_trial_is_the_same_to_the_last_digit_in_a_fresh_and_in_a_used_group(
+@pytest.mark.scenario
+@pytest.mark.parametrize("client", [ONE_SLOT], indirect=True)
+def test_a_trial_is_the_same_to_the_last_digit_in_a_fresh_a_used_and_a_renewed_group(
     client: Client, tmp_path: Path
 ) -> None:
     fresh = client.run(0, RECIPE)
@@ -115,8 +119,12 @@ def test_a_trial_is_the_same_to_the_last_digit_in_a_fresh_and_in_a_used_group(
         client.run(number, RECIPE.model_copy(update=change))
         for number, change in enumerate(OTHERS, start=1)
     ]
+    assert len(ray.get(client.dispatcher.snapshot.remote())["runs"]) == 1
     used = client.run(6, RECIPE)
+    renewed = client.run(7, RECIPE)
+    assert len(ray.get(client.dispatcher.snapshot.remote())["runs"]) == 2
     assert json.dumps(metrics(used)) == json.dumps(metrics(fresh))
+    assert json.dumps(metrics(renewed)) == json.dumps(metrics(fresh))
     assert metrics(fresh) == retrain(
         client.folder, RECIPE.model_dump(mode="json"), tmp_path / "alone"
     )
@@ -139,13 +147,3 @@ def test_two_workers_train_as_one_does(client: Client, tmp_path: Path) -> None:
         assert mine.pop("validators") == pytest.approx(other.pop("validators"), rel=0.1, abs=0.01)
         assert numbers(mine) == pytest.approx(numbers(other), rel=1e-3, abs=0.01)
     assert client.run(1, RECIPE).history[-1]["epoch"] == 2
-
-
-@pytest.mark.parametrize(
-    "client", [ResourcesConfig(max_parallel_trials=1, trials_per_group=2)], indirect=True
-)
-def test_a_group_is_renewed_after_its_number_of_trials(client: Client) -> None:
-    quick = RECIPE.model_copy(update={"epochs": 1})
-    results = [metrics(client.run(number, quick)) for number in range(3)]
-    assert results[0] == results[1] == results[2]
-    assert len(ray.get(client.dispatcher.snapshot.remote())["runs"]) == 2

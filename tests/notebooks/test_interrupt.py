@@ -47,7 +47,9 @@ def test_the_stop_button_ends_a_search_in_mid_trial_and_keeps_what_was_trained(
     tmp_path: Path, kernel: Kernel
 ) -> None:
     manager, client = kernel
-    path = space_file(tmp_path, search__trials=100, training__epochs=500)
+    path = space_file(
+        tmp_path, search__trials=100, training__epochs=500, resources__max_parallel_trials=1
+    )
     client.execute(
         f"import dann_search\nresult = dann_search.launch({str(path)!r})\n"
         "print('stopped by', result.outcome.stopped_by)"
