@@ -72,7 +72,7 @@ def test_workers_that_die_or_stall_cost_their_neighbours_nothing_and_a_deadly_tr
         {"trial": "3", "epoch": 2, "kind": "exit", "times": 99},
     )
     reports = Reports()
-    changes = {"resources__stall_timeout_s": 5, "resources__max_worker_deaths": 2}
+    changes = {"resources__stall_timeout_s": 20, "resources__max_worker_deaths": 2}
     outcome, trials = run_search(space_file(tmp_path, search__trials=5, **changes), reports)
 
     failed = [trial.number for trial in trials if trial.state != TrialState.COMPLETE]
