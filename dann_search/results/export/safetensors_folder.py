@@ -5,8 +5,10 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,9 +112,17 @@ def _trunk_names(model: DannModel) -> dict[str, str]:
     return native_names(backbone)
 
 
+class _Uncached(SourceFileLoader):
+    """Imports a file and leaves no ``__pycache__`` beside it."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Keep no compiled code."""
+
+
 def _import(path: Path) -> ModuleType:
     """The loader from its file, not by its name, which others may bear."""
-    spec = importlib.util.spec_from_file_location("exported_model", path)
+    name = "exported_model"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # dataclasses look their module up there.
