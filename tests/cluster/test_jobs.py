@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dann_search.cli import main
-from tests.drivers import LIMIT_S, kill_marked, said, start
+from tests.drivers import LIMIT_S, STARTS_AT_ONCE, kill_marked, said, start
 from tests.experiments import space_file
 from tests.json_output import printed
 
@@ -43,6 +43,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Ray head as ``ray start`` makes it, its token in the home of this test's user."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv(*STARTS_AT_ONCE)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
