@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,15 @@ def start(tmp_path: Path, *words: str, first: str = "") -> subprocess.Popen[str]
 def said(tmp_path: Path) -> str:
     """The last of what drivers started there wrote on standard error: why one failed."""
     return (tmp_path / "stderr").read_text()[-4000:]
+
+
+def folder_of_ray() -> tempfile.TemporaryDirectory[str]:
+    """A folder for ``ray start --temp-dir``, its path short enough for the names of sockets.
+
+    In its usual one, a head that is killed leaves its address behind: every run of Ray Train on the
+    machine would ask there whether its controller lives, and end twelve seconds later.
+    """
+    return tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
 
 
 def kill_all(driver: subprocess.Popen[str], mark: str) -> None:

@@ -19,7 +19,15 @@ import pytest
 
 from dann_search.layout import ExperimentFolder
 from dann_search.study_names import NODES
-from tests.drivers import LIMIT_S, kill_marked, marked, said, start, wait_for_epochs
+from tests.drivers import (
+    LIMIT_S,
+    STARTS_AT_ONCE,
+    kill_marked,
+    marked,
+    said,
+    start,
+    wait_for_epochs,
+)
 from tests.experiments import space_file, study_trials, write_faults
 from tests.json_output import printed
 from tests.ray_fixtures import INJECT
@@ -34,7 +42,7 @@ def autoscaler(port: int) -> dict[str, Any]:
     return {
         "cluster_name": "fake",
         "max_workers": MOST_NODES,
-        "idle_timeout_minutes": 0.1,
+        "idle_timeout_minutes": 0.25,  # more than a group takes to claim a node
         "upscaling_speed": 10,
         "provider": {
             "type": "fake_multinode",
@@ -67,8 +75,9 @@ def autoscaler(port: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Iterator[tuple[str, str]]:
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
     """Address of a head without CPUs, and the mark of all processes that come of it."""
+    monkeypatch.setenv(*STARTS_AT_ONCE)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

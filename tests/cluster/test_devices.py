@@ -1,4 +1,4 @@
-"""Which GPU each worker of a node trains on, told by a Ray that only believes in four."""
+"""Which GPU each worker of a node trains on, told by a Ray that only believes in six."""
 
 import json
 import os
@@ -42,15 +42,16 @@ def test_each_worker_of_each_slot_has_a_gpu_of_its_own(
     assert {(worker["slot"], worker["rank"]) for worker in told} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert sorted(worker["device"] for worker in told) == ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]
     # Why the number matters: each of them sees all four.
-    assert {worker["visible"] for worker in told} == {"0,1,2,3"}
+    (visible,) = {worker["visible"] for worker in told}
+    assert len(set(visible.split(","))) == 4
 
 
 def test_two_slots_share_a_gpu_where_each_takes_half_of_one(
     workers: dict[str, list[dict[str, Any]]],
 ) -> None:
-    told = workers["four slots of half a GPU"]
-    assert {worker["slot"] for worker in told} == {0, 1, 2, 3}
-    assert Counter(worker["device"] for worker in told) == {"cuda:0": 2, "cuda:1": 2}
+    told = workers["three slots of half a GPU"]
+    assert {worker["slot"] for worker in told} == {0, 1, 2}
+    assert Counter(worker["device"] for worker in told) == {"cuda:0": 2, "cuda:1": 1}
 
 
 def test_a_worker_makes_its_gpu_the_current_one_before_it_joins_a_group(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dann_search.cli import main
-from tests.drivers import LIMIT_S, kill_marked, said, start
+from tests.drivers import LIMIT_S, STARTS_AT_ONCE, folder_of_ray, kill_marked, said, start
 from tests.experiments import space_file
 from tests.json_output import printed
 
@@ -43,6 +43,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Ray head as ``ray start`` makes it, its token in the home of this test's user."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv(*STARTS_AT_ONCE)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
@@ -55,9 +56,11 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             probe.bind(("127.0.0.1", 0))
             ports.append(probe.getsockname()[1])
     url = f"http://127.0.0.1:{ports[1]}"
+    place = folder_of_ray()
     process = subprocess.Popen(
         [
             *ray, "start", "--head", "--block", f"--port={ports[0]}", "--num-cpus=1",
+            f"--temp-dir={place.name}",
             "--dashboard-host=127.0.0.1", f"--dashboard-port={ports[1]}",
             # The default may be taken: another Ray of these tests is on this machine.
             f"--dashboard-agent-listen-port={ports[2]}",
@@ -75,6 +78,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     process.send_signal(signal.SIGKILL)
     process.wait()
     kill_marked(f"{tmp_path}-head")
+    place.cleanup()
 
 
 def test_a_job_outlives_its_client_and_is_followed_and_stopped_by_others(
