@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,9 @@ def classification_metrics(
 
     A class with neither labels nor predictions counts as F1 0: the average is over the label space.
     """
+    # A second to import, with SciPy: whoever only loads a network needs none of it.
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predictions, labels=range(classes), average="macro", zero_division=0
     )

@@ -2,10 +2,6 @@
 
 import warnings
 
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_mutual_info_score
-
 from dann_search.training.validators.view import ValidationView
 
 
@@ -16,6 +12,10 @@ def class_ami(view: ValidationView) -> float:
     domain adaptation", section 3.2; as many clusters as classes. 1 where they are the same
     partition, about 0 where they have nothing to do with each other.
     """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import adjusted_mutual_info_score
+
     features, classes = view.target_features, view.target_logits.shape[1]
     means = KMeans(min(classes, len(features)), n_init=1, random_state=0)
     with warnings.catch_warnings():

@@ -4,11 +4,6 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 FOLDS = 3
 
@@ -26,6 +21,12 @@ def density_ratio(source: NDArray[np.float64], target: NDArray[np.float64]) -> N
     """
     if min(len(source), len(target)) < FOLDS:
         return np.ones(len(source))
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     domains = np.repeat([0, 1], [len(source), len(target)])
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
