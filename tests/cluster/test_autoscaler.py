@@ -22,6 +22,7 @@ from dann_search.study_names import NODES
 from tests.drivers import (
     LIMIT_S,
     STARTS_AT_ONCE,
+    folder_of_ray,
     kill_marked,
     marked,
     said,
@@ -83,10 +84,16 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str,
         port = probe.getsockname()[1]
     config, mark = tmp_path / "autoscaler.json", f"{tmp_path}-head"
     config.write_text(json.dumps(autoscaler(port)))
+    place = folder_of_ray()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-            *(f"--port={port}", "--num-cpus=0", "--include-dashboard=false"),
+            *(
+                f"--port={port}",
+                f"--temp-dir={place.name}",
+                "--num-cpus=0",
+                "--include-dashboard=false",
+            ),
             *("--node-ip-address=127.0.0.1", f"--autoscaling-config={config}"),
         ],
         stdout=subprocess.DEVNULL,
@@ -111,6 +118,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str,
     process.send_signal(signal.SIGKILL)
     process.wait()
     kill_marked(mark)
+    place.cleanup()
 
 
 def raylets(mark: str) -> int:
