@@ -62,6 +62,12 @@ def test_a_lock_left_by_a_crash_is_not_in_the_way(
     assert not driver_is_alive(ExperimentFolder(tmp_path))
 
 
+def test_a_lock_is_given_back_though_somebody_still_holds_the_object(tmp_path: Path) -> None:
+    with DriverLock(ExperimentFolder(tmp_path)) as lock:
+        assert driver_is_alive(ExperimentFolder(tmp_path))
+    assert not driver_is_alive(lock.folder)
+
+
 @pytest.mark.parametrize(("age", "alive"), [(1.0, True), (60.0, False)])
 def test_people_are_told_of_a_driver_elsewhere_while_its_heartbeat_is_fresh(
     tmp_path: Path, age: float, alive: bool

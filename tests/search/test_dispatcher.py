@@ -273,6 +273,22 @@ def test_a_slot_that_lost_its_trial_is_told_to_stop() -> None:
     run(scenario())
 
 
+def test_what_a_slot_reports_late_of_a_trial_it_lost_is_not_passed_on() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.next_trial(A)
+        lost = asyncio.ensure_future(state.report(A, 0, epochs(1)))
+        await asyncio.sleep(0.01)
+        await state.workers_died("run", {1: "killed"})
+        assert await lost is False
+        await state.next_trial(B)
+        assert await state.report(A, 0, epochs(2)) is False
+        assert (await state.news(0, 0)).history == epochs(1)
+
+    run(scenario())
+
+
 def test_closing_releases_every_waiting_slot_and_trial() -> None:
     async def scenario() -> None:
         state = DispatcherState(3, 100)

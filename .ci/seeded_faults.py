@@ -1,0 +1,622 @@
+"""Show that the default tier catches faults: seed one at a time and see a test fail.
+
+    python .ci/seeded_faults.py [WORD]
+
+Each fault is a change in one place of the product that a programmer might make by mistake. It is
+made in a copy of the repository, where the tests named beside it must then fail. Before, all of
+them must pass there unchanged: a test that fails anyway catches nothing. With a word, only faults
+whose names contain it are seeded.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTEST = (sys.executable, "-m", "pytest", "-n0", "-q", "-x", "-p", "no:cacheprovider")
+PASSED, FAILED = 0, 1
+"""Exit codes of pytest; any other says that something else than a test went wrong."""
+LIMIT_S = 180
+"""A guard against hangs, not a measure."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A change in one place, and what must fail with it.
+
+    Attributes:
+        name: in words.
+        file: of the product.
+        before: text that occurs once in the file.
+        after: what takes its place.
+        tests: node ids of the default tier.
+    """
+
+    name: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+
+FAULTS = (
+    # Search
+    Fault(
+        "a rung at the last epoch",
+        "dann_search/search/pruning.py",
+        "while epoch < epochs:",
+        "while epoch <= epochs:",
+        ("tests/search/test_study.py::test_rungs_follow_from_the_epochs",),
+    ),
+    Fault(
+        "a trial judged by its last epoch",
+        "dann_search/search/pruning.py",
+        "scores[max(scores)] = max(scores.values())",
+        "scores[max(scores)] = scores[max(scores)]",
+        (
+            "tests/search/test_study.py"
+            "::test_a_trial_is_stopped_by_its_best_epoch_so_far_not_by_its_last",
+        ),
+    ),
+    Fault(
+        "one death more before a trial is given up",
+        "dann_search/search/dispatcher.py",
+        "if lease.deaths >= self.max_worker_deaths:",
+        "if lease.deaths > self.max_worker_deaths:",
+        (
+            "tests/search/test_dispatcher.py"
+            "::test_a_trial_is_given_up_after_the_third_death_of_its_worker_and_says_so",
+        ),
+    ),
+    Fault(
+        "a neighbour's death counted against a trial",
+        "dann_search/search/dispatcher.py",
+        "lease.deaths += died is not None",
+        "lease.deaths += 1",
+        (
+            "tests/search/test_dispatcher.py"
+            "::test_a_lost_neighbour_is_queued_first_again_without_blame",
+        ),
+    ),
+    Fault(
+        "a late report of a lost slot is heard",
+        "dann_search/search/dispatcher.py",
+        "if lease is None or lease.slot != slot:\n            return False",
+        "if lease is None:\n            return False",
+        (
+            "tests/search/test_dispatcher.py"
+            "::test_what_a_slot_reports_late_of_a_trial_it_lost_is_not_passed_on",
+        ),
+    ),
+    Fault(
+        "a lost slot told to go on",
+        "dann_search/search/dispatcher.py",
+        "return not lease.cancelled and lease.slot == slot",
+        "return not lease.cancelled",
+        ("tests/search/test_dispatcher.py::test_a_slot_that_lost_its_trial_is_told_to_stop",),
+    ),
+    Fault(
+        "a trial that is over is queued again",
+        "dann_search/search/dispatcher.py",
+        "if number in self.leases or number in self.ended or self.closed:",
+        "if number in self.leases or self.closed:",
+        (
+            "tests/search/test_dispatcher.py"
+            "::test_a_light_trial_that_was_begun_for_nothing_changes_nothing",
+        ),
+    ),
+    Fault(
+        "a paused trial counted as finished",
+        "dann_search/search/slot_worker.py",
+        "if self.is_paused and error is None:",
+        "if self.is_paused and error is not None:",
+        ("tests/search/test_slot_worker.py::test_how_a_trial_ended_is_told[paused]",),
+    ),
+    Fault(
+        "a worker's own error kept from the dispatcher",
+        "dann_search/search/slot_worker.py",
+        "            error = _describe(exc)\n            self._write_error(folder)",
+        "            self._write_error(folder)",
+        ("tests/search/test_slot_worker.py::test_how_a_trial_ended_is_told[failed]",),
+    ),
+    Fault(
+        "a trial's value is its last epoch's",
+        "dann_search/search/study.py",
+        "max(self.frozen(number).intermediate_values.values())",
+        "list(self.frozen(number).intermediate_values.values())[-1]",
+        ("tests/search/test_study.py::test_the_value_of_a_completed_trial_is_its_best_epochs",),
+    ),
+    Fault(
+        "a finished trial is told again",
+        "dann_search/search/study.py",
+        "        if not self.frozen(number).state.is_finished():\n            # The study's own",
+        "        if number in self._ids:\n            # The study's own",
+        ("tests/search/test_study.py::test_a_finished_trial_is_never_told_again",),
+    ),
+    Fault(
+        "epochs told twice after a crash",
+        "dann_search/search/study.py",
+        "return len(known)",
+        "return 0",
+        (
+            "tests/search/test_study.py"
+            "::test_a_crash_between_checkpoint_and_report_leaves_no_gap_and_no_step_twice",
+        ),
+    ),
+    Fault(
+        "unfinished trials forgotten at a resume",
+        "dann_search/search/study.py",
+        "deque(t.number for t in running if STOPPED not in t.user_attrs)",
+        "deque(t.number for t in running if STOPPED in t.user_attrs)",
+        (
+            "tests/search/test_in_process.py"
+            "::test_an_interrupted_search_goes_on_to_the_same_numbers[1]",
+        ),
+    ),
+    Fault(
+        "two drivers share a lock",
+        "dann_search/driver_lock.py",
+        "if not _locked(file, fcntl.LOCK_EX)",
+        "if not _locked(file, fcntl.LOCK_SH)",
+        ("tests/test_driver_lock.py::test_a_second_driver_is_refused_and_told_which_process_runs",),
+    ),
+    Fault(
+        "a lock not released",
+        "dann_search/driver_lock.py",
+        "with self._file, contextlib.suppress(RunError):",
+        "with contextlib.suppress(RunError):",
+        (
+            "tests/test_driver_lock.py::test_a_lock_is_given_back_though_somebody_still_holds_the_object",
+        ),
+    ),
+    Fault(
+        "a budget that counts no parallel trials",
+        "dann_search/search/budget.py",
+        "hours * len(self.running) * self.rates[name]",
+        "hours * bool(self.running) * self.rates[name]",
+        (
+            "tests/search/test_budget.py"
+            "::test_hours_of_the_clock_and_of_what_two_running_trials_reserve",
+        ),
+    ),
+    Fault(
+        "slots rounded up",
+        "dann_search/search/resources.py",
+        "return Plan(int(fits), workers,",
+        "return Plan(math.ceil(fits), workers,",
+        ("tests/search/test_resources.py::test_slots_fill_the_machine",),
+    ),
+    Fault(
+        "the winner's seed confirms it",
+        "dann_search/config/experiment.py",
+        "return range(seed + 1, seed + 1 + self.seeds)",
+        "return range(seed, seed + self.seeds)",
+        (
+            "tests/search/test_confirmation.py"
+            "::test_finalists_are_trained_with_new_seeds_once_all_others_have_ended",
+        ),
+    ),
+    Fault(
+        "every signal exits as Ctrl-C does",
+        "dann_search/interrupts.py",
+        "return INTERRUPTED if self.number is None else 128 + self.number",
+        "return INTERRUPTED",
+        ("tests/test_interrupts.py::test_a_command_says_that_it_was_interrupted_and_by_what[15]",),
+    ),
+    Fault(
+        "a file written in place",
+        "dann_search/atomic_file.py",
+        'temporary = path.with_name(f".{path.name}.{os.getpid()}")',
+        "temporary = path",
+        ("tests/test_atomic_file.py::test_a_crash_while_writing_leaves_the_old_content",),
+    ),
+    Fault(
+        "a database password shown",
+        "dann_search/config/database_url.py",
+        "render_as_string(hide_password=True)",
+        "render_as_string(hide_password=False)",
+        ("tests/config/test_database_url.py::test_what_is_shown_has_no_password",),
+    ),
+    # Training
+    Fault(
+        "an epoch told before its checkpoint is saved",
+        "dann_search/training/loop.py",
+        "        training.save()\n        yield training.history",
+        "        yield training.history\n        training.save()",
+        ("tests/training/test_loop.py::test_a_resumed_training_first_tells_what_it_had_saved",),
+    ),
+    Fault(
+        "an epoch skipped at a resume",
+        "dann_search/training/loop.py",
+        "range(len(training.history) + 1, config.epochs + 1)",
+        "range(len(training.history) + 1 + bool(training.history), config.epochs + 1)",
+        ("tests/training/test_loop.py::test_a_resumed_training_first_tells_what_it_had_saved",),
+    ),
+    Fault(
+        "the seed of an epoch not set",
+        "dann_search/training/loop.py",
+        "        reset_torch(epoch_seed(self.config.seed, epoch, GLOBAL))\n",
+        "",
+        (
+            "tests/training/test_loop.py"
+            "::test_a_training_cut_off_or_paused_ends_as_if_it_had_not_been[cdan]",
+        ),
+    ),
+    Fault(
+        "momentum lost at a resume",
+        "dann_search/training/loop.py",
+        "        self.optimizer.load_state(checkpoint.optimizer)\n",
+        "",
+        (
+            "tests/search/test_in_process.py"
+            "::test_workers_that_die_at_any_moment_change_no_number[0]",
+        ),
+    ),
+    Fault(
+        "the epoch kept ignores the objective",
+        "dann_search/training/loop.py",
+        "if best_epoch(self.history, self.objective) is self.history[-1]:",
+        "if best_epoch(self.history) is self.history[-1]:",
+        ("tests/training/test_loop.py::test_the_epoch_kept_is_the_best_by_the_objective",),
+    ),
+    Fault(
+        "the latest of equal epochs is best",
+        "dann_search/training/result.py",
+        '(score_of(epoch, objective), -epoch["epoch"])',
+        '(score_of(epoch, objective), epoch["epoch"])',
+        (
+            "tests/training/test_metrics.py"
+            "::test_the_best_epoch_is_the_earliest_of_the_highest_score",
+        ),
+    ),
+    Fault(
+        "labels and predictions swapped",
+        "dann_search/training/metrics.py",
+        "labels, predictions, labels=range(classes)",
+        "predictions, labels, labels=range(classes)",
+        ("tests/training/test_metrics.py",),
+    ),
+    Fault(
+        "a weighted instead of a macro average",
+        "dann_search/training/metrics.py",
+        'average="macro"',
+        'average="weighted"',
+        ("tests/training/test_metrics.py",),
+    ),
+    Fault(
+        "the previous checkpoint is not fallen back on",
+        "dann_search/training/checkpoint.py",
+        "for path in (folder / LAST, folder / PREVIOUS):",
+        "for path in (folder / LAST,):",
+        (
+            "tests/training/test_checkpoint.py"
+            "::test_training_goes_on_from_the_last_whole_checkpoint_to_the_same_end",
+        ),
+    ),
+    Fault(
+        "another recipe's checkpoint is gone on from",
+        "dann_search/training/checkpoint.py",
+        'if recipe is None or checkpoint.recipe in ("", recipe):',
+        "if recipe is None or checkpoint.recipe:",
+        (
+            "tests/training/test_checkpoint.py"
+            "::test_a_checkpoint_of_another_recipe_is_not_gone_on_from",
+        ),
+    ),
+    Fault(
+        "lambda without its -1",
+        "dann_search/training/schedules.py",
+        "shape = 2 / (1 + math.exp(-config.lambda_gamma * q)) - 1",
+        "shape = 2 / (1 + math.exp(-config.lambda_gamma * q))",
+        ("tests/training/test_schedules.py::test_ganin_lambda_has_the_papers_values",),
+    ),
+    Fault(
+        "the average's factors swapped",
+        "dann_search/training/ema.py",
+        "lerp_(value, 1 - self.decay)",
+        "lerp_(value, self.decay)",
+        (
+            "tests/training/test_ema.py"
+            "::test_the_average_follows_its_formula_and_leaves_when_its_time_is_over",
+        ),
+    ),
+    Fault(
+        "each worker's loss is a mean of its own",
+        "dann_search/training/step.py",
+        "return total / batch_size",
+        "return total / len(labels)",
+        ("tests/training/test_step.py::test_shares_of_workers_add_up_to_the_whole_batch",),
+    ),
+    Fault(
+        "gradients averaged over workers once more",
+        "dann_search/training/ranks.py",
+        "        self.sum_(flat)\n",
+        "        self.sum_(flat).div_(self.size)\n",
+        ("tests/training/test_ranks.py::test_two_workers_train_as_one_does",),
+    ),
+    # Models
+    Fault(
+        "a gradient that is not reversed",
+        "dann_search/models/gradient_reversal.py",
+        "return -ctx.lam * gradients[0], None",
+        "return ctx.lam * gradients[0], None",
+        ("tests/models/test_gradient_reversal.py",),
+    ),
+    Fault(
+        "a frozen stage that trains",
+        "dann_search/models/backbone.py",
+        "parameter.requires_grad_(self.stage_of(name) >= self._held)",
+        "parameter.requires_grad_(self.stage_of(name) >= self._held - 1)",
+        (
+            "tests/models/test_backbones.py"
+            "::test_frozen_stages_receive_no_gradient_and_keep_their_statistics[dann_cnn-1]",
+        ),
+    ),
+    # Data
+    Fault(
+        "val and test swapped",
+        "dann_search/data/splits.py",
+        "val, test = (max(1, round",
+        "test, val = (max(1, round",
+        ("tests/data/test_splits.py::test_shares_are_those_asked_for_within_rounding",),
+    ),
+    Fault(
+        "an image in two splits",
+        "dann_search/data/splits.py",
+        "ordered[start : start + size], start + size",
+        "ordered[start : start + size + 1], start + size",
+        ("tests/data/test_splits.py::test_splits_are_disjoint_complete_and_hold_every_class",),
+    ),
+    Fault(
+        "labels of the target's training images in the store",
+        "dann_search/data/store.py",
+        "if (role, split) != UNLABELLED:",
+        "if len(rows):",
+        ("tests/data/test_store.py::test_labels_of_target_training_images_are_written_nowhere",),
+    ),
+    Fault(
+        "training chosen by the test split",
+        "dann_search/data/training_data.py",
+        'val_images=as_tensor(folder, "target", "val"),\n'
+        '        val_labels=torch.from_numpy(open_labels(folder, "target", "val")),',
+        'val_images=as_tensor(folder, "target", "test"),\n'
+        '        val_labels=torch.from_numpy(open_labels(folder, "target", "test")),',
+        ("tests/data/test_store.py::test_training_data_never_opens_the_test_split",),
+    ),
+    Fault(
+        "every epoch shuffled alike",
+        "dann_search/data/batches.py",
+        "return (seed * 1_000_003 + epoch) * 16 + stream",
+        "return seed * 1_000_003 * 16 + stream",
+        ("tests/data/test_batches.py::test_seeds_are_distinct_and_fit_a_generator",),
+    ),
+    Fault(
+        "a flip's probability inverted",
+        "dann_search/data/draws.py",
+        "u[:, 3] < config.horizontal_flip * strength",
+        "u[:, 3] > config.horizontal_flip * strength",
+        ("tests/data/test_augment.py::test_a_flip_of_probability_one_mirrors_every_image",),
+    ),
+    Fault(
+        "an image's EXIF orientation ignored",
+        "dann_search/data/image_pixels.py",
+        "if _is_turned(image):",
+        "if not _is_turned(image):",
+        ("tests/data/test_folder.py::test_an_image_is_turned_as_its_exif_tag_says",),
+    ),
+    # Results
+    Fault(
+        "val evaluated instead of test",
+        "dann_search/results/evaluate.py",
+        'labels = open_labels(found.store, "target", "test")\n'
+        '    batches = stored_batches(found.store, "target", "test", model.image_size)',
+        'labels = open_labels(found.store, "target", "val")\n'
+        '    batches = stored_batches(found.store, "target", "val", model.image_size)',
+        ("tests/results/test_evaluate.py::test_metrics_equal_scikit_learns_on_every_test_image",),
+    ),
+    Fault(
+        "a folder's classes taken for the model's in their order",
+        "dann_search/results/evaluate.py",
+        "[class_names.index(name) for name in domain.class_names]",
+        "[number for number, _ in enumerate(domain.class_names)]",
+        (
+            "tests/results/test_evaluate.py"
+            "::test_classes_without_images_are_named_and_count_as_zero",
+        ),
+    ),
+    Fault(
+        "a confusion matrix transposed",
+        "dann_search/results/scoring.py",
+        "confusion_matrix(labels, predictions, labels=range(classes))",
+        "confusion_matrix(predictions, labels, labels=range(classes))",
+        ("tests/results/test_evaluate.py::test_metrics_equal_scikit_learns_on_every_test_image",),
+    ),
+    Fault(
+        "intervals of 90 %",
+        "dann_search/results/intervals.py",
+        "Z = 1.959964",
+        "Z = 1.644854",
+        (
+            "tests/results/test_evaluate.py"
+            "::test_intervals_cover_the_score_that_such_test_sets_have_on_average",
+            "tests/results/test_evaluate.py"
+            "::test_intervals_equal_an_independent_bootstrap_within_classes_where_images_are_many",
+        ),
+    ),
+    Fault(
+        "a bootstrap that is not paired",
+        "dann_search/results/paired_bootstrap.py",
+        "reflected(mean, np.concatenate(part, axis=1), by).reshape",
+        "rng.permuted(reflected(mean, np.concatenate(part, axis=1), by), axis=1).reshape",
+        ("tests/results/test_paired_bootstrap.py::test_methods_are_drawn_together",),
+    ),
+    Fault(
+        "a temperature fitted the wrong way round",
+        "dann_search/results/calibration.py",
+        "logits / np.exp(log_temperature)",
+        "logits * np.exp(log_temperature)",
+        (
+            "tests/results/test_calibration.py"
+            "::test_a_temperature_undoes_the_overconfidence_that_was_put_in",
+        ),
+    ),
+    Fault(
+        "a model's temperature used the wrong way round",
+        "dann_search/results/model.py",
+        "(logits / self.temperature).softmax(1)",
+        "(logits * self.temperature).softmax(1)",
+        (
+            "tests/results/test_evaluate.py"
+            "::test_calibration_is_fitted_on_val_kept_and_used_from_then_on",
+        ),
+    ),
+    Fault(
+        "a stopped trial above completed ones",
+        "dann_search/results/leaderboard.py",
+        'ORDER = ("completed", "pruned", "running", "failed")',
+        'ORDER = ("pruned", "completed", "running", "failed")',
+        (
+            "tests/results/test_leaderboard.py"
+            "::test_completed_trials_stand_above_a_stopped_one_with_a_higher_score",
+        ),
+    ),
+    Fault(
+        "the worst trial first",
+        "dann_search/results/leaderboard.py",
+        "not row.is_confirmed, -low, row.number",
+        "not row.is_confirmed, low, row.number",
+        (
+            "tests/results/test_leaderboard.py"
+            "::test_completed_trials_stand_above_a_stopped_one_with_a_higher_score",
+        ),
+    ),
+    Fault(
+        "the winner compared on a seed that confirmed it",
+        "dann_search/results/compare.py",
+        "if winner.number in (row.number, row.confirms)}",
+        "if winner.number == row.number}",
+        ("tests/results/test_compare.py::test_seeds_that_confirmed_the_winner_are_not_used_again",),
+    ),
+    Fault(
+        "a source_only baseline that adapts",
+        "dann_search/results/baselines.py",
+        'changes: dict[str, Any] = {"method": method, "seed": seed}',
+        'changes: dict[str, Any] = {"method": winner.method, "seed": seed}',
+        (
+            "tests/results/test_baselines.py"
+            "::test_a_baseline_has_the_winners_recipe_but_for_what_it_is",
+        ),
+    ),
+    Fault(
+        "predictions with sorted classes",
+        "dann_search/results/predict.py",
+        "(model.class_names[number], value)",
+        "(sorted(model.class_names)[number], value)",
+        (
+            "tests/results/test_predict.py"
+            "::test_predictions_are_the_models_own_and_in_the_order_of_the_files",
+        ),
+    ),
+)
+
+
+def main(word: str = "") -> int:
+    """Seed the faults whose names contain ``word``; the number that no test caught, 1 at most."""
+    chosen = [fault for fault in FAULTS if word in fault.name]
+    if not chosen:
+        print(f"no fault is called so: {word}")
+        return 1
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="seeded-faults-") as place:
+        copy = Path(place)
+        copy_repository(copy)
+        require_copy_is_imported(copy)
+        require_tests_pass(copy, sorted({test for fault in chosen for test in fault.tests}))
+        caught = sum(is_caught(copy, fault) for fault in chosen)
+    print(f"{caught} of {len(chosen)} faults caught, {time.monotonic() - begun:.0f} s")
+    return int(caught < len(chosen))
+
+
+def copy_repository(copy: Path) -> None:
+    """Copy what git tracks, as it is in the working tree."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
+
+
+def require_copy_is_imported(copy: Path) -> None:
+    """Stop if tests in the copy would test another installation."""
+    asked = [sys.executable, "-c", "import dann_search; print(dann_search.__file__)"]
+    answer = subprocess.run(asked, cwd=copy, env=environment(copy), capture_output=True, check=True)
+    imported = Path(answer.stdout.decode().strip())
+    print(f"imported: {imported}")
+    if not imported.is_relative_to(copy):
+        sys.exit("that is not the copy: nothing would be shown")
+
+
+def require_tests_pass(copy: Path, tests: Sequence[str]) -> None:
+    """Stop if a test fails without any fault."""
+    code, output = run_tests(copy, tests)
+    if code != PASSED:
+        sys.exit(f"{output}\nwithout a fault pytest ended with {code}")
+
+
+def is_caught(copy: Path, fault: Fault) -> bool:
+    """Seed the fault, run its tests, take it out again; say how it went."""
+    path = copy / fault.file
+    original = path.read_text(encoding="utf-8")
+    if (count := original.count(fault.before)) != 1:
+        print(f"NOT SEEDED  {fault.name}  (its text is {count} times in {fault.file})")
+        return False
+    write_source(path, original.replace(fault.before, fault.after))
+    try:
+        code, output = run_tests(copy, fault.tests)
+    finally:
+        write_source(path, original)
+    failed = re.search(r"^FAILED \S*?::(\w+)", output, re.MULTILINE)
+    if code == FAILED and failed:
+        print(f"caught  {fault.name}  ({failed[1]})", flush=True)
+        return True
+    why = "" if code == PASSED else f"  (pytest ended with {code})\n{output}"
+    print(f"NOT CAUGHT  {fault.name}{why}", flush=True)
+    return False
+
+
+def write_source(path: Path, text: str) -> None:
+    """Write a module; what was compiled of it goes, for its age is told by whole seconds."""
+    path.write_text(text, encoding="utf-8")
+    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+
+
+def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int | None, str]:
+    """Pytest's exit code and output; no code where it came to no end."""
+    try:
+        done = subprocess.run(
+            [*PYTEST, *tests],
+            cwd=copy,
+            env=environment(copy),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=LIMIT_S,
+        )
+    except subprocess.TimeoutExpired as exc:
+        return None, (exc.stdout or b"").decode(errors="replace")
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def environment(copy: Path) -> dict[str, str]:
+    """This process's, with the copy before every installation."""
+    return {**os.environ, "PYTHONPATH": str(copy)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]))
