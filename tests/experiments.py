@@ -1,6 +1,8 @@
 """Small real experiments for tests: embedded digits, a few epochs, and what they leave."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from dann_search.data.training_data import open_training_data
 from dann_search.driver_lock import DriverLock
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
+from dann_search.search.executor import ON_THIS_MACHINE, Executor
 from dann_search.search.launch import Outcome, prepare, search
 from dann_search.tracking.observer import Observer
 from dann_search.training.loop import train
@@ -87,14 +90,34 @@ def tiny_space_file(folder: Path, images: Path, **changes: Any) -> Path:
     return space_file(folder, **{**tiny, **changes})
 
 
+class Reports(Observer):
+    """Counts how often each epoch of each trial was told, and how trials ended."""
+
+    def __init__(self) -> None:
+        self.steps: Counter[tuple[int, int]] = Counter()
+        self.ends: Counter[tuple[int, str]] = Counter()
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        self.steps.update((number, epoch["epoch"]) for epoch in history[known:])
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        self.ends[number, state] += 1
+
+
 def run_search(
-    path: Path, observer: Observer | None = None
+    path: Path, observer: Observer | None = None, executor: Executor = ON_THIS_MACHINE
 ) -> tuple[Outcome, list[optuna.trial.FrozenTrial]]:
-    """Run a search in this process, on the Ray it is connected to; return the study's trials."""
+    """Begin a search from this process, or go on with it; return the study's trials.
+
+    By default it is on the Ray that this process is connected to.
+    """
     experiment, space = load_experiment(path, stage_counts())
-    folder = prepare(experiment, space)
+    folder = ExperimentFolder.at(experiment.place)
+    if not folder.record.exists():
+        prepare(experiment, space)
+    made = observer or Observer()
     with DriverLock(folder) as lock:
-        outcome = search(experiment, space, folder, lambda _, __: observer or Observer(), lock)
+        outcome = search(experiment, space, folder, lambda _, __: made, lock, executor=executor)
     return outcome, study_trials(folder)
 
 

@@ -6,11 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dann_search.config.experiment import Experiment, ResourcesConfig
-from dann_search.data.node_store import store_of
+from dann_search.config.experiment import ResourcesConfig
+from dann_search.data.node_store import StoreSpec
 from dann_search.layout import ExperimentFolder
 from dann_search.search.ray_session import ray_session
-from dann_search.search.record import recorded_store
 from dann_search.search.resources import cpu_count
 from dann_search.search.study import StudyRecord
 from dann_search.tracking.observer import Observer
@@ -19,7 +18,28 @@ if TYPE_CHECKING:
     from dann_search.search.budget import Budget
 
 
-class Slots(Protocol):
+@dataclass(frozen=True)
+class RunningSearch:
+    """What an executor is told of a search.
+
+    Attributes:
+        record: the study.
+        folder: of the experiment.
+        store: its packed images.
+        interrupt: set by Ctrl-C.
+        tell: told in a line what happens to nodes.
+        kept: said if the process must end before the search does: what is not lost.
+    """
+
+    record: StudyRecord
+    folder: ExperimentFolder
+    store: StoreSpec
+    interrupt: threading.Event
+    tell: Callable[[str], None]
+    kept: str
+
+
+class SearchFleet(Protocol):
     """The slots that train a search's trials.
 
     Attributes:
@@ -53,35 +73,12 @@ class Slots(Protocol):
 class Executor(Protocol):
     """Trains the trials of a search."""
 
-    def slots(
-        self,
-        experiment: Experiment,
-        record: StudyRecord,
-        folder: ExperimentFolder,
-        interrupt: threading.Event,
-        tell: Callable[[str], None],
-        kept: str,
-    ) -> AbstractContextManager[Any]:
-        """Slots for as long as the block lasts; None where the user interrupted their start.
-
-        Args:
-            experiment: what a trial takes, its weights and objective.
-            record: the study.
-            folder: of the experiment.
-            interrupt: set by Ctrl-C.
-            tell: told in a line what happens to nodes.
-            kept: said if the process must end within the block: what is not lost.
-        """
+    def fleet(self, search: RunningSearch) -> AbstractContextManager[Any]:
+        """Slots for as long as the block lasts; None where the user interrupted their start."""
         ...
 
     def follow(
-        self,
-        folder: ExperimentFolder,
-        record: StudyRecord,
-        observers: list[Observer],
-        slots: Any,
-        interrupt: threading.Event,
-        budget: "Budget",
+        self, search: RunningSearch, observers: list[Observer], fleet: Any, budget: "Budget"
     ) -> str:
         """Run trials until the study has no more; return what ended the search."""
         ...
@@ -94,46 +91,32 @@ class RayExecutor:
     address: str = "local"
 
     @contextmanager
-    def slots(
-        self,
-        experiment: Experiment,
-        record: StudyRecord,
-        folder: ExperimentFolder,
-        interrupt: threading.Event,
-        tell: Callable[[str], None],
-        kept: str,
-    ) -> Iterator[Slots | None]:
+    def fleet(self, search: RunningSearch) -> Iterator[SearchFleet | None]:
         """As in ``Executor``."""
-        with ray_session(cpu_count(), self.address, tell=tell, kept=kept):
-            if interrupt.is_set():  # before or while Ray started
+        with ray_session(cpu_count(), self.address, tell=search.tell, kept=search.kept):
+            if search.interrupt.is_set():  # before or while Ray started
                 yield None
                 return
             from dann_search.search.groups import running_fleet
 
             with running_fleet(
-                experiment,
-                store=store_of(folder, experiment.data, recorded_store(folder)),
-                logs=folder.ray,
+                search.record.experiment,
+                store=search.store,
+                logs=search.folder.ray,
                 elastic=self.address != "local",
-                wanted=record.still_to_run,
-                interrupt=interrupt,
-                tell=tell,
+                wanted=search.record.still_to_run,
+                interrupt=search.interrupt,
+                tell=search.tell,
             ) as fleet:
                 yield fleet
 
     def follow(
-        self,
-        folder: ExperimentFolder,
-        record: StudyRecord,
-        observers: list[Observer],
-        slots: Any,
-        interrupt: threading.Event,
-        budget: "Budget",
+        self, search: RunningSearch, observers: list[Observer], fleet: Any, budget: "Budget"
     ) -> str:
         """As in ``Executor``."""
         from dann_search.search.tune_run import run_tune
 
-        return run_tune(folder, record, observers, slots, interrupt, budget)
+        return run_tune(search.folder, search.record, observers, fleet, search.interrupt, budget)
 
 
 ON_THIS_MACHINE = RayExecutor()

@@ -13,7 +13,7 @@ from dann_search.data.node_store import StoreSpec
 from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.fleet import Fleet, cluster_has_gpus, running_fleet_name
 from dann_search.search.nodes import NODE_ID, own_node
-from dann_search.search.slot_worker import SearchConfig
+from dann_search.search.slot_worker import WorkerConfig
 from dann_search.search.worker_group import GroupSpec
 
 LAST_WORDS_S = 60.0
@@ -55,7 +55,7 @@ def running_fleet(
     )
     spec = GroupSpec(
         dispatcher=dispatcher,
-        search=SearchConfig(experiment.weights, experiment.search.objective, store),
+        worker=WorkerConfig(experiment.weights, experiment.search.objective, store),
         stall_timeout_s=resources.stall_timeout_s,
         logs=logs,
     )

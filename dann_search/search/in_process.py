@@ -7,7 +7,7 @@ time, as torch's random numbers are the process's.
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +17,10 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from dann_search.config.experiment import Experiment
-from dann_search.data.node_store import store_of
-from dann_search.layout import ExperimentFolder
 from dann_search.search.budget import Budget
+from dann_search.search.executor import RunningSearch
 from dann_search.search.local_fleet import Fault, LocalFleet
-from dann_search.search.record import recorded_store
-from dann_search.search.slot_worker import SearchConfig
-from dann_search.search.study import StudyRecord
+from dann_search.search.slot_worker import WorkerConfig
 from dann_search.search.trial_follower import TrialFollower
 from dann_search.search.tune_adapters import (
     Bookkeeper,
@@ -108,38 +104,24 @@ class InProcessExecutor:
     fault: Fault = lambda worker, number, moment: None
 
     @contextmanager
-    def slots(
-        self,
-        experiment: Experiment,
-        record: StudyRecord,
-        folder: ExperimentFolder,
-        interrupt: threading.Event,
-        tell: Callable[[str], None],
-        kept: str,
-    ) -> Iterator[LocalFleet]:
+    def fleet(self, search: RunningSearch) -> Iterator[LocalFleet]:
         """As in ``Executor``."""
-        store = store_of(folder, experiment.data, recorded_store(folder))
-        config = SearchConfig(experiment.weights, experiment.search.objective, store)
+        experiment = search.record.experiment
+        config = WorkerConfig(experiment.weights, experiment.search.objective, search.store)
         fleet = LocalFleet(experiment, config, self.trials_at_once, self.fault)
         fleet.start()
         try:
             yield fleet
         finally:
-            fleet.end(pause=interrupt.is_set())
+            fleet.end(pause=search.interrupt.is_set())
 
     def follow(
-        self,
-        folder: ExperimentFolder,
-        record: StudyRecord,
-        observers: list[Observer],
-        slots: LocalFleet,
-        interrupt: threading.Event,
-        budget: Budget,
+        self, search: RunningSearch, observers: list[Observer], fleet: LocalFleet, budget: Budget
     ) -> str:
         """As in ``Executor``."""
-        books, stopped = Bookkeeper(record, folder, observers), set[int]()
+        books, stopped = Bookkeeper(search.record, search.folder, observers), set[int]()
         reasons: dict[str, str] = {}  # no process follows a trial that could be lost
-        searcher = StudySearcher(books, stopped, reasons, slots)
-        stopper = SearchStopper(interrupt, budget, slots)
-        LocalTune(searcher, StudyScheduler(books, stopped, reasons), slots).run(stopper)
+        searcher = StudySearcher(books, stopped, reasons, fleet)
+        stopper = SearchStopper(search.interrupt, budget, fleet)
+        LocalTune(searcher, StudyScheduler(books, stopped, reasons), fleet).run(stopper)
         return stopper.reason or stopper.last

@@ -13,6 +13,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
+from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
 from dann_search.driver_lock import DriverLock, TakenOver
 from dann_search.errors import InputError, RunError
@@ -22,11 +23,11 @@ from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.remote_folder import UnknownStorageError
 from dann_search.search.checks import check_search
-from dann_search.search.executor import ON_THIS_MACHINE, Executor
+from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
 from dann_search.search.open_study import check_not_lost
 from dann_search.search.publisher import Publisher
 from dann_search.search.ray_session import quiet_output
-from dann_search.search.record import rewrite_record, write_record
+from dann_search.search.record import recorded_store, rewrite_record, write_record
 from dann_search.search.study import Counts, StudyRecord
 from dann_search.study_storage import study_place
 from dann_search.tracking.observer import Observer
@@ -242,24 +243,26 @@ def _run(
         for watcher in watchers:
             watcher.notice(line)
 
-    with executor.slots(experiment, record, folder, interrupt, tell, _kept(folder)) as slots:
-        if slots is None:
+    store = store_of(folder, experiment.data, recorded_store(folder))
+    running = RunningSearch(record, folder, store, interrupt, tell, _kept(folder))
+    with executor.fleet(running) as fleet:
+        if fleet is None:
             return "interrupt"
         from dann_search.search.budget import Budget
 
-        if not slots.error:
+        if not fleet.error:
             record.keep_total()
-        workers = slots.resources.workers_per_trial
+        workers = fleet.resources.workers_per_trial
         budget = Budget(
             experiment.search.budget,
             record,
-            cpus=workers * slots.resources.cpus_per_worker,
-            gpus=workers * slots.gpus_per_worker,
+            cpus=workers * fleet.resources.cpus_per_worker,
+            gpus=workers * fleet.gpus_per_worker,
             anew=anew,
         )
-        reason = executor.follow(folder, record, [*watchers, budget], slots, interrupt, budget)
+        reason = executor.follow(running, [*watchers, budget], fleet, budget)
         lock.check()  # before a word on it goes into a study that is another's by now
         budget.ended(reason)
-        if slots.error:
-            raise RunError(slots.error)
+        if fleet.error:
+            raise RunError(fleet.error)
         return reason

@@ -12,15 +12,17 @@ from dann_search.config.experiment import Experiment
 from dann_search.remote_folder import TrialFolder
 from dann_search.search.dispatcher import DispatcherState
 from dann_search.search.leases import Order, Slot
-from dann_search.search.slot_worker import SearchConfig, Seat, SlotWorker
+from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.watchdog import Watchdog
 
 NODE = "this process"
 
 Fault = Callable[["LocalWorker", int, str], None]
-"""Called with a worker, the number of its trial and a moment; raises what is to go wrong then."""
-MOMENTS = ("begin", "step", "saved")
-"""A trial begins; a step was made; an epoch is saved and not yet reported."""
+"""Called with a worker, the number of its trial and a moment; raises what is to go wrong then.
+
+Moments: ``begin``, a trial begins; ``step``, a step was made; ``saved``, an epoch is saved and not
+yet reported.
+"""
 
 
 class WorkerDied(BaseException):
@@ -71,7 +73,7 @@ class LocalDispatcher:
 class LocalFleet:
     """Threads that train as the slots of one node do; all of them start anew when one dies."""
 
-    def __init__(self, experiment: Experiment, config: SearchConfig, slots: int, fault: Fault):
+    def __init__(self, experiment: Experiment, config: WorkerConfig, slots: int, fault: Fault):
         self.resources, self.slots = experiment.resources, slots
         self.config, self.fault = config, fault
         self.wanted, self.gpus_per_worker = 0, 0.0
@@ -142,15 +144,15 @@ class LocalFleet:
                 self.start()
 
     def withdraw(self, number: int) -> None:
-        """As in ``Slots``."""
+        """As in ``SearchFleet``."""
         self.dispatcher.tell("withdraw", number)
 
     def has_lost_dispatcher(self) -> bool:
-        """As in ``Slots``: it is in this process."""
+        """As in ``SearchFleet``: it is in this process."""
         return False
 
     def close(self, *, pause: bool) -> None:
-        """As in ``Slots``."""
+        """As in ``SearchFleet``."""
         self.dispatcher.ask("close", pause)
 
     def end(self, *, pause: bool) -> None:

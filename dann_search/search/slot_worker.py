@@ -32,7 +32,7 @@ ERROR = "error.txt"
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class WorkerConfig:
     """What every worker of a search is told."""
 
     weights: Mapping[str, WeightsFile]
@@ -63,7 +63,7 @@ class SlotWorker:
     """One worker of a slot. The first, its chief, speaks with the dispatcher for all."""
 
     def __init__(
-        self, config: SearchConfig, seat: Seat, dispatcher: DispatcherCalls, watchdog: Watchdog
+        self, config: WorkerConfig, seat: Seat, dispatcher: DispatcherCalls, watchdog: Watchdog
     ):
         self.config, self.seat, self.ranks = config, seat, seat.ranks
         self.dispatcher, self.watchdog = dispatcher, watchdog

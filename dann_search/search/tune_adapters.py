@@ -13,7 +13,7 @@ from ray.tune.stopper import Stopper
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.search.budget import THEN_CONFIRM, Budget
-from dann_search.search.executor import Slots
+from dann_search.search.executor import SearchFleet
 from dann_search.search.study import Assignment, StudyRecord
 from dann_search.study_names import NODES, STARTUP
 from dann_search.tracking.observer import Observer
@@ -97,7 +97,9 @@ class StudySearcher(Searcher):
         fleet: whose slots train.
     """
 
-    def __init__(self, books: Bookkeeper, stopped: set[int], reasons: dict[str, str], fleet: Slots):
+    def __init__(
+        self, books: Bookkeeper, stopped: set[int], reasons: dict[str, str], fleet: SearchFleet
+    ):
         super().__init__(metric="f1_macro_val", mode="max")
         self.books, self.stopped, self.reasons, self.fleet = books, stopped, reasons, fleet
         self.running: dict[str, dict[str, Any]] = {}
@@ -228,7 +230,7 @@ class SearchStopper(Stopper):
     confirmed and hours are left, running trials go on to their end and the finalists come after.
     """
 
-    def __init__(self, interrupt: threading.Event, budget: Budget, fleet: Slots):
+    def __init__(self, interrupt: threading.Event, budget: Budget, fleet: SearchFleet):
         self.interrupt, self.budget, self.fleet = interrupt, budget, fleet
         self.reason: str | None = None
         """Why the search is ended now."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from dann_search.search.dispatcher_calls import ActorCalls
-from dann_search.search.slot_worker import SearchConfig, Seat, SlotWorker
+from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class GroupConfig:
     threads: int
     use_gpu: bool
     stall_timeout_s: float
-    search: SearchConfig
+    worker: WorkerConfig
 
 
 def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
@@ -42,7 +42,7 @@ def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
         return
     torch.set_num_threads(config.threads)
     watchdog = Watchdog(config.stall_timeout_s)
-    SlotWorker(config.search, _take_seat(config, node), dispatcher, watchdog).run()
+    SlotWorker(config.worker, _take_seat(config, node), dispatcher, watchdog).run()
 
 
 def _take_seat(config: GroupConfig, node: str) -> Seat:

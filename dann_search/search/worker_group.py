@@ -16,7 +16,7 @@ from dann_search.errors import RunError
 from dann_search.search.leases import RunHealth
 from dann_search.search.nodes import NODE_ID, Node, all_but, live_nodes
 from dann_search.search.resources import Plan
-from dann_search.search.slot_worker import SearchConfig, is_of_a_peer
+from dann_search.search.slot_worker import WorkerConfig, is_of_a_peer
 from dann_search.search.worker import GroupConfig, worker_loop
 
 QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
@@ -31,7 +31,7 @@ class GroupSpec:
     """What all groups of a search share."""
 
     dispatcher: Any
-    search: SearchConfig
+    worker: WorkerConfig
     stall_timeout_s: float
     logs: Path
 
@@ -119,7 +119,7 @@ class WorkerGroup:
             threads=plan.cpus_per_worker,
             use_gpu=plan.gpus_per_worker > 0,
             stall_timeout_s=spec.stall_timeout_s,
-            search=spec.search,
+            worker=spec.worker,
         )
         TorchTrainer(
             worker_loop,

@@ -16,7 +16,7 @@ import ray
 from dann_search.search import worker_group
 from dann_search.search.ray_session import ENVIRONMENT
 from dann_search.search.resources import Plan
-from dann_search.search.slot_worker import SearchConfig
+from dann_search.search.slot_worker import WorkerConfig
 from dann_search.search.worker import GroupConfig
 from dann_search.search.worker_group import GroupSpec, WorkerGroup
 
@@ -86,7 +86,7 @@ def main(logs: Path) -> None:
         object_store_memory=10**8,
     )
     notes = Notes.remote()  # type: ignore[attr-defined]
-    spec = GroupSpec(notes, cast(SearchConfig, None), 60, logs)
+    spec = GroupSpec(notes, cast(WorkerConfig, None), 60, logs)
     setattr(worker_group, "worker_loop", join_and_tell)  # noqa: B010
     groups = [WorkerGroup(spec, plan, name=name, node=None) for name, plan in PLANS.items()]
     with ThreadPoolExecutor() as threads:  # at once: it is the start of processes that takes long

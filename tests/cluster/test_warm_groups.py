@@ -21,7 +21,7 @@ from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.launch import prepare
 from dann_search.search.leases import News, Order
 from dann_search.search.resources import make_plan
-from dann_search.search.slot_worker import SearchConfig
+from dann_search.search.slot_worker import WorkerConfig
 from dann_search.search.worker_group import GroupSpec, WorkerGroup
 from tests.experiments import retrain, space_file, without_timings
 
@@ -68,8 +68,8 @@ class Client:
         info = read_info(folder.data)
         data = read_experiment(folder).data
         store = StoreSpec(str(folder.data), data, info.image_size, info.hashes)
-        search = SearchConfig({}, "f1_macro", store)
-        spec = GroupSpec(self.dispatcher, search, stall_timeout_s=60, logs=folder.ray)
+        worker = WorkerConfig({}, "f1_macro", store)
+        spec = GroupSpec(self.dispatcher, worker, stall_timeout_s=60, logs=folder.ray)
         self.group = WorkerGroup(spec, plan, name=f"test-{time.time_ns()}", node=None)
         self.folder = folder
         self.group.start()

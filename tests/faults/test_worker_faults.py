@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,16 +14,13 @@ from optuna.trial import TrialState
 from ray.util import placement_group_table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
-from dann_search.driver_lock import DriverLock
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
-from dann_search.models.registry import stage_counts
-from dann_search.search.launch import search
 from dann_search.search.worker_group import WorkerGroup
 from dann_search.tracking.observer import Observer
 from tests.experiments import (
+    Reports,
     retrain,
     run_search,
     saved_history,
@@ -38,16 +34,6 @@ pytestmark = [
     pytest.mark.scenario,
     pytest.mark.usefixtures("local_ray", "no_faults"),
 ]
-
-
-class Reports(Observer):
-    """Counts how often each epoch of each trial was reported."""
-
-    def __init__(self) -> None:
-        self.steps: Counter[tuple[int, int]] = Counter()
-
-    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
-        self.steps.update((number, result["epoch"]) for result in history[known:])
 
 
 def assert_nothing_is_reserved() -> None:
@@ -200,8 +186,6 @@ def test_a_search_whose_workers_cannot_start_ends_with_an_error_and_can_be_resum
     assert f"dann-search resume {folder.root}" in str(error.value)
     assert {trial.state for trial in study_trials(folder)} == {TrialState.RUNNING}
 
-    experiment, space = load_experiment(path, stage_counts())
-    with DriverLock(folder) as lock:
-        search(experiment, space, folder, lambda _, __: Observer(), lock)
-    assert [trial.state for trial in study_trials(folder)] == [TrialState.COMPLETE] * 2
+    _, trials = run_search(path)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
     assert_nothing_is_reserved()

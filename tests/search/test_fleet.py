@@ -16,7 +16,7 @@ from dann_search.errors import RunError
 from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.fleet import Fleet
 from dann_search.search.nodes import NODE_ID, Node
-from dann_search.search.slot_worker import SearchConfig
+from dann_search.search.slot_worker import WorkerConfig
 from dann_search.search.worker_group import GroupSpec, WorkerGroup, _Blame
 from tests.drivers import LIMIT_S
 
@@ -31,7 +31,7 @@ def spec(tmp_path: Path) -> Iterator[GroupSpec]:
     digits = DomainConfig(dataset="digits")
     data = DataConfig(source=digits, target=digits.model_copy(update={"dataset": "digits-m"}))
     store = StoreSpec(str(tmp_path), data, 32, {})
-    yield GroupSpec(dispatcher, SearchConfig({}, "f1_macro", store), 60.0, tmp_path)
+    yield GroupSpec(dispatcher, WorkerConfig({}, "f1_macro", store), 60.0, tmp_path)
     ray.kill(dispatcher)
 
 

@@ -7,6 +7,8 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,23 @@ from optuna.trial import TrialState
 
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
-from dann_search.driver_lock import DriverLock
 from dann_search.errors import RunError
 from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
+from dann_search.search.budget import Budget
+from dann_search.search.executor import RunningSearch
 from dann_search.search.in_process import InProcessExecutor
-from dann_search.search.launch import Outcome, prepare, search
+from dann_search.search.launch import Outcome, prepare
 from dann_search.search.local_fleet import Fault, LocalWorker, WorkerDied
 from dann_search.tracking.observer import Observer
-from tests.experiments import retrain, saved_history, study_trials, tiny_space_file
+from tests.experiments import (
+    Reports,
+    retrain,
+    run_search,
+    saved_history,
+    study_trials,
+    tiny_space_file,
+)
 
 RATES = [0.01, 0.02, 0.03, 0.05, 0.08]
 TRIALS, EPOCHS = len(RATES), 3
@@ -37,16 +47,7 @@ def nothing(worker: LocalWorker, number: int, moment: str) -> None:
 
 def run(path: Path, fault: Fault = nothing, observer: Observer | None = None) -> Outcome:
     """Begin a search, or go on with it."""
-    experiment, space = load_experiment(path, stage_counts())
-    folder = ExperimentFolder.at(experiment.place)
-    if not folder.record.exists():
-        prepare(experiment, space)
-    executor = InProcessExecutor(fault=fault)
-    with DriverLock(folder) as lock:
-        if isinstance(observer, Interrupts):
-            observer.interrupt = lock.stop_requested
-        made = observer or Observer()
-        return search(experiment, space, folder, lambda _, __: made, lock, executor=executor)
+    return run_search(path, observer, InProcessExecutor(fault=fault))[0]
 
 
 def histories(folder: ExperimentFolder) -> Histories:
@@ -80,20 +81,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_images: Path) -> 
     config = study_trials(folder)[2].user_attrs["config"]
     assert found[config["learning_rate"]] == retrain(folder, config, folder.root / "again")
     return found
-
-
-class Reports(Observer):
-    """Counts how often each epoch of each trial was told, and how trials ended."""
-
-    def __init__(self) -> None:
-        self.steps: Counter[tuple[int, int]] = Counter()
-        self.ends: Counter[tuple[int, str]] = Counter()
-
-    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
-        self.steps.update((number, epoch["epoch"]) for epoch in history[known:])
-
-    def trial_ended(self, number: int, state: str, error: str | None) -> None:
-        self.ends[number, state] += 1
 
 
 EACH_EPOCH_ONCE = {(number, epoch): 1 for number in range(TRIALS) for epoch in range(1, EPOCHS + 1)}
@@ -148,25 +135,31 @@ class DiesAtRandom(Observer):
         self._die()
 
 
+def survive(path: Path, fault: Fault, dies: DiesAtRandom) -> int:
+    """Go on with a search until its driver lives to the end; how often it has died.
+
+    What is finished never changes, with its values and times.
+    """
+    folder = ExperimentFolder(path.parent / "runs" / "tiny")
+    finished: dict[int, Any] = {}
+    crashes = 0
+    while True:
+        with suppress(DriverDied):
+            run(path, fault, dies)
+            return crashes
+        crashes += 1
+        now = {t.number: t for t in study_trials(folder) if t.state.is_finished()}
+        assert finished.items() <= now.items()
+        finished = now
+
+
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_a_driver_that_dies_again_and_again_changes_no_number(
     tmp_path: Path, tiny_images: Path, undisturbed: Histories, seed: int
 ) -> None:
     path = space_of(tmp_path, tiny_images)
-    dies, deaths, crashes = DiesAtRandom(seed), Deaths(seed, share=0.05), 0
-    folder = ExperimentFolder(tmp_path / "runs" / "tiny")
-    finished: dict[int, Any] = {}
-    while True:
-        try:
-            run(path, deaths, dies)
-            break
-        except DriverDied:
-            crashes += 1
-        now = {t.number: t for t in study_trials(folder) if t.state.is_finished()}
-        assert finished.items() <= now.items()  # with their values and times
-        finished = now
-    assert crashes >= 3
-    assert histories(folder) == undisturbed
+    assert survive(path, Deaths(seed, share=0.05), DiesAtRandom(seed)) >= 3
+    assert histories(ExperimentFolder(tmp_path / "runs" / "tiny")) == undisturbed
 
 
 def test_a_trial_that_always_kills_its_worker_and_one_that_raises_fail_alone(
@@ -217,14 +210,26 @@ def test_a_node_that_was_lost_and_reports_late_is_not_heard(
 class Interrupts(Observer):
     """Ctrl-C after so many epochs."""
 
-    def __init__(self, after: int) -> None:
-        self.left = after
-        self.interrupt: threading.Event | None = None
+    def __init__(self, interrupt: threading.Event, after: int) -> None:
+        self.interrupt, self.left = interrupt, after
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
         self.left -= len(history) - known
-        if self.left <= 0 and self.interrupt:
+        if self.left <= 0:
             self.interrupt.set()
+
+
+@dataclass(frozen=True)
+class Interrupted(InProcessExecutor):
+    """Trains until that Ctrl-C."""
+
+    after: int = 0
+
+    def follow(
+        self, search: RunningSearch, observers: list[Observer], fleet: Any, budget: Budget
+    ) -> str:
+        watching = [*observers, Interrupts(search.interrupt, self.after)]
+        return super().follow(search, watching, fleet, budget)
 
 
 @pytest.mark.parametrize("after", [1, 4, 8])
@@ -232,7 +237,7 @@ def test_an_interrupted_search_goes_on_to_the_same_numbers(
     tmp_path: Path, tiny_images: Path, undisturbed: Histories, after: int
 ) -> None:
     path = space_of(tmp_path, tiny_images)
-    outcome = run(path, observer=Interrupts(after))
+    outcome, _ = run_search(path, executor=Interrupted(after=after))
     assert outcome.stopped_by == "interrupt"
     assert outcome.counts.completed < TRIALS
     outcome = run(path)
@@ -258,14 +263,8 @@ def test_trials_that_a_pruner_stops_stay_stopped_whatever_dies(
 ) -> None:
     changes = {"search__scheduler": "asha", "search__trials": 10, "training__epochs": 4}
     path = tiny_space_file(tmp_path, tiny_images, **changes)
-    dies, deaths = DiesAtRandom(1, share=0.1), Deaths(1, share=0.05)
+    survive(path, Deaths(1, share=0.05), DiesAtRandom(1, share=0.1))
     folder = ExperimentFolder(tmp_path / "runs" / "tiny")
-    while True:
-        try:
-            run(path, deaths, dies)
-            break
-        except DriverDied:
-            continue
     trials = study_trials(folder)
     states = Counter(trial.state for trial in trials)
     assert [trial.number for trial in trials] == list(range(10))

@@ -11,7 +11,7 @@ import torch
 from dann_search.data.node_store import StoreSpec
 from dann_search.remote_folder import TrialFolder
 from dann_search.search.leases import Order
-from dann_search.search.slot_worker import SearchConfig, Seat, SlotWorker
+from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.watchdog import Watchdog
 from dann_search.training.ranks import ALONE
 
@@ -36,7 +36,7 @@ class Worker(SlotWorker):
 
     def __init__(self, told: Told, meets: Callable[["Worker"], None]):
         quiet = cast(Watchdog, SimpleNamespace(beat=lambda: None, rest=lambda: None))
-        config = SearchConfig({}, "f1_macro", cast(StoreSpec, None))
+        config = WorkerConfig({}, "f1_macro", cast(StoreSpec, None))
         super().__init__(config, Seat(SLOT, ALONE, ALONE, torch.device("cpu"), "node"), told, quiet)
         self.meets = meets
 
