@@ -51,18 +51,18 @@ FAULTS = (
     # Search
     Fault(
         "a rung at the last epoch",
-        "dann_search/search/pruning.py",
+        "dann_search/study/pruning.py",
         "while epoch < epochs:",
         "while epoch <= epochs:",
-        ("tests/search/test_study.py::test_rungs_follow_from_the_epochs",),
+        ("tests/study/test_study.py::test_rungs_follow_from_the_epochs",),
     ),
     Fault(
         "a trial judged by its last epoch",
-        "dann_search/search/pruning.py",
+        "dann_search/study/pruning.py",
         "scores[max(scores)] = max(scores.values())",
         "scores[max(scores)] = scores[max(scores)]",
         (
-            "tests/search/test_study.py"
+            "tests/study/test_study.py"
             "::test_a_trial_is_stopped_by_its_best_epoch_so_far_not_by_its_last",
         ),
     ),
@@ -129,31 +129,31 @@ FAULTS = (
     ),
     Fault(
         "a trial's value is its last epoch's",
-        "dann_search/search/study.py",
+        "dann_search/study/study.py",
         "max(self.frozen(number).intermediate_values.values())",
         "list(self.frozen(number).intermediate_values.values())[-1]",
-        ("tests/search/test_study.py::test_the_value_of_a_completed_trial_is_its_best_epochs",),
+        ("tests/study/test_study.py::test_the_value_of_a_completed_trial_is_its_best_epochs",),
     ),
     Fault(
         "a finished trial is told again",
-        "dann_search/search/study.py",
+        "dann_search/study/study.py",
         "        if not self.frozen(number).state.is_finished():\n            # The study's own",
         "        if number in self._ids:\n            # The study's own",
-        ("tests/search/test_study.py::test_a_finished_trial_is_never_told_again",),
+        ("tests/study/test_study.py::test_a_finished_trial_is_never_told_again",),
     ),
     Fault(
         "epochs told twice after a crash",
-        "dann_search/search/study.py",
+        "dann_search/study/study.py",
         "return len(known)",
         "return 0",
         (
-            "tests/search/test_study.py"
+            "tests/study/test_study.py"
             "::test_a_crash_between_checkpoint_and_report_leaves_no_gap_and_no_step_twice",
         ),
     ),
     Fault(
         "unfinished trials forgotten at a resume",
-        "dann_search/search/study.py",
+        "dann_search/study/study.py",
         "deque(t.number for t in running if STOPPED not in t.user_attrs)",
         "deque(t.number for t in running if STOPPED in t.user_attrs)",
         (
@@ -163,27 +163,29 @@ FAULTS = (
     ),
     Fault(
         "two drivers share a lock",
-        "dann_search/driver_lock.py",
+        "dann_search/storage/driver_lock.py",
         "if not _locked(file, fcntl.LOCK_EX)",
         "if not _locked(file, fcntl.LOCK_SH)",
-        ("tests/test_driver_lock.py::test_a_second_driver_is_refused_and_told_which_process_runs",),
+        (
+            "tests/storage/test_driver_lock.py::test_a_second_driver_is_refused_and_told_which_process_runs",
+        ),
     ),
     Fault(
         "a lock not released",
-        "dann_search/driver_lock.py",
+        "dann_search/storage/driver_lock.py",
         "with self._file, contextlib.suppress(RunError):",
         "with contextlib.suppress(RunError):",
         (
-            "tests/test_driver_lock.py::test_a_lock_is_given_back_though_somebody_still_holds_the_object",
+            "tests/storage/test_driver_lock.py::test_a_lock_is_given_back_though_somebody_still_holds_the_object",
         ),
     ),
     Fault(
         "a budget that counts no parallel trials",
-        "dann_search/search/budget.py",
+        "dann_search/study/budget.py",
         "hours * len(self.running) * self.rates[name]",
         "hours * bool(self.running) * self.rates[name]",
         (
-            "tests/search/test_budget.py"
+            "tests/study/test_budget.py"
             "::test_hours_of_the_clock_and_of_what_two_running_trials_reserve",
         ),
     ),
@@ -200,23 +202,25 @@ FAULTS = (
         "return range(seed + 1, seed + 1 + self.seeds)",
         "return range(seed, seed + self.seeds)",
         (
-            "tests/search/test_confirmation.py"
+            "tests/study/test_finalists.py"
             "::test_finalists_are_trained_with_new_seeds_once_all_others_have_ended",
         ),
     ),
     Fault(
         "every signal exits as Ctrl-C does",
-        "dann_search/interrupts.py",
+        "dann_search/search/interrupts.py",
         "return INTERRUPTED if self.number is None else 128 + self.number",
         "return INTERRUPTED",
-        ("tests/test_interrupts.py::test_a_command_says_that_it_was_interrupted_and_by_what[15]",),
+        (
+            "tests/search/test_interrupts.py::test_a_command_says_that_it_was_interrupted_and_by_what[15]",
+        ),
     ),
     Fault(
         "a file written in place",
-        "dann_search/atomic_file.py",
+        "dann_search/storage/atomic_file.py",
         'temporary = path.with_name(f".{path.name}.{os.getpid()}")',
         "temporary = path",
-        ("tests/test_atomic_file.py::test_a_crash_while_writing_leaves_the_old_content",),
+        ("tests/storage/test_atomic_file.py::test_a_crash_while_writing_leaves_the_old_content",),
     ),
     Fault(
         "a database password shown",
@@ -415,29 +419,33 @@ FAULTS = (
     # Results
     Fault(
         "val evaluated instead of test",
-        "dann_search/results/evaluate.py",
+        "dann_search/evaluation/evaluate.py",
         'labels = open_labels(found.store, "target", "test")\n'
         '    batches = stored_batches(found.store, "target", "test", model.image_size)',
         'labels = open_labels(found.store, "target", "val")\n'
         '    batches = stored_batches(found.store, "target", "val", model.image_size)',
-        ("tests/results/test_evaluate.py::test_metrics_equal_scikit_learns_on_every_test_image",),
+        (
+            "tests/evaluation/test_evaluate.py::test_metrics_equal_scikit_learns_on_every_test_image",
+        ),
     ),
     Fault(
         "a folder's classes taken for the model's in their order",
-        "dann_search/results/evaluate.py",
+        "dann_search/evaluation/evaluate.py",
         "[class_names.index(name) for name in domain.class_names]",
         "[number for number, _ in enumerate(domain.class_names)]",
         (
-            "tests/results/test_evaluate.py"
+            "tests/evaluation/test_evaluate.py"
             "::test_classes_without_images_are_named_and_count_as_zero",
         ),
     ),
     Fault(
         "a confusion matrix transposed",
-        "dann_search/results/scoring.py",
+        "dann_search/evaluation/scoring.py",
         "confusion_matrix(labels, predictions, labels=range(classes))",
         "confusion_matrix(predictions, labels, labels=range(classes))",
-        ("tests/results/test_evaluate.py::test_metrics_equal_scikit_learns_on_every_test_image",),
+        (
+            "tests/evaluation/test_evaluate.py::test_metrics_equal_scikit_learns_on_every_test_image",
+        ),
     ),
     Fault(
         "intervals of 90 %",
@@ -445,36 +453,36 @@ FAULTS = (
         "Z = 1.959964",
         "Z = 1.644854",
         (
-            "tests/results/test_evaluate.py"
+            "tests/evaluation/test_evaluate.py"
             "::test_intervals_cover_the_score_that_such_test_sets_have_on_average",
-            "tests/results/test_evaluate.py"
+            "tests/evaluation/test_evaluate.py"
             "::test_intervals_equal_an_independent_bootstrap_within_classes_where_images_are_many",
         ),
     ),
     Fault(
         "a bootstrap that is not paired",
-        "dann_search/results/paired_bootstrap.py",
+        "dann_search/evaluation/paired_bootstrap.py",
         "reflected(mean, np.concatenate(part, axis=1), by).reshape",
         "rng.permuted(reflected(mean, np.concatenate(part, axis=1), by), axis=1).reshape",
-        ("tests/results/test_paired_bootstrap.py::test_methods_are_drawn_together",),
+        ("tests/evaluation/test_paired_bootstrap.py::test_methods_are_drawn_together",),
     ),
     Fault(
         "a temperature fitted the wrong way round",
-        "dann_search/results/calibration.py",
+        "dann_search/evaluation/calibration.py",
         "logits / np.exp(log_temperature)",
         "logits * np.exp(log_temperature)",
         (
-            "tests/results/test_calibration.py"
+            "tests/evaluation/test_calibration.py"
             "::test_a_temperature_undoes_the_overconfidence_that_was_put_in",
         ),
     ),
     Fault(
         "a model's temperature used the wrong way round",
-        "dann_search/results/model.py",
+        "dann_search/inference/model.py",
         "(logits / self.temperature).softmax(1)",
         "(logits * self.temperature).softmax(1)",
         (
-            "tests/results/test_evaluate.py"
+            "tests/evaluation/test_evaluate.py"
             "::test_calibration_is_fitted_on_val_kept_and_used_from_then_on",
         ),
     ),
@@ -500,28 +508,30 @@ FAULTS = (
     ),
     Fault(
         "the winner compared on a seed that confirmed it",
-        "dann_search/results/compare.py",
+        "dann_search/evaluation/compare.py",
         "if winner.number in (row.number, row.confirms)}",
         "if winner.number == row.number}",
-        ("tests/results/test_compare.py::test_seeds_that_confirmed_the_winner_are_not_used_again",),
+        (
+            "tests/evaluation/test_compare.py::test_seeds_that_confirmed_the_winner_are_not_used_again",
+        ),
     ),
     Fault(
         "a source_only baseline that adapts",
-        "dann_search/results/baselines.py",
+        "dann_search/evaluation/baselines.py",
         'changes: dict[str, Any] = {"method": method, "seed": seed}',
         'changes: dict[str, Any] = {"method": winner.method, "seed": seed}',
         (
-            "tests/results/test_baselines.py"
+            "tests/evaluation/test_baselines.py"
             "::test_a_baseline_has_the_winners_recipe_but_for_what_it_is",
         ),
     ),
     Fault(
         "predictions with sorted classes",
-        "dann_search/results/predict.py",
+        "dann_search/inference/predict.py",
         "(model.class_names[number], value)",
         "(sorted(model.class_names)[number], value)",
         (
-            "tests/results/test_predict.py"
+            "tests/inference/test_predict.py"
             "::test_predictions_are_the_models_own_and_in_the_order_of_the_files",
         ),
     ),

@@ -29,7 +29,7 @@ from dann_search.data.store import pack
 from dann_search.data.training_data import open_training_data
 
 # First: the data sets come with torchvision.
-from dann_search.torchvision_shim import torchvision  # isort: skip
+from dann_search.data.torchvision_shim import torchvision  # isort: skip
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

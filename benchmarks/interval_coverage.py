@@ -19,7 +19,7 @@ import argparse
 
 import numpy as np
 
-from dann_search.results.paired_bootstrap import (
+from dann_search.evaluation.paired_bootstrap import (
     Floats,
     Interval,
     Ints,
@@ -27,7 +27,8 @@ from dann_search.results.paired_bootstrap import (
     resample,
     scores_on,
 )
-from dann_search.results.scoring import FIELDS, score
+from dann_search.evaluation.scoring import score
+from dann_search.results.intervals import FIELDS
 
 RESAMPLES = 1000
 GAP, ACCIDENT = 0.2, 0.5

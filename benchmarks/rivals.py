@@ -25,7 +25,7 @@ from dann_search.training.schedules import lr_factor_at
 from dann_search.training.seeding import reset_torch
 
 # First: pytorch-adapt imports torchvision.
-from dann_search.torchvision_shim import torchvision  # noqa: F401  isort: skip
+from dann_search.data.torchvision_shim import torchvision  # noqa: F401  isort: skip
 
 Weights = Mapping[str, WeightsFile]
 

@@ -189,9 +189,9 @@ class SimulatedSpec:
 
 def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) -> None:
     """A real Tune run over a real study."""
-    from dann_search.search.budget import Budget
     from dann_search.search.dispatcher import Dispatcher
     from dann_search.search.tune_run import run_tune
+    from dann_search.study.budget import Budget
 
     experiment, record, home = make_study(folder / str(slots), slots * trials_a_slot)
     dispatcher = Dispatcher.remote(3, 10**9)
@@ -220,9 +220,9 @@ def make_study(folder: Path, trials: int, sampler: str = "random") -> tuple[Any,
     """An experiment of the quickstart's kind, its study on disk, its folder."""
     from dann_search.config.experiment import Experiment
     from dann_search.config.space import build_space
-    from dann_search.layout import ExperimentFolder
     from dann_search.models.registry import stage_counts
-    from dann_search.search.study import StudyRecord
+    from dann_search.storage.layout import ExperimentFolder
+    from dann_search.study.study import StudyRecord
 
     experiment = Experiment.model_validate(
         {

@@ -81,9 +81,9 @@ class Ours:
     def __init__(self, seed: int, folder: Path, **search: Any):
         from dann_search.config.experiment import Experiment
         from dann_search.config.space import build_space
-        from dann_search.layout import ExperimentFolder
         from dann_search.models.registry import stage_counts
-        from dann_search.search.study import StudyRecord
+        from dann_search.storage.layout import ExperimentFolder
+        from dann_search.study.study import StudyRecord
 
         experiment = Experiment.model_validate(
             {

@@ -20,11 +20,11 @@ import yaml
 
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
-from dann_search.driver_lock import DriverLock
-from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.search.launch import prepare, search
 from dann_search.search.ray_session import quiet_output, ray_session
+from dann_search.storage.driver_lock import DriverLock
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
 
 SPACE: dict[str, Any] = {

@@ -18,9 +18,9 @@ from scipy.stats import spearmanr
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels, read_info
-from dann_search.layout import ExperimentFolder
-from dann_search.results.compare import Run, predict_run
+from dann_search.evaluation.compare import Run, predict_run
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint
 from dann_search.training.metrics import classification_metrics
 from dann_search.training.result import F1_MACRO

@@ -7,30 +7,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dann_search.api import launch, resume
-    from dann_search.experiment import Experiment
+    from dann_search.api.experiment import Experiment
+    from dann_search.api.launching import launch, resume
+    from dann_search.api.retraining import compare, refit
+    from dann_search.evaluation.evaluate import evaluate_target
+    from dann_search.inference.best import write_best
+    from dann_search.inference.export.export import export_model
+    from dann_search.inference.model import load_model
+    from dann_search.inference.predict import predict_files
     from dann_search.models.registry import register_backbone
-    from dann_search.results.best import write_best
-    from dann_search.results.evaluate import evaluate_target
-    from dann_search.results.export.export import export_model
-    from dann_search.results.model import load_model
-    from dann_search.results.predict import predict_files
-    from dann_search.retraining import compare, refit
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "launch": "dann_search.api",
-    "resume": "dann_search.api",
-    "write_best": "dann_search.results.best",
-    "evaluate_target": "dann_search.results.evaluate",
-    "export_model": "dann_search.results.export.export",
-    "predict_files": "dann_search.results.predict",
-    "refit": "dann_search.retraining",
-    "compare": "dann_search.retraining",
-    "Experiment": "dann_search.experiment",
+    "launch": "dann_search.api.launching",
+    "resume": "dann_search.api.launching",
+    "write_best": "dann_search.inference.best",
+    "evaluate_target": "dann_search.evaluation.evaluate",
+    "export_model": "dann_search.inference.export.export",
+    "predict_files": "dann_search.inference.predict",
+    "refit": "dann_search.api.retraining",
+    "compare": "dann_search.api.retraining",
+    "Experiment": "dann_search.api.experiment",
     "register_backbone": "dann_search.models.registry",
-    "load_model": "dann_search.results.model",
+    "load_model": "dann_search.inference.model",
 }
 
 __all__ = [

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dann_search.layout import ExperimentFolder
+from dann_search.storage.layout import ExperimentFolder
 from tests.experiments import study_trials
 
 LIMIT_S = 600

@@ -15,11 +15,11 @@ from PIL import Image
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.data.training_data import open_training_data
-from dann_search.driver_lock import DriverLock
-from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.search.executor import ON_THIS_MACHINE, Executor
 from dann_search.search.launch import Outcome, prepare, search
+from dann_search.storage.driver_lock import DriverLock
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
 from dann_search.training.loop import train
 

@@ -32,8 +32,8 @@ def validate_cluster(
     """
     from rich.text import Text
 
-    from dann_search.config.cluster.finding import count
-    from dann_search.search.validate_cluster import validate_cluster as validate
+    from dann_search.cluster.file.finding import count
+    from dann_search.cluster.validate_cluster import validate_cluster as validate
 
     found = validate(file, space, storage, set_ or [])
     errors = sum(finding.severity == "error" for finding in found)
@@ -64,7 +64,7 @@ def doctor(
     """
     from rich.text import Text
 
-    from dann_search.search.doctor.run import examine
+    from dann_search.cluster.doctor.run import examine
 
     report = examine(address, space, storage, set_ or [])
     emit(as_json, report.to_json())

@@ -15,8 +15,8 @@ from typer.exceptions import TyperException
 from dann_search import __version__
 from dann_search.cli.app import Interrupted, answer, app, err
 from dann_search.errors import InputError, RunError
-from dann_search.interrupts import INTERRUPTED, Received, command_signals
-from dann_search.last_words import said_by
+from dann_search.search.fatal_exit import said_by
+from dann_search.search.interrupts import INTERRUPTED, Received, command_signals
 
 # Each adds its commands, in the order in which the help lists them.
 # isort: off

@@ -46,16 +46,16 @@ def best(
     which: dict[str, Any] = {"rank": rank, "trial": trial, "objective": objective}
     which |= {"out": out_dir, "force": force}
     if refit:
-        from dann_search import retraining
+        from dann_search.api import retraining
 
         model = retraining.refit(experiment, **which)
     else:
-        from dann_search.results.best import write_best
+        from dann_search.inference.best import write_best
 
         model = write_best(experiment, **which)
         if rank in (None, 1) and trial is None and objective is None:
+            from dann_search.evaluation.tensorboard_best import show_best
             from dann_search.results.reader import open_experiment
-            from dann_search.results.tensorboard_best import show_best
 
             show_best(open_experiment(experiment))
     emit(as_json, model.to_json(), model.render())
@@ -80,7 +80,7 @@ def evaluate(
 
     Example: dann-search evaluate quickstart --calibrated
     """
-    from dann_search.results.evaluate import evaluate_target
+    from dann_search.evaluation.evaluate import evaluate_target
 
     result = evaluate_target(target, data, calibrated=calibrated, device=device)
     if as_json:
@@ -108,7 +108,7 @@ def export(
 
     Example: dann-search export quickstart --format onnx
     """
-    from dann_search.results.export.export import export_model
+    from dann_search.inference.export.export import export_model
 
     result = export_model(target, format_, out=out_dir, force=force, images=images)
     emit(as_json, result.to_json(), *map(_plain, result.lines()))
@@ -139,8 +139,8 @@ def predict(
 
     Example: dann-search predict quickstart photos 'more/**/*.png' --out labels.csv
     """
-    from dann_search.results import prediction_output as output
-    from dann_search.results.predict import predict_to
+    from dann_search.inference import prediction_output as output
+    from dann_search.inference.predict import predict_to
     from dann_search.tracking.packing import image_progress
 
     kind = output.output_format(out, format_)

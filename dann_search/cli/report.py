@@ -24,7 +24,7 @@ def report(
 
     Example: dann-search report quickstart --figures figures
     """
-    from dann_search.results.report import write_report
+    from dann_search.report import write_report
 
     def told(line: str) -> None:
         err.print(line, markup=False, style="dim", soft_wrap=True)

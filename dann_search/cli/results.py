@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dann_search.cli.app import Experiment, Json, app, emit, err, out
-from dann_search.interrupts import INTERRUPTED
+from dann_search.search.interrupts import INTERRUPTED
 
 
 @app.command()
@@ -25,11 +25,11 @@ def status(
 
     Example: dann-search status quickstart --watch
     """
-    from dann_search.layout import default_storage
+    from dann_search.cli.watch import LinesView, LiveView, View
+    from dann_search.cli.watch import watch as watch_until_done
     from dann_search.results import status as room
     from dann_search.results.reader import open_experiment
-    from dann_search.results.watch import LinesView, LiveView, View
-    from dann_search.results.watch import watch as watch_until_done
+    from dann_search.storage.layout import default_storage
 
     folder = None if experiment is None else open_experiment(experiment)
 
@@ -114,7 +114,7 @@ def compare(
 
     Example: dann-search compare quickstart --seeds 5
     """
-    from dann_search import retraining
+    from dann_search.api import retraining
 
     chosen = methods.split(",") if methods else None
     result = retraining.compare(experiment, methods=chosen, seeds=seeds)

@@ -8,7 +8,7 @@ import typer
 
 from dann_search.cli.app import Experiment, Json, app, emit, err
 from dann_search.errors import InputError
-from dann_search.interrupts import INTERRUPTED
+from dann_search.search.interrupts import INTERRUPTED
 
 SetKeys = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")
@@ -48,13 +48,15 @@ def launch(
         "name": name, "storage": storage, "trials": trials, "sets": set_ or []
     }  # fmt: skip
     if _is_job(address, detach):
-        from dann_search import remote_control
+        from dann_search.cluster import remote_control
 
         _follow(remote_control.submit(space, address, **options), detach, as_json)
         return
-    from dann_search import api
+    from dann_search.api import launching
 
-    _show_search(as_json, api.launch(space, address=address, plain=not _live(as_json), **options))
+    _show_search(
+        as_json, launching.launch(space, address=address, plain=not _live(as_json), **options)
+    )
 
 
 @app.command()
@@ -77,13 +79,13 @@ def resume(
         "add_trials": add_trials, "sets": set_ or [], "allow_wider_space": allow_wider_space
     }  # fmt: skip
     if _is_job(address, detach):
-        from dann_search import remote_control
+        from dann_search.cluster import remote_control
 
         _follow(remote_control.submit_resume(experiment, address, **options), detach, as_json)
         return
-    from dann_search import api
+    from dann_search.api import launching
 
-    result = api.resume(experiment, address=address, plain=not _live(as_json), **options)
+    result = launching.resume(experiment, address=address, plain=not _live(as_json), **options)
     _show_search(as_json, result)
 
 
@@ -113,7 +115,7 @@ def stop(experiment: Experiment, as_json: Json = False) -> None:
 
     Example: dann-search stop quickstart
     """
-    from dann_search import remote_control
+    from dann_search.cluster import remote_control
 
     folder = remote_control.stop(experiment)
     message = f"stopped; go on with: dann-search resume {folder}"
@@ -133,7 +135,7 @@ def _is_job(address: str, detach: bool) -> bool:
 
 def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = None) -> None:
     """Print what a job prints, on standard error, and how it ended."""
-    from dann_search import remote_control
+    from dann_search.cluster import remote_control
 
     if not isinstance(experiment, str):
         lines = [
@@ -213,7 +215,7 @@ def space(
     """
     from dann_search.config.load import load_experiment
     from dann_search.models.registry import stage_counts
-    from dann_search.search.explain import explain
+    from dann_search.study.explain import explain
 
     stages = stage_counts()
     # One may look at a space before its data are there.

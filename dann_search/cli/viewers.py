@@ -27,8 +27,8 @@ def tensorboard(
     import subprocess
     import threading
 
-    from dann_search.interrupts import interrupts
     from dann_search.results.reader import open_experiment
+    from dann_search.search.interrupts import interrupts
 
     opened = open_experiment(experiment)
     opened.fetch_below(opened.tensorboard)

@@ -9,8 +9,8 @@ from dann_search.config.experiment import Experiment, SearchConfig
 from dann_search.config.messages import shown
 from dann_search.config.source import KeyPath, SourceFile
 from dann_search.errors import InputError
-from dann_search.layout import STORAGE_VARIABLE, ExperimentFolder, default_storage
-from dann_search.remote_folder import is_url
+from dann_search.storage.layout import STORAGE_VARIABLE, ExperimentFolder, default_storage
+from dann_search.storage.remote_folder import is_url
 
 STUDY: KeyPath = ("search", "study")
 WARM_START: KeyPath = ("search", "warm_start")

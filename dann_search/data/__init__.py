@@ -1,1 +1,5 @@
-"""Domains, their splits, the packed image store, and the batches and augmentation made from it."""
+"""Images: what a domain is, its splits, the packed store, augmentation, and the batches of a step.
+
+Start with ``open_domain.py`` for how folders become domains, and with ``store.py`` for how their
+images are kept. Labels of target training images are read by ``target_labels.py`` alone.
+"""

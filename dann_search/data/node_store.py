@@ -10,8 +10,8 @@ from typing import Any
 from dann_search.config.data import DataConfig
 from dann_search.data.store import StoreInfo, pack, read_info
 from dann_search.errors import InputError
-from dann_search.layout import ExperimentFolder
-from dann_search.remote_folder import cache_folder
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.remote_folder import cache_folder
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dann_search.atomic_file import write_atomically
 from dann_search.config.data import DataConfig
 from dann_search.data.domain import Domain
 from dann_search.data.duplicates import duplicate_remarks
@@ -25,7 +24,8 @@ from dann_search.data.open_domain import DomainPair, open_pair
 from dann_search.data.pixels import UNREADABLE, readable, write_images
 from dann_search.data.splits import Splits, split_domain
 from dann_search.errors import InputError
-from dann_search.remote_folder import cache_folder
+from dann_search.storage.atomic_file import write_atomically
+from dann_search.storage.remote_folder import cache_folder
 
 INFO = "store.json"
 ROLES = ("source", "target")

@@ -20,7 +20,7 @@ from dann_search.data.open_domain import open_pair
 from dann_search.data.splits import split_domain
 from dann_search.data.store import INFO, read_info
 from dann_search.errors import InputError
-from dann_search.remote_folder import cache_folder
+from dann_search.storage.remote_folder import cache_folder
 
 
 def target_train_labels(config: DataConfig, store: Path) -> NDArray[np.int64]:

@@ -60,7 +60,7 @@ def _labels(part: Any) -> Any:
 
 
 def _open(name: str, root: Path, split: str) -> Any:
-    from dann_search.torchvision_shim import torchvision
+    from dann_search.data.torchvision_shim import torchvision
 
     make: Callable[..., Any] = getattr(torchvision.datasets, SETS[name])
     which = {"split": split} if name in ("stl10", "svhn") else {"train": split == "train"}

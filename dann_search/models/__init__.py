@@ -1,1 +1,4 @@
-"""Backbones by stage, label classifier, domain discriminator, gradient reversal, freezing."""
+"""Networks: backbones with their stages, the label classifier and the domain discriminator.
+
+Start with ``network.py`` for the DANN network and with ``registry.py`` for the backbones by name.
+"""

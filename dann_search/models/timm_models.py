@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 # First: it makes torchvision, which timm imports, importable beside a CPU-only torch.
-from dann_search.torchvision_shim import torchvision  # noqa: F401  isort: skip
+from dann_search.data.torchvision_shim import torchvision  # noqa: F401  isort: skip
 import timm  # isort: skip
 from timm.models._manipulate import group_with_matcher  # isort: skip
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from dann_search.data.torchvision_shim import torchvision
 from dann_search.models.backbone import Backbone, StagedBackbone
 from dann_search.models.catalog import CATALOG
-from dann_search.torchvision_shim import torchvision
 
 tv = torchvision.models
 

@@ -1,1 +1,4 @@
-"""What an experiment left on storage: leaderboard, best, evaluation, comparison. Needs no Ray."""
+"""Reading a search: its trials, leaderboard, status, importance of parameters; cleaning it up.
+
+Start with ``reader.py``. Nothing here imports ray, and nothing but ``store.py`` reads images.
+"""

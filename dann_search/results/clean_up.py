@@ -4,12 +4,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from dann_search.driver_lock import driver_is_alive
 from dann_search.errors import InputError
-from dann_search.layout import ExperimentFolder
-from dann_search.results.compare_lock import alone, left_labels, remove_left_labels
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import TrialRow, read_trials
+from dann_search.storage.compare_lock import alone, left_labels, remove_left_labels
+from dann_search.storage.driver_lock import driver_is_alive
+from dann_search.storage.layout import ExperimentFolder
 
 KEEP = 5
 """Trials whose models stay, unless the user says otherwise."""

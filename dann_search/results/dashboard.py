@@ -6,9 +6,9 @@ from collections.abc import Callable
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from dann_search.errors import InputError, RunError
-from dann_search.layout import ExperimentFolder
 from dann_search.results.reader import read_experiment
-from dann_search.study_storage import find_study, opened, study_place
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study_storage import find_study, opened, study_place
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):

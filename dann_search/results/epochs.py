@@ -5,7 +5,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from dann_search.layout import ExperimentFolder
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, LAST
 
 Epoch = dict[str, Any]

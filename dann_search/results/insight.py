@@ -11,9 +11,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dann_search.layout import ExperimentFolder
 from dann_search.results.reader import open_study_trials
-from dann_search.study_names import CONFIRMS
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study_names import CONFIRMS
 
 FEW = 10
 """Below so many completed trials, those stopped early are compared too, at an epoch all reached."""

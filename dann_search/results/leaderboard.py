@@ -9,10 +9,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from dann_search.atomic_file import write_atomically
-from dann_search.layout import ExperimentFolder
 from dann_search.results.confirmation import Confirmation
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
+from dann_search.storage.atomic_file import write_atomically
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.result import F1_MACRO
 
 SHOWN = 50

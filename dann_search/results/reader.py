@@ -10,12 +10,12 @@ import yaml
 from pydantic import ValidationError
 
 from dann_search.config.experiment import Experiment
-from dann_search.driver_lock import driver_is_alive, driver_is_here
 from dann_search.errors import InputError, nearest
-from dann_search.layout import ExperimentFolder, default_storage
-from dann_search.remote_folder import RemoteFolder, is_url
 from dann_search.results.confirmation import with_confirmations
-from dann_search.study_names import (
+from dann_search.storage.driver_lock import driver_is_alive, driver_is_here
+from dann_search.storage.layout import ExperimentFolder, default_storage
+from dann_search.storage.remote_folder import RemoteFolder, is_url
+from dann_search.study.study_names import (
     BEST,
     CONFIG,
     CONFIRMS,
@@ -244,7 +244,7 @@ def _read_study(
     """The study's trials and attributes; neither where it was not made yet."""
     import optuna
 
-    from dann_search.study_storage import find_study, opened, study_place
+    from dann_search.study.study_storage import find_study, opened, study_place
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = study_place(folder, experiment.search.study)

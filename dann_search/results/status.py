@@ -8,12 +8,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from dann_search.driver_lock import driver_is_alive
 from dann_search.errors import InputError
-from dann_search.layout import ExperimentFolder
 from dann_search.results.confirmation import Confirmation, confirmation_of
 from dann_search.results.leaderboard import best_to_json, finished
 from dann_search.results.reader import TrialRow, experiment_at, experiment_names, read_search
+from dann_search.storage.driver_lock import driver_is_alive
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.board import SHOWN_ENDED, Board, TrialLine, duration
 from dann_search.training.result import F1_MACRO
 

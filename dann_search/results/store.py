@@ -4,8 +4,8 @@ from pathlib import Path
 
 from dann_search.data.node_store import store_here, store_of
 from dann_search.data.store import StoreInfo
-from dann_search.layout import ExperimentFolder
 from dann_search.results.reader import read_experiment, read_record
+from dann_search.storage.layout import ExperimentFolder
 
 
 def packed_store(folder: ExperimentFolder) -> Path:

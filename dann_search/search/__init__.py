@@ -1,1 +1,5 @@
-"""The search on Ray: the only room that imports ray."""
+"""Running a study: Ray Tune and Ray Train, the dispatcher, the fleet of workers.
+
+Start with ``launch.py``; docs/structure.md follows one trial through the files. ``in_process.py``
+runs the same search in threads, without Ray. This room and ``cluster`` are all that import ray.
+"""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
-from dann_search.search.first_trials import check_grid, warm_trials
 from dann_search.search.resources import cpu_count, gpu_count, make_plan
-from dann_search.search.samplers import check_sampler
+from dann_search.study.first_trials import check_grid, warm_trials
+from dann_search.study.samplers import check_sampler
 
 
 def check_search(

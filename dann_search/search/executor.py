@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dann_search.config.experiment import ResourcesConfig
 from dann_search.data.node_store import StoreSpec
-from dann_search.layout import ExperimentFolder
 from dann_search.search.ray_session import ray_session
 from dann_search.search.resources import cpu_count
-from dann_search.search.study import StudyRecord
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
 
 if TYPE_CHECKING:
-    from dann_search.search.budget import Budget
+    from dann_search.study.budget import Budget
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from dann_search.search.budget import Budget
 from dann_search.search.executor import RunningSearch
 from dann_search.search.local_fleet import Fault, LocalFleet
 from dann_search.search.slot_worker import WorkerConfig
@@ -28,6 +27,7 @@ from dann_search.search.tune_adapters import (
     StudyScheduler,
     StudySearcher,
 )
+from dann_search.study.budget import Budget
 from dann_search.tracking.observer import Observer
 
 LOOK_S = 0.02

@@ -15,21 +15,21 @@ from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
-from dann_search.driver_lock import DriverLock, TakenOver
 from dann_search.errors import InputError, RunError
-from dann_search.interrupts import interrupted_with
-from dann_search.last_words import before_the_end
-from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import largest_native_size, spec_of
-from dann_search.remote_folder import UnknownStorageError
 from dann_search.search.checks import check_search
 from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
-from dann_search.search.open_study import check_not_lost
+from dann_search.search.fatal_exit import before_the_end
+from dann_search.search.interrupts import interrupted_with
 from dann_search.search.publisher import Publisher
 from dann_search.search.ray_session import quiet_output
-from dann_search.search.record import recorded_store, rewrite_record, write_record
-from dann_search.search.study import Counts, StudyRecord
-from dann_search.study_storage import study_place
+from dann_search.storage.driver_lock import DriverLock, TakenOver
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.remote_folder import UnknownStorageError
+from dann_search.study.open_study import check_not_lost
+from dann_search.study.record import recorded_store, rewrite_record, write_record
+from dann_search.study.study import Counts, StudyRecord
+from dann_search.study.study_storage import study_place
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.tensorboard import TensorBoardWriter
 from dann_search.tracking.trial_files import TrialFiles
@@ -248,7 +248,7 @@ def _run(
     with executor.fleet(running) as fleet:
         if fleet is None:
             return "interrupt"
-        from dann_search.search.budget import Budget
+        from dann_search.study.budget import Budget
 
         if not fleet.error:
             record.keep_total()

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from dann_search.config.experiment import Experiment
-from dann_search.remote_folder import TrialFolder
 from dann_search.search.dispatcher import DispatcherState
 from dann_search.search.leases import Order, Slot
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.watchdog import Watchdog
+from dann_search.storage.remote_folder import TrialFolder
 
 NODE = "this process"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.config.trial import TrialConfig
-from dann_search.driver_lock import TakenOver
 from dann_search.errors import RunError
-from dann_search.layout import ExperimentFolder
+from dann_search.storage.driver_lock import TakenOver
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
 
 EPOCHS_EVERY_S = 20.0

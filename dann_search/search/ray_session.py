@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from dann_search.interrupts import exit_code_at_failure, handlers_kept
-from dann_search.last_words import before_the_end, end_now
 from dann_search.search.authentication import do_as_the_cluster_does
+from dann_search.search.fatal_exit import before_the_end, end_now
 from dann_search.search.head_watch import JOINED, OWN, watched_head
+from dann_search.search.interrupts import exit_code_at_failure, handlers_kept
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",

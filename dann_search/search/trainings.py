@@ -10,7 +10,7 @@ from typing import Any
 from dann_search.config.experiment import Experiment
 from dann_search.data.node_store import StoreSpec
 from dann_search.errors import InputError, RunError
-from dann_search.interrupts import interrupts
+from dann_search.search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.resources import cpu_count
 from dann_search.training.job import Failures, TrainingJob, tell_done, tell_ended

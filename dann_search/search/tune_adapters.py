@@ -11,11 +11,11 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from dann_search.errors import RunError
-from dann_search.layout import ExperimentFolder
-from dann_search.search.budget import THEN_CONFIRM, Budget
 from dann_search.search.executor import SearchFleet
-from dann_search.search.study import Assignment, StudyRecord
-from dann_search.study_names import NODES, STARTUP
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.budget import THEN_CONFIRM, Budget
+from dann_search.study.study import Assignment, StudyRecord
+from dann_search.study.study_names import NODES, STARTUP
 from dann_search.tracking.observer import Observer
 from dann_search.training.result import best_of, score_of
 

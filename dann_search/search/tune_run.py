@@ -5,10 +5,7 @@ import time
 
 from ray import tune
 
-from dann_search.layout import ExperimentFolder
-from dann_search.search.budget import Budget
 from dann_search.search.fleet import Fleet
-from dann_search.search.study import StudyRecord
 from dann_search.search.trial import LightTrial
 from dann_search.search.tune_adapters import (
     Bookkeeper,
@@ -16,6 +13,9 @@ from dann_search.search.tune_adapters import (
     StudyScheduler,
     StudySearcher,
 )
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.budget import Budget
+from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
 
 MANY_TRIALS = 64

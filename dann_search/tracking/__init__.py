@@ -1,1 +1,4 @@
-"""TensorBoard events and the console's live progress."""
+"""Observers of a search: TensorBoard, a trial's files, the table in the console.
+
+Start with ``observer.py``: what a search tells those who watch it.
+"""

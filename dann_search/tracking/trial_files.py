@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from dann_search.atomic_file import write_atomically
 from dann_search.config.trial import TrialConfig
-from dann_search.layout import ExperimentFolder
+from dann_search.storage.atomic_file import write_atomically
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
 
 

@@ -1,1 +1,4 @@
-"""Domain-adversarial training in pure torch: knows nothing of Ray, Optuna or the command line."""
+"""Training one recipe in pure torch: the loop, methods, schedules, validators, checkpoints.
+
+Start with ``loop.py``; ``step.py`` is the loss of one step, to be held against the paper.
+"""

@@ -16,10 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dann_search.atomic_file import write_atomically
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import RunError
 from dann_search.models.network import DannNetwork
+from dann_search.storage.atomic_file import write_atomically
 from dann_search.training.result import EpochResult, History
 
 FORMAT = 3

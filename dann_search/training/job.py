@@ -8,7 +8,7 @@ from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import RunError
-from dann_search.layout import ExperimentFolder
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.loop import train
 
 DONE = "done"

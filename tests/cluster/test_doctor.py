@@ -1,159 +1,316 @@
-"""The doctor on a cluster of three real nodes: one healthy, one with another torch, the head."""
+"""What the doctor says about what nodes say, and about this machine without any Ray."""
 
 import os
-import signal
 import socket
-import subprocess
-import sys
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dann_search.cli import main
+from dann_search.cluster.doctor import all_reduce, judge, places, probe
+from dann_search.cluster.doctor.authentication import check_dashboard
+from dann_search.cluster.doctor.needs import Needs, needs_of
+from dann_search.cluster.doctor.nodes import NoAnswer, Node
+from dann_search.cluster.doctor.places import Place
+from dann_search.cluster.doctor.probe import Disk, Facts
 from tests.experiments import space_file
 from tests.json_output import printed
 
-pytestmark = [pytest.mark.ray, pytest.mark.scenario]
-
-ROOT = Path(__file__).parents[2]
-IN_A_HURRY = """
-import json, sys
-from dann_search.search.doctor import all_reduce, cluster
-from dann_search.search.doctor.run import examine
-cluster.LOOK_S = cluster.CLOCK_S = cluster.STORAGE_S = 8
-report = examine(sys.argv[1], storage=sys.argv[2])
-print(json.dumps(report.to_json()))
-"""
-"""The doctor with less patience, so that a test of who does not answer need not wait for long."""
-
-
-@dataclass
-class ThreeNodes:
-    """The cluster and the names by which the doctor tells its nodes apart."""
-
-    cluster: Any
-    healthy: Any
-    odd: Any
-
-    @property
-    def address(self) -> str:
-        return str(self.cluster.address)
-
-    def name(self, node: Any) -> str:
-        return f"{socket.gethostname()}/{node.node_id[:6]}"
+GIB = 2**30
+NODE = "gpu/ab12cd"
+HERE = probe.look().versions
+WITH_GPU = Facts(
+    hostname="gpu",
+    versions=HERE,
+    cuda="13.0",
+    driver="580.82",
+    gpus=("NVIDIA A10G",),
+    torch_gpus=1,
+    trouble="",
+    shared_memory=8 * GIB,
+    disks=(Disk("/cache", 100 * GIB, 200 * GIB),),
+)
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[ThreeNodes]:
-    before = os.environ.get("RAY_AUTH_MODE")
-    os.environ["RAY_AUTH_MODE"] = "token"
-    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
-    from ray._raylet import Config  # type: ignore[attr-defined]
-    from ray.cluster_utils import Cluster
-
-    Config.initialize("")
-    ensure_token_if_auth_enabled()
-    head = {"num_cpus": 1, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
-    path = os.pathsep.join([str(Path(__file__).parent / "inject"), str(ROOT)])
-    another = {"PYTHONPATH": path, "DANN_TEST_TORCH_VERSION": "2.99.0"}
-    try:
-        healthy = cluster.add_node(num_cpus=2)
-        odd = cluster.add_node(num_cpus=2, num_gpus=1, env_vars=another)
-        yield ThreeNodes(cluster, healthy, odd)
-    finally:
-        cluster.shutdown()
-        if before is None:
-            del os.environ["RAY_AUTH_MODE"]
-        else:
-            os.environ["RAY_AUTH_MODE"] = before
+def test_a_node_with_the_drivers_versions_is_green_and_another_torch_is_named() -> None:
+    same = judge.judge_versions(NODE, WITH_GPU, WITH_GPU)
+    assert same.ok and f"torch {HERE['torch']}" in same.found
+    other = replace(WITH_GPU, versions={**HERE, "torch": "2.99.0"})
+    check = judge.judge_versions(NODE, other, WITH_GPU)
+    assert not check.ok
+    assert check.found == f"torch 2.99.0, the driver has {HERE['torch']}"
+    assert "one version on all nodes" in check.remedy
 
 
-def run(*command: str, **environment: str) -> tuple[int, dict[str, Any]]:
-    # Who has a token need not say that it is to be used.
-    inherited = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
-    done = subprocess.run(
-        [sys.executable, *command],
-        env={**inherited, **environment},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.stdout.count("\n") == 1, done.stdout + done.stderr
-    return done.returncode, printed("doctor", done.stdout)
+def test_the_cpu_build_of_the_same_torch_is_the_same_version() -> None:
+    public = HERE["torch"].partition("+")[0]
+    builds = [replace(WITH_GPU, versions={**HERE, "torch": public + b}) for b in ("", "+cpu")]
+    assert judge.judge_versions(NODE, builds[0], builds[1]).ok
 
 
-def doctor(*words: str, **environment: str) -> tuple[int, dict[str, Any]]:
-    return run("-m", "dann_search.cli", "doctor", *words, "--json", **environment)
+def test_what_this_project_needs_is_asked_of_a_single_machine() -> None:
+    versions = {**HERE, "torch": "2.1.0"}
+    del versions["optuna"]
+    check = judge.judge_versions(NODE, replace(WITH_GPU, versions=versions))
+    assert "torch 2.1.0, needs >=" in check.found and "optuna missing" in check.found
+    assert "pip install 'torch>=" in check.remedy
 
 
-def test_all_nodes_are_checked_and_one_with_another_torch_is_red(
-    nodes: ThreeNodes, tmp_path: Path
+def test_drivers_must_agree_on_nodes_with_gpus_alone() -> None:
+    head = replace(WITH_GPU, gpus=(), driver=None, torch_gpus=0)
+    old = replace(WITH_GPU, driver="535.1")
+    checks = judge.judge_cuda({"head": head, "a": WITH_GPU, "b": old})
+    assert [(check.node, check.ok) for check in checks] == [("a", True), ("b", False)]
+    assert checks[1].found == "CUDA 13.0, driver 535.1; a has CUDA 13.0, driver 580.82"
+
+
+def test_torch_without_cuda_beside_a_driver_is_red() -> None:
+    facts = replace(WITH_GPU, cuda=None, torch_gpus=0)
+    (check,) = judge.judge_cuda({NODE: facts})
+    assert not check.ok and "built without CUDA" in check.found
+    seen = judge.judge_gpus(NODE, facts)
+    assert seen.found == "1 there, torch sees 0" and "--gpus=all" in seen.remedy
+
+
+@pytest.mark.parametrize(("ray", "ok"), [(1.0, True), (0.0, False), (2.0, False), (None, True)])
+def test_ray_must_offer_the_gpus_that_torch_sees(ray: float | None, ok: bool) -> None:
+    check = judge.judge_gpus(NODE, WITH_GPU, ray)
+    assert check.ok is ok
+    assert ok or "GPU: 1" in check.remedy
+
+
+def test_dockers_64_mib_of_shared_memory_are_too_little() -> None:
+    check = judge.judge_shared_memory(NODE, replace(WITH_GPU, shared_memory=64 * 2**20), 5e8)
+    assert check.found == "/dev/shm has 64 MiB, 477 MiB are needed"
+    assert "--shm-size" in check.remedy
+    assert judge.judge_shared_memory(NODE, WITH_GPU, 5e8).ok
+
+
+def test_several_gpus_need_more_shared_memory() -> None:
+    facts = replace(WITH_GPU, gpus=("A", "B", "C", "D"), shared_memory=GIB)
+    assert judge.judge_shared_memory(NODE, facts, 0).ok
+    assert not judge.judge_shared_memory(NODE, facts, 5e8).ok
+
+
+def test_the_disk_must_hold_the_packed_store() -> None:
+    needs = Needs("/runs", (), 50 * GIB, store_is_known=True)
+    assert judge.judge_disk(NODE, WITH_GPU, needs).ok
+    full = replace(WITH_GPU, disks=(Disk("/cache", 20 * GIB, 200 * GIB),))
+    check = judge.judge_disk(NODE, full, needs)
+    expected = "52 GiB are needed for the packed store (50 GiB) and logs"
+    assert check.found == f"20 GiB free at /cache; {expected}"
+
+
+@pytest.mark.parametrize(
+    ("skew", "error", "ok"),
+    [(0.1, 0.0, True), (9.0, 0.1, False), (-9.0, 0.1, False), (9.0, 8.0, True)],
+)
+def test_a_clock_is_wrong_only_as_far_as_it_could_be_measured(
+    skew: float, error: float, ok: bool
 ) -> None:
-    code, report = doctor("--address", nodes.address, "--space", str(space_file(tmp_path)))
-    assert code == 1 and report["not_checked"] == []
-    checks = report["checks"]
-    red = {(check["name"], check["node"]) for check in checks if not check["ok"]}
-    odd = nodes.name(nodes.odd)
-    # That node also says that it has a GPU, which no driver shows.
-    assert red == {("versions", odd), ("GPUs", odd)}
-    (version,) = (c for c in checks if c["name"] == "versions" and not c["ok"])
-    assert "torch 2.99.0, the driver has" in version["found"]
-    (gpus,) = (check for check in checks if check["name"] == "GPUs" and not check["ok"])
-    assert gpus["found"] == "torch sees 0, Ray offers 1"
-    assert all(bool(check["remedy"]) is not check["ok"] for check in checks)
-    for name in ("GPUs", "shared memory", "free disk", "clock", "storage", "data"):
-        assert sum(check["name"] == name for check in checks) == 3, name
-    summed = [check["found"] for check in checks if check["name"] == "gloo all-reduce"]
-    assert summed == ["over 3 nodes"] * 3
-    assert any(check["name"] == "token authentication" and check["ok"] for check in checks)
-    assert not (tmp_path / "runs").exists()
+    check = judge.judge_skew(NODE, skew, error)
+    assert check.ok is ok
+    assert ok or ("ahead of" if skew > 0 else "behind") in check.found
 
 
-def test_what_no_node_can_reach_or_write_is_red_on_each(nodes: ThreeNodes, tmp_path: Path) -> None:
-    space = space_file(tmp_path, data__source={"folder": str(tmp_path / "gone")})
+def test_storage_that_hides_another_nodes_file_is_not_shared() -> None:
+    written = {"a": "node a", "b": "node b"}
+    assert judge.judge_storage("node a", "/runs", "", ("a", "b"), written).ok
+    check = judge.judge_storage("node a", "/runs", "", ("a",), written)
+    assert "/runs: does not show what node b wrote" in check.found
+    assert "mounted file system or object storage" in check.remedy
+
+
+def two_nodes() -> list[Node]:
+    return [Node(name, name, name == "a", 2.0, 0.0) for name in ("a", "b")]
+
+
+def test_nccl_adds_up_over_every_gpu_of_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[Any, tuple[Node, tuple[Any, ...]]] = {}
+
+    def answer(calls: Any, function: Any, *, limit_s: float) -> dict[Any, Any]:
+        asked.update(calls)
+        return {("b", 1): NoAnswer("DistBackendError"), **dict.fromkeys(list(calls)[:-1], 10.0)}
+
+    monkeypatch.setattr(all_reduce, "ask_each", answer)
+    checks = all_reduce.check_all_reduce(two_nodes(), "127.0.0.1", {"a": 2, "b": 2})
+    assert list(asked) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    for rank, ((name, gpu), (node, values)) in enumerate(asked.items()):
+        assert node.id == name
+        assert (values[0], values[1], values[4]) == (rank, 4, gpu)
+    assert [(check.node, check.ok) for check in checks] == [("a/a (head)", True), ("b/b", False)]
+    assert checks[0].name == "nccl all-reduce" and checks[0].found == "over 4 GPUs on 2 nodes"
+    assert checks[1].found == "DistBackendError"
+
+
+@pytest.mark.parametrize(("gpu", "device"), [(None, "cpu"), (3, "cuda:3")])
+def test_each_process_adds_up_on_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, gpu: int | None, device: str
+) -> None:
+    """CUDA and NCCL have stand-ins: the device is noted, gloo adds up."""
+    import torch
+    import torch.distributed as dist
+
+    said: list[str] = []
+    init, tensor = dist.init_process_group, torch.tensor
+
+    def init_without_nccl(backend: str, **options: Any) -> None:
+        said.append(backend)
+        init("gloo", **options)
+
+    def tensor_on_cpu(values: list[float], device: torch.device) -> torch.Tensor:
+        said.append(str(device))
+        return tensor(values)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(dist, "init_process_group", init_without_nccl)
+    monkeypatch.setattr(torch, "tensor", tensor_on_cpu)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: said.append(f"set {device}"))
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+    )
+    assert all_reduce.add_up(0, 1, "127.0.0.1", store.port, gpu, 30) == 1.0
+    assert said == (["gloo", device] if gpu is None else [f"set {device}", "nccl", device])
+    assert ("CUDA_VISIBLE_DEVICES" in os.environ) is (gpu is None)
+
+
+def test_writing_leaves_nothing_behind(tmp_path: Path) -> None:
+    storage = str(tmp_path / "new" / "runs")
+    wrote = places.write(storage, "run", "here")
+    assert (wrote.error, wrote.made) == ("", True)
+    assert places.marks(storage, "run") == ("here",)
+    places.erase(storage, "run", wrote.made)
+    assert not (tmp_path / "new" / "runs").exists()
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+    wrote = places.write(str(tmp_path), "run", "here")
+    places.erase(str(tmp_path), "run", wrote.made)
+    assert tmp_path.is_dir() and not list(tmp_path.iterdir())
+
+
+def test_missing_data_are_named_by_their_key(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.jpg").touch()
+    (tmp_path / "empty").mkdir()
+    found = places.missing(
+        (
+            Place("data.source.folder", str(tmp_path / "full"), False),
+            Place("data.target.folder", str(tmp_path / "empty"), False),
+            Place("data.target.manifest", str(tmp_path / "no.csv"), True),
+            Place("data.target.unlabelled", "nosuch://bucket/x", False),
+        )
+    )
+    assert found.keys() == {"data.target.folder", "data.target.manifest", "data.target.unlabelled"}
+    assert "no such file" in found["data.target.manifest"]
+    assert "nosuch" in found["data.target.unlabelled"]
+
+
+def test_the_store_is_estimated_from_the_images_there_are(tmp_path: Path) -> None:
+    for name in ("source", "target"):
+        (tmp_path / name / "cat").mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / name / "cat" / f"{number}.jpg").touch()
+    domains = {f"data__{name}": {"folder": str(tmp_path / name)} for name in ("source", "target")}
+    needs = needs_of(space_file(tmp_path, **domains), None, ["data.image_size=32"], local=True)
+    assert (needs.store_bytes, needs.store_is_known) == (6 * 3 * 32 * 32, True)
+    assert needs.storage == str(tmp_path / "runs")
+    assert {place.key for place in needs.places or ()} == {
+        "data.source.folder",
+        "data.target.folder",
+    }
+    behind_url = {"data__source": {"folder": "s3://bucket/source"}}
+    needs = needs_of(space_file(tmp_path, **behind_url), None, [], local=True)
+    assert (needs.store_bytes, needs.store_is_known) == (50 * GIB, False)
+
+
+def test_a_healthy_machine_is_green_without_starting_ray(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setattr("ray.init", None)
+    words = ["doctor", "--space", str(space_file(tmp_path))]
+    assert main([*words, "--json"]) == 0
+    content = printed("doctor", capsys.readouterr().out)
+    assert content["ok"] and content["not_checked"] == []
+    names = [check["name"] for check in content["checks"]]
+    assert {"versions", "GPUs", "shared memory", "free disk", "storage", "data"} <= {*names}
+    assert all(check["node"] == socket.gethostname() for check in content["checks"])
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(names) and all(line.startswith("ok  ") for line in lines)
+
+
+def test_a_sick_machine_is_red_with_remedies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     (tmp_path / "file").touch()
-    words = ["--address", nodes.address, "--space", str(space)]
-    code, report = doctor(*words, "--storage", str(tmp_path / "file" / "runs"))
-    assert code == 1
-    for name, part in (("storage", "NotADirectoryError"), ("data", "data.source.folder: no such")):
-        checks = [check for check in report["checks"] if check["name"] == name]
-        assert len(checks) == 3
-        assert all(not check["ok"] and part in check["found"] for check in checks)
+    space = space_file(tmp_path, data__source={"folder": str(tmp_path / "gone")})
+    assert main(["doctor", "--space", str(space), "--storage", str(tmp_path / "file/runs")]) == 1
+    red = [line for line in capsys.readouterr().out.splitlines() if line.startswith("RED ")]
+    assert all(". Remedy: " in line for line in red)
+    text = "\n".join(red)
+    assert "RAY_AUTH_MODE=disabled" in text and "NotADirectoryError" in text
+    assert f"data.source.folder: no such folder with anything in it: {tmp_path / 'gone'}" in text
 
 
-def test_a_storage_of_each_nodes_own_is_not_shared(nodes: ThreeNodes) -> None:
-    code, report = doctor("--address", nodes.address, "--storage", "memory://runs")
-    assert code == 1
-    checks = [check for check in report["checks"] if check["name"] == "storage"]
-    assert len(checks) == 3 and not any(check["ok"] for check in checks)
-    assert nodes.name(nodes.odd) in checks[0]["found"]
-    assert report["not_checked"] == ["data: name the search with --space SPACE.yaml"]
+def test_an_http_address_is_refused_with_the_way_to_do_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["doctor", "--address", "http://head:8265"]) == 2
+    assert "ray exec cluster.yaml 'dann-search doctor --address auto'" in capsys.readouterr().err
 
 
-def test_a_machine_with_another_token_is_told_so(nodes: ThreeNodes) -> None:
-    code, report = doctor("--address", nodes.address, RAY_AUTH_TOKEN="another")
-    assert code == 1
-    (check,) = report["checks"]
-    assert check["name"] == "token authentication"
-    assert check["found"] == "the token of this machine is refused"
+def test_an_address_where_nobody_listens_is_one_red_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    assert main(["doctor", "--address", address, "--json"]) == 1
+    (check,) = printed("doctor", capsys.readouterr().out)["checks"]
+    assert (check["name"], check["node"], check["ok"]) == ("cluster", address, False)
+    assert "nobody answers" in check["found"]
 
 
-def test_a_frozen_node_is_named_and_holds_nobody_up(nodes: ThreeNodes, tmp_path: Path) -> None:
-    raylet = nodes.healthy.all_processes["raylet"][0].process
-    os.kill(raylet.pid, signal.SIGSTOP)
-    try:
-        code, report = run("-c", IN_A_HURRY, nodes.address, str(tmp_path / "runs"))
-    finally:
-        os.kill(raylet.pid, signal.SIGCONT)
-    assert code == 0
-    silent = [check for check in report["checks"] if check["name"] == "node"]
-    assert [check["node"] for check in silent] == [nodes.name(nodes.healthy)]
-    assert silent[0]["found"] == "did not answer within 8 s"
-    # The others are checked all the same.
-    for name in ("storage", "gloo all-reduce"):
-        checks = [check for check in report["checks"] if check["name"] == name]
-        assert len(checks) == 2 and all(check["ok"] for check in checks)
+@pytest.fixture
+def dashboard() -> Iterator[Any]:
+    """A server that answers every request with the status of the test's choice."""
+
+    class Answer(BaseHTTPRequestHandler):
+        status = 200
+
+        def do_GET(self) -> None:
+            self.send_response(type(self).status)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    # A loopback address that is not 127.0.0.1: to the check it is one of a network.
+    server = ThreadingHTTPServer(("127.0.0.2", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("status", "ok"), [(200, False), (401, True), (403, True)])
+def test_a_dashboard_on_the_network_must_refuse_strangers(
+    dashboard: Any, status: int, ok: bool
+) -> None:
+    dashboard.RequestHandlerClass.status = status
+    check = check_dashboard(f"127.0.0.2:{dashboard.server_port}")
+    assert check.ok is ok
+    assert ok or "--dashboard-host=127.0.0.1" in check.remedy
+
+
+def test_a_dashboard_on_the_loopback_is_well() -> None:
+    assert check_dashboard("http://127.0.0.1:8265").ok

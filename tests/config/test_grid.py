@@ -13,7 +13,7 @@ from dann_search.config.grid import combinations, grid
 from dann_search.config.space import Space, build_space
 from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
 from dann_search.models.registry import stage_counts
-from dann_search.search.suggest import suggest
+from dann_search.study.suggest import suggest
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 DATA = {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m"}}

@@ -11,7 +11,7 @@ from dann_search.config.extends import read_extended
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.models.registry import stage_counts
-from dann_search.search.suggest import suggest
+from dann_search.study.suggest import suggest
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
 FILES = sorted(SPACES.glob("*.yaml"))

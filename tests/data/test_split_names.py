@@ -10,8 +10,8 @@ from dann_search.data.folder import load_folder_domain
 from dann_search.data.remote import local_copy
 from dann_search.data.split_names import MEANINGS
 from dann_search.errors import InputError
-from dann_search.results.evaluate import labelled_folder
-from dann_search.results.image_files import image_files
+from dann_search.evaluation.evaluate import labelled_folder
+from dann_search.inference.image_files import image_files
 from tests.data.images import noise, write_domain
 
 CLASSES = {"bar": 2, "cup": 1}

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dann_search.data.torchvision_sets import load_torchvision_domain
+from dann_search.data.torchvision_shim import torchvision
 from dann_search.errors import InputError
-from dann_search.torchvision_shim import torchvision
 
 Pixels = NDArray[np.uint8]
 TRAIN, TEST = 12, 5

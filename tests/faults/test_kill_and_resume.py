@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from dann_search.layout import ExperimentFolder
 from dann_search.results.leaderboard import finished as finished_rows
 from dann_search.results.reader import read_trials
+from dann_search.storage.layout import ExperimentFolder
 from tests.drivers import LIMIT_S, kill_all, marked, said, start, wait_for_epochs
 from tests.experiments import retrain, saved_history, space_file, study_trials
 from tests.json_output import failed, printed

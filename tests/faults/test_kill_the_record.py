@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 
 from dann_search.config.load import load_experiment
 from dann_search.data.training_data import open_training_data
-from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.search.launch import prepare
-from dann_search.search.study import StudyRecord
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study import StudyRecord
 from dann_search.training.loop import train
 from dann_search.training.result import best_of, score_of
 from tests.experiments import retrain, saved_history, space_file, study_trials

@@ -16,8 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import RunError
-from dann_search.layout import ExperimentFolder
 from dann_search.search.worker_group import WorkerGroup
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
 from tests.experiments import (
     Reports,

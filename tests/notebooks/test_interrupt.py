@@ -11,8 +11,8 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
-from dann_search.layout import ExperimentFolder
 from dann_search.results.status import status
+from dann_search.storage.layout import ExperimentFolder
 from tests.drivers import LIMIT_S
 from tests.experiments import space_file
 

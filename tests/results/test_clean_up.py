@@ -3,14 +3,14 @@
 import pytest
 
 from dann_search.data.target_labels import write_supervised_store
-from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError
-from dann_search.layout import ExperimentFolder
-from dann_search.results.best import write_best
+from dann_search.inference.best import write_best
 from dann_search.results.clean_up import clean_up
-from dann_search.results.compare_lock import alone
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import read_experiment, read_trials
+from dann_search.storage.compare_lock import alone
+from dann_search.storage.driver_lock import DriverLock
+from dann_search.storage.layout import ExperimentFolder
 
 
 def test_lesser_models_checkpoints_and_logs_go_and_the_best_can_still_be_had(

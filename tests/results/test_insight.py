@@ -14,11 +14,11 @@ import pytest
 
 import dann_search
 from dann_search.cli import main
-from dann_search.layout import ExperimentFolder
 from dann_search.results import insight
-from dann_search.search.study import StudyRecord
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study import StudyRecord
 from tests.json_output import printed
-from tests.search.test_study import open_record
+from tests.study.test_study import open_record
 
 SPACE: dict[str, Any] = {
     "optimizer": {"choice": ["sgd", "adamw"]},

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from dann_search.cli import main
-from dann_search.layout import ExperimentFolder
-from dann_search.results.best import write_best
+from dann_search.inference.best import write_best
 from dann_search.results.leaderboard import ranked, render, to_json, write_csv
 from dann_search.results.reader import read_trials
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint
-from tests.results.conftest import search_here
+from tests.finished_experiment import search_here
 
 
 def test_completed_trials_stand_above_a_stopped_one_with_a_higher_score(

@@ -15,15 +15,15 @@ import pytest
 from rich.console import Console
 
 from dann_search.cli import main
+from dann_search.cli.watch import LinesView, LiveView, watch
 from dann_search.config.load import load_experiment
-from dann_search.driver_lock import DriverLock
-from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.status import ExperimentStatus, status
-from dann_search.results.watch import LinesView, LiveView, watch
 from dann_search.search.launch import prepare
-from dann_search.search.study import StudyRecord
-from dann_search.study_names import STOPPED_BY
+from dann_search.storage.driver_lock import DriverLock
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study import StudyRecord
+from dann_search.study.study_names import STOPPED_BY
 from tests.drivers import LIMIT_S
 from tests.experiments import space_file
 from tests.json_output import printed
@@ -145,10 +145,10 @@ WRITER = """
 import sys
 from pathlib import Path
 from dann_search.config.load import load_experiment
-from dann_search.driver_lock import DriverLock
-from dann_search.layout import ExperimentFolder
+from dann_search.storage.driver_lock import DriverLock
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
-from dann_search.search.study import StudyRecord
+from dann_search.study.study import StudyRecord
 
 experiment, space = load_experiment(Path(sys.argv[1]), stage_counts())
 folder = ExperimentFolder.at(experiment.place)

@@ -9,8 +9,8 @@ import yaml
 
 from dann_search.data.store import open_images, read_info
 from dann_search.errors import InputError
-from dann_search.layout import ExperimentFolder
 from dann_search.results.store import packed_store
+from dann_search.storage.layout import ExperimentFolder
 
 
 def test_images_that_are_not_there_are_packed_anew_once_and_checked(

@@ -20,10 +20,10 @@ import pytest
 from dann_search.config.load import recorded_experiment, recorded_source
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
-from dann_search.layout import ExperimentFolder
+from dann_search.evaluation.tensorboard_best import write_best_run
 from dann_search.models.registry import stage_counts
 from dann_search.results.reader import read_record, read_trials
-from dann_search.results.tensorboard_best import write_best_run
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.tensorboard import TAGS, TensorBoardWriter
 from dann_search.training.checkpoint import LAST, load_checkpoint
 from tests.json_output import printed

@@ -18,13 +18,13 @@ from optuna.trial import TrialState
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import RunError
-from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
-from dann_search.search.budget import Budget
 from dann_search.search.executor import RunningSearch
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.search.launch import Outcome, prepare
 from dann_search.search.local_fleet import Fault, LocalWorker, WorkerDied
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.budget import Budget
 from dann_search.tracking.observer import Observer
 from tests.experiments import (
     Reports,

@@ -13,14 +13,14 @@ import pytest
 
 from dann_search.cli import main
 from dann_search.config.load import load_experiment
-from dann_search.driver_lock import DriverLock
 from dann_search.errors import InputError, RunError
-from dann_search.layout import ExperimentFolder
 from dann_search.models.registry import stage_counts
 from dann_search.results.status import status
 from dann_search.search import checks, executor, launch
 from dann_search.search.launch import prepare
-from dann_search.search.study import StudyRecord
+from dann_search.storage.driver_lock import DriverLock
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
 from tests.experiments import space_file
 

@@ -9,15 +9,15 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from dann_search.errors import RunError
-from dann_search.search.study import StudyRecord
 from dann_search.search.tune_adapters import (
     MAX_LOSSES,
     Bookkeeper,
     StudyScheduler,
     StudySearcher,
 )
+from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
-from tests.search.test_study import open_record
+from tests.study.test_study import open_record
 
 
 class Tune:

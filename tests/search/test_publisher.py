@@ -9,11 +9,11 @@ import fsspec
 import optuna
 import pytest
 
-from dann_search.driver_lock import DriverLock, TakenOver
 from dann_search.errors import RunError
-from dann_search.layout import ExperimentFolder
-from dann_search.remote_folder import RemoteFolder
 from dann_search.search.publisher import Publisher
+from dann_search.storage.driver_lock import DriverLock, TakenOver
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.remote_folder import RemoteFolder
 
 URL = "memory://runs/published"
 

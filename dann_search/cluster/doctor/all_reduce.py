@@ -1,0 +1,98 @@
+"""A sum over all nodes or GPUs: whether the workers of a trial can reach each other."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from dann_search.cluster.doctor.nodes import NoAnswer, Node, ask_each
+from dann_search.cluster.doctor.report import Check, verdict
+
+LIMIT_S = 90
+"""Torch is imported on every node first: tens of seconds on a busy one."""
+
+
+def check_all_reduce(
+    nodes: list[Node], host: str, gpus: Mapping[str, int] | None = None
+) -> list[Check]:
+    """Let every node, or every GPU of the nodes, take part in one collective.
+
+    Args:
+        nodes: all that take part.
+        host: this machine's address, where the processes find each other.
+        gpus: how many each node has, by its id: then NCCL adds up over them, a process for each as
+            in training. Without, gloo adds up over the nodes, one process on each.
+    """
+    import torch.distributed as dist
+
+    # The meeting point, for as long as this takes.
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        "0.0.0.0", 0, is_master=True, wait_for_workers=False
+    )
+    port = store.port
+    places: list[tuple[Node, int | None]] = (
+        [(node, None) for node in nodes]
+        if gpus is None
+        else [(node, gpu) for node in nodes for gpu in range(gpus[node.id])]
+    )
+    size = len(places)
+    calls = {
+        (node.id, gpu): (node, (rank, size, host, port, gpu, LIMIT_S))
+        for rank, (node, gpu) in enumerate(places)
+    }
+    asked = ask_each(calls, add_up, limit_s=LIMIT_S + 30)
+    del store
+    expected = size * (size + 1) / 2
+    backend, over = "gloo", f"over {size} nodes"
+    if gpus is not None:
+        where = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+        backend, over = "nccl", f"over {size} GPUs on {where}"
+    return [
+        _judge(node, [asked[key] for key in calls if key[0] == node.id], expected, backend, over)
+        for node in nodes
+    ]
+
+
+def add_up(rank: int, size: int, host: str, port: int, gpu: int | None, limit_s: int) -> float:
+    """One process's part: the sum of all ranks, each plus one.
+
+    ``gpu`` is the index of its own on this machine; without one it adds up on the CPU.
+    """
+    if gpu is not None:
+        # Ray hides GPUs from a task that asks for none.
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    import torch
+    import torch.distributed as dist
+
+    limit = timedelta(seconds=limit_s)
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        host, port, is_master=False, timeout=limit
+    )
+    device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
+    if gpu is not None:
+        torch.cuda.set_device(device)
+    backend = "gloo" if gpu is None else "nccl"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
+    try:
+        number = torch.tensor([rank + 1.0], device=device)
+        dist.all_reduce(number)
+        return float(number.item())
+    finally:
+        with contextlib.suppress(Exception):
+            dist.destroy_process_group()
+
+
+def _judge(node: Node, answers: list[Any], expected: float, backend: str, over: str) -> Check:
+    name = f"{backend} all-reduce"
+    remedy = (
+        "let the nodes reach each other on all ports (the security group's own rule), and set "
+        f"{'NCCL' if backend == 'nccl' else 'GLOO'}_SOCKET_IFNAME to the interface between them"
+    )
+    wrong = ""
+    for answer in answers:
+        if isinstance(answer, NoAnswer):
+            return verdict(name, node.name, "", answer.why, remedy)
+        if answer != expected:
+            wrong = f"the sum is {answer:g}, expected {expected:g}"
+    return verdict(name, node.name, over, wrong, remedy)

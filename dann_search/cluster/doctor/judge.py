@@ -1,0 +1,184 @@
+"""From what nodes say of themselves to green and red lines. Pure: no node is asked in here."""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, requires
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from dann_search.cluster.doctor.needs import Needs
+from dann_search.cluster.doctor.places import Place
+from dann_search.cluster.doctor.probe import Facts
+from dann_search.cluster.doctor.report import Check, verdict
+from dann_search.storage.remote_folder import is_url
+
+GIB, MIB = 2**30, 2**20
+PROJECT = "dann-search"
+NEEDED = ("ray", "torch", "torchvision", "optuna")
+PER_GPU_SHM = 256 * MIB
+"""What NCCL may take of /dev/shm between the GPUs of one node."""
+MAX_SKEW_S = 2.0
+"""Beyond it heartbeats look stale and logs cannot be read side by side."""
+LOGS = 2 * GIB
+"""Beside the packed store: logs and a checkpoint on its way."""
+
+
+def judge_versions(node: str, facts: Facts, reference: Facts | None = None) -> Check:
+    """Against what this project needs and, on a cluster, against the driver's machine."""
+    wrong, remedies = [], []
+    for package, rule in _requirements().items():
+        has = facts.versions.get(package)
+        if has is None or not rule.contains(has, prereleases=True):
+            wrong.append(f"{package} {has or 'missing'}, needs {rule}")
+            remedies.append(f"pip install '{package}{rule}'")
+    for name, theirs in (reference.versions if reference else {}).items():
+        mine = facts.versions.get(name)
+        # The driver's machine may have the CPU build of the same torch.
+        if _public(mine) != _public(theirs):
+            wrong.append(f"{name} {mine or 'missing'}, the driver has {theirs}")
+            remedies.append("install one version on all nodes (setup_commands, one image)")
+    return verdict(
+        "versions", node, _listing(facts), "; ".join(wrong), "; ".join(dict.fromkeys(remedies))
+    )
+
+
+def judge_cuda(facts: Mapping[str, Facts]) -> list[Check]:
+    """CUDA of torch and NVIDIA's driver, the same on all nodes that have GPUs."""
+    with_gpus = {node: one for node, one in facts.items() if one.gpus or one.driver}
+    if not with_gpus:
+        return []
+    first = next(iter(with_gpus.values()))
+    checks = []
+    for node, one in with_gpus.items():
+        found = f"CUDA {one.cuda or 'none'}, driver {one.driver}"
+        expected = f"CUDA {first.cuda or 'none'}, driver {first.driver}"
+        wrong, remedy = "", ""
+        if one.cuda is None:
+            wrong, remedy = f"torch was built without CUDA, driver {one.driver}", _CUDA_BUILD
+        elif found != expected:
+            wrong = f"{found}; {next(iter(with_gpus))} has {expected}"
+            remedy = "one image for all GPU nodes"
+        checks.append(verdict("CUDA", node, found, wrong, remedy))
+    return checks
+
+
+_CUDA_BUILD = "install torch's CUDA build: pip install torch, without the CPU index"
+
+
+def judge_gpus(node: str, facts: Facts, ray_gpus: float | None = None) -> Check:
+    """GPUs by the driver, by torch and, on a cluster, by Ray."""
+    there, torch_sees = len(facts.gpus), facts.torch_gpus
+    names = ", ".join(sorted(set(facts.gpus))) or "none"
+    found = f"{there} ({names})" if there else "none"
+    by_torch = "none" if torch_sees is None else torch_sees
+    if facts.trouble or torch_sees != there:
+        wrong = f"{there} there, torch sees {by_torch}"
+        wrong += f" ({facts.trouble})" if facts.trouble else ""
+        remedy = (
+            f"{_CUDA_BUILD}; update NVIDIA's driver; start containers with NVIDIA's runtime "
+            "(docker run --gpus=all)"
+        )
+        return verdict("GPUs", node, found, wrong, remedy)
+    if ray_gpus is not None and ray_gpus != there:
+        wrong = f"torch sees {by_torch}, Ray offers {ray_gpus:g}"
+        remedy = f"resources: {{GPU: {there}}} in cluster.yaml, or ray start --num-gpus={there}"
+        return verdict("GPUs", node, found, wrong, remedy)
+    return verdict("GPUs", node, found + (", all with Ray" if ray_gpus else ""))
+
+
+def judge_shared_memory(node: str, facts: Facts, store_bytes: float) -> Check:
+    """Ray's object store and NCCL live in /dev/shm."""
+    several = len(facts.gpus) if len(facts.gpus) > 1 else 0
+    needed = int(store_bytes) + several * PER_GPU_SHM
+    has = facts.shared_memory
+    if has is None:
+        return verdict("shared memory", node, "no /dev/shm here: Ray uses files")
+    wrong = f"/dev/shm has {_size(has)}, {_size(needed)} are needed" if has < needed else ""
+    remedy = "docker run --shm-size=2g; Kubernetes: an emptyDir with medium: Memory at /dev/shm"
+    return verdict("shared memory", node, f"/dev/shm {_size(has)}", wrong, remedy)
+
+
+def judge_disk(node: str, facts: Facts, needs: Needs) -> Check:
+    """Room for the packed store where this node keeps it."""
+    needed = needs.store_bytes + LOGS
+    first = facts.disks[0]
+    size = _size(needs.store_bytes)
+    store = (
+        f"the packed store ({size})" if needs.store_is_known else f"up to {size} of packed store"
+    )
+    if needs.places is None:
+        store = "a small packed store"
+    # What has no size is no disk (/proc): writing there fails, and is told as storage.
+    tight = [disk for disk in facts.disks if disk.total and disk.free < needed]
+    wrong = "; ".join(f"{_size(disk.free)} free at {disk.folder}" for disk in tight)
+    return verdict(
+        "free disk",
+        node,
+        f"{_size(first.free)} of {_size(first.total)} free at {first.folder}",
+        f"{wrong}; {_size(needed)} are needed for {store} and logs" if wrong else "",
+        "free or add disk (VolumeSize in cluster.yaml), set XDG_CACHE_HOME to a larger one, or "
+        "lower data.image_size",
+    )
+
+
+def judge_skew(node: str, skew_s: float, error_s: float) -> Check:
+    """A node's clock against the driver's; ``error_s`` is how well it could be measured."""
+    known = max(0.0, abs(skew_s) - error_s)
+    ahead = "ahead of" if skew_s > 0 else "behind"
+    wrong = f"{known:.1f} s {ahead} the driver's" if known > MAX_SKEW_S else ""
+    found = f"within {abs(skew_s) + error_s:.1f} s of the driver's"
+    return verdict("clock", node, found, wrong, "run a time service: sudo timedatectl set-ntp true")
+
+
+def judge_storage(
+    node: str, storage: str, error: str, sees: tuple[str, ...], written: Mapping[str, str]
+) -> Check:
+    """Written from here, and all that was written anywhere is seen from here.
+
+    Args:
+        node: this one.
+        storage: the place.
+        error: of writing here.
+        sees: names that this node finds.
+        written: of all nodes that could write, by name.
+    """
+    if error:
+        remedy = f"mount it on every node and let {PROJECT} write there, or name another: --storage"
+        if is_url(storage):
+            remedy = "give every node credentials (an instance profile) and the URL's package"
+        return verdict("storage", node, "", f"{storage}: {error}", remedy)
+    unseen = [written[name] for name in written if name not in sees]
+    wrong = f"{storage}: does not show what {', '.join(unseen)} wrote" if unseen else ""
+    remedy = "each node has a folder of its own there: name a mounted file system or object storage"
+    return verdict("storage", node, f"{storage}: written, renamed, read", wrong, remedy)
+
+
+def judge_data(node: str, places: tuple[Place, ...], missing: Mapping[str, str]) -> Check:
+    """Every folder, manifest and URL of the search is reached from here."""
+    found = f"{len(places)} places reached" if places else "embedded, nothing to reach"
+    wrong = "; ".join(f"{key}: {why}" for key, why in missing.items())
+    remedy = "mount or copy it under the same path on every node, or put it behind a URL"
+    return verdict("data", node, found, wrong, remedy)
+
+
+def _requirements() -> dict[str, SpecifierSet]:
+    try:
+        listed = requires(PROJECT) or []
+    except PackageNotFoundError:
+        return {}
+    found = (Requirement(line) for line in listed)
+    return {one.name: one.specifier for one in found if one.name in NEEDED and one.marker is None}
+
+
+def _listing(facts: Facts) -> str:
+    return ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+
+
+def _public(version: str | None) -> str | None:
+    return version and version.partition("+")[0]
+
+
+def _size(number: float) -> str:
+    if number >= 10 * GIB:
+        return f"{number / GIB:.0f} GiB"
+    return f"{number / GIB:.1f} GiB" if number >= GIB else f"{number / MIB:.0f} MiB"

@@ -1,0 +1,107 @@
+"""What a search needs of the machines that carry it: places, bytes."""
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dann_search.cluster.doctor.places import Place
+from dann_search.config.data import PLACES, DataConfig, DomainConfig
+from dann_search.config.experiment import Experiment
+from dann_search.config.load import load_experiment
+from dann_search.data.decode import EXTENSIONS
+from dann_search.models.registry import largest_native_size, stage_counts
+from dann_search.storage.layout import default_storage
+from dann_search.storage.remote_folder import is_url
+
+GIB = 2**30
+EMBEDDED_IMAGES = 1797
+"""Of scikit-learn's digits."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What is to be found on every node.
+
+    Attributes:
+        storage: absolute path or URL; None where nobody named one.
+        places: data to be reached; None where no search is named.
+        store_bytes: the packed store's size, or the most that it may have.
+        store_is_known: whether the images were counted.
+    """
+
+    storage: str | None
+    places: tuple[Place, ...] | None = None
+    store_bytes: int = GIB
+    store_is_known: bool = False
+
+
+def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, local: bool) -> Needs:
+    """From the options of ``doctor``; on one machine storage is ``runs`` by default.
+
+    Raises:
+        InputError: the experiment file is none.
+    """
+    if space is None:
+        named = storage or (default_storage() if local else None)
+        return Needs(named if named is None or is_url(named) else str(Path(named).absolute()))
+    experiment, found = load_experiment(
+        space, stage_counts(), sets=sets, storage=storage, check_files=False
+    )
+    side = experiment.data.image_size or largest_native_size(found.backbones)
+    images = _count(experiment.data)
+    limit = int(experiment.data.store_limit_gib * GIB)
+    return Needs(
+        storage=str(experiment.storage),
+        places=places_of(experiment),
+        store_bytes=limit if images is None else min(limit, images * 3 * side**2),
+        store_is_known=images is not None,
+    )
+
+
+def places_of(experiment: Experiment) -> tuple[Place, ...]:
+    """Folders, manifests and URLs of a search's data, and its weights."""
+    data = experiment.data
+    sources = [(f"data.source.{n}", one) for n, one in enumerate(data.sources)]
+    if isinstance(data.source, DomainConfig):
+        sources = [("data.source", data.source)]
+    found = []
+    for path, domain in [*sources, ("data.target", data.target)]:
+        for key in ("root", *PLACES):
+            if (where := getattr(domain, key)) is not None:
+                found.append(Place(f"{path}.{key}", str(where), key == "manifest"))
+    for name, weights in experiment.weights.items():
+        found.append(Place(f"weights.{name}", str(weights.file), True))
+    return tuple(found)
+
+
+def _count(data: DataConfig) -> int | None:
+    """Images of both domains; None where this machine cannot count them."""
+    numbers = [_count_domain(domain) for domain in (*data.sources, data.target)]
+    return None if None in numbers else sum(number or 0 for number in numbers)
+
+
+def _count_domain(domain: DomainConfig) -> int | None:
+    if domain.dataset is not None:
+        return None if domain.root else EMBEDDED_IMAGES
+    places = [domain.folder, domain.unlabelled, domain.manifest]
+    if any(isinstance(place, str) for place in places):
+        return None
+    try:
+        rows = sum(_rows(place) for place in places if place is not None)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return None
+    return rows or None
+
+
+def _rows(place: str | Path) -> int:
+    """Images of a folder, or lines of a manifest; nothing of Parquet without reading it."""
+    path = Path(place)
+    if path.is_dir():
+        files = (name for _, _, names in os.walk(path) for name in names)
+        return sum(Path(name).suffix.lower() in EXTENSIONS for name in files)
+    if path.suffix.lower() != ".csv":
+        raise OSError("not counted")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return max(0, sum(1 for _ in csv.reader(file)) - 1)

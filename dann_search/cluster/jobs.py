@@ -1,0 +1,286 @@
+"""A search as a Ray job: it runs on the cluster's head and outlives whoever submitted it."""
+
+import asyncio
+import contextlib
+import hashlib
+import re
+import shlex
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dann_search.cluster.job_record import Job, put_back, read_job, seen_here, write_job
+from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.errors import InputError, RunError
+from dann_search.storage.layout import ExperimentFolder
+
+FILE = "experiment.yaml"
+BUNDLE_LIMIT = 400 * 2**20
+"""Bytes that go with a job; Ray takes up to 500 MiB."""
+RECONNECT_S = 2.0
+SUBMIT_S = 60.0
+"""How long it is tried again; a head that has just started answers before it can run anything."""
+LOST_S = 180.0
+"""How long a job is followed without an answer: a head that starts again takes some minutes."""
+SILENCE_S = 300.0
+"""Without a word of the job the connection is made anew: one that was cut may look alive."""
+ENDING_S = 45.0
+"""From the last words of a search to the end of its job."""
+
+
+def submit_launch(experiment: Experiment, folder: ExperimentFolder, address: str) -> Job:
+    """Have the cluster at ``address`` launch an experiment.
+
+    Raises:
+        InputError: the cluster cannot be reached or refuses, a job of the experiment is there
+            already, or weights too large to go along.
+        RunError: the connection was lost, and the job may be there.
+    """
+    words = ["launch", FILE, "--address", "auto"]
+    with _bundle(experiment) as bundle:
+        return _submit(address, words, bundle, folder)
+
+
+def submit_resume(folder: ExperimentFolder, address: str, options: Sequence[str]) -> Job:
+    """Have the cluster at ``address`` go on with an experiment on storage.
+
+    Raises:
+        InputError, RunError: as ``submit_launch``.
+    """
+    words = ["resume", str(folder), *options, "--address", "auto"]
+    with tempfile.TemporaryDirectory() as empty:
+        return _submit(address, words, Path(empty), folder, ENDING_S)
+
+
+@contextmanager
+def _bundle(experiment: Experiment) -> Iterator[Path]:
+    """The experiment as one file, with the weights it names, in a folder that goes with the job."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights: dict[str, WeightsFile] = {}
+        for number, (backbone, given) in enumerate(experiment.weights.items()):
+            file = folder / "weights" / f"{number}-{given.file.name}"
+            file.parent.mkdir(exist_ok=True)
+            shutil.copy(given.file, file)
+            weights[backbone] = given.model_copy(update={"file": file.relative_to(folder)})
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        if size > BUNDLE_LIMIT:
+            raise InputError(
+                f"weights: {size / 2**20:.0f} MiB are too many to go with a job (at most "
+                f"{BUNDLE_LIMIT / 2**20:.0f}); put them where all nodes see them, and submit from "
+                "there"
+            )
+        content = experiment.model_copy(update={"weights": weights}).model_dump(mode="json")
+        (folder / FILE).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        yield folder
+
+
+def _submit(
+    address: str,
+    words: Sequence[str],
+    bundle: Path,
+    folder: ExperimentFolder,
+    wait_s: float = 0.0,
+) -> Job:
+    server = _connect(address, named=True)
+    from dann_search.cluster.job_server import NoAnswer, Refused, patiently
+
+    try:
+        job = Job(address, _next_id(server, folder, wait_s))
+    except (NoAnswer, Refused) as exc:
+        raise _not_there(address, exc) from None
+    request = {
+        # Ray hands this to a shell.
+        "entrypoint": shlex.join(["python", "-m", "dann_search.cli", *words]),
+        "runtime_env": {
+            "working_dir": str(bundle),
+            # This very code, whatever version the nodes have installed.
+            "py_modules": [str(Path(__file__).parents[1])],
+            "excludes": ["__pycache__"],
+        },
+        "metadata": {"experiment": str(folder)},
+    }
+    before, mark = read_job(folder), uuid.uuid4().hex
+    # Before it is submitted: whoever dies in between leaves the name of a job that may be there.
+    write_job(folder, job)
+    try:
+        ours = patiently(lambda: server.start(job.id, mark, **request), SUBMIT_S)
+    except (Refused, InputError) as exc:
+        put_back(folder, before)
+        if isinstance(exc, InputError):
+            raise
+        raise InputError(f"--address {address}: the job was refused: {exc}") from None
+    except NoAnswer as exc:
+        raise RunError(
+            f"--address {address}: no answer to the submission of job {job.id} ({exc}); it may "
+            f"have been submitted: see {attach_command(folder, job)}; where there is no such job, "
+            "the same command again starts it, and never a second one"
+        ) from None
+    if not ours:  # submitted by another client since this one looked; the record is right for both
+        raise _already_there(folder, job)
+    return job
+
+
+def _next_id(server: Any, folder: ExperimentFolder, wait_s: float) -> str:
+    """The same for all who submit an experiment now: Ray takes an id once, so one of them wins.
+
+    Raises:
+        InputError: a job of the experiment is there, and not at its end within ``wait_s``.
+    """
+    until = time.monotonic() + wait_s
+    while True:
+        jobs = server.jobs_of(str(folder))
+        live = [job for job in jobs if not job.status.is_terminal()]
+        if not live:
+            break
+        if time.monotonic() >= until:
+            raise _already_there(folder, Job(server.get_address(), live[0].submission_id))
+        time.sleep(RECONNECT_S)
+    prefix = f"dann-search-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    matches = [re.fullmatch(rf"{prefix}-(\d+)", job.submission_id) for job in jobs]
+    last = max((int(match[1]) for match in matches if match), default=0)
+    return f"{prefix}-{last + 1}"
+
+
+def _already_there(folder: ExperimentFolder, job: Job) -> InputError:
+    return InputError(
+        f"{folder}: job {job.id} on {job.address} searches it already; follow it with: "
+        f"{attach_command(folder, job)}"
+    )
+
+
+def _not_known(folder: ExperimentFolder, job: Job) -> InputError:
+    folder.fetch(folder.record)
+    laid_out = folder.record.exists() or not seen_here(folder)
+    then = f"go on with: dann-search resume {folder} --address {job.address}"
+    return InputError(
+        f"{job.address}: no job {job.id}: it was not submitted, or not yet, or the head has been "
+        f"started anew since; {then if laid_out else 'launch it again, which starts it once'}"
+    )
+
+
+def attach_command(folder: ExperimentFolder, job: Job) -> str:
+    """What follows a job from here: a token is shown only to an address that is named."""
+    from dann_search.cluster.job_server import is_loopback
+
+    named = "" if is_loopback(job.address) else f" --address {job.address}"
+    return f"dann-search attach {folder}{named}"
+
+
+def job_of(folder: ExperimentFolder) -> Job:
+    """The job that last searched on an experiment.
+
+    Raises:
+        InputError: it was not submitted as one.
+    """
+    job = read_job(folder)
+    if job is None:
+        raise InputError(
+            f"{folder}: no job searches it (it was not launched with --address http://…); "
+            f"see: dann-search status {folder}"
+        )
+    return job
+
+
+def follow(
+    job: Job, folder: ExperimentFolder, write: Callable[[str], object], *, named: bool
+) -> str:
+    """Pass on what the job prints until it ends, through lost connections; returns its last state.
+
+    Args:
+        job: which.
+        folder: of its experiment.
+        write: takes what it prints.
+        named: whether the user named the job's address, see ``JobServer``.
+
+    Raises:
+        InputError: the cluster does not know the job, cannot be reached, or refuses this user.
+        RunError: the connection was lost for longer than ``LOST_S``; the job goes on.
+    """
+    server = _connect(job.address, named=named)
+    from dann_search.cluster.job_server import NoAnswer, Refused, patiently
+
+    log = _Log(write)
+    again = f"look again: {attach_command(folder, job)}"
+    while True:
+        log.pass_on(server.tail_job_logs(job.id))
+        try:
+            details = patiently(
+                lambda: server.details(job.id),
+                LOST_S,
+                lambda exc: write(f"connection lost, the job goes on; trying again: {exc}\n"),
+            )
+        except (NoAnswer, Refused) as exc:
+            raise RunError(
+                f"{job.address} has not answered for {LOST_S:.0f} s ({exc}); job {job.id} goes on "
+                f"if the cluster runs; {again}"
+            ) from None
+        except InputError as exc:
+            raise InputError(f"{exc}; job {job.id} goes on; {again}") from None
+        if details is None:
+            raise _not_known(folder, job)
+        if details.status.is_terminal():
+            return str(details.status.value)
+        time.sleep(RECONNECT_S)
+
+
+@dataclass
+class _Log:
+    """What a job has printed, passed on once however often the connection is made anew."""
+
+    write: Callable[[str], object]
+    seen: int = 0
+    """Characters passed on."""
+
+    def pass_on(self, stream: AsyncIterator[str]) -> None:
+        """Until the stream ends, breaks or is silent."""
+        import aiohttp
+
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, RuntimeError, OSError):
+            asyncio.run(self._pass_on(stream))
+
+    async def _pass_on(self, stream: AsyncIterator[str]) -> None:
+        passed = 0  # each connection begins at the first character
+        while True:
+            try:
+                text = await asyncio.wait_for(anext(stream), SILENCE_S)
+            except StopAsyncIteration:
+                return
+            fresh = text[max(0, self.seen - passed) :]
+            passed += len(text)
+            self.seen = max(self.seen, passed)
+            if fresh:
+                self.write(fresh)
+
+
+def _connect(address: str, *, named: bool) -> Any:
+    """The job server at an address.
+
+    Raises:
+        InputError: there is none, or it refuses this user.
+    """
+    try:
+        from dann_search.cluster.job_server import JobServer, NoAnswer
+    except ImportError:
+        raise InputError("jobs need Ray's job client: pip install 'dann-search[cluster]'") from None
+    try:
+        server = JobServer(address, named=named)
+        server.check()
+    except (NoAnswer, RuntimeError) as exc:
+        raise _not_there(address, exc) from None
+    return server
+
+
+def _not_there(address: str, exc: Exception) -> InputError:
+    return InputError(
+        f"--address {address}: no Ray job server answers there: {exc}; see whether the head runs "
+        "and the tunnel to its port 8265 stands"
+    )

@@ -1,0 +1,231 @@
+"""Searches that run elsewhere: submit, follow and stop them, and read how they ended."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dann_search.cluster import jobs
+from dann_search.cluster.job_record import Job, read_job, seen_here
+from dann_search.config.load import experiment_of, read_source
+from dann_search.config.paths import check_cluster_storage
+from dann_search.errors import InputError, RunError
+from dann_search.models.registry import stage_counts
+from dann_search.results.reader import experiment_at, open_experiment
+from dann_search.storage.driver_lock import BEAT_S, driver_is_alive, request_stop
+from dann_search.storage.layout import ExperimentFolder, default_storage
+from dann_search.storage.remote_folder import is_url
+
+STOP_WAIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A search handed to a cluster."""
+
+    folder: ExperimentFolder
+    job: Job
+
+    def then(self) -> list[str]:
+        """What can be done about it from this machine, and what only where storage is seen."""
+        where = str(self.folder)
+        follow = f"follow it with: {jobs.attach_command(self.folder, self.job)}"
+        if not seen_here(self.folder):
+            return [
+                f"the experiment lies in {where} on the cluster, which this machine does not see: "
+                f"status, stop, best and all else there: ray exec CLUSTER.yaml 'dann-search status "
+                f"{where}'",
+                f"{follow} (its output; from this machine alone)",
+                f"go on with it: dann-search resume {where} --address {self.job.address}",
+            ]
+        lines = [follow, f"stop it with: dann-search stop {where}"]
+        if self.folder.url is None:
+            lines.append(f"it lies in {where}, which must be one folder here and on all nodes")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``launch --detach --json`` prints it."""
+        return {"experiment": str(self.folder), "job": self.job.id, "address": self.job.address}
+
+
+def submit(
+    space_file: str | Path,
+    address: str,
+    *,
+    name: str | None = None,
+    storage: str | Path | None = None,
+    trials: int | None = None,
+    sets: Sequence[str] = (),
+) -> Submitted:
+    """Validate an experiment file here and have a cluster launch it as a Ray job.
+
+    Data are not looked for here: the cluster's nodes have them, by path or URL.
+
+    Args:
+        space_file: the YAML file.
+        address: of the job server, ``http://head:8265``.
+        name: of the experiment; the file's by default.
+        storage: folder that all nodes share, by its absolute path, or its URL.
+        trials: overrides the file's number of trials.
+        sets: overrides such as ``"training.epochs=5"``.
+
+    Raises:
+        InputError: bad input, a name that is taken, storage of this machine alone, or no cluster
+            there; nothing was started.
+        RunError: the connection was lost, and the job may have been submitted.
+    """
+    source = read_source(Path(space_file), sets=sets, name=name, storage=storage, trials=trials)
+    experiment, _ = experiment_of(source, stage_counts(), check_files=False)
+    check_cluster_storage(source)
+    for backbone, given in experiment.weights.items():
+        if not given.file.is_file():
+            raise InputError(f"weights.{backbone}: no such file: {given.file}")
+    folder = ExperimentFolder.at(experiment.place)
+    folder.fetch(folder.record)
+    if folder.record.exists():
+        raise InputError(
+            f"the experiment '{experiment.name}' exists already in {folder}; go on with it: "
+            f"dann-search resume {folder} --address {address}, or choose another name: "
+            f"--name {experiment.name}-2"
+        )
+    _check_idle(folder)
+    return Submitted(folder, jobs.submit_launch(experiment, folder, address))
+
+
+def submit_resume(
+    experiment: str | Path,
+    address: str,
+    *,
+    add_trials: int = 0,
+    sets: Sequence[str] = (),
+    allow_wider_space: bool = False,
+) -> Submitted:
+    """Have a cluster go on with an experiment that lies on storage it shares.
+
+    Raises:
+        InputError: no experiment there, one that is running or lies where the cluster does not
+            see it, or no cluster.
+        RunError: the connection was lost, and the job may have been submitted.
+    """
+    folder = _unseen(experiment) or open_experiment(experiment)
+    if folder.url is None and not _named_in_full(experiment, folder):
+        raise InputError(
+            f"{experiment}: is in {folder}, a folder of this machine; where the cluster's nodes "
+            f"mount it under that very path, say so: dann-search resume {folder} --address "
+            f"{address}"
+        )
+    _check_idle(folder)
+    options = [word for item in sets for word in ("--set", item)]
+    if add_trials:
+        options += ["--add-trials", str(add_trials)]
+    if allow_wider_space:
+        options.append("--allow-wider-space")
+    return Submitted(folder, jobs.submit_resume(folder, address, options))
+
+
+def attach(
+    experiment: str | Path | Submitted,
+    write: Callable[[str], object] = lambda text: sys.stderr.write(text),
+    *,
+    address: str | None = None,
+) -> dict[str, Any]:
+    """Follow a job to its end; what its search came to, as ``launch --json`` has it.
+
+    Args:
+        experiment: its folder, URL or name, or what was submitted.
+        write: takes what the job prints.
+        address: of the job server, where it is another than the one it was submitted to: the end
+            of another tunnel. Only a server that is named, or is on this machine, is shown the
+            user's token.
+
+    Raises:
+        InputError: there is no such job.
+        RunError: it failed, its end is not seen here, or the connection was lost.
+    """
+    if isinstance(experiment, Submitted):
+        folder, job, named = experiment.folder, experiment.job, True
+    else:
+        folder, named = _place(experiment), address is not None
+        job = jobs.job_of(folder)
+    if address:
+        job = replace(job, address=address)
+    state = jobs.follow(job, folder, write, named=named)
+    if not seen_here(folder):
+        raise RunError(
+            f"job {job.id} ended as {state}; {folder} is on the cluster, not seen from here: "
+            f"see how it ended there: ray exec CLUSTER.yaml 'dann-search status {folder}'"
+        )
+    folder.fetch(folder.result)
+    try:
+        # Written as a search ends, taken away as one begins.
+        result: dict[str, Any] = json.loads(folder.result.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise RunError(
+            f"job {job.id} ended as {state} without a result; what was trained is kept: "
+            f"dann-search resume {folder} --address {job.address}"
+        ) from None
+    return result
+
+
+def _place(experiment: str | Path) -> ExperimentFolder:
+    """Of an experiment that may not have been laid out yet: its job is submitted before."""
+    try:
+        return open_experiment(experiment)
+    except InputError:
+        folder = experiment_at(str(experiment))
+        if read_job(folder):
+            return folder
+        raise
+
+
+def _unseen(experiment: str | Path) -> ExperimentFolder | None:
+    """An experiment of a job submitted from here that lies on the cluster alone."""
+    if is_url(experiment):
+        return None
+    folder = experiment_at(str(experiment))
+    return folder if not seen_here(folder) and read_job(folder) else None
+
+
+def _named_in_full(experiment: str | Path, folder: ExperimentFolder) -> bool:
+    """Whether the user said where it is on every machine, not relative to a folder of this one."""
+    storage = default_storage()
+    return os.path.isabs(experiment) or (
+        os.path.isabs(storage) and folder.root.parent == Path(storage).resolve()
+    )
+
+
+def _check_idle(folder: ExperimentFolder) -> None:
+    """Refuse an experiment that a driver works on, also one that has not laid it out yet."""
+    if driver_is_alive(folder):
+        raise InputError(f"{folder}: a search is already running on it; see dann-search attach")
+
+
+def stop(experiment: str | Path, *, wait_s: float = STOP_WAIT_S) -> ExperimentFolder:
+    """Have the driver of an experiment, wherever it runs, end as after Ctrl-C.
+
+    Raises:
+        InputError: no experiment there, or nothing searches it.
+        RunError: the driver has not ended in time.
+    """
+    if folder := _unseen(experiment):
+        raise InputError(
+            f"{folder}: lies on the cluster, not seen from here; stop it there: "
+            f"ray exec CLUSTER.yaml 'dann-search stop {folder}'"
+        )
+    folder = open_experiment(experiment)
+    if not driver_is_alive(folder):
+        raise InputError(f"{folder}: nothing searches it")
+    request_stop(folder)
+    until = time.monotonic() + wait_s
+    while driver_is_alive(folder):
+        if time.monotonic() > until:
+            raise RunError(
+                f"{folder}: its driver was asked to stop and still runs; a trial may be in a long "
+                f"step: see dann-search status {folder}"
+            )
+        time.sleep(BEAT_S / 5)
+    return folder

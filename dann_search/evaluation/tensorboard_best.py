@@ -1,0 +1,253 @@
+"""The best trial in TensorBoard: confusion matrix, precision-recall curves, embeddings, batches.
+
+Written by torch's SummaryWriter into the run ``best``, anew each time. Labels are those of the
+validation splits, which chose the trial; nothing here opens the target's test split.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from sklearn.decomposition import PCA
+from sklearn.metrics import confusion_matrix
+from torch import Tensor
+
+from dann_search.config.trial import TrialConfig
+from dann_search.data.augment import augment, to_float
+from dann_search.data.batches import epoch_seed, paired_batches
+from dann_search.data.training_data import TrainingData, open_training_data
+from dann_search.errors import in_one_line
+from dann_search.evaluation.confusion import write_confusion
+from dann_search.inference.batched_logits import find_device
+from dann_search.inference.markup import one_line
+from dann_search.models.build import build_network
+from dann_search.models.registry import spec_of
+from dann_search.results.choose import choose
+from dann_search.results.reader import read_experiment, read_trials
+from dann_search.results.store import packed_store
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
+from dann_search.training.epoch_steps import AUGMENT_SOURCE, AUGMENT_TARGET
+from dann_search.training.loop import input_side
+from dann_search.training.predict import Outputs, predict_outputs
+
+RUN = "best"
+POINTS = 500
+"""Images of each domain among the embeddings."""
+DIMENSIONS = 64
+"""Of an embedding: wider features by their principal components, as the projector shows them."""
+THUMBNAIL = 32
+"""Side in pixels of an embedding's image."""
+CLASSES = 40
+"""In the confusion matrix; of more classes those that are most often mistaken."""
+CURVES = 100
+"""Classes with a precision-recall curve, chosen likewise."""
+BATCH_IMAGES, BATCH_SIDE = 32, 96
+"""Images of an augmented batch that are shown, and their largest side in pixels."""
+BYTES = 6_000_000
+"""What the run takes at most."""
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The best trial at its best epoch, and what its network makes of the validation splits.
+
+    ``source`` is of those images of source val that are embedded, ``target`` of all of target val.
+    """
+
+    number: int
+    epoch: int
+    config: TrialConfig
+    data: TrainingData
+    side: int
+    source: Outputs
+    target: Outputs
+
+
+def show_best(folder: ExperimentFolder) -> None:
+    """Write the best trial's run; where that cannot be done, say so, but fail nothing else.
+
+    Ctrl-C leaves it out: who presses it does not want to wait, and all else is written.
+    """
+    try:
+        write_best_run(folder)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder.tensorboard / RUN, ignore_errors=True)  # it may be half of one
+    except Exception as exc:  # a full disk, a full GPU, a picture that cannot be drawn
+        Console(stderr=True, markup=False, emoji=False).print(
+            "note: the best trial could not be shown in TensorBoard: "
+            f"{in_one_line(exc)}; try again with: dann-search best {folder}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def write_best_run(folder: ExperimentFolder) -> Path:
+    """Write the run ``best`` of an experiment's TensorBoard folder; returns that run's folder.
+
+    Args:
+        folder: the experiment.
+
+    Raises:
+        InputError: no trial has finished.
+        RunError: the trial's checkpoint is damaged.
+    """
+    run = folder.tensorboard / RUN
+    write_run(run, _open(folder))
+    folder.publish_below(run)
+    return run
+
+
+def write_run(run: Path, best: BestTrial) -> None:
+    """Write a trial as a TensorBoard run, in the place of what was there."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    shutil.rmtree(run, ignore_errors=True)
+    with SummaryWriter(str(run)) as writer:
+        writer.add_text("trial", f"trial {best.number}, epoch {best.epoch}", best.epoch)
+        _add_confusion(writer, best)
+        _add_curves(writer, best)
+        _add_batches(writer, best)
+        _add_embeddings(writer, best)
+
+
+def _open(folder: ExperimentFolder) -> BestTrial:
+    experiment = read_experiment(folder)
+    row = choose(read_trials(folder), folder, 1, None)
+    config, data = TrialConfig(**row.config), open_training_data(packed_store(folder))
+    path = folder.trial(row.number) / BEST
+    folder.fetch(path)
+    checkpoint = load_checkpoint(path)
+    network = build_network(config, data.classes, experiment.weights)
+    restore_network(network, checkpoint, path)
+    device = find_device("auto")
+    network.to(device)
+    spec, side = spec_of(config.backbone, experiment.weights), input_side(config, data)
+
+    def outputs(images: Tensor) -> Outputs:
+        return predict_outputs(network, images, spec, side, device)
+
+    return BestTrial(
+        number=row.number,
+        epoch=checkpoint.history[-1].epoch,
+        config=config,
+        data=data,
+        side=side,
+        source=outputs(data.source_val_images[_sample(len(data.source_val_images))]),
+        target=outputs(data.val_images),
+    )
+
+
+def _sample(images: int) -> Tensor:
+    """Which of so many images are embedded, the same each time."""
+    drawn = torch.randperm(images, generator=torch.Generator().manual_seed(0))
+    return drawn[:POINTS].sort().values
+
+
+def _add_confusion(writer: Any, best: BestTrial) -> None:
+    labels, names = best.data.val_labels.numpy(), best.data.info.class_names
+    counts = confusion_matrix(
+        labels, best.target.logits.argmax(1).numpy(), labels=range(len(names))
+    )
+    shown = most_mistaken(counts, CLASSES)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "confusion.png"
+        matrix = counts[np.ix_(shown, shown)].tolist()
+        write_confusion(path, matrix, [names[index] for index in shown])
+        with Image.open(path) as image:
+            image.thumbnail((1200, 1200))
+            pixels = np.asarray(image.convert("RGB"))
+    tag = "val/confusion" if len(shown) == len(names) else f"val/confusion_of_{CLASSES}_classes"
+    writer.add_image(tag, pixels, best.epoch, dataformats="HWC")
+
+
+def most_mistaken(confusion: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most ``count`` classes, those with most mistakes to or from them, in label order."""
+    right = np.diagonal(confusion)
+    mistakes = confusion.sum(0) + confusion.sum(1) - 2 * right
+    return np.sort(np.argsort(-mistakes, kind="stable")[:count])
+
+
+def _add_curves(writer: Any, best: BestTrial) -> None:
+    """Each class against all others, on target val."""
+    labels, names = best.data.val_labels.numpy(), best.data.info.class_names
+    probabilities = best.target.logits.double().softmax(1).numpy()
+    counts = confusion_matrix(labels, probabilities.argmax(1), labels=range(len(names)))
+    for index in most_mistaken(counts, CURVES):
+        tag = f"class/{names[index]}"
+        writer.add_pr_curve(tag, labels == index, probabilities[:, index], best.epoch)
+
+
+def _add_batches(writer: Any, best: BestTrial) -> None:
+    """The images of the trial's very first step, as the network saw them but for their scale."""
+    config, data = best.config, best.data
+    sizes = len(data.source_images), len(data.target_images)
+    balanced = data.source_labels if config.class_balanced else None
+    source, target = next(
+        paired_batches(*sizes, config.batch_size, config.seed, epoch=1, balanced_labels=balanced)
+    )
+    domains = {"source": (data.source_images, source, AUGMENT_SOURCE, 1.0)}
+    if config.adapts:
+        strength = config.target_augmentation
+        domains["target"] = (data.target_images, target, AUGMENT_TARGET, strength)
+    for domain, (images, rows, stream, strength) in domains.items():
+        generator = torch.Generator().manual_seed(epoch_seed(config.seed, 1, stream))
+        shown = to_float(images[rows[:BATCH_IMAGES]], best.side)
+        batch = augment(shown, config, generator, (0, len(rows)), strength)
+        writer.add_images(f"augmented/{domain}", _framed(_small(batch, BATCH_SIDE)), best.epoch)
+
+
+def _small(images: Tensor, side: int) -> Tensor:
+    """Float images (n, 3, h, h) of at most ``side`` pixels."""
+    if images.shape[-1] <= side:
+        return images
+    return F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+
+
+def _framed(images: Tensor) -> Tensor:
+    """With a white line around each."""
+    return F.pad(images, (1, 1, 1, 1), value=1.0)
+
+
+def _add_embeddings(writer: Any, best: BestTrial) -> None:
+    """Features of both domains, with a thumbnail, label and prediction of each image."""
+    data = best.data
+    of_source, of_target = _sample(len(data.source_val_images)), _sample(len(data.val_images))
+    images = [data.source_val_images[of_source], data.val_images[of_target]]
+    labels = torch.cat([data.source_val_labels[of_source], data.val_labels[of_target]])
+    predicted = torch.cat([best.source.logits, best.target.logits[of_target]]).argmax(1)
+    domains = [one_line(f"{role}: {data.info.domains[role]}") for role in ("source", "target")]
+    # A tab or a new line would begin another cell of the projector's table.
+    names = [one_line(name) for name in data.info.class_names]
+    metadata = [
+        [domains[number >= len(of_source)], names[label], names[guess], str(label == guess)]
+        for number, (label, guess) in enumerate(
+            zip(labels.tolist(), predicted.tolist(), strict=True)
+        )
+    ]
+    thumbnails = torch.cat([_small(to_float(part, part.shape[-1]), THUMBNAIL) for part in images])
+    writer.add_embedding(
+        _narrow(torch.cat([best.source.features, best.target.features[of_target]])),
+        metadata=metadata,
+        metadata_header=["domain", "label", "predicted", "right"],
+        label_img=thumbnails,
+        global_step=best.epoch,
+        tag="features",
+    )
+
+
+def _narrow(features: Tensor) -> Tensor:
+    """Features (n, size) in at most DIMENSIONS, in four digits: the projector's files are text."""
+    values = features.double().numpy()
+    if values.shape[1] > DIMENSIONS:
+        values = PCA(min(DIMENSIONS, len(values)), random_state=0).fit_transform(values)
+    scale = 10.0 ** (3 - np.floor(np.log10(max(np.abs(values).max(), 1e-12))))
+    return torch.from_numpy(np.round(values * scale) / scale)

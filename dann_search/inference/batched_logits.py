@@ -1,0 +1,96 @@
+"""Logits of many images: in batches that fit into memory, files decoded a batch ahead."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dann_search.data.decode import UnreadableImageError
+from dann_search.data.domain import Image
+from dann_search.data.training_data import as_tensor
+from dann_search.errors import InputError
+from dann_search.inference.model import DannModel
+
+MOST = 256
+PIXELS = 64 * 224 * 224
+
+Item = TypeVar("Item")
+
+
+def batch_size_for(side: int) -> int:
+    """Images of that side at a time: 64 of 224 pixels, more of smaller ones, at most 256."""
+    return max(1, min(MOST, PIXELS // side**2))
+
+
+def batch_size_of(model: DannModel) -> int:
+    """Return how many images to prepare for a model and to show it at a time."""
+    return batch_size_for(max(model.stored_size, model.image_size))
+
+
+def find_device(name: str) -> torch.device:
+    """``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+
+    Raises:
+        InputError: another name, or no GPU where one is asked for.
+    """
+    if name not in ("cpu", "cuda", "auto"):
+        raise InputError(f"--device: expected cpu, cuda or auto, got '{name}'")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU here; use --device cpu or auto")
+    use = "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    return torch.device(use)
+
+
+@torch.no_grad()
+def logits_of(model: DannModel, batches: Iterable[Tensor]) -> NDArray[np.float64]:
+    """Logits (n, classes) of batches of uint8 images (m, 3, side, side), on the model's device."""
+    device = next(model.parameters()).device
+    logits = torch.cat([model(batch.to(device)).cpu() for batch in batches])
+    return logits.double().numpy()
+
+
+def stored_batches(store: Path, role: str, split: str, side: int) -> Iterator[Tensor]:
+    """A split of a packed store, never more than a batch of it in memory."""
+    images = as_tensor(store, role, split)
+    # Stored images may be larger than those the network sees.
+    yield from torch.split(images, batch_size_for(max(side, images.shape[-1])))
+
+
+def decoded_batches(
+    items: Iterable[Item], decode: Callable[[Item], Image], size: int
+) -> Iterator[list[tuple[Item, Image | UnreadableImageError]]]:
+    """Items with their images, or why they cannot be read, in order; the next batch in threads."""
+
+    def attempt(item: Item) -> Image | UnreadableImageError:
+        try:
+            return decode(item)
+        except UnreadableImageError as exc:
+            return exc
+
+    rest = iter(items)
+    waiting: list[tuple[Item, Future[Image | UnreadableImageError]]] = []
+    with ThreadPoolExecutor() as pool:
+        while waiting or (waiting := _submit(pool, attempt, rest, size)):
+            current, waiting = waiting, _submit(pool, attempt, rest, size)
+            yield [(item, future.result()) for item, future in current]
+
+
+def _submit(
+    pool: ThreadPoolExecutor,
+    attempt: Callable[[Item], Image | UnreadableImageError],
+    rest: Iterator[Item],
+    size: int,
+) -> list[tuple[Item, Future[Image | UnreadableImageError]]]:
+    return [(item, pool.submit(attempt, item)) for item in islice(rest, size)]
+
+
+def stacked(images: Iterable[Image]) -> Tensor:
+    """Decoded images as one tensor (n, 3, side, side)."""
+    # Of one memory layout, whatever they came from: convolutions then agree to the last digit.
+    return torch.from_numpy(np.ascontiguousarray(np.stack(list(images))))

@@ -1,0 +1,134 @@
+"""Weights under torchvision's own names, beside a file that loads them with torchvision alone."""
+
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dann_search.data import image_pixels
+from dann_search.errors import InputError
+from dann_search.inference.export import standalone
+from dann_search.inference.model import DannModel
+from dann_search.inference.model_files import RECORD, WEIGHTS
+from dann_search.models.registry import TIMM, registered
+
+LOADER = "model.py"
+FILES = (WEIGHTS, LOADER)
+READER_IMPORT = "from dann_search.data.image_pixels import ImageSource, read_pixels\n"
+"""In ``standalone``: the one line that needs dann-search. Exports have that file's text instead."""
+
+LOADING = """\
+Needs torch and torchvision ({needs}no dann-search). From this folder:
+
+```python
+from model import load
+
+for prediction in load().predict(["photo.jpg"]):
+    print(prediction.label, prediction.probability)
+```
+
+or `python model.py photo.jpg`. `model.safetensors` holds the weights: the backbone's under
+{whose} names behind `trunk.`.
+"""
+
+
+def check(backbone: str) -> None:
+    """See that the loader can rebuild a backbone.
+
+    Raises:
+        InputError: it is a user's own.
+    """
+    if registered(backbone) is not None:
+        raise InputError(
+            f"--format safetensors: its loader rebuilds networks of torchvision and timm, and "
+            f"{backbone} is a backbone of your own; --format torch and --format onnx can hold it"
+        )
+
+
+def loading(model: DannModel) -> str:
+    """How the card says to load it."""
+    backbone = model.record["backbone"]
+    if backbone.startswith(TIMM):
+        return LOADING.format(needs="and timm; ", whose="timm's")
+    return LOADING.format(needs="", whose="its own" if backbone == "dann_cnn" else "torchvision's")
+
+
+def write(model: DannModel, folder: Path) -> None:
+    """Write weights, loader, and the record that the loader reads."""
+    from safetensors.torch import save
+
+    (folder / RECORD).write_text(json.dumps(model.record), encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(save(_native_state(model)))
+    (folder / LOADER).write_text(loader(), encoding="utf-8")
+
+
+def loader() -> str:
+    """Return model.py: ``standalone`` with the text of ``image_pixels`` where it is imported."""
+    program, reader = inspect.getsource(standalone), inspect.getsource(image_pixels)
+    before, statement, after = program.partition(READER_IMPORT)
+    assert statement, "standalone.py no longer imports image_pixels by this statement"
+    return f"{before}{reader}{after}"
+
+
+def open_written(folder: Path) -> Callable[[Tensor], Tensor]:
+    """Probabilities of uint8 images, by what lies in the folder."""
+    classifier = _import(folder / LOADER).load()
+
+    def run(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            probabilities: Tensor = classifier.probabilities(images)
+        return probabilities
+
+    return run
+
+
+def _native_state(model: DannModel) -> dict[str, Tensor]:
+    names = _trunk_names(model)
+    state = {}
+    for name, value in model.network.state_dict().items():
+        own = name.removeprefix("backbone.")
+        state[name if own == name else f"trunk.{names[own]}"] = value.cpu().contiguous()
+    return state
+
+
+def _trunk_names(model: DannModel) -> dict[str, str]:
+    backbone: str = model.record["backbone"]
+    if backbone == "dann_cnn" or backbone.startswith(TIMM):
+        prefix = "stages." if backbone == "dann_cnn" else "network."
+        ours = (n for n in model.network.state_dict() if n.startswith("backbone."))
+        return {
+            name: name.removeprefix(prefix) for name in (n.removeprefix("backbone.") for n in ours)
+        }
+    from dann_search.models.torchvision_models import native_names
+
+    return native_names(backbone)
+
+
+class _Uncached(SourceFileLoader):
+    """Imports a file and leaves no ``__pycache__`` beside it."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Keep no compiled code."""
+
+
+def _import(path: Path) -> ModuleType:
+    """The loader from its file, not by its name, which others may bear."""
+    name = "exported_model"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # dataclasses look their module up there.
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[spec.name]
+    return module

@@ -1,0 +1,116 @@
+"""From what a user names, an experiment or a model's folder, to the model and its data."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dann_search.errors import InputError, RunError
+from dann_search.inference.best import write_best
+from dann_search.inference.model_files import PLACE, RECORD, read_record_of_model
+from dann_search.results.choose import choose
+from dann_search.results.reader import open_experiment, read_record, read_trials, refresh
+from dann_search.results.store import packed_store
+from dann_search.storage.layout import ExperimentFolder
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model's folder, what its model.json says, and folders that may be its experiment's."""
+
+    folder: Path
+    record: dict[str, Any]
+    around: tuple[ExperimentFolder, ...]
+
+    @cached_property
+    def experiment(self) -> ExperimentFolder | None:
+        """The experiment that it lies in, else the one that it was written from, if still there."""
+        told = self.record.get(PLACE)
+        places = [*self.around, *([ExperimentFolder.at(told)] if told else [])]
+        # By root: in the copy of what is behind a URL, the experiment is the one behind the URL.
+        distinct = {place.root: place for place in places}.values()
+        return next((place for place in distinct if _has_images_of(place, self.record)), None)
+
+    @cached_property
+    def store(self) -> Path | None:
+        """The packed images it was searched on; None without its experiment.
+
+        Raises:
+            InputError: they have to be packed anew, and the data are not here.
+        """
+        return packed_store(self.experiment) if self.experiment else None
+
+    def without_experiment(self, wanted: str, remedy: str) -> InputError:
+        """That there are no images to do what is wanted."""
+        name, place = self.record["experiment"], self.record.get(PLACE) or self.folder.parent
+        return InputError(
+            f"{self.folder}: the {wanted} lies in the model's experiment, '{name}', and none with "
+            f"its images is to be found at {place}; {remedy}"
+        )
+
+    def publish(self, path: Path | None = None) -> None:
+        """Have the model's folder, or one in it, on storage as it is here, if it belongs there."""
+        place = path or self.folder
+        if self.experiment and place.is_relative_to(self.experiment.root):
+            self.experiment.publish_below(place)
+
+
+def find_model(target: str | Path) -> FoundModel:
+    """A model's folder, or the best model of an experiment: of the leaderboard's first trial.
+
+    That one is written first where ``best`` is not there yet or holds another's, as while a search
+    goes on, or after one that crashed.
+
+    Args:
+        target: a folder with model.safetensors and model.json, or an experiment: its folder, or
+            its name under ``runs``.
+
+    Raises:
+        InputError: there is neither, or the model cannot be read or written.
+        RunError: the best trial's checkpoint is damaged.
+    """
+    path = Path(target).expanduser()
+    if (path / RECORD).is_file():
+        place = path.resolve()
+        # In an experiment models lie in best/ and in models/NAME/.
+        around = tuple(map(ExperimentFolder, place.parents[:2]))
+        return FoundModel(place, read_record_of_model(place), around)
+    if path.is_dir() and not ExperimentFolder(path).record.is_file():
+        raise InputError(
+            f"{path}: no model (it has no {RECORD}) and no experiment (it has no "
+            f"{ExperimentFolder(path).record.name})"
+        )
+    folder = open_experiment(target)
+    folder.fetch_below(folder.best)
+    _ensure_first(folder)
+    return FoundModel(folder.best, read_record_of_model(folder.best), (folder,))
+
+
+def _ensure_first(folder: ExperimentFolder) -> None:
+    """Have the model of the leaderboard's first trial in ``best``."""
+    there = None
+    if (folder.best / RECORD).is_file():
+        record = read_record_of_model(folder.best)
+        # Older versions wrote any trial's model here; one that was refitted is not the trial's.
+        there = f"trial {record.get('trial')}{', refitted' if 'refit' in record else ''}"
+    try:
+        if there != f"trial {choose(read_trials(folder), folder).number}":
+            write_best(folder)
+    except (InputError, RunError) as exc:
+        if there is None:
+            raise
+        raise type(exc)(
+            f"{exc}; {folder.best} holds the model of {there}, which may not be the best: to use "
+            "it all the same, name that folder"
+        ) from None
+
+
+def _has_images_of(folder: ExperimentFolder, record: dict[str, Any]) -> bool:
+    """Whether there is an experiment that was searched on the model's images."""
+    try:
+        if not folder.record.is_file():
+            refresh(folder)
+        hashes = read_record(folder)["data"].get("hashes")
+    except (InputError, RunError):  # moved, taken away, out of reach
+        return False
+    return bool(hashes == record["data"]["hashes"])

@@ -1,0 +1,122 @@
+"""A model written by ``best``, loaded from its weights and its record alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dann_search.config.trial import TrialConfig
+from dann_search.data.augment import normalize, to_float
+from dann_search.data.decode import decode_image
+from dann_search.data.image_pixels import ImageSource
+from dann_search.errors import InputError
+from dann_search.inference.model_files import WEIGHTS, read_record_of_model
+from dann_search.models.build import build_network
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's label, its probability, and the probability of every class by name."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class DannModel(nn.Module):
+    """A trained network with its preprocessing and class names.
+
+    Attributes:
+        class_names: one an output, in order.
+        record: the whole of model.json.
+        stored_size: side in pixels to which images are brought first, as they were for training.
+        image_size: side in pixels at which the network sees them; smaller or larger where a search
+            had backbones of several native sizes.
+        temperature: by which logits are divided before they become probabilities; 1 until
+            ``evaluate --calibrated`` has found another.
+    """
+
+    def __init__(self, network: nn.Module, record: dict[str, Any]):
+        super().__init__()
+        preprocessing = record["preprocessing"]
+        self.network, self.record = network, record
+        self.class_names: list[str] = record["class_names"]
+        self.image_size: int = preprocessing["image_size"]
+        self.stored_size: int = preprocessing.get("stored_size", self.image_size)
+        self.temperature: float = record.get("temperature", 1.0)
+        self.mean, self.std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Uint8 images (n, 3, side, side) of any side to class logits (n, classes)."""
+        logits: Tensor = self.network(
+            normalize(to_float(images, self.image_size), self.mean, self.std)
+        )
+        return logits
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Uint8 images (n, 3, side, side) to class probabilities (n, classes)."""
+        logits: Tensor = self(images)
+        return (logits / self.temperature).softmax(1)
+
+    @torch.no_grad()
+    def predict(
+        self, images: Tensor | Sequence[ImageSource], batch_size: int = 64
+    ) -> list[Prediction]:
+        """Classify images, each prepared as those that the network was trained on.
+
+        Args:
+            images: paths, binary files, Pillow images, or a uint8 tensor of shape
+                (n, 3, height, width).
+            batch_size: images at a time.
+
+        Raises:
+            InputError: an image that cannot be read, or a tensor of another shape or type.
+        """
+        device = next(self.parameters()).device
+        found: list[Prediction] = []
+        for start in range(0, len(images), batch_size):
+            batch = self._batch(images[start : start + batch_size]).to(device)
+            for row in self.probabilities(batch).cpu():
+                values = dict(zip(self.class_names, row.tolist(), strict=True))
+                label = max(values, key=values.__getitem__)
+                found.append(Prediction(label, values[label], values))
+        return found
+
+    def _batch(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
+        """Return the images as the store of the search would hold them."""
+        side = self.stored_size
+        if isinstance(images, Tensor):
+            if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+                raise InputError(
+                    "expected a uint8 tensor of shape (n, 3, height, width), "
+                    f"got {images.dtype} {tuple(images.shape)}"
+                )
+            if images.shape[2:] == (side, side):
+                return images
+            images = [Image.fromarray(one.permute(1, 2, 0).cpu().numpy()) for one in images]
+        return torch.from_numpy(np.stack([decode_image(image, side) for image in images]))
+
+
+def load_model(folder: str | Path) -> DannModel:
+    """Load a model that ``best`` wrote, from model.safetensors and model.json alone.
+
+    Raises:
+        InputError: a file is missing or damaged, was written by a newer version, or is an export.
+    """
+    folder = Path(folder).expanduser()
+    record = read_record_of_model(folder)
+    config = TrialConfig(**record["config"]).model_copy(update={"method": "source_only"})
+    network = build_network(config, len(record["class_names"]), bare=True)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as exc:
+        raise InputError(f"{folder / WEIGHTS}: cannot be loaded: {exc}") from None
+    return DannModel(network, record)

@@ -1,0 +1,193 @@
+"""The card of a model: what it is for, what it was made of, how good it is, what it cannot do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dann_search.inference.label_use import label_use
+from dann_search.inference.markup import escape_markdown
+from dann_search.training.result import F1_MACRO
+
+SHOWN_CLASSES, WEAKEST = 30, 3
+METRICS = ("f1_macro", "accuracy", "precision_macro", "recall_macro")
+
+LOADING = """\
+Needs dann-search.
+
+```python
+from dann_search import load_model
+
+model = load_model("THIS_FOLDER")
+for prediction in model.predict(["photo.jpg"]):
+    print(prediction.label, prediction.probability)
+```
+"""
+
+
+def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loading: str) -> str:
+    """A README.md in Markdown.
+
+    Args:
+        record: the content of model.json.
+        evaluation: that of evaluation.json, if the model was evaluated on the target's test split.
+            One from before the model's calibration is not shown.
+        loading: how to load the files beside the card.
+    """
+    outdated = evaluation is not None and not is_current(evaluation, record)
+    evaluation = None if outdated else evaluation
+    sections = {
+        _title(record): _about(record),
+        "Intended use": _use(record),
+        "Data": "\n".join(_data(record)),
+        "Metrics": "\n".join(_metrics(record, evaluation, outdated)),
+        "Limits": "\n".join(f"- {line}" for line in _limits(record, evaluation)),
+        "Loading": loading.strip(),
+        "Recipe": _recipe(record),
+        "Licence": "Unknown. It depends on the licences of the images and of the pre-trained "
+        "weights; whoever publishes this model has to state it.",
+    }
+    titles = [f"{'#' if number == 0 else '##'} {title}" for number, title in enumerate(sections)]
+    texts = zip(titles, sections.values(), strict=True)
+    return "\n\n".join(f"{title}\n\n{text}" for title, text in texts) + "\n"
+
+
+def _title(record: dict[str, Any]) -> str:
+    experiment, backbone = map(escape_markdown, (record["experiment"], record["backbone"]))
+    return f"{experiment}: {backbone}, {record['config']['method']}"
+
+
+def _domains(record: dict[str, Any]) -> dict[str, str]:
+    """Names of both domains as Markdown shows them as they are."""
+    return {role: escape_markdown(name) for role, name in record["domains"].items()}
+
+
+def _of_class(score: dict[str, Any]) -> str:
+    return f"{escape_markdown(score['class'])} (F1 {score['f1']:.2f}, {score['n']})"
+
+
+def is_current(evaluation: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether an evaluation is of the model with the temperature it has now."""
+    return bool(evaluation.get("temperature", 1.0) == record.get("temperature", 1.0))
+
+
+def _about(record: dict[str, Any]) -> str:
+    domains, method = _domains(record), record["config"]["method"]
+    adapted = "trained on" if method in ("source_only", "from_scratch") else "adapted from"
+    ways = "" if adapted == "trained on" else f" to {domains['target']}"
+    return (
+        f"An image classifier of {len(record['class_names'])} classes, {adapted} "
+        f"{domains['source']}{ways}, made by dann-search {record['versions']['dann-search']}."
+    )
+
+
+def _use(record: dict[str, Any]) -> str:
+    names = record["class_names"]
+    shown = ", ".join(map(escape_markdown, names[:SHOWN_CLASSES]))
+    more = f", … ({len(names)} in all, listed in model.json)" if len(names) > SHOWN_CLASSES else ""
+    return (
+        f"Tells which of its classes an RGB image like those of {_domains(record)['target']} "
+        f"shows: {shown}{more}."
+    )
+
+
+def _data(record: dict[str, Any]) -> Iterator[str]:
+    data, domains = record["data"], _domains(record)
+    yield "| domain | split | images | labels | hash |"
+    yield "|---|---|---|---|---|"
+    for role in ("source", "target"):
+        for split, count in data["sizes"][role].items():
+            labels = _labels_used(record, role, split)
+            digest = data["hashes"][role][split][:12]
+            yield f"| {domains[role]} ({role}) | {split} | {count:,} | {labels} | `{digest}` |"
+
+
+def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
+    return label_use(
+        role,
+        split,
+        oracle=_chosen_by_labels(record),
+        refit="refit" in record,
+        calibrated=record.get("temperature", 1.0) != 1.0,
+    )
+
+
+def _chosen_by_labels(record: dict[str, Any]) -> bool:
+    """Whether the target's validation labels chose epoch or trial."""
+    chosen = record.get("chosen_by", {}).get("objective", record["objective"])
+    return F1_MACRO in (chosen, record["objective"])
+
+
+def _metrics(
+    record: dict[str, Any], evaluation: dict[str, Any] | None, outdated: bool
+) -> Iterator[str]:
+    yield "On the target domain, with 95 % intervals over its images.\n"
+    yield "| split | images | macro-F1 | accuracy | macro precision | macro recall |"
+    yield "|---|---|---|---|---|---|"
+    ends = record.get("validation_ci95", {})
+    cells = [_with_interval(record["validation"][f"{m}_val"], ends.get(m)) for m in METRICS]
+    yield f"| val | {record['data']['sizes']['target']['val']:,} | {' | '.join(cells)} |"
+    if evaluation:
+        cells = [_with_interval(evaluation[m], evaluation["ci95"].get(m)) for m in METRICS]
+        yield f"| test | {evaluation['n']:,} | {' | '.join(cells)} |"
+    yield ""
+    if "refit" in record:
+        yield (
+            "The row val is of the model that the search chose, before it was trained again on "
+            "training and validation images together: this one has seen them."
+        )
+    elif _chosen_by_labels(record):
+        yield "The model was chosen among others by its row val, which therefore flatters it."
+    else:
+        yield "The model was chosen by a score that needs no target label; these only measured it."
+    if outdated:
+        yield "It was calibrated since it was evaluated on the test split: `dann-search evaluate`."
+    elif not evaluation:
+        yield "It was not evaluated on the test split yet: `dann-search evaluate`."
+    elif "ece" in evaluation:
+        error, temperature = evaluation["ece"], evaluation["temperature"]
+        yield (
+            f"Expected calibration error on test: {error:.3f}, at temperature {temperature:.2f}."
+        )
+
+
+def _with_interval(value: float, ends: list[float] | None) -> str:
+    return f"{value:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
+
+
+def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterator[str]:
+    target, side = _domains(record)["target"], record["preprocessing"]["image_size"]
+    yield f"Measured on images of {target} alone; on others it may do worse, and will not say so."
+    yield "Every image gets one of the classes, also one that shows none of them."
+    yield f"It sees the centre square of an image at {side} x {side} pixels."
+    if record.get("temperature", 1.0) == 1.0:
+        yield "Its probabilities are not calibrated: `dann-search evaluate --calibrated`."
+    yield "Intervals say how much depends on which images were drawn, not on the training's seed."
+    if evaluation:
+        worst = sorted((c for c in evaluation["per_class"] if c["n"]), key=lambda c: c["f1"])
+        shown = ", ".join(_of_class(c) for c in worst[:WEAKEST])
+        yield f"Weakest classes on test, with their images: {shown}."
+
+
+def _recipe(record: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    told = [
+        f"Trial {record['trial']} of experiment {escape_markdown(record['experiment'])}, "
+        f"epoch {record['epoch']}, seed {record['seeds']['training']}; "
+        f"splits of seed {record['seeds']['splits']}."
+    ]
+    if refit := record.get("refit"):
+        told.append(
+            f"Trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}."
+        )
+    if record["searched"]:
+        values = (
+            f"{escape_markdown(name)} {_number(value)}"
+            for name, value in record["searched"].items()
+        )
+        told.append(f"Searched: {', '.join(values)}.")
+    told.append("The whole recipe is in model.json.")
+    told.append(f"Versions: {versions}.")
+    return " ".join(told)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else escape_markdown(str(value))

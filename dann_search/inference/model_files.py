@@ -1,0 +1,141 @@
+"""The folder of a model: its files' names, how they are written and read. No torch to read it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from dann_search.errors import InputError
+from dann_search.inference.model_card import LOADING, model_card
+from dann_search.storage.atomic_file import write_atomically
+from dann_search.storage.layout import MODEL_RECORD
+
+FORMAT = 3
+"""2 added temperature, validation_ci95, chosen_by and refit, 3 preprocessing.stored_size; models of
+earlier formats are read too."""
+
+WEIGHTS, RECORD, CARD = "model.safetensors", MODEL_RECORD, "README.md"
+EVALUATION, CONFUSION = "evaluation.json", "confusion.png"
+NEEDED = ("class_names", "preprocessing", "backbone", "config", "data")
+PLACE = "experiment_place"
+"""In a record: path or URL of the experiment. Nothing but test and validation images hang on it."""
+
+
+def check_place(place: Path, kind: Literal["model", "export"], force: bool) -> None:
+    """Let only what is a new or empty folder be written, or by force one of the same kind.
+
+    Raises:
+        InputError: something else is there, or it is not forced.
+    """
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return
+    if _kind(place) != kind:
+        article = "an" if kind == "export" else "a"
+        raise InputError(
+            f"{place}: exists and is not {article} {kind} that dann-search wrote; choose another "
+            "folder with --out"
+        )
+    if not force:
+        raise InputError(
+            f"{place}: exists; replace it with --force, or choose another folder with --out"
+        )
+
+
+def _kind(place: Path) -> str | None:
+    try:
+        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or not {"format", *NEEDED} <= record.keys():
+        return None
+    return "export" if "export" in record else "model"
+
+
+def write_model(folder: Path, state: Mapping[str, Any], record: dict[str, Any]) -> None:
+    """Write weights, record and card; what was measured of another model goes.
+
+    Where the weights are those that lie there already, their evaluation and temperature stay.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    weights = save(dict(state))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _holds(folder / WEIGHTS, weights):
+            for name in (EVALUATION, CONFUSION, RECORD):
+                (folder / name).unlink(missing_ok=True)
+            # The weights first: a record never describes a file that is not there yet.
+            write_atomically(folder / WEIGHTS, weights)
+        elif (old := _old_record(folder)) and "temperature" in old:
+            record["temperature"] = old["temperature"]
+        write_record(folder, record)
+    except OSError as exc:
+        raise InputError(f"{folder}: cannot be written: {exc.strerror}") from None
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def _old_record(folder: Path) -> dict[str, Any] | None:
+    try:
+        return read_record_of_model(folder)
+    except InputError:
+        return None
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write model.json and the card that people read."""
+    write_atomically(folder / RECORD, json.dumps(record, indent=1).encode())
+    card = model_card(record, read_evaluation(folder), LOADING)
+    write_atomically(folder / CARD, card.encode())
+
+
+def read_evaluation(folder: Path) -> dict[str, Any] | None:
+    """What ``evaluate`` measured of this model on the target's test split, if it did."""
+    try:
+        content: dict[str, Any] = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content
+
+
+def read_record_of_model(folder: Path) -> dict[str, Any]:
+    """Read and check model.json.
+
+    Raises:
+        InputError: no model, a damaged one, an export, or one that a newer version wrote.
+    """
+    path = folder / RECORD
+    record = _read(path) if path.is_file() else {}
+    if export := record.get("export"):
+        raise InputError(
+            f"{folder}: an export ({export['format']}), for use without dann-search; name the "
+            "model that it was made from"
+        )
+    for name in (RECORD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder}: no model ({name} is missing); write one with: dann-search best"
+            )
+    return record
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        newer = int(record["format"]) > FORMAT
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        problem = f"{type(exc).__name__}: {exc}"
+        raise InputError(f"{path}: not a model's record: {problem}") from None
+    if newer:
+        raise InputError(
+            f"{path}: written by a newer dann-search (format {record['format']}, this one reads "
+            f"up to {FORMAT}); upgrade dann-search"
+        )
+    if missing := [name for name in NEEDED if name not in record]:
+        raise InputError(f"{path}: not a model's record: it has no {', '.join(missing)}")
+    return record

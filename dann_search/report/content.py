@@ -1,0 +1,161 @@
+"""Everything a report shows, gathered from storage before anything is drawn."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dann_search.config.experiment import Experiment
+from dann_search.data.store import StoreInfo
+from dann_search.errors import InputError, RunError
+from dann_search.report.inside import Inside, look_inside
+from dann_search.report.measured import (
+    Absent,
+    Bin,
+    Compared,
+    Measured,
+    read_comparison,
+    read_evaluation,
+    shown,
+)
+from dann_search.report.search import Search, look_at_search
+from dann_search.results.choose import choose
+from dann_search.results.epochs import Epoch, read_epochs
+from dann_search.results.reader import TrialRow, read_experiment, read_record
+from dann_search.results.status import ExperimentStatus, status
+from dann_search.storage.layout import ExperimentFolder
+
+
+@dataclass(frozen=True)
+class Content:
+    """One experiment, its best trial, and what is known of it.
+
+    Attributes:
+        folder, experiment, record, info: the experiment as it was launched, and its data.
+        status: its trials by state.
+        search: its trials one by one.
+        best: the trial this report is about.
+        epochs: every epoch of it.
+        test: its scores on the target's test split, as ``evaluate`` left them.
+        compared: what ``compare`` found.
+        inside: what running its network showed.
+        notes: what is missing or not final, a sentence each, for the reader.
+    """
+
+    folder: ExperimentFolder
+    experiment: Experiment
+    record: dict[str, Any]
+    info: StoreInfo
+    status: ExperimentStatus
+    search: Search
+    best: TrialRow
+    epochs: list[Epoch]
+    test: Measured | None
+    compared: Compared | None
+    inside: Inside | None
+    notes: list[str]
+
+    @property
+    def partial(self) -> bool:
+        """Whether the search is not over."""
+        return self.status.state != "done"
+
+    @property
+    def measured(self) -> Measured | None:
+        """Of test where it was evaluated, else of val: what classes are shown by."""
+        return self.test or (self.inside.val if self.inside else None)
+
+    @property
+    def calibration(self) -> "Calibrated | None":
+        """On test where ``evaluate`` measured it, else on val."""
+        if self.test and self.test.reliability and self.test.ece is not None:
+            return Calibrated("test", self.test.reliability, self.test.ece, self.test)
+        if self.inside:
+            return Calibrated("val", self.inside.bins, self.inside.ece, self.inside.val)
+        return None
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Whether probabilities can be believed, and the split it was measured on: test or val."""
+
+    split: str
+    bins: list[Bin]
+    ece: float
+    measured: Measured
+
+
+def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
+    """Read an experiment and run its best model.
+
+    Raises:
+        InputError: no trial has finished, or the study cannot be read.
+    """
+    state = status(folder)
+    rows = [*state.running, *state.ended]
+    best = choose(rows, folder)
+    experiment, record = read_experiment(folder), read_record(folder)
+    search = look_at_search(folder, experiment, rows)
+    notes = _unfinished(state)
+    test = _present(lambda: read_evaluation(folder, best.number), notes)
+    compared = _present(lambda: read_comparison(folder, best.number), notes)
+    inside = _inside(folder, experiment, best, compared, tell, notes)
+    return Content(
+        folder=folder,
+        experiment=experiment,
+        record=record,
+        info=StoreInfo(**record["data"]),
+        status=state,
+        search=search,
+        best=best,
+        epochs=read_epochs(folder, best.number),
+        test=test,
+        compared=compared,
+        inside=inside,
+        notes=notes,
+    )
+
+
+def _unfinished(state: ExperimentStatus) -> list[str]:
+    if state.state == "done":
+        return []
+    what = "is still running" if state.searching else "was interrupted"
+    return [
+        f"This report is partial: the search {what}. {state.finished} of {state.total} trials are "
+        f"over, {state.unfinished} more were begun; everything below is as of now."
+    ]
+
+
+def _present(read: Callable[[], Any], notes: list[str]) -> Any:
+    try:
+        return read()
+    except Absent as exc:
+        notes.append(f"{exc}.")
+        return None
+
+
+def _inside(
+    folder: ExperimentFolder,
+    experiment: Experiment,
+    best: TrialRow,
+    compared: Compared | None,
+    tell: Callable[[str], None],
+    notes: list[str],
+) -> Inside | None:
+    """None, and a note, where the model cannot be run here: the rest is worth having."""
+    try:
+        inside = look_inside(folder, experiment, best, compared, tell)
+    except (InputError, RunError, OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        where = f"{os.fspath(exc.filename)}: " if isinstance(exc, OSError) and exc.filename else ""
+        notes.append(
+            f"What needs the model to run (classes of val, features, images) is missing: "
+            f"{where}{reason}."
+        )
+        return None
+    if inside.lacks_plain:
+        notes.append(
+            "The network trained without adaptation is not shown, its checkpoint is not there; "
+            f"run: dann-search compare {shown(folder)}."
+        )
+    return inside

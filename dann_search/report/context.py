@@ -1,0 +1,190 @@
+"""What the page's templates are told: the content in the words they use."""
+
+import base64
+from typing import Any
+
+from dann_search.config.trial import TrialConfig
+from dann_search.data.domain import NO_LABEL
+from dann_search.report import tables, theme
+from dann_search.report.content import Content
+from dann_search.report.figures.classes import MOST_CLASSES
+from dann_search.report.measured import Compared
+from dann_search.report.reproduce import reproduction
+from dann_search.report.search import Spent
+from dann_search.report.thumbnails import SMALL
+from dann_search.tracking.board import duration
+
+
+def context(content: Content) -> dict[str, Any]:
+    """Every name of the templates but plots and what the page is made of."""
+    return {**_result(content), **_search(content), **_inside(content), **_record(content)}
+
+
+def _result(content: Content) -> dict[str, Any]:
+    experiment, status = content.experiment, content.status
+    return {
+        "name": experiment.name,
+        "info": content.info,
+        "best": content.best,
+        "objective": experiment.search.objective,
+        "partial": content.partial,
+        "notes": content.notes,
+        "status": status,
+        "trials": status.completed + status.pruned + status.failed + status.unfinished,
+        "test": content.test,
+        "compared": content.compared,
+        "gain": content.compared.gain if content.compared else None,
+        **_columns(content.compared),
+        "cost": _cost(content),
+        "choice": _choice(content),
+        "recipe": tables.recipe(content),
+    }
+
+
+def _columns(compared: Compared | None) -> dict[str, bool]:
+    """Which columns the table of the comparison has."""
+    methods = compared.methods.values() if compared else ()
+    return {
+        "intervals": any(one.lead for one in methods),
+        "wide": any(one.precision_macro_test for one in methods),
+    }
+
+
+def _cost(content: Content) -> dict[str, str]:
+    spent = content.search.spent
+    detail = f"{spent.epochs} epochs; early stopping saved {_saved(spent)}"
+    if not (counted := _hours(spent)):
+        return {"value": f"{spent.epochs}", "unit": "epochs", "detail": detail}
+    kind, hours, saved = counted[0]
+    if saved:
+        detail += f", an estimated {' '.join(_scaled(kind, saved))}"
+    value, unit = _scaled(kind, hours)
+    return {"value": value, "unit": unit, "detail": detail}
+
+
+def _hours(spent: Spent) -> list[tuple[str, float, float | None]]:
+    """What was counted: GPU or CPU, its hours, and those saved."""
+    counted = (
+        ("GPU", spent.gpu_hours, spent.gpu_hours_saved),
+        ("CPU", spent.cpu_hours, spent.cpu_hours_saved),
+    )
+    return [(kind, hours, saved) for kind, hours, saved in counted if hours]
+
+
+def _scaled(kind: str, hours: float) -> tuple[str, str]:
+    """Hours as a number and its unit."""
+    value, unit = (hours, "hours") if hours >= 1 else (60 * hours, "minutes")
+    return f"{value:.3g}", f"{kind}-{unit}"
+
+
+def _saved(spent: Spent) -> str:
+    return f"{spent.saved} ({100 * spent.saved_share:.0f}\u202f%)"
+
+
+def _choice(content: Content) -> str:
+    experiment, best = content.experiment, content.best
+    of = f"Epoch {best.best_epoch} of trial {best.number}"
+    labels = content.info.sizes["target"]["val"]
+    if experiment.search.objective == "f1_macro":
+        by = f"the highest macro-F1 on {labels} labelled target images"
+    else:
+        by = f"the highest {experiment.search.objective}, which needs no target label"
+    sentences = [f"{of}: {by}."]
+    if best.is_confirmed:
+        sentences.append(
+            f"Trained again with {len(best.confirmed)} new seeds it reached "
+            f"{best.confirmed_mean:.3f} on average, the best of all finalists."
+        )
+    if (confirmation := content.status.confirmation) and not confirmation.is_whole:
+        sentences.append(
+            f"The confirmation is incomplete, {confirmation.done} of {confirmation.of} trainings: "
+            "new seeds do not choose yet, and this trial is the best by the search alone."
+        )
+    if best.state == "pruned":
+        sentences.append("No trial was completed; this one was stopped early.")
+    return " ".join(sentences)
+
+
+def _search(content: Content) -> dict[str, Any]:
+    importance = content.search.importance
+    known = [one for one in importance.parameters if one.importance is not None]
+    applies = [set(content.experiment.space) <= set(row.params) for row in content.search.rows]
+    search = content.experiment.search
+    return {
+        "leaderboard": tables.leaderboard(content),
+        "how": f"{len(content.search.rows)} trials proposed by {search.sampler}; "
+        + (
+            "each has all its epochs."
+            if search.scheduler == "none"
+            else f"{search.scheduler} stops those early that are behind."
+        ),
+        "blanks": not all(applies),
+        "importance": importance,
+        "conditional": any(one.conditional for one in known),
+        "silent": [one.name for one in importance.parameters if one.importance is None],
+        "adversarial": TrialConfig(**content.best.config).adversarial,
+    }
+
+
+def _inside(content: Content) -> dict[str, Any]:
+    inside = content.inside
+    return {
+        "inside": inside,
+        "measured": content.measured,
+        "split_name": "test" if content.test else "validation",
+        "calibration": content.calibration,
+        "most_classes": MOST_CLASSES,
+        "shift": inside.domains if inside else [],
+        "legend": _legend(content),
+        "pixels": content.info.image_size <= SMALL,
+        "plain_training": inside is not None
+        and all(set(one.variants) == {one.original} for one in inside.augmented["source"]),
+    }
+
+
+def _legend(content: Content) -> list[tuple[str, str, str]]:
+    """Label, symbol and style of each class on the planes."""
+    if content.inside is None:
+        return []
+    found = []
+    for number, name in enumerate(content.info.class_names):
+        colour, symbol = theme.class_look(number)
+        found.append((name, theme.SYMBOLS[symbol], f"c{theme.CLASSES.index(colour)}"))
+    if (content.inside.target_labels == NO_LABEL).any():
+        found.append(("unlabelled target", theme.SYMBOLS["circle"], "cf"))
+    return found
+
+
+def _record(content: Content) -> dict[str, Any]:
+    again = reproduction(content.experiment, content.best, content.status.total)
+    packed = base64.b64encode(again.content.encode()).decode()
+    versions = content.record["versions"]
+    return {
+        "again": again,
+        "again_uri": f"data:text/yaml;base64,{packed}",
+        "compute": _compute(content),
+        "versions": {name: str(value) for name, value in versions.items()},
+        "seeds": tables.seeds(content),
+        "splits": tables.splits(content),
+    }
+
+
+def _compute(content: Content) -> list[tuple[str, str]]:
+    spent = content.search.spent
+    counted = [("time searched", duration(spent.hours * 3600))] if spent.hours else []
+    counted += [(f"{kind}-hours of trials", f"{hours:.3g}") for kind, hours, _ in _hours(spent)]
+    spared = [
+        (f"{kind}-hours saved, estimated", f"{saved:.3g}")
+        for kind, _, saved in _hours(spent)
+        if saved is not None
+    ]
+    seconds = [epoch["seconds"] for epoch in content.epochs if epoch.get("seconds")]
+    if seconds:
+        counted.append(("seconds an epoch, best trial", f"{sum(seconds) / len(seconds):.3g}"))
+    return [
+        *counted,
+        ("trials", str(len(content.search.rows))),
+        ("epochs trained", str(spent.epochs)),
+        ("epochs saved by early stopping", _saved(spent)),
+        *spared,
+    ]

@@ -1,0 +1,161 @@
+"""From what was gathered to one HTML file that needs nothing else."""
+
+import base64
+import gzip
+import hashlib
+import importlib.metadata
+import json
+import math
+from collections.abc import Sequence
+from functools import cache, partial
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from dann_search.report import theme
+from dann_search.report.content import Content
+from dann_search.report.context import context
+from dann_search.report.figures import (
+    baselines,
+    classes,
+    features,
+    parameters,
+    training,
+    trials,
+)
+from dann_search.report.figures.plot import Plot
+
+HERE = "dann_search.report"
+
+
+def render(content: Content, created: str) -> str:
+    """The page.
+
+    Everything a user wrote goes through Jinja's escaping, or into JSON in which no tag can begin.
+    Beyond that the page's own policy lets no script run but the ones written here.
+
+    Args:
+        content: what it shows.
+        created: when, as people read it.
+    """
+    plots = _plots(content)
+    script, boot, plotly = _file("page.js"), _file("boot.js"), get_plotlyjs()
+    return (
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            **context(content),
+            plots=plots,
+            created=created,
+            version=importlib.metadata.version("dann-search"),
+            policy=" ".join(map(_hash, (boot, script, plotly))),
+            colours=_colours(),
+            style=_file("style.css"),
+            boot=boot,
+            script=script,
+            plotly=_packed(plotly),
+            data=_data(plots),
+        )
+    )
+
+
+def _plots(content: Content) -> dict[str, Any]:
+    """By the place they stand at."""
+    return {
+        "baselines": baselines.plots(content),
+        "trials": trials.plots(content),
+        "parameters": parameters.plots(content),
+        "slices": parameters.slice_plots(content),
+        "training": training.plots(content),
+        "classes": classes.plots(content),
+        "features": features.plots(content),
+    }
+
+
+def _data(plots: dict[str, Any]) -> str:
+    """Plots and themes as JSON in which neither a tag nor a comment can begin."""
+    content = {
+        "plots": {one.name: {**_json(one), "height": one.height} for one in _all(plots.values())},
+        "templates": {mode: theme.plot_template(mode) for mode in theme.PAGE},
+        "in_the_dark": theme.IN_THE_DARK,
+    }
+    text = json.dumps(content, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _all(groups: Any) -> Sequence[Plot]:
+    found: list[Plot] = []
+    for group in groups:
+        found += _all(group.values()) if isinstance(group, dict) else group
+    return found
+
+
+def _json(plot: Plot) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(plot.figure.to_json())
+    # Plotly's own template: the page brings its own.
+    content["layout"].pop("template", None)
+    return content
+
+
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(HERE, "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "f2": partial(_decimals, places=2),
+        "f3": partial(_decimals, places=3),
+        "f4": partial(_decimals, places=4),
+        "g3": lambda value: f"{value:.3g}",
+        "signed": lambda value: f"{value:+.3f}".replace("-", "−"),
+        "percent": lambda value: f"{value:.0%}".replace("%", "\u202f%"),
+    }
+    return environment
+
+
+def _decimals(value: float, places: int) -> str:
+    """With a dash for what could not be measured."""
+    return "–" if math.isnan(value) else f"{value:.{places}f}"
+
+
+def _colours() -> str:
+    """The palette as variables of the style sheet, and the colours of classes."""
+
+    def variables(mode: str) -> str:
+        found = "".join(f"--{name}:{value};" for name, value in theme.PAGE[mode].items())
+        for index, colour in enumerate((*theme.CLASSES, theme.FAINT)):
+            shown = theme.IN_THE_DARK[colour] if mode == "dark" else colour
+            found += f"--c{index if index < len(theme.CLASSES) else 'f'}:{shown};"
+        return f"{found}color-scheme:{mode};"
+
+    names = [*map(str, range(len(theme.CLASSES))), "f"]
+    return (
+        f":root{{--font:{theme.FONT};{variables('light')}}}"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
+        f"{{{variables('dark')}}}}}"
+        f":root[data-theme=dark]{{{variables('dark')}}}"
+        + "".join(f".c{name}{{color:var(--c{name})}}" for name in names)
+    )
+
+
+def _file(name: str) -> str:
+    return files(HERE).joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """A script as a content security policy names it."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+@cache
+def _packed(script: str) -> str:
+    """Compressed, as text: 4.8 MB of Plotly become 2.0."""
+    return base64.b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode()

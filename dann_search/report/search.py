@@ -1,0 +1,126 @@
+"""What the study tells of a search: its trials, their curves, what mattered, what it cost."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dann_search.config.experiment import Experiment
+from dann_search.results import insight
+from dann_search.results.epochs import read_epochs
+from dann_search.results.leaderboard import ranked
+from dann_search.results.reader import TrialRow, open_study_trials
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study_names import SPENT
+from dann_search.study.study_storage import find_study, opened, study_place
+
+MOST_TIMED = 200
+"""Trials stopped early whose epochs are read, evenly taken: behind a URL each is a request."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a search cost.
+
+    Attributes:
+        hours, cpu_hours, gpu_hours: as the search counted them; None where it did not.
+        epochs: trained by all trials.
+        saved: epochs that trials stopped early were spared.
+        cpu_hours_saved, gpu_hours_saved: what those would have taken, estimated; None where no
+            epoch of such a trial was timed, or the search did not count hours.
+    """
+
+    hours: float | None
+    cpu_hours: float | None
+    gpu_hours: float | None
+    epochs: int
+    saved: int
+    cpu_hours_saved: float | None
+    gpu_hours_saved: float | None
+
+    @property
+    def saved_share(self) -> float:
+        """Of the epochs that training every trial to its end would have taken."""
+        return self.saved / max(self.epochs + self.saved, 1)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search as it stands.
+
+    Attributes:
+        rows: every trial, best first.
+        curves: the objective after each epoch, by trial.
+        history, slices, importance: see ``results.insight``.
+        spent: what it cost.
+    """
+
+    rows: list[TrialRow]
+    curves: dict[int, list[float]]
+    history: list[insight.Point]
+    slices: dict[str, list[insight.Point]]
+    importance: insight.Importance
+    spent: Spent
+
+
+def look_at_search(
+    folder: ExperimentFolder, experiment: Experiment, rows: Sequence[TrialRow]
+) -> Search:
+    """What else the study tells of trials just read; a search that still runs may have more."""
+    return Search(
+        rows=ranked(rows),
+        curves={
+            trial.number: [value for _, value in sorted(trial.intermediate_values.items())]
+            for trial in open_study_trials(folder)
+        },
+        history=insight.history(folder),
+        slices=insight.slices(folder),
+        importance=insight.importance(folder),
+        spent=_spent(folder, experiment, rows),
+    )
+
+
+def _counted(folder: ExperimentFolder, experiment: Experiment) -> dict[str, float]:
+    """Hours that the search itself counted."""
+    place = study_place(folder, experiment.search.study)
+    with opened(place) as storage:
+        study = find_study(storage, place, experiment.name, folder)
+        counted: dict[str, float] = storage.get_study_user_attrs(study).get(SPENT, {})
+        return counted
+
+
+def _spent(folder: ExperimentFolder, experiment: Experiment, rows: Sequence[TrialRow]) -> Spent:
+    counted, takes = _counted(folder, experiment), experiment.resources
+    spared = {row.number: _epochs_spared(row) for row in rows if row.state == "pruned"}
+    saved, cpu_hours = sum(spared.values()), counted.get("cpu_hours")
+    seconds = _mean_seconds(folder, spared)
+    cpu_saved = gpu_saved = None
+    if seconds is not None and cpu_hours:
+        cpus = takes.workers_per_trial * takes.cpus_per_worker
+        cpu_saved = saved * seconds / 3600 * cpus
+        # Both were counted of the same trials: their ratio is that of what a trial reserves.
+        gpu_saved = cpu_saved * counted.get("gpu_hours", 0.0) / cpu_hours
+    return Spent(
+        hours=counted.get("hours"),
+        cpu_hours=cpu_hours,
+        gpu_hours=counted.get("gpu_hours"),
+        epochs=sum(row.epochs for row in rows),
+        saved=saved,
+        cpu_hours_saved=cpu_saved,
+        gpu_hours_saved=gpu_saved,
+    )
+
+
+def _epochs_spared(row: TrialRow) -> int:
+    return max(0, int(row.config.get("epochs", row.epochs)) - row.epochs)
+
+
+def _mean_seconds(folder: ExperimentFolder, spared: dict[int, int]) -> float | None:
+    """Of an epoch that was spared: each trial's own seconds an epoch, weighed by such epochs."""
+    step = max(1, math.ceil(len(spared) / MOST_TIMED))
+    weighed = []
+    for trial, epochs in list(spared.items())[::step]:
+        timed = [epoch["seconds"] for epoch in read_epochs(folder, trial) if "seconds" in epoch]
+        weighed += [(epochs, statistics.fmean(timed))] if epochs and timed else []
+    total = sum(epochs for epochs, _ in weighed)
+    return sum(epochs * seconds for epochs, seconds in weighed) / total if total else None

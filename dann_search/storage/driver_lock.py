@@ -1,0 +1,261 @@
+"""One driver an experiment: a lock that a crash frees, a heartbeat for other hosts, a way to stop.
+
+The lock is an advisory lock on ``driver.lock``: it goes with the process, so a crash leaves nothing
+in the way. Where storage is shared by machines that do not see each other's locks, or lies behind a
+URL, the heartbeat written into it tells: whoever finds that of another driver waits to see whether
+it goes on, and a driver that finds another's in the place of its own stops. Machines' clocks differ
+and a machine may sleep, so neither proves that a driver is dead.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from dann_search.errors import InputError, RunError
+from dann_search.storage.layout import ExperimentFolder
+
+BEAT_S = 5.0
+LOOK_S = 12.0
+"""How long another driver's heartbeat must stand still for it to be dead: two beats are missing."""
+FRESH_S = 30.0
+"""A heartbeat of another machine that is younger tells people of a live driver there."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class TakenOver(RunError):
+    """Another driver is at work on the experiment, so this one must not write to it any more."""
+
+
+class DriverLock:
+    """Held by the driver while it searches and while it writes what it found.
+
+    Attributes:
+        stop_requested: set once ``request_stop`` was called, on whatever machine, or once another
+            driver has taken over.
+    """
+
+    def __init__(self, folder: ExperimentFolder):
+        self.folder, self.path = folder, folder.lock
+        self.stop_requested = threading.Event()
+        self._who = {"id": uuid.uuid4().hex, **_this_machine(), "pid": os.getpid()}
+        self._taken_over: TakenOver | None = None
+        self._file: IO[str] | None = None
+        self._turn = threading.RLock()
+        """No thread looks whose heartbeat it is while another writes it."""
+        self._done = threading.Event()
+        self._thread = threading.Thread(
+            target=self._keep_beating, daemon=True, name="driver-heartbeat"
+        )
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            InputError: another driver holds it.
+            RunError: storage cannot be written.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
+        file = open(self.path, "r+", encoding="utf-8")
+        try:
+            if not _locked(file, fcntl.LOCK_EX) or _beats_on_elsewhere(self.folder):
+                raise self._refusal()
+            self._file = file
+            _remove_stop(self.folder)
+            self._beat()
+        except BaseException:
+            file.close()
+            raise
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the lock back and leave an empty file; one that is another's by now stays."""
+        self._done.set()
+        self._thread.join()
+        assert self._file
+        with self._file, contextlib.suppress(RunError):
+            self.check()
+            _remove_stop(self.folder)
+            if self.folder.remote:
+                self.folder.remote.write(self.path.name, b"")
+            self._file.truncate(0)
+
+    def check(self) -> None:
+        """To be called before anything is written that another driver may have written since.
+
+        Raises:
+            TakenOver: the heartbeat on storage is not this driver's: this one has slept, or was cut
+                off from storage, and another machine went on.
+            RunError: storage does not answer.
+        """
+        with self._turn:
+            beat = {} if self._taken_over else _read_beat(self.folder)
+            # A driver that took over and has ended left no heartbeat: that is not ours, either.
+            if beat.get("id") != self._who["id"]:
+                self._taken_over = self._taken_over or TakenOver(
+                    f"{self.folder}: another driver{_shown(beat)} has taken over this experiment; "
+                    "this one stops; what it trained since is not published; "
+                    f"see: dann-search status {self.folder}"
+                )
+                self.stop_requested.set()
+                raise self._taken_over
+
+    def _refusal(self) -> InputError:
+        return InputError(
+            f"{self.folder}: a search is already running on this experiment"
+            f"{_shown(_read_beat(self.folder))}; "
+            f"watch it with: dann-search status {self.folder}"
+        )
+
+    def _beat(self) -> None:
+        assert self._file
+        line = json.dumps({**self._who, "time": time.time()})
+        # One write, so that nobody finds the file empty; synced, for network file systems keep
+        # what is written to themselves for long.
+        self._file.seek(0)
+        self._file.write(f"{line}\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self.folder.remote:
+            self.folder.remote.write(self.path.name, line.encode())
+
+    def _keep_beating(self) -> None:
+        while not self._done.wait(BEAT_S):
+            try:
+                with self._turn:
+                    self.check()
+                    self._beat()
+                if _stop_exists(self.folder):
+                    self.stop_requested.set()
+            except TakenOver:
+                return
+            except (OSError, RunError):
+                continue  # storage that does not answer for a while must not end the search
+
+
+def request_stop(folder: ExperimentFolder) -> None:
+    """Ask the driver of an experiment, wherever it runs, to stop as after Ctrl-C."""
+    if folder.remote:
+        folder.remote.write(folder.stop.name, b"stop")
+    else:
+        folder.stop.touch()
+
+
+def _stop_exists(folder: ExperimentFolder) -> bool:
+    return folder.remote.exists(folder.stop.name) if folder.remote else folder.stop.exists()
+
+
+def _remove_stop(folder: ExperimentFolder) -> None:
+    if folder.remote:
+        folder.remote.remove(folder.stop.name)
+    folder.stop.unlink(missing_ok=True)
+
+
+def _this_machine() -> dict[str, str]:
+    """Its name, and what tells it from others of that name: containers, clones."""
+    try:
+        boot = BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        boot = f"{uuid.getnode():x}"
+    return {"host": socket.gethostname(), "boot": boot}
+
+
+def _read_beat(folder: ExperimentFolder) -> dict[str, Any]:
+    """The heartbeat on storage: who wrote it, and when. Empty where no driver is, or was killed.
+
+    Raises:
+        RunError: storage does not answer.
+    """
+    if folder.remote:
+        return _parsed((folder.remote.read(folder.lock.name) or b"").decode(errors="replace"))
+    return _read_file(folder.lock)
+
+
+def _read_file(lock: Path) -> dict[str, Any]:
+    try:
+        return _parsed(lock.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        raise RunError(f"{lock}: cannot be read: {exc.strerror}") from None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        # Only the first line: an earlier one, which was longer, may show behind it.
+        content = json.loads(text.partition("\n")[0])
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _shown(beat: dict[str, Any]) -> str:
+    return f" (process {beat.get('pid')} on {beat.get('host')})" if beat else ""
+
+
+def _is_left_here(folder: ExperimentFolder, beat: dict[str, Any]) -> bool:
+    """Whether its driver held the lock on this very file, so that a free lock means it is dead.
+
+    Behind a URL every copy of the experiment has a lock of its own.
+    """
+    same_machine = _this_machine().items() <= beat.items()
+    return same_machine and _read_file(folder.lock).get("id") == beat.get("id")
+
+
+def _beats_on_elsewhere(folder: ExperimentFolder) -> bool:
+    """Whether a driver whose lock is not seen here goes on beating: known after ``LOOK_S``."""
+    beat = now = _read_beat(folder)
+    if not beat or _is_left_here(folder, beat):
+        return False
+    until = time.monotonic() + LOOK_S
+    while now == beat and time.monotonic() < until:
+        time.sleep(LOOK_S / 24)
+        now = _read_beat(folder)
+    return bool(now) and now != beat
+
+
+def _locked(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def driver_is_here(lock: Path) -> bool:
+    """Whether a process of this machine holds the lock."""
+    if not lock.exists():
+        return False
+    with open(lock, encoding="utf-8") as file:
+        return not _locked(file, fcntl.LOCK_SH)
+
+
+def driver_is_alive(folder: ExperimentFolder) -> bool:
+    """Whether a driver is searching on the experiment, on whatever machine; told at once.
+
+    Of another machine's it goes by both clocks. Nobody takes over because of it: the lock does not.
+
+    Raises:
+        RunError: storage does not answer.
+    """
+    if driver_is_here(folder.lock):
+        return True
+    beat = _read_beat(folder)
+    when = beat.get("time")
+    if not isinstance(when, int | float) or _is_left_here(folder, beat):
+        return False
+    return time.time() - when < FRESH_S

@@ -1,0 +1,214 @@
+"""Where things lie in an experiment's folder: the one place that knows the file names."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from dann_search.storage.remote_folder import RemoteFolder, is_url
+
+STORAGE_VARIABLE = "DANN_SEARCH_STORAGE"
+
+
+MODEL_RECORD = "model.json"
+"""What makes a folder that of a model: readers look for it before they read the weights."""
+
+
+def _is_model_record(name: str) -> bool:
+    return name.rsplit("/", 1)[-1] == MODEL_RECORD
+
+
+def default_storage() -> str:
+    """Where experiments lie by default: in ``$DANN_SEARCH_STORAGE``, else in ``runs``."""
+    return os.environ.get(STORAGE_VARIABLE) or "runs"
+
+
+@dataclass(frozen=True)
+class ExperimentFolder:
+    """The folder of one experiment on storage.
+
+    Where storage is behind a URL, ``root`` is a copy of it on this machine: what is read is fetched
+    before, what is written is published after.
+    """
+
+    root: Path
+    url: str | None = None
+
+    @classmethod
+    def at(cls, place: str | Path) -> Self:
+        """Of a path or a URL."""
+        if is_url(place):
+            remote = RemoteFolder.of(str(place))
+            return cls(remote.local, remote.url)
+        return cls(Path(place))
+
+    def __str__(self) -> str:
+        """As people and messages call it."""
+        return self.url or str(self.root)
+
+    @property
+    def remote(self) -> RemoteFolder | None:
+        """What lies behind the URL, if there is one."""
+        return RemoteFolder(self.url, self.root) if self.url else None
+
+    def fetch(self, *paths: Path) -> None:
+        """Have these files of the folder here as they are on storage."""
+        if self.remote:
+            self.remote.pull(self._names(paths))
+
+    def refresh(self, *paths: Path) -> None:
+        """Have those of these files here that somebody else has put on storage since."""
+        changed = self.remote.refresh(self._names(paths)) if self.remote else []
+        if self.study.name in changed:
+            # What SQLite had to undo in a file that is no longer there.
+            self.study.with_name(f"{self.study.name}-journal").unlink(missing_ok=True)
+
+    def fetch_below(self, path: Path) -> None:
+        """Have all files below a folder in it here as they are on storage."""
+        if self.remote:
+            (name,) = self._names([path])
+            changed = [name]
+            while changed:
+                files = {*self.remote.files(name), *self.remote.known(name)}
+                changed = self.remote.refresh(sorted(files, key=_is_model_record))
+                # Of a model that is published meanwhile the record changes: once more.
+                changed = [file for file in changed if _is_model_record(file)]
+
+    def publish(self, *paths: Path) -> None:
+        """Have these files on storage as they are here."""
+        if self.remote:
+            self.remote.push(self._names(paths))
+
+    def publish_below(self, path: Path) -> None:
+        """Have all files below a folder in it on storage as they are here, and no others.
+
+        A model's record goes first and comes last: where there is one, the files beside it are of
+        the same model, whenever somebody looks and wherever this is cut off.
+        """
+        if self.remote:
+            (name,) = self._names([path])
+            here = self._names(file for file in path.rglob("*") if file.is_file())
+            there = self.remote.files(name)
+            self.remote.withdraw(*filter(_is_model_record, there))
+            for gone in set(there) - set(here):
+                self.remote.remove(gone)
+            self.remote.push(sorted(here, key=_is_model_record))
+
+    def sizes(self, path: Path) -> dict[str, int]:
+        """Bytes of each file below a folder in it, by name, wherever storage is."""
+        if self.remote:
+            (name,) = self._names([path])
+            return self.remote.sizes(name)
+        files = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
+        return dict(zip(self._names(files), (file.stat().st_size for file in files), strict=True))
+
+    def remove(self, path: Path) -> None:
+        """Take a file away, here and on storage."""
+        path.unlink(missing_ok=True)
+        if self.remote:
+            self.remote.remove(*self._names([path]))
+
+    def _names(self, paths: Iterable[Path]) -> list[str]:
+        return [path.relative_to(self.root).as_posix() for path in paths]
+
+    @property
+    def record(self) -> Path:
+        """The resolved experiment, versions, seeds and split hashes."""
+        return self.root / "experiment.yaml"
+
+    @property
+    def study(self) -> Path:
+        """Optuna's study, the one record of the search."""
+        return self.root / "study.db"
+
+    @property
+    def study_journal(self) -> Path:
+        """The study in the form for shared file systems."""
+        return self.root / "study.journal"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the driver; who it is."""
+        return self.root / "driver.lock"
+
+    @property
+    def stop(self) -> Path:
+        """Its presence asks the driver to stop."""
+        return self.root / "stop"
+
+    @property
+    def job(self) -> Path:
+        """The Ray job that searches, where one was submitted."""
+        return self.root / "job.json"
+
+    @property
+    def result(self) -> Path:
+        """How the last search on it ended."""
+        return self.root / "result.json"
+
+    @property
+    def data(self) -> Path:
+        """The packed store."""
+        return self.root / "data"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files, one folder a trial."""
+        return self.root / "tensorboard"
+
+    @property
+    def best(self) -> Path:
+        """The best model."""
+        return self.root / "best"
+
+    @property
+    def best_refit(self) -> Path:
+        """The best model trained again, on training and validation images."""
+        return self.root / "best-refit"
+
+    def trial_model(self, number: int, refit: bool = False) -> Path:
+        """The model of another trial than the best one."""
+        return self.root / "models" / (f"trial-{number}-refit" if refit else f"trial-{number}")
+
+    @property
+    def refit(self) -> Path:
+        """Trainings of such models."""
+        return self.root / "refit"
+
+    @property
+    def compare(self) -> Path:
+        """Trainings of the comparison with baselines."""
+        return self.root / "compare"
+
+    @property
+    def supervised_data(self) -> Path:
+        """The target's training images with their labels, while its upper bound is trained."""
+        return self.compare / "target_supervised-data"
+
+    @property
+    def ray(self) -> Path:
+        """Logs and files of Ray, Tune and Train: for looking into, never needed."""
+        return self.root / "ray"
+
+    @property
+    def leaderboard(self) -> Path:
+        """Every trial with every parameter."""
+        return self.root / "leaderboard.csv"
+
+    @property
+    def trials(self) -> Path:
+        """What the trials trained, one folder each."""
+        return self.root / "trials"
+
+    def trial(self, number: int) -> Path:
+        """Checkpoints and error of one trial."""
+        return self.trials / str(number)
+
+    def trial_record(self, number: int) -> Path:
+        """Recipe, epochs and end of one trial."""
+        return self.trial(number) / "trial.json"
+
+    def trial_place(self, number: int) -> str:
+        """The same for whoever trains it, on whatever machine: a path or a URL."""
+        return f"{self.url}/trials/{number}" if self.url else str(self.trial(number))

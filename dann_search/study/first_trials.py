@@ -1,0 +1,188 @@
+"""What a study begins with: points to try first, and trials of another experiment to learn from."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.grid import combinations, grid
+from dann_search.config.messages import shown
+from dann_search.config.parameter import is_one_of
+from dann_search.config.source import SettingError
+from dann_search.config.space import Space
+from dann_search.config.start_points import KnownTrial, StartPoint, start_points
+from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
+from dann_search.study.study_names import CONFIG, WARM
+from dann_search.study.suggest import distribution, study_name
+
+GRID_LIMIT = 100_000
+
+
+@dataclass(frozen=True)
+class FirstTrial:
+    """Values by the study's names that a trial is to have, and where they are from."""
+
+    origin: str
+    params: dict[str, Any]
+
+
+def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
+    """The trials that no sampler chooses, in their order: start points, or a whole grid."""
+    search = experiment.search
+    found = start_points(space, search.start_points, search.published_first)
+    if search.sampler == "grid":
+        points = list(islice(grid(space), GRID_LIMIT))
+        # Shuffled, so that a part of it is spread over the space.
+        random.Random(search.seed).shuffle(points)
+        return [
+            FirstTrial(origin, _named(space, values))
+            for origin, values in _start_points_first(space, points, found)
+        ]
+    return [
+        FirstTrial(
+            point.origin,
+            {
+                study_name(name, space, backbone): value
+                for backbone, values in point.values.items()
+                for name, value in values.items()
+            },
+        )
+        for point in found
+    ]
+
+
+def _start_points_first(
+    space: Space, grid_points: list[dict[str, Any]], starts: Sequence[StartPoint]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Points of a grid with their origin: for each start point the first that has its values."""
+    left, first = list(grid_points), list[tuple[str, dict[str, Any]]]()
+    for start in starts:
+        for index, values in enumerate(left):
+            wanted = start.values.get(values.get("backbone", space.fixed.backbone))
+            if wanted is not None and all(
+                is_one_of(value, wanted.get(name, value)) for name, value in values.items()
+            ):
+                first.append((start.origin, left.pop(index)))
+                break
+    return [*first, *(("grid", values) for values in left)]
+
+
+def untried(
+    experiment: Experiment, space: Space, trials: Sequence[FrozenTrial]
+) -> list[FirstTrial]:
+    """The first trials that a study does not have, whatever changed since it began.
+
+    One is there if it was put in with the same values; a point of a grid also if chance found it.
+    """
+    own = [trial for trial in trials if WARM not in trial.user_attrs]
+    there = {_key(trial.system_attrs.get("fixed_params", {})) for trial in own}
+    if experiment.search.sampler == "grid":
+        there |= {_key(trial.params) for trial in own}
+    return [one for one in first_trials(experiment, space) if _key(one.params) not in there]
+
+
+def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    # Without the last digits of a float: Optuna's 0.30000000000000004 is the grid's 0.3.
+    return frozenset(
+        (name, float(f"{value:.12g}") if isinstance(value, float) else value)
+        for name, value in params.items()
+    )
+
+
+def check_grid(experiment: Experiment, space: Space) -> None:
+    """Refuse a grid that is beyond listing.
+
+    Raises:
+        InputError: it has more than 100,000 points.
+    """
+    count = combinations(space)
+    if experiment.search.sampler == "grid" and (count or 0) > GRID_LIMIT:
+        raise SettingError(
+            ("search", "sampler"),
+            f"the grid has {count:,} points, at most {GRID_LIMIT:,} are possible; "
+            "use larger steps, or the sampler tpe",
+        )
+
+
+def _named(space: Space, values: dict[str, Any]) -> dict[str, Any]:
+    backbone = values.get("backbone", space.fixed.backbone)
+    return {study_name(name, space, backbone): value for name, value in values.items()}
+
+
+def warm_trials(space: Space, known: Sequence[KnownTrial]) -> list[FrozenTrial]:
+    """Those of ``known`` that this space could have proposed, as completed trials.
+
+    They come without intermediate values: what stops trials compares those of this search alone.
+    Their constraint keeps them from being the best trial of the study, which is one of this search.
+
+    Raises:
+        InputError: there are some, and none fits.
+    """
+    found, misfits = [], Counter[str]()
+    for one in known:
+        recipe = {**space.fixed.model_dump(), **one.config}
+        if why := _misfit(space, recipe):
+            misfits[why] += 1
+            continue
+        values, backbone = space.active(recipe), str(recipe["backbone"])
+        found.append(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE,
+                value=one.score,
+                params=_named(space, values),
+                distributions={
+                    study_name(name, space, backbone): distribution(space, name, backbone)
+                    for name in values
+                },
+                user_attrs={WARM: one.origin, CONFIG: one.config},
+                constraints={WARM: 1.0},
+            )
+        )
+    if misfits and not found:
+        ((why, _),) = misfits.most_common(1)
+        raise SettingError(
+            ("search", "warm_start"),
+            f"none of its {len(known)} completed trials lies in this space: {why}",
+        )
+    return found
+
+
+def _misfit(space: Space, recipe: Mapping[str, Any]) -> str:
+    """Why no trial of this space could have the recipe, whatever its seed; empty where one could.
+
+    A parameter without an effect on the recipe may be anything.
+    """
+    backbone = str(recipe["backbone"])
+    if backbone not in space.backbones:
+        return f"no trial here has the backbone {backbone}"
+    active = space.active(recipe)
+    for name in TrialConfig.model_fields:
+        there, here = recipe[name], getattr(space.fixed, name)
+        if name in active:
+            if not space.contains(name, there, backbone):
+                return f"{name} is {shown(there)} there, outside of what is searched here"
+            continue
+        if name == "unfrozen_depth":
+            there, here = (_stages(space, backbone, depth) for depth in (there, here))
+        if there != here and name != "seed" and _has_effect(name, recipe):
+            return f"{name} is {shown(there)} there, {shown(here)} here"
+    return ""
+
+
+def _stages(space: Space, backbone: str, depth: int | None) -> int:
+    """How many stages a depth trains."""
+    stages = space.stages[backbone]
+    return stages if depth is None else min(depth, stages)
+
+
+def _has_effect(name: str, recipe: Mapping[str, Any]) -> bool:
+    return all(
+        is_one_of(recipe[other], wanted)
+        for other, wanted in IMPLIED_CONDITIONS.get(name, {}).items()
+    )

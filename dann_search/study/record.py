@@ -1,0 +1,71 @@
+"""The record of an experiment: all it takes to run it again, and to see that nothing changed."""
+
+import importlib.metadata
+import platform
+import uuid
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from dann_search.config.experiment import Experiment
+from dann_search.data.node_store import differing
+from dann_search.data.store import INFO, StoreInfo, read_info
+from dann_search.errors import InputError
+from dann_search.storage.atomic_file import write_atomically
+from dann_search.storage.layout import ExperimentFolder
+
+VERSIONS = ("dann-search", "ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy")
+
+
+def write_record(experiment: Experiment, folder: ExperimentFolder, info: StoreInfo) -> None:
+    """Write it, with the hashes of the packed images."""
+    record = {
+        "experiment": experiment.model_dump(mode="json"),
+        "versions": {
+            **{name: importlib.metadata.version(name) for name in VERSIONS},
+            "python": platform.python_version(),
+        },
+        "data": asdict(info),
+        "id": uuid.uuid4().hex,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _write_yaml(record, folder)
+
+
+def recorded_store(folder: ExperimentFolder) -> StoreInfo:
+    """What was packed when the search began."""
+    return StoreInfo(**yaml.safe_load(folder.record.read_text(encoding="utf-8"))["data"])
+
+
+def check_unchanged(folder: ExperimentFolder) -> None:
+    """A resumed search needs the very images it began with; those not here are packed anew.
+
+    Raises:
+        InputError: the packed store is another one, with the splits that differ.
+    """
+    recorded = recorded_store(folder)
+    if not (folder.data / INFO).exists():
+        return
+    try:
+        info = read_info(folder.data)
+    except (OSError, ValueError) as exc:
+        raise InputError(f"{folder.data}: the packed images cannot be read: {exc}") from None
+    if info.hashes != recorded.hashes:
+        parts = ", ".join(differing(recorded.hashes, info.hashes))
+        raise InputError(
+            f"{folder.data}: these are not the images the search began with, in: {parts}"
+        )
+
+
+def rewrite_record(experiment: Experiment, folder: ExperimentFolder) -> None:
+    """Put a changed experiment into its record."""
+    record = yaml.safe_load(folder.record.read_text(encoding="utf-8"))
+    before, record["experiment"] = record["experiment"], experiment.model_dump(mode="json")
+    if record["experiment"] != before:
+        _write_yaml(record, folder)
+
+
+def _write_yaml(record: dict[str, Any], folder: ExperimentFolder) -> None:
+    write_atomically(folder.record, yaml.safe_dump(record, sort_keys=False).encode())

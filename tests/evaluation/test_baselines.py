@@ -1,0 +1,149 @@
+"""Every method's recipe, and which recipes come to the same."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dann_search.config.experiment import WeightsFile
+from dann_search.config.trial import TrialConfig
+from dann_search.data.training_data import open_training_data
+from dann_search.errors import InputError
+from dann_search.evaluation.baselines import (
+    SUPERVISED,
+    checked,
+    default_methods,
+    effective,
+    recipe,
+)
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.training.loop import train
+from tests.experiments import without_timings
+
+WINNER = TrialConfig(
+    backbone="resnet18", unfrozen_depth=2, batch_size=48, epochs=7, learning_rate=0.004,
+    batch_norm="joint", crop_scale=0.5, ema_decay=0.9, gradual_unfreezing=1, seed=3,
+)  # fmt: skip
+FILES: dict[str, WeightsFile] = {}
+
+
+def test_a_baseline_has_the_winners_recipe_but_for_what_it_is() -> None:
+    def changes(method: str) -> dict[str, Any]:
+        mine, other = WINNER.model_dump(), recipe(WINNER, method, 4, FILES).model_dump()
+        return {name: value for name, value in other.items() if value != mine[name]}
+
+    assert changes("dann") == {"seed": 4}
+    assert changes("source_only") == {"seed": 4, "method": "source_only"}
+    assert changes("cdan") == {"seed": 4, "method": "cdan"}
+    assert changes(SUPERVISED) == changes("source_only")
+    heads_alone = {"unfrozen_depth": 0, "batch_norm": "frozen"}
+    assert changes("frozen_features") == changes("source_only") | heads_alone
+
+
+def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
+    """tllib c4aa59e, examples/domain_adaptation/image_classification/dann.py."""
+    config = recipe(WINNER, "tllib_dann", 4, FILES)
+    budget = {"backbone": "resnet18", "epochs": 7, "batch_size": 48, "seed": 4}
+    stated = {
+        "method": "dann", "optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-3,
+        "learning_rate": 0.001, "head_lr_factor": 10, "lr_schedule": "ganin",  # 0.1 x 0.01, 0.01
+        "bottleneck": 256, "discriminator_width": 1024, "discriminator_depth": 2,
+        "batch_norm": "joint", "lambda_schedule": "ganin", "lambda_max": 1,
+        "lambda_gamma": 20,  # 20 x 1,000 steps by its max_iters of 1,000
+        "horizontal_flip": 0.5, "crop_scale": 0.08, "unfrozen_depth": 1000,
+    }  # fmt: skip
+    found = config.model_dump()
+    assert {name: found[name] for name in stated} == stated
+    assert {name: found[name] for name in budget} == budget
+    # What it does not have does nothing here.
+    idle = {
+        "class_balanced": False, "stage_lr_decay": 1, "gradual_unfreezing": 0, "ema_decay": 0,
+        "gradient_clipping": 0, "label_smoothing": 0, "precision": "fp32", "lambda_delay": 0,
+        "discriminator_dropout": 0, "rotation_degrees": 0, "translation": 0, "vertical_flip": 0,
+        "colour_jitter": 0, "grayscale": 0, "erasing": 0, "policy_strength": 0,
+        "target_augmentation": 1, "pretrained": True,
+    }  # fmt: skip
+    assert {name: found[name] for name in idle} == idle
+    assert set(found) == {*stated, *budget, *idle, "lambda_warmup"}
+    scratch = recipe(WINNER.model_copy(update={"pretrained": False}), "tllib_dann", 4, FILES)
+    assert (scratch.pretrained, scratch.learning_rate, scratch.head_lr_factor) == (False, 0.01, 1)
+
+
+def test_frozen_features_are_compared_where_there_are_pretrained_weights() -> None:
+    names = ["dann", "source_only", "frozen_features", "from_scratch", "tllib_dann"]
+    assert default_methods(WINNER, FILES) == names
+    own = WINNER.model_copy(update={"backbone": "dann_cnn"})
+    assert "frozen_features" not in default_methods(own, FILES)
+    files = {"dann_cnn": WeightsFile(file=Path("own.safetensors"))}
+    assert default_methods(own, files) == names
+    plain = own.model_copy(update={"method": "source_only"})
+    assert default_methods(plain, FILES) == ["source_only", "from_scratch", "tllib_dann"]
+
+
+def test_names_are_read_as_people_write_them_and_unknown_ones_refused() -> None:
+    assert checked(["dann", " cdan", "dann", ""]) == ["dann", "cdan"]
+    with pytest.raises(InputError, match="'tlib_dann'; did you mean 'tllib_dann'"):
+        checked(["tlib_dann"])
+
+
+SMALL = TrialConfig(
+    backbone="dann_cnn", epochs=2, batch_size=64, bottleneck=16, discriminator_width=16,
+    learning_rate=0.03, crop_scale=0.8,
+)  # fmt: skip
+SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "from scratch without pre-trained weights": (
+        {"method": "from_scratch", "batch_norm": "frozen", "unfrozen_depth": 1},
+        {"method": "source_only", "batch_norm": "joint", "pretrained": False},
+    ),
+    "frozen features": (
+        {"method": "source_only", "unfrozen_depth": 0, "batch_norm": "frozen"},
+        {"method": "source_only", "unfrozen_depth": 0, "batch_norm": "joint",
+         "gradual_unfreezing": 1, "stage_lr_decay": 0.5},
+    ),
+    "no target": (
+        {"method": "source_only", "lambda_max": 0.3, "discriminator_depth": 3},
+        {"method": "source_only", "target_augmentation": 0.1, "unfrozen_depth": 9},
+    ),
+    "no discriminator": (
+        {"method": "mcc", "discriminator_width": 99, "lambda_schedule": "linear"},
+        {"method": "mcc", "lambda_schedule": "linear", "lambda_gamma": 3.0},
+    ),
+    "no momentum": (
+        {"optimizer": "adamw", "momentum": 0.1, "learning_rate": 0.001},
+        {"optimizer": "adamw", "momentum": 0.9, "learning_rate": 0.001, "lambda_warmup": 0.5},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", SAME.values(), ids=SAME)
+def test_recipes_that_come_to_the_same_train_the_same_to_the_last_digit(
+    searched: ExperimentFolder, tmp_path: Path, changes: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    one, other = (SMALL.model_copy(update=change) for change in changes)
+    assert one != other
+    assert effective(one, FILES) == effective(other, FILES)
+    data = open_training_data(searched.data)
+    histories: list[list[dict[str, Any]]] = []
+    for config in (one, other):
+        folder = tmp_path / str(len(histories))
+        folder.mkdir()
+        *_, history = train(config, data, folder)
+        histories.append([without_timings(asdict(epoch)) for epoch in history])
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "source_only", "batch_norm": "frozen"},
+        {"method": "source_only", "unfrozen_depth": 2},
+        {"method": "source_only", "gradual_unfreezing": 1},
+        {"method": "dann", "batch_norm": "joint"},
+        {"method": "dann", "lambda_gamma": 3.0},
+        {"method": "cdan"},
+    ],
+)
+def test_recipes_that_differ_are_not_taken_for_one(change: dict[str, Any]) -> None:
+    base = SMALL.model_copy(update={"method": change["method"]} if len(change) > 1 else {})
+    assert effective(base.model_copy(update=change), FILES) != effective(base, FILES)

@@ -1,0 +1,203 @@
+"""What a comparison says: its verdict, its terms, its tables."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dann_search.evaluation.comparison import Comparison
+from dann_search.evaluation.comparison_tables import (
+    to_csv,
+    to_latex,
+    to_markdown,
+    write_comparison,
+)
+from dann_search.inference.markup import escape_latex, escape_markdown
+from tests.evaluation.comparisons import compared, predicted, stated
+
+ODD = ["R&D_50%", "a|b", r"C:\x{1}~^", "*star*", "[half] #1 $", "<i>"]
+METHODS = ("dann", "source_only", "frozen_features", "from_scratch", "tllib_dann")
+SHARES = dict(zip((*METHODS, "target_supervised"), (0.8, 0.6, 0.5, 0.2, 0.75, 0.95), strict=True))
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Comparison:
+    (tmp_path / "compare").mkdir()
+    return predicted(ODD, SHARES, tmp_path)
+
+
+def printed(comparison: Comparison, width: int = 80) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(comparison.render())
+    return console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("dann", "base", "interval", "words"),
+    [
+        ([0.70, 0.72, 0.71], [0.50, 0.52, 0.51], (0.1, 0.3), "helps here: dann is above"),
+        ([0.70, 0.72, 0.71], [0.50, 0.52, 0.51], (-0.1, 0.5), "but the interval reaches 0:"),
+        ([0.50, 0.60, 0.70], [0.49, 0.55, 0.66], (0.01, 0.1), "but it is no more than seeds"),
+        ([0.50, 0.60, 0.70], [0.49, 0.55, 0.66], (-0.1, 0.2), "0 and it is no more than seeds"),
+        ([0.40, 0.42, 0.41], [0.50, 0.52, 0.51], (-0.3, 0.1), "does not help here: dann"),
+        ([0.50, 0.52, 0.51], [0.50, 0.52, 0.51], (0.0, 0.0), "does not help here: dann"),
+    ],
+)  # fmt: skip
+def test_adaptation_helps_only_beyond_the_interval_and_the_noise_of_seeds(
+    dann: list[float], base: list[float], interval: tuple[float, float], words: str
+) -> None:
+    verdict = stated(dann, base, interval).verdict()
+    assert words in verdict
+    assert f"95 % interval {interval[0]:+.3f} to {interval[1]:+.3f}" in verdict
+
+
+def test_a_winner_that_does_not_adapt_is_held_against_one_that_does() -> None:
+    mine, other, interval = [0.7, 0.72, 0.71], [0.5, 0.52, 0.51], (0.1, 0.3)
+    worse = stated(mine, other, interval, winner="source_only", other="tllib_dann").verdict()
+    assert worse.startswith("adaptation does not help here: the winner, source_only, against tllib")
+    better = stated(other, mine, (-0.3, -0.1), winner="source_only", other="dann").verdict()
+    assert better.startswith("adaptation helps here: the winner, source_only, against dann macro")
+    alone = stated(mine, other, interval, winner="source_only", other="from_scratch").verdict()
+    assert "name dann among the methods" in alone
+    assert "name both methods" in stated(mine, other, interval, other="from_scratch").verdict()
+
+
+def test_the_terms_say_who_was_tuned_on_which_labels() -> None:
+    scores = predicted(["a", "b"], SHARES, Path()).methods
+    shared, tuned, tllib = compared(scores, winner="dann").fairness.lines()
+    assert "6 epochs, batches of 32, seeds 1, 2, 3" in shared
+    assert "macro-F1 on 58 target val labels" in shared
+    assert "40 trials tuned the recipe of dann by macro-F1 on 58 target val labels" in tuned
+    assert "source_only, frozen_features, from_scratch, target_supervised inherit it" in tuned
+    assert "which favours dann" in tuned
+    assert "tllib_dann is tllib's default recipe" in tllib
+    lines = compared(
+        scores, winner="dann", objective="info_max", searched=("dann", "mcc"), unfinished=2
+    ).fairness.lines()
+    assert "info_max, without target labels" in lines[1] and "val labels" not in lines[1]
+    assert "and the method, among dann, mcc, by" in lines[1]
+    assert "2 trials of the search have not ended" in lines[3]
+    content = compared(scores, winner="dann").to_json()["fairness"]
+    assert content["tuned"]["target_val_labels"] == 58
+
+
+def test_the_table_fits_80_columns_and_repeats_what_the_json_holds(odd: Comparison) -> None:
+    text = printed(odd)
+    rows = [line for line in text.splitlines() if line.startswith(tuple(SHARES))][: len(SHARES)]
+    assert [row.split()[0] for row in rows] == list(SHARES)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "…" not in text
+    for row, (name, content) in zip(rows, odd.to_json()["methods"].items(), strict=True):
+        f1 = content["f1_macro_test"]
+        assert f"{f1['mean']:.3f} ± {f1['sd']:.3f}" in row
+        if name == "dann":
+            assert content["difference"] == {}
+        else:
+            gap = content["difference"]["f1_macro"]
+            low, high = gap["ci95"]
+            assert f"{gap['mean']:+.3f} ({low:+.3f}, {high:+.3f})  {gap['p_value']:.3f}" in row
+    assert "target_supervised is an upper bound" in text
+    assert "so few seeds tell little" in " ".join(text.split())
+
+
+def test_shared_runs_are_named() -> None:
+    scores = stated([0.4, 0.5, 0.6], [0.4, 0.5, 0.6], (0, 0)).methods
+    methods = scores | {"from_scratch": replace(scores["dann"], same_as="dann")}
+    comparison = compared(methods, winner="dann")
+    assert "from_scratch: the same runs as dann" in printed(comparison)
+    assert comparison.to_json()["methods"]["from_scratch"]["same_as"] == "dann"
+
+
+def test_without_the_winner_there_are_scores_and_no_differences(tmp_path: Path) -> None:
+    (tmp_path / "compare").mkdir()
+    comparison = predicted(["a", "b"], {"source_only": 0.6, "cdan": 0.7}, tmp_path)
+    assert "no differences: the winner, dann, is not among the methods" in printed(comparison)
+    assert comparison.to_json()["methods"]["cdan"]["difference"] == {}
+    write_comparison(comparison)
+
+
+def test_per_class_scores_are_means_over_seeds(odd: Comparison) -> None:
+    content = odd.to_json()["methods"]["dann"]["per_class"]
+    assert [one["class"] for one in content] == ODD
+    assert sum(one["n"] for one in content) == odd.n_test
+    mean = sum(one["f1"] for one in content) / len(content)
+    assert mean == pytest.approx(odd.methods["dann"].f1_macro.mean)
+
+
+def test_files_hold_the_same_scores(odd: Comparison, tmp_path: Path) -> None:
+    write_comparison(odd)
+    assert {path.name for path in (tmp_path / "compare").iterdir()} == {
+        "comparison.csv", "comparison.json", "comparison.md", "comparison.tex",
+    }  # fmt: skip
+    content = json.loads((tmp_path / "compare" / "comparison.json").read_text())
+    assert content == odd.to_json()
+    rows = list(csv.DictReader(io.StringIO(to_csv(odd))))
+    assert [row["method"] for row in rows] == list(content["methods"])
+    for row in rows:
+        method = content["methods"][row["method"]]
+        assert float(row["f1_macro"]) == method["f1_macro_test"]["mean"]
+        assert float(row["recall_macro_sd"]) == method["recall_macro_test"]["sd"]
+        assert float(row["f1 R&D_50%"]) == method["per_class"][0]["f1"]
+        if method["difference"]:
+            assert (
+                float(row["difference_f1_macro_p"]) == method["difference"]["f1_macro"]["p_value"]
+            )
+        else:
+            assert row["difference_f1_macro_p"] == ""
+
+
+def test_the_frame_is_the_csv(odd: Comparison) -> None:
+    frame = odd.to_frame()
+    assert list(frame.index) == list(SHARES)
+    assert frame.loc["tllib_dann", "accuracy"] == odd.methods["tllib_dann"].accuracy.mean
+    assert frame["difference_f1_macro"].isna().tolist() == [True, *[False] * 5]
+    assert ["method", *frame.columns] == to_csv(odd).splitlines()[0].split(",")
+
+
+def test_markdown_shows_names_as_they_are(odd: Comparison) -> None:
+    lines = to_markdown(odd).splitlines()
+    tables = [line for line in lines if line.startswith("|")]
+    widths = {len(re.findall(r"(?<!\\)\|", line)) - 1 for line in tables}
+    assert widths == {7, 2 + len(SHARES)}
+    shown = [re.sub(r"\\(.)", r"\1", line) for line in tables]
+    assert all(any(line.startswith(f"| {name} |") for line in shown) for name in ODD)
+    assert escape_markdown("a|b_*c*\nd") == r"a\|b\_\*c\* d"
+    assert escape_markdown("_source_only_ __") == r"\_source_only\_ \_\_"
+
+
+def test_latex_needs_no_package_and_no_name_breaks_a_row(odd: Comparison) -> None:
+    text = to_latex(odd)
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    commands = set(re.findall(r"\\([a-z]+)", "\n".join(body)))
+    assert commands == {"begin", "end", "hline", "pm", "backslash"}
+    rows = [line for line in body if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {7, 2 + len(SHARES)}
+    # After a line's end LaTeX would read these as its options.
+    assert not any(row.startswith(("[", "*")) for row in rows)
+    assert escape_latex("R&D_50% -0.1") == r"R\&D\_50\% $-$0.1"
+    for line in body:
+        assert line.count("{") - line.count(r"\{") == line.count("}") - line.count(r"\}")
+
+
+def test_tables_for_pages_show_the_worst_of_many_classes_and_say_where_all_are(
+    tmp_path: Path,
+) -> None:
+    names = [f"class {number}" for number in range(100)]
+    many = predicted(names, {"dann": 0.9, "source_only": 0.6}, tmp_path, n=400)
+    markdown, latex = to_markdown(many), to_latex(many)
+    for text, row in ((markdown, r"\| class \d+ \|"), (latex, r"class \d+ &")):
+        assert len(re.findall(row, text)) == 40
+        assert "the 40 of 100 classes with the lowest F1" in text
+        assert "comparison.csv and comparison.json" in text
+    f1 = [
+        (one.f1.mean + other.f1.mean, one.name)
+        for one, other in zip(*(s.per_class for s in many.methods.values()), strict=True)
+    ]
+    assert re.findall(r"\| (class \d+) \|", markdown)[0] == min(f1, key=lambda pair: pair[0])[1]
+    assert to_csv(many).splitlines()[0].count(",f1 class ") == 100
+    assert len(many.to_json()["methods"]["dann"]["per_class"]) == 100

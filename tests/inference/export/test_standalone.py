@@ -1,0 +1,204 @@
+"""The loader beside a safetensors export: torch, torchvision and Pillow are all it needs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dann_search.data.decode import decode_image
+from dann_search.errors import InputError
+from dann_search.inference.best import write_best
+from dann_search.inference.export import program, safetensors_folder, standalone
+from dann_search.inference.export.export import export_model
+from dann_search.inference.export.verification import Images, verify
+from dann_search.inference.model import load_model
+from dann_search.models import registry
+from dann_search.models.backbone import Backbone, StagedBackbone
+from dann_search.models.catalog import BackboneSpec
+from dann_search.models.registry import register_backbone
+from dann_search.storage.layout import ExperimentFolder
+from tests.data.images import noise
+from tests.inference.models import random_model, write_random_model
+
+# One of each way in which torchvision builds its heads, at the smallest side that it takes.
+FAMILIES = [
+    ("dann_cnn", 16, 8), ("resnet18", 32, 0), ("vgg16", 32, 8), ("squeezenet1_1", 32, 8),
+    ("shufflenet_v2_x0_5", 32, 8), ("mobilenet_v3_small", 32, 8), ("efficientnet_b0", 32, 8),
+    ("inception_v3", 75, 8), ("convnext_tiny", 32, 8), ("swin_t", 32, 8), ("vit_b_16", 224, 0),
+    ("timm/resnet10t", 32, 8),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("backbone", "side", "bottleneck"), FAMILIES)
+def test_the_loader_rebuilds_every_family_of_backbones(
+    tmp_path: Path, backbone: str, side: int, bottleneck: int
+) -> None:
+    model = random_model(backbone, side=side, bottleneck=bottleneck)
+    safetensors_folder.write(model, tmp_path)
+    result = verify(model, safetensors_folder.open_written(tmp_path), random_images(side))
+    assert result.max_difference < 1e-5
+    assert result.top1_agree == result.images == 3
+
+
+def random_images(side: int) -> Images:
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 3, side, side)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return Images(pixels, "random images")
+
+
+def test_a_vision_transformer_is_exported_for_any_number_of_images() -> None:
+    with torch.device("meta"):  # no memory for its weights, nothing is computed
+        exported = program.export_program(random_model("vit_b_16", side=224))
+    (batch,) = exported.range_constraints.values()
+    assert batch.lower == 1 and batch.upper > 1000
+
+
+def pictures(folder: Path) -> Path:
+    folder.mkdir()
+    for seed in range(3):
+        noise(seed, 240, 230).save(folder / f"{seed}.png")
+    return folder
+
+
+FRESH = """
+import importlib.metadata, json, re, sys
+
+def plain(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+def needed(name, seen):
+    # As pip would install it: what the package requires, without extras.
+    name = plain(name)
+    if name in seen:
+        return
+    seen.add(name)
+    try:
+        requires = importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for line in requires:
+        if "extra ==" not in line:
+            needed(re.match(r"[A-Za-z0-9_.-]+", line).group(), seen)
+
+packages = set()
+for name in ("torch", "torchvision"):
+    needed(name, packages)
+owners = importlib.metadata.packages_distributions()
+allowed = {top for top, names in owners.items() if {plain(n) for n in names} & packages}
+
+class OnlyThose:
+    # A finder that does not find what would not be installed.
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        known = top in allowed or top in sys.stdlib_module_names or top == "model"
+        if known or top.startswith("_sysconfigdata"):
+            return self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [OnlyThose(finder) for finder in sys.meta_path]
+for name in ("safetensors", "dann_search", "ray", "optuna", "sklearn", "timm"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        continue
+    raise SystemExit(f"{name} can be imported: this environment is not fresh")
+first, second, *files = sys.argv[1:]
+sys.path.insert(0, first)
+from model import load
+found = [load().predict(files), load(second).predict(files)]
+print(json.dumps([[[p.label, p.probability] for p in of_one] for of_one in found]))
+"""
+
+
+def test_torch_and_torchvision_alone_load_the_export_and_predict(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    folder = pictures(tmp_path / "pictures")
+    files = [str(path) for path in sorted(folder.iterdir())]
+    of_torchvision = write_random_model(tmp_path / "model", "mobilenet_v3_small", side=32)
+    models = [write_best(experiment).folder, of_torchvision]
+    exports = [tmp_path / "elsewhere" / model.name for model in models]
+    for model, out in zip(models, exports, strict=True):
+        export_model(model, "safetensors", out=out, images=folder)
+    words = [sys.executable, "-c", FRESH, *map(str, exports), *files]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    for model, found in zip(models, json.loads(done.stdout), strict=True):
+        expected = load_model(model).predict(files)
+        assert [label for label, _ in found] == [one.label for one in expected]
+        probabilities = [probability for _, probability in found]
+        assert probabilities == pytest.approx([one.probability for one in expected], abs=1e-5)
+
+
+def test_files_are_read_to_the_same_pixels(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    noise(1, 90, 60).save(tmp_path / "turned.jpg", exif=turned)
+    noise(2, 900, 1400).save(tmp_path / "large.jpg", quality=90)
+    noise(3, 20, 30).convert("L").save(tmp_path / "grey.png")
+    noise(4, 20, 30).convert("RGBA").save(tmp_path / "alpha.png")
+    noise(5, 20, 30).quantize(16).save(tmp_path / "palette.png")
+    deep = np.random.default_rng(6).integers(0, 2**16, (40, 50), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    for path in sorted(tmp_path.iterdir()):
+        expected = torch.from_numpy(decode_image(path, 24).copy())
+        assert torch.equal(standalone.decode(path, 24), expected), path
+    (tmp_path / "torn.jpg").write_bytes((tmp_path / "large.jpg").read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"torn\.jpg: not a readable image"):
+        standalone.decode(tmp_path / "torn.jpg", 24)
+
+
+def test_every_type_of_tensor_is_read_as_safetensors_reads_it(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    state = {
+        str(dtype): (torch.arange(7) % 2).to(dtype).reshape(7, 1)
+        for dtype in standalone.TYPES.values()
+    } | {"scalar": torch.tensor(3), "empty": torch.zeros(0, 4)}  # fmt: skip
+    save_file(state, tmp_path / "state.safetensors", {"about": "metadata"})
+    found = standalone.read_safetensors(tmp_path / "state.safetensors")
+    expected = load_file(tmp_path / "state.safetensors")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype and torch.equal(found[name], value)
+
+
+@pytest.mark.parametrize("keep", [3, 60, -1])
+def test_a_torn_weights_file_is_named(tmp_path: Path, keep: int) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "state.safetensors"
+    save_file({"weight": torch.rand(20)}, path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        standalone.read_safetensors(path)
+
+
+def test_a_backbone_of_ones_own_is_refused_with_the_formats_that_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+
+    @register_backbone(BackboneSpec(name="own", stages=("all",), image_size=16, smallest=8))
+    def build(state: object) -> Backbone:
+        return StagedBackbone({"all": torch.nn.Conv2d(3, 5, 3)}, feature_size=5)
+
+    folder = write_random_model(tmp_path / "model", "own", side=16)
+    with pytest.raises(InputError, match="--format torch and --format onnx can hold it"):
+        export_model(folder, "safetensors")
+    assert export_model(folder, "torch").verification.max_difference < 1e-6

@@ -1,0 +1,305 @@
+"""The best model as two files."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from dann_search import load_model
+from dann_search.cli import main
+from dann_search.config.trial import TrialConfig
+from dann_search.data.store import open_labels
+from dann_search.data.training_data import as_tensor
+from dann_search.errors import InputError, RunError
+from dann_search.evaluation.evaluate import evaluate_target, predict_classes
+from dann_search.evaluation.scoring import score
+from dann_search.inference.best import write_best
+from dann_search.inference.find_model import find_model
+from dann_search.models.build import build_network
+from dann_search.models.catalog import CATALOG
+from dann_search.results.leaderboard import ranked
+from dann_search.results.reader import read_trials
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
+from dann_search.training.predict import predict_logits
+from tests.json_output import failed, printed
+
+
+def test_the_model_predicts_exactly_as_the_trained_network(experiment: ExperimentFolder) -> None:
+    first = ranked(read_trials(experiment))[0]
+    config = TrialConfig(**first.config)
+    network = build_network(config, 10)
+    path = experiment.trial(first.number) / BEST
+    restore_network(network, load_checkpoint(path), path)
+    images = as_tensor(experiment.data, "target", "val")
+    expected = predict_logits(network, images, CATALOG["dann_cnn"], 16, torch.device("cpu"))
+    model = load_model(write_best(experiment).folder)
+    with torch.no_grad():
+        assert torch.equal(model(images), expected)
+
+
+def test_the_model_needs_nothing_but_its_two_files(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    images = as_tensor(experiment.data, "target", "val")[:8].clone()
+    out = tmp_path / "model"
+    write_best(experiment, out=out)
+    shutil.rmtree(experiment.root)
+    model = load_model(out)
+    names = {path.name for path in out.iterdir()}
+    assert names == {"model.safetensors", "model.json", "README.md"}
+    (out / "README.md").unlink()
+    found = model.predict(images)
+    assert len(found) == 8
+    for one in found:
+        assert one.label in model.class_names
+        assert one.probability == max(one.probabilities.values())
+        assert sum(one.probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_paths_pillow_images_and_tensors_are_classified_alike(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    model = load_model(write_best(experiment).folder)
+    tensor = as_tensor(experiment.data, "target", "val")[:3]
+    pictures = [Image.fromarray(np.asarray(row).transpose(1, 2, 0)) for row in tensor]
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for picture, path in zip(pictures, paths, strict=True):
+        picture.save(path)
+    assert model.predict(tensor) == model.predict(pictures) == model.predict(paths)
+
+
+def test_the_record_says_what_the_model_is(experiment: ExperimentFolder) -> None:
+    first = ranked(read_trials(experiment))[0]
+    record = json.loads((write_best(experiment).folder / "model.json").read_text())
+    assert record["trial"] == first.number and record["epoch"] == first.best_epoch
+    assert record["class_names"] == [str(digit) for digit in range(10)]
+    assert record["config"] == first.config and record["searched"] == first.params
+    assert record["validation"]["f1_macro_val"] == first.f1_macro_val
+    assert record["seeds"] == {"training": 0, "splits": 0}
+    assert record["preprocessing"]["image_size"] == 16
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0] or record["versions"]
+
+
+def test_the_validation_metrics_have_intervals_of_the_very_images(
+    experiment: ExperimentFolder,
+) -> None:
+    model = write_best(experiment)
+    predicted = predict_classes(
+        load_model(model.folder), as_tensor(experiment.data, "target", "val")
+    )
+    expected = score(
+        open_labels(experiment.data, "target", "val"), predicted, model.record["class_names"], "val"
+    )
+    assert model.record["validation"]["f1_macro_val"] == pytest.approx(expected.f1_macro)
+    ends = {name: tuple(pair) for name, pair in model.record["validation_ci95"].items()}
+    assert ends == expected.ci95
+
+
+def test_the_json_has_every_field_of_the_contract(
+    experiment: ExperimentFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["best", str(experiment.root), "--json"]) == 0
+    content = printed("best", capsys.readouterr().out)
+    assert content["folder"] == str(experiment.best) and content["refit"] is None
+    assert content["chosen_by"] == {
+        "objective": "f1_macro", "value": content["validation"]["f1_macro_val"],
+    }  # fmt: skip
+
+
+def test_another_objective_ranks_completed_trials_by_their_best_epochs(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    rows = [row for row in read_trials(experiment) if row.state == "completed"]
+    worst = min(rows, key=lambda row: row.validators["entropy"])
+    out = tmp_path / "model"
+    model = write_best(experiment, objective="entropy", rank=len(rows), out=out)
+    assert model.record["trial"] == worst.number
+    value = worst.validators["entropy"]
+    assert model.record["chosen_by"] == {"objective": "entropy", "value": value}
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(model.render())
+    shown = console.export_text()
+    assert "its epoch is the one that f1_macro, the search's objective, chose" in shown
+    own = write_best(experiment, objective="f1_macro", out=out, force=True).record
+    assert own["trial"] == ranked(read_trials(experiment))[0].number
+
+
+def test_what_was_measured_stays_with_the_weights_it_was_measured_of(
+    experiment: ExperimentFolder,
+) -> None:
+    evaluate_target(experiment.root, calibrated=True)
+    temperature = load_model(experiment.best).temperature
+    assert write_best(experiment).record["temperature"] == temperature != 1
+    assert (experiment.best / "evaluation.json").exists()
+    assert "| test |" in (experiment.best / "README.md").read_text()
+    other = write_best(experiment, rank=2, out=experiment.best, force=True)
+    assert other.record["temperature"] == 1
+    assert not (experiment.best / "evaluation.json").exists()
+    assert not (experiment.best / "confusion.png").exists()
+    assert "not evaluated on the test split yet" in (experiment.best / "README.md").read_text()
+
+
+def test_another_trial_has_a_folder_of_its_own_and_best_stays_the_leaderboards_first(
+    experiment: ExperimentFolder,
+) -> None:
+    first, second = (row.number for row in ranked(read_trials(experiment))[:2])
+    assert write_best(experiment).folder == experiment.best
+    before = (experiment.best / "model.safetensors").read_bytes()
+    folder = write_best(experiment, rank=2).folder
+    assert folder == experiment.root / "models" / f"trial-{second}"
+    assert write_best(experiment, trial=second).folder == folder  # again: it is ours to replace
+    assert write_best(experiment, trial=first).folder == experiment.best
+    assert (experiment.best / "model.safetensors").read_bytes() == before
+    assert evaluate_target(experiment.root).trial == first
+    other = evaluate_target(folder)  # in the experiment, so with its test split
+    assert (other.trial, other.model) == (second, str(folder))
+
+
+def test_a_best_model_that_is_not_the_leaderboards_first_any_more_is_written_anew(
+    experiment: ExperimentFolder,
+) -> None:
+    first, second = (row.number for row in ranked(read_trials(experiment))[:2])
+    write_best(experiment, trial=second, out=experiment.best)  # as older versions did
+    assert evaluate_target(experiment.root).trial == first
+    record = json.loads((experiment.best / "model.json").read_text())
+    record["refit"] = {"epochs": 2}  # as `--refit --out` may have done
+    (experiment.best / "model.json").write_text(json.dumps(record))
+    assert "refit" not in find_model(experiment.root).record
+
+
+def test_a_best_model_that_is_not_the_first_and_cannot_be_written_anew_is_refused(
+    experiment: ExperimentFolder,
+) -> None:
+    first, second = (row.number for row in ranked(read_trials(experiment))[:2])
+    write_best(experiment, trial=second, out=experiment.best)
+    (experiment.trial(first) / BEST).unlink()
+    said = rf"{BEST}.*best holds the model of trial {second}, which may not be.*name that folder"
+    with pytest.raises(RunError, match=said):
+        find_model(experiment.root)
+    assert find_model(experiment.best).record["trial"] == second
+
+
+def test_only_a_model_is_replaced_and_only_by_force(
+    experiment: ExperimentFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "project"
+    mine.mkdir()
+    (mine / "README.md").write_text("mine")
+    words = ["best", str(experiment.root), "--out", str(mine), "--json"]
+    for refused in (words, [*words, "--force"], [*words, "--refit"]):
+        assert main(refused) == 2
+        assert "is not a model that dann-search wrote" in failed("best", capsys.readouterr().out)
+    assert [path.name for path in mine.iterdir()] == ["README.md"]
+    assert (mine / "README.md").read_text() == "mine"
+
+    model = tmp_path / "model"
+    model.mkdir()  # an empty folder is no obstacle
+    first = write_best(experiment, out=model).record["trial"]
+    with pytest.raises(InputError, match="exists; replace it with --force"):
+        write_best(experiment, rank=2, out=model)
+    assert load_model(model).record["trial"] == first
+    write_best(experiment, rank=2, out=model, force=True)
+    assert load_model(model).record["trial"] != first
+
+
+def test_models_of_the_first_format_are_read(experiment: ExperimentFolder) -> None:
+    folder = write_best(experiment).folder
+    record = json.loads((folder / "model.json").read_text())
+    for name in ("temperature", "validation_ci95", "chosen_by"):
+        del record[name]
+    (folder / "model.json").write_text(json.dumps({**record, "format": 1}))
+    assert load_model(folder).temperature == 1
+    assert evaluate_target(folder).calibration is not None
+
+
+def test_the_card_says_where_labels_were_used_and_invents_no_licence(
+    experiment: ExperimentFolder,
+) -> None:
+    write_best(experiment)
+    card = (experiment.best / "README.md").read_text()
+    rows = {
+        line.split(" | ")[0] + line.split(" | ")[1]: line
+        for line in card.splitlines()
+        if " | " in line
+    }
+    assert "| never read |" in rows["| digits-m (target)train"]
+    assert "| chose the model |" in rows["| digits-m (target)val"]
+    assert "only read by evaluate and compare" in rows["| digits-m (target)test"]
+    assert "## Licence\n\nUnknown." in card
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"rank": 4}, "rank 4 of 3 finished trials"),
+        ({"trial": 9}, "no trial 9; there are 0 to 3"),
+        ({"trial": 3}, "trial 3 is failed and has no model"),
+        ({"trial": 0, "rank": 1}, "--trial 0 names the one trial: leave out --rank"),
+        ({"trial": 0, "objective": "bnm"}, "leave out --objective"),
+        ({"objective": "infomax"}, "unknown 'infomax'; did you mean 'info_max'"),
+        ({"objective": "bnm", "rank": 3}, "rank 3 of 2 finished trials"),
+    ],
+)
+def test_a_trial_without_a_model_is_refused(
+    experiment: ExperimentFolder, choice: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        write_best(experiment, **choice)
+
+
+def test_a_rank_or_a_number_chooses_the_trial(experiment: ExperimentFolder, tmp_path: Path) -> None:
+    rows = ranked(read_trials(experiment))
+    second = write_best(experiment, rank=2, out=tmp_path / "second")
+    stopped = write_best(experiment, trial=1, out=tmp_path / "stopped")
+    assert second.record["trial"] == rows[1].number
+    assert stopped.record["trial"] == 1
+
+
+def test_a_torn_checkpoint_is_named(experiment: ExperimentFolder) -> None:
+    path = experiment.trial(ranked(read_trials(experiment))[0].number) / BEST
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RunError, match=BEST):
+        write_best(experiment)
+
+
+def test_a_model_of_a_newer_version_or_without_a_file_is_refused(
+    experiment: ExperimentFolder,
+) -> None:
+    folder = write_best(experiment).folder
+    record = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**record, "format": 99}))
+    with pytest.raises(InputError, match="newer dann-search"):
+        load_model(folder)
+    (folder / "model.json").write_text(json.dumps({"format": 2}))
+    with pytest.raises(InputError, match="not a model's record: it has no class_names"):
+        load_model(folder)
+    (folder / "model.json").write_text(json.dumps(record))
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"model\.safetensors is missing"):
+        load_model(folder)
+
+
+def test_loading_a_model_loads_neither_ray_nor_optuna(experiment: ExperimentFolder) -> None:
+    import subprocess
+    import sys
+
+    folder = write_best(experiment).folder
+    code = (
+        "import sys; from dann_search import load_model; "
+        f"load_model({str(folder)!r}); assert not {{'ray', 'optuna'}} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_images_of_the_wrong_shape_or_type_are_refused(experiment: ExperimentFolder) -> None:
+    model = load_model(write_best(experiment).folder)
+    with pytest.raises(InputError, match="uint8"):
+        model.predict(torch.zeros(1, 3, 16, 16))

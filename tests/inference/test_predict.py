@@ -1,0 +1,164 @@
+"""Labels of files: what is found, what is written, what cannot be read."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dann_search import load_model, predict_files
+from dann_search.cli import main
+from dann_search.errors import InputError
+from dann_search.inference.batched_logits import decoded_batches
+from dann_search.inference.image_files import check_words, image_files
+from dann_search.outputs.models import Prediction
+from tests.data.images import noise
+from tests.inference.models import write_random_model
+from tests.json_output import failed, printed
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_model(tmp_path_factory.mktemp("random") / "model", "dann_cnn", side=16)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two images, one below another folder; a torn one; a text."""
+    root = tmp_path / "photos"
+    (root / "deep").mkdir(parents=True)
+    (root / ".hidden").mkdir()
+    noise(1).save(root / "a.jpg")
+    noise(2).save(root / "deep" / "b.PNG")
+    noise(3).save(root / ".hidden" / "c.png")
+    (root / "deep" / "torn.jpg").write_bytes((root / "a.jpg").read_bytes()[:200])
+    (root / "notes.txt").touch()
+    return root
+
+
+def test_predictions_are_the_models_own_and_in_the_order_of_the_files(
+    model: Path, photos: Path
+) -> None:
+    files = [photos / "deep" / "b.PNG", photos / "a.jpg"]
+    found = list(predict_files(model, files, top=4, batch_size=1))
+    for one, expected in zip(found, load_model(model).predict(files), strict=True):
+        assert one.top[0][0] == expected.label
+        assert dict(one.top) == pytest.approx(expected.probabilities)
+        assert [p for _, p in one.top] == sorted((p for _, p in one.top), reverse=True)
+
+
+def test_csv_has_a_row_a_file_and_the_error_of_a_torn_one(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(model), str(photos), "--top", "2"]) == 0
+    captured = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(captured.out)))
+    assert list(rows[0]) == [
+        "path", "label", "probability", "label_2", "probability_2", "error",
+    ]  # fmt: skip
+    assert [Path(row["path"]).name for row in rows] == ["a.jpg", "b.PNG", "torn.jpg"]
+    assert [bool(row["error"]) for row in rows] == [False, False, True]
+    assert rows[2]["label"] == rows[2]["probability_2"] == ""
+    lines = captured.err.splitlines()
+    assert lines[-2].startswith(f"cannot be read: {photos / 'deep' / 'torn.jpg'}: ")
+    assert lines[-1].startswith("2 images classified in") and lines[-1].endswith("1 cannot be read")
+
+
+def test_json_lines_go_to_a_file_that_is_not_overwritten_unasked(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "labels.jsonl"
+    words = ["predict", str(model), str(photos / "*.jpg"), "--out", str(out), "--json"]
+    assert main(words) == 0
+    summary = printed("predict", capsys.readouterr().out)
+    assert summary["predictions"] is None
+    assert (summary["images"], summary["unreadable"], summary["out"]) == (1, 0, str(out))
+    (line,) = out.read_text().splitlines()
+    content = json.loads(line)
+    Prediction.model_validate_json(line)
+    assert content["top"] == [{"label": content["label"], "probability": content["probability"]}]
+    assert main(words) == 2
+    assert "--force" in failed("predict", capsys.readouterr().out)
+    assert main([*words, "--force"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", "labels.jsonl"}
+
+
+def test_with_json_and_no_file_the_predictions_are_in_the_one_object(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(model), str(photos), "--json"]) == 0
+    content = printed("predict", capsys.readouterr().out)
+    assert (content["images"], content["unreadable"], content["out"]) == (3, 1, None)
+    assert [one["error"] is None for one in content["predictions"]] == [True, True, False]
+
+
+def test_only_where_nothing_can_be_read_it_is_a_failure(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "labels.csv"
+    torn = photos / "deep" / "torn.jpg"
+    assert main(["predict", str(model), str(torn), "--out", str(out)]) == 1
+    assert "none of the 1 files can be read" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: no such file or folder"),
+        (["*.gif"], "the pattern matches no image"),
+        (["."], "no image in it"),
+        (["a.jpg", "--top", "5"], "the model knows 4 classes"),
+        (["a.jpg", "--out", "x.parquet"], "its name tells no format"),
+        (["a.jpg", "--format", "xml"], "expected csv or jsonl"),
+        (["a.jpg", "--out", "no/x.csv"], "there is no folder no"),
+        (["a.jpg", "--device", "gpu"], "expected cpu, cuda or auto"),
+    ],
+)
+def test_bad_input_is_refused_before_a_line_is_written(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "a.jpg":
+        noise(1).save("a.jpg")
+    assert main(["predict", str(model), *words]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.out == ""
+
+
+def test_files_come_from_words_of_every_kind(photos: Path) -> None:
+    def names(*words: str) -> list[str]:
+        return [path.name for path in image_files([str(photos / word) for word in words])]
+
+    assert names(".") == ["a.jpg", "b.PNG", "torn.jpg"]
+    assert names("**/*.jpg") == ["a.jpg", "torn.jpg"]
+    assert names("notes.txt", "a.jpg") == ["notes.txt", "a.jpg"]  # named: tried, whatever it is
+    odd = photos / "x[1].png"
+    noise(4).save(odd)
+    assert list(image_files([odd])) == [odd]
+    with pytest.raises(InputError, match="no images named"):
+        check_words([])
+
+
+def test_no_more_than_two_batches_are_ever_decoded_ahead() -> None:
+    asked: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            asked.append(number)
+            yield number
+
+    image = np.zeros((3, 2, 2), np.uint8)
+    batches = decoded_batches(items(), lambda item: image, 5)
+    assert len(next(batches)) == 5
+    assert len(asked) == 10
+    next(batches)
+    assert len(asked) == 15

@@ -1,0 +1,121 @@
+"""The winner's recipe on train and val together."""
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dann_search import load_model
+from dann_search.cli import main
+from dann_search.config.experiment import Experiment
+from dann_search.data.joined_store import write_joined_store
+from dann_search.data.store import open_images, open_labels, read_info
+from dann_search.data.training_data import as_tensor, open_training_data
+from dann_search.inference.best import write_best
+from dann_search.inference.model_files import WEIGHTS
+from dann_search.inference.refit import write_refit
+from dann_search.results.reader import read_trials
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.training.checkpoint import load_last
+from dann_search.training.job import Failures, TrainingJob, train_here
+from dann_search.training.loop import train
+from tests.finished_experiment import search_here
+from tests.json_output import printed
+
+
+def test_the_joined_store_holds_both_splits_and_no_label_of_the_target_to_train_on(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    store, info = experiment.data, read_info(experiment.data)
+    with write_joined_store(store, tmp_path / "joined") as joined:
+        for role in ("source", "target"):
+            parts = [open_images(store, role, split) for split in ("train", "val")]
+            assert (open_images(joined, role, "train") == np.concatenate(parts)).all()
+            assert read_info(joined).sizes[role]["train"] == sum(map(len, parts))
+        labels = [open_labels(store, "source", split) for split in ("train", "val")]
+        assert (open_labels(joined, "source", "train") == np.concatenate(labels)).all()
+        data = open_training_data(joined)
+        assert len(data.val_images) == info.sizes["target"]["val"]
+        names = {path.name for path in joined.iterdir()}
+        assert "target.train.labels.npy" not in names
+        assert not any("test" in name for name in names)
+    assert not joined.exists()
+
+
+def test_a_refit_uses_no_label_of_the_target_and_nothing_of_the_test_split(
+    experiment: ExperimentFolder,
+) -> None:
+    first = write_refit(experiment, train_here)
+    weights = (first.folder / WEIGHTS).read_bytes()
+    assert first.folder == experiment.best_refit
+    labels = experiment.data / "target.val.labels.npy"
+    np.save(labels, np.zeros_like(np.load(labels)))
+    for path in experiment.data.glob("*.test.*"):
+        path.unlink()
+    shutil.rmtree(experiment.refit)
+    again = write_refit(experiment, train_here)
+    assert (again.folder / WEIGHTS).read_bytes() == weights
+    labels = experiment.data / "source.val.labels.npy"
+    np.save(labels, np.zeros_like(np.load(labels)))
+    shutil.rmtree(experiment.refit)
+    other = write_refit(experiment, train_here)
+    assert (other.folder / WEIGHTS).read_bytes() != weights
+
+
+def test_the_record_says_what_was_trained_on_and_keeps_what_was_selected_on(
+    experiment: ExperimentFolder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chosen = write_best(experiment).record
+    model = write_refit(experiment, train_here)
+    record = model.record
+    assert main(["best", str(experiment.root), "--refit", "--json"]) == 0  # trained already
+    assert printed("best", capfd.readouterr().out)["refit"] == record["refit"]
+    assert record["validation"] == chosen["validation"]
+    assert record["validation_ci95"] == chosen["validation_ci95"]
+    refit = record["refit"]
+    assert refit["epochs"] == chosen["epoch"]
+    assert refit["trained_on"] == ["source train and val", "target train and val without labels"]
+    assert refit["validation_of_images_seen"].keys() == record["validation"].keys()
+    card = (experiment.best_refit / "README.md").read_text()
+    assert "this one has seen them" in card
+    assert f"Trained again for {chosen['epoch']} epochs" in card
+
+
+def test_a_refit_that_was_cut_off_ends_with_the_weights_it_would_have_had(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    # A trial whose best epoch is its last, so that there is something left to do.
+    number = next(row.number for row in read_trials(experiment) if row.best_epoch == 2)
+
+    def cut_off(jobs: Sequence[TrainingJob], _: Experiment) -> Failures:
+        (job,) = jobs
+        job.folder.mkdir(parents=True)
+        next(iter(train(job.config, open_training_data(job.store), job.folder)))
+        raise KeyboardInterrupt
+
+    expected = write_refit(experiment, train_here, trial=number, out=tmp_path / "whole")
+    shutil.rmtree(experiment.refit)
+    with pytest.raises(KeyboardInterrupt):
+        write_refit(experiment, cut_off, trial=number, out=tmp_path / "cut")
+    assert not (experiment.refit / "data").exists() and not (tmp_path / "cut").exists()
+    lines: list[str] = []
+    train_on = partial(train_here, progress=lines.append)
+    found = write_refit(experiment, train_on, trial=number, out=tmp_path / "cut")
+    assert (found.folder / WEIGHTS).read_bytes() == (expected.folder / WEIGHTS).read_bytes()
+    assert lines == [f"trained trial {number} on train and val, 2 epochs (1 of 1)"]
+
+
+def test_where_the_recipe_averages_weights_the_average_is_the_model(tmp_path: Path) -> None:
+    folder = search_here(tmp_path, training__epochs=1, training__ema_decay=0.9, search__trials=1)
+    model = load_model(write_refit(folder, train_here).folder)
+    (trained,) = folder.refit.iterdir()
+    found = load_last(trained)
+    assert found is not None
+    name, value = next((n, v) for n, v in found[0].average.items() if n.endswith("weight"))
+    assert torch.equal(model.network.state_dict()[name], value)
+    assert not torch.equal(found[0].model[name], value)
+    assert model(as_tensor(folder.data, "target", "val")[:2]).shape == (2, 10)

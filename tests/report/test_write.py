@@ -1,0 +1,646 @@
+"""What the report says, what it refuses, and that no name becomes a part of the page."""
+
+import base64
+import fcntl
+import json
+import re
+import shlex
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from dann_search.cli import main
+from dann_search.config.load import load_experiment
+from dann_search.config.trial import TrialConfig
+from dann_search.data.store import UNLABELLED
+from dann_search.errors import InputError
+from dann_search.evaluation.evaluate import evaluate_target
+from dann_search.inference.best import write_best
+from dann_search.models.registry import stage_counts
+from dann_search.report import Report, write_report
+from dann_search.report.content import Content, gather
+from dann_search.report.context import context
+from dann_search.report.figures.save import KINDS, NAMES
+from dann_search.report.measured import ClassRow
+from dann_search.report.page import render
+from dann_search.report.search import look_at_search
+from dann_search.report.shift import DomainShift, domain_shift
+from dann_search.results.confirmation import Confirmation
+from dann_search.results.insight import ParameterImportance
+from dann_search.results.leaderboard import ranked, to_json
+from dann_search.results.reader import read_experiment, read_trials
+from dann_search.search.launch import prepare
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study import StudyRecord
+from dann_search.study.study_names import SPENT
+from dann_search.training.job import TrainingJob, train_here
+from tests.finished_experiment import search_here
+from tests.json_output import printed
+from tests.report.conftest import FORMULA, HOSTILE
+
+MEGABYTES = 1_000_000
+
+
+class Page(HTMLParser):
+    """A page as a browser takes it: tags with their attributes, and the text between them."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        # Of a script or a style sheet: nothing that is shown.
+        if self.cdata_elem is None:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def page_of(report: Report) -> Page:
+    return Page(report.file.read_text())
+
+
+def plots_of(report: Report) -> dict[str, Any]:
+    found = re.search(
+        r'<script type="application/json" id="report">(.*?)</script>', report.file.read_text()
+    )
+    assert found
+    plots: dict[str, Any] = json.loads(found[1])["plots"]
+    return plots
+
+
+@pytest.mark.parametrize(
+    ("done", "expected", "not_said"),
+    [
+        (1, "The confirmation is incomplete, 1 of 4 trainings", "the best of all finalists"),
+        (4, "it reached 0.750 on average, the best of all finalists", "incomplete"),
+    ],
+)
+def test_a_finalist_is_the_best_of_all_only_once_the_confirmation_is_whole(
+    few: ExperimentFolder, done: int, expected: str, not_said: str
+) -> None:
+    content = gather(few, lambda line: None)
+    best = replace(content.best, confirmed=(0.7, 0.8), is_confirmed=done == 4)
+    state = replace(content.status, confirmation=Confirmation(done, 4))
+    choice = context(replace(content, best=best, status=state))["choice"]
+    assert expected in choice and not_said not in choice
+
+
+def test_key_numbers_are_those_of_the_other_commands(few: ExperimentFolder) -> None:
+    test = evaluate_target(few.root).to_json()
+    report = write_report(few)
+    best = to_json(ranked(read_trials(few)))["trials"][0]
+    content = report.to_json()
+    assert report.file == few.root / "report" / "index.html"
+    assert content["bytes"] == report.file.stat().st_size < 5 * MEGABYTES
+    assert (content["trial"], content["f1_macro_val"]) == (best["trial"], best["f1_macro_val"])
+    for name in ("n", "accuracy", "f1_macro", "precision_macro", "recall_macro"):
+        assert content["test"][name] == test[name]
+    assert list(content["test"]["ci95"]["f1_macro"]) == test["ci95"]["f1_macro"]
+    low, high = content["ci95_val"]
+    assert low <= content["f1_macro_val"] <= high
+    assert content["trials"] == {"completed": 2, "pruned": 1, "failed": 1, "running": 0}
+    assert not content["partial"]
+    text = page_of(report).text
+    for number in (best["f1_macro_val"], test["f1_macro"], *test["ci95"]["f1_macro"]):
+        assert f"{number:.3f}" in text
+    printed("report", json.dumps(content))
+
+
+def with_backbones(content: Content, *names: str) -> Content:
+    """As if each backbone's depth had been searched."""
+    search = content.search
+    depths = {f"unfrozen_depth.{name}": search.slices["unfrozen_depth"] for name in names}
+    found = [ParameterImportance(name, 0.5, 3, True) for name in depths]
+    return replace(
+        content,
+        search=replace(
+            search,
+            slices=search.slices | depths,
+            importance=replace(search.importance, parameters=found),
+        ),
+    )
+
+
+def test_no_name_becomes_a_tag_a_script_or_a_formula(few: ExperimentFolder, tmp_path: Path) -> None:
+    evaluate_target(few.root)
+    content = with_backbones(gather(few, lambda line: None), HOSTILE, FORMULA)
+    file = tmp_path / "index.html"
+    file.write_text(render(content, "today"))
+    report = Report(file, file.stat().st_size)
+    page = page_of(report)
+    assert f"unfrozen_depth of {HOSTILE} (stages)" in page.text
+    assert f"unfrozen_depth of {FORMULA} (stages)" in page.text
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert len(scripts) == 4 and not any("src" in one for one in scripts)
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes), attributes
+        assert tag not in ("i", "iframe", "object", "base", "form")
+        for name in ("src", "href", "action"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("#", "data:image/", "data:text/yaml;base64,")), value
+    assert HOSTILE in page.text and FORMULA in page.text  # as text, and not evaluated
+    # Plotly takes tags in text for markup.
+    inside = json.dumps(plots_of(report))
+    assert "<img" not in inside and "<b>" not in inside and "&lt;/script" in inside
+
+
+def test_every_figure_is_drawn_as_png_and_svg_whatever_classes_are_called(
+    few: ExperimentFolder, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    few.compare.mkdir()
+    (few.compare / "comparison.json").write_text(json.dumps(compared(few)))
+    report = write_report(few, figures=tmp_path)
+    expected = {f"{name}.{kind}" for name in NAMES for kind in KINDS}
+    # Six trials and more make a parameter's importance.
+    assert {path.name for path in report.figures} == expected - {"importance.png", "importance.svg"}
+    for path in report.figures:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                # One column of a paper or both, at 300 dots an inch.
+                assert picture.width >= 1000 and picture.info["dpi"][0] == pytest.approx(300, 0.01)
+        else:
+            assert ElementTree.parse(path).getroot().tag.endswith("svg")
+    assert not [str(w.message) for w in recwarn if "layout" in str(w.message)]
+
+
+def test_a_large_search_of_many_classes_stays_below_five_megabytes(few: ExperimentFolder) -> None:
+    content = gather(few, lambda line: None)
+    first = content.search.rows[0]
+    rows = [first] + [replace(first, number=number) for number in range(10, 3000)]
+    points = {name: [p] * 3000 for name, (p, *_) in content.search.slices.items()}
+    names = [f"class number {label}" for label in range(345)]
+    row = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "n": 40}
+    assert content.inside
+    large = replace(
+        content,
+        search=replace(
+            content.search,
+            rows=rows,
+            curves={row.number: [0.1] * 20 for row in rows},
+            history=content.search.history[:1] * 3000,
+            slices=points,
+        ),
+        experiment=content.experiment.model_copy(
+            # Whatever they are called: 30 parameters.
+            update={"space": {f"{n}{i}": p for n, p in content.experiment.space.items()
+                              for i in ("", *range(1, 8))}}
+        ),
+        info=replace(content.info, class_names=names),
+        test=content.inside.val.model_copy(
+            update={
+                "per_class": [ClassRow.model_validate({"class": name, **row}) for name in names],
+                "confusion": np.random.default_rng(0).poisson(0.3, (345, 345)).tolist(),
+            }
+        ),
+    )  # fmt: skip
+    page = render(large, "today")
+    assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
+    assert "the 150 of lowest F1" in page and "lowest trials are left out" in page
+
+
+def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(
+    few: ExperimentFolder,
+) -> None:
+    """3,000 trials of 200 epochs, whose scores have all their digits."""
+    content = gather(few, lambda line: None)
+    first, draw = content.search.rows[0], np.random.default_rng(0)
+    assert content.inside and content.experiment.space
+    rows = [first] + [replace(first, number=number) for number in range(10, 3009)]
+    ended = [replace(content.search.history[0], trial=row.number) for row in rows]
+    points = {
+        name: [replace(p, trial=row.number) for row in rows]
+        for name, (p, *_) in content.search.slices.items()
+    }
+    names = [f"class number {label}" for label in range(1000)]
+    row = {"precision": 0.5, "recall": 0.5, "n": 40}
+    scores = [ClassRow.model_validate({"class": n, "f1": draw.random(), **row}) for n in names]
+    labels = draw.integers(0, 1000, len(content.inside.source_labels))
+    large = replace(
+        content,
+        search=replace(
+            content.search,
+            rows=rows,
+            curves={one.number: draw.random(200).tolist() for one in rows},
+            history=ended,
+            slices=points,
+        ),
+        info=replace(content.info, class_names=names),
+        inside=replace(content.inside, source_labels=labels),
+        test=content.inside.val.model_copy(
+            update={"per_class": scores, "confusion": np.eye(1000, dtype=int).tolist()}
+        ),
+    )
+    page = render(large, "today")
+    assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
+    assert "1,000 of 3,000 best trials. One epoch in 10 of each, and its last." in page
+    assert "of 3,000 trials, evenly taken." in page and "1,600 of 3,000 best trials." in page
+    assert "1,500 of 3,000 trials." in page and "Of 1000 classes the 150 of lowest F1" in page
+
+
+def test_the_page_asks_no_network_and_runs_only_its_own_scripts(few: ExperimentFolder) -> None:
+    page = page_of(write_report(few))
+    (policy,) = [a["content"] for tag, a in page.tags if "http-equiv" in a and tag == "meta"]
+    assert policy and policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy and "http" not in policy
+    assert re.fullmatch(r"(?!.*script-src[^;]*unsafe).*", policy)
+
+
+def test_test_labels_are_never_opened_and_are_not_needed(few: ExperimentFolder) -> None:
+    evaluate_target(few.root)
+    (few.data / "target.test.labels.npy").unlink()
+    (few.data / "target.test.images.npy").unlink()
+    report = write_report(few)
+    assert report.to_json()["test"] is not None and report.to_json()["ece"] is not None
+    assert not (few.data / ".".join([*UNLABELLED, "labels", "npy"])).exists()
+
+
+def test_what_was_not_run_is_said_with_the_command_that_runs_it(few: ExperimentFolder) -> None:
+    report = write_report(few)
+    text = page_of(report).text
+    assert f"dann-search evaluate {few.root}" in text
+    assert f"dann-search compare {few.root}" in text
+    assert report.to_json()["test"] is None and report.to_json()["baselines"] is None
+    assert "validation split" in text
+
+
+def test_scores_of_another_model_are_not_passed_off_as_the_best_ones(
+    few: ExperimentFolder,
+) -> None:
+    second = ranked(read_trials(few))[1].number
+    write_best(few, trial=second, out=few.best)
+    evaluate_target(few.best)
+    few.compare.mkdir()
+    summary = {"mean": 0.5, "sd": 0.1, "values": [0.4, 0.6]}
+    content = {"methods": {"dann": {"f1_macro_test": summary}}, "trial": second, "seeds": [1, 2]}
+    (few.compare / "comparison.json").write_text(json.dumps(content))
+    report = write_report(few)
+    assert report.to_json()["test"] is None and report.to_json()["baselines"] is None
+    assert len([n for n in report.numbers["notes"] if f"trial {second}" in n]) == 2
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"methods": {}, "trial": 0, "seeds": []}'])
+def test_a_damaged_comparison_is_a_note_not_a_failure(few: ExperimentFolder, content: str) -> None:
+    few.compare.mkdir()
+    (few.compare / "comparison.json").write_text(content)
+    notes = write_report(few).numbers["notes"]
+    assert any("comparison.json cannot be read" in note for note in notes)
+
+
+def compared(few: ExperimentFolder, **more: Any) -> dict[str, Any]:
+    """A comparison as a later version may write it."""
+    best = ranked(read_trials(few))[0].number
+
+    def method(mean: float) -> dict[str, Any]:
+        values = [mean - 0.02, mean + 0.02]
+        summary = {"mean": mean, "sd": 0.028, "values": values, "ci95": [mean - 0.1, mean + 0.1]}
+        return {f"{name}_test": summary for name in ("f1_macro", "accuracy", "precision_macro")}
+
+    lead = {"mean": 0.125, "ci95": [0.04, 0.21], "p_value": 0.012}
+    return {
+        "methods": {
+            "source_only": {**method(0.5), "difference": {"f1_macro": lead}},
+            "dann": method(0.625),
+            "from_scratch": {**method(0.5), "same_as": "source_only"},
+        },
+        "winner": "dann",
+        "trial": best,
+        "seeds": [1, 2],
+        "verdict": "dann is above source_only & more",
+        "fairness": {"notes": ["shared by all: seeds"], "further": 1},
+        **more,
+    }
+
+
+def test_a_comparison_is_shown_with_intervals_and_p_values_where_it_has_them(
+    few: ExperimentFolder,
+) -> None:
+    few.compare.mkdir()
+    (few.compare / "comparison.json").write_text(json.dumps(compared(few)))
+    report = write_report(few)
+    content = printed("report", json.dumps(report.to_json()))
+    assert content["baselines"]["dann"] == {"mean": 0.625, "sd": 0.028}
+    text = page_of(report).text
+    assert "+0.125" in text and "+0.040 to +0.210" in text and "p = 0.012" in text
+    assert "dann is above source_only & more" in text and "shared by all: seeds" in text
+    labels = plots_of(report)["baselines"]["data"][1]["y"]
+    assert labels == ["dann", "source_only"]  # by another name it is not drawn again
+
+
+def test_the_network_without_adaptation_is_shown_where_the_comparison_names_it(
+    few: ExperimentFolder,
+) -> None:
+    experiment, best = read_experiment(few), ranked(read_trials(few))[0]
+    config = TrialConfig(**best.config).model_copy(update={"method": "source_only", "seed": 1})
+    run = few.compare / "source_only-seed1-0123abcd"
+    plain = TrainingJob(
+        name="plain", experiment=few, config=config, folder=run, store=few.data, epochs=1
+    )
+    train_here([plain], experiment)
+    content = compared(few)
+    content["methods"]["source_only"]["runs"] = [run.name, "source_only-seed2-gone"]
+    (few.compare / "comparison.json").write_text(json.dumps(content))
+    networks = [one["network"] for one in write_report(few).to_json()["domain_shift"]]
+    assert networks == ["before training", "trained without adaptation", "trained by dann"]
+
+    shutil.rmtree(run)
+    left = write_report(few, force=True).to_json()
+    assert [one["network"] for one in left["domain_shift"]] == [networks[0], networks[2]]
+    assert any("trained without adaptation is not shown" in note for note in left["notes"])
+
+
+def test_reliability_is_of_the_test_split_where_evaluate_wrote_it(few: ExperimentFolder) -> None:
+    evaluate_target(few.root)
+    path = few.best / "evaluation.json"
+    bins = [
+        {"low": 0.0, "high": 0.5, "n": 0, "confidence": None, "accuracy": None},
+        {"low": 0.5, "high": 1.0, "n": 8, "confidence": 0.75, "accuracy": 0.625},
+    ]
+    more = {"reliability": bins, "ece": 0.125, "temperature": 1.5, "nll": 1.0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    model = few.best / "model.json"
+    model.write_text(json.dumps(json.loads(model.read_text()) | {"temperature": 1.5}))
+    report = write_report(few)
+    assert report.to_json()["ece"] == {"split": "test", "value": 0.125}
+    assert plots_of(report)["reliability"]["data"][1]["y"] == [0.625]
+    assert "logits divided by the temperature 1.5" in page_of(report).text
+
+
+def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
+    few: ExperimentFolder, tmp_path: Path
+) -> None:
+    text = page_of(write_report(few)).text
+    assert "images, whose labels also chose the model: run evaluate" in text
+    assert re.search(r"target val \d+ chose the model", text)
+    assert "It chose among 4 trials" in text
+    assert "| chose the model |" in (write_best(few).folder / "README.md").read_text()
+
+    data = yaml.safe_load(few.record.read_text())["experiment"]["data"]
+    by_info_max = search_here(
+        tmp_path,
+        name="label-free",
+        training__epochs=1,
+        training__batch_size=4,
+        search__objective="info_max",
+        data__source=data["source"],
+        data__target=data["target"],
+    )
+    text = page_of(write_report(by_info_max)).text
+    assert "images, whose labels chose nothing: run evaluate" in text
+    assert re.search(r"target val \d+ only measured it", text)
+    assert "Only shown: info_max chose." in text
+    card = (write_best(by_info_max).folder / "README.md").read_text()
+    assert "| only measured it |" in card and "chosen by a score that needs no target label" in card
+    for shown in (text, card):
+        assert "only read by scores that need no target label" in shown  # the source's val
+        assert "chose the model" not in shown and "flatters" not in shown
+
+
+def test_a_report_that_is_there_is_kept_unless_force_is_given(
+    few: ExperimentFolder, tmp_path: Path
+) -> None:
+    file, figures = few.root / "report" / "index.html", tmp_path / "figures"
+    for path in (file, figures / "history.png"):
+        path.parent.mkdir()
+        path.write_text("old")
+    with pytest.raises(InputError, match=r"index\.html: exists already; replace it with --force"):
+        write_report(few)
+    with pytest.raises(InputError, match=r"figures: holds history\.png already"):
+        write_report(few, tmp_path / "other.html", figures=figures)
+    assert file.read_text() == "old" and not (tmp_path / "other.html").exists()
+    report = write_report(few, figures=figures, force=True)
+    assert file.stat().st_size == report.bytes > MEGABYTES
+    assert (figures / "history.png").stat().st_size > 1000
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_done(
+    few: ExperimentFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    told: list[str] = []
+    for out, words in (
+        (tmp_path, "is a folder; name a file in it"),
+        (tmp_path / "file" / "x.html", "cannot be written"),
+    ):
+        with pytest.raises(InputError, match=words):
+            write_report(few, out, progress=told.append)
+    with pytest.raises(InputError, match="is a file; --figures names a folder"):
+        write_report(few, figures=tmp_path / "file", progress=told.append)
+    assert not told and not (few.root / "report").exists()
+
+
+def test_without_the_extra_the_pip_line_is_named(
+    few: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "plotly" else there(name)
+    )
+    with pytest.raises(InputError, match=r"pip install 'dann-search\[report\]'"):
+        write_report(few)
+
+
+def test_an_experiment_behind_a_url_is_fetched_and_its_report_put_there(
+    few: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    evaluate_target(few.root)
+    files = fsspec.filesystem("memory")
+    # All but the packed images: they are packed anew where they are needed.
+    shutil.rmtree(few.data)
+    files.put(str(few.root), "/bucket/small", recursive=True)
+    report = write_report("memory://bucket/small")
+    content = report.to_json()
+    assert content["experiment"] == "memory://bucket/small"
+    assert content["test"] is not None and content["ece"] is not None
+    assert files.info("/bucket/small/report/index.html")["size"] == report.bytes
+    shutil.rmtree(tmp_path / "cache" / "dann-search" / "experiments")
+    with pytest.raises(InputError, match=r"index\.html: exists already"):
+        write_report("memory://bucket/small")
+    files.rm("/bucket", recursive=True)
+
+
+def test_a_search_that_is_not_over_gives_a_partial_report(few: ExperimentFolder) -> None:
+    experiment, space = load_experiment_of(few)
+    record = StudyRecord(experiment, space, few)
+    record.add_trials(3)
+    record.keep_total()
+    begun = record.next_trial()
+    assert begun
+    record.report(begun.number, [0.1])
+    record.close()
+    report = write_report(few)
+    assert report.to_json()["partial"] and report.to_json()["trials"]["running"] == 1
+    page = page_of(report)
+    assert "This report is partial: the search was interrupted. 4 of 7 trials are over" in page.text
+    with open(few.root / "driver.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        report = write_report(few, force=True)
+    assert "the search is still running" in page_of(report).text
+
+
+def load_experiment_of(folder: ExperimentFolder) -> Any:
+    from dann_search.config.space import build_space
+
+    experiment = read_experiment(folder)
+    return experiment, build_space(experiment, stage_counts())
+
+
+def test_where_the_images_are_gone_the_rest_is_reported(few: ExperimentFolder) -> None:
+    shutil.rmtree(few.data)
+    record = yaml.safe_load(few.record.read_text())
+    record["experiment"]["data"]["target"]["folder"] = str(few.root / "gone")
+    few.record.write_text(yaml.safe_dump(record))
+    report = write_report(few)
+    assert any("features, images) is missing" in note for note in report.numbers["notes"])
+    assert report.to_json()["ece"] is None and "history" in plots_of(report)
+
+
+def test_hours_are_those_the_search_counted(few: ExperimentFolder) -> None:
+    count_hours(few, hours=0.5, cpu_hours=1.5, gpu_hours=0.0)
+    report = write_report(few)
+    spent = report.to_json()["spent"]
+    assert (spent["hours"], spent["cpu_hours"], spent["gpu_hours"]) == (0.5, 1.5, 0.0)
+    # Two trials of two epochs, and one of two that was stopped after its first.
+    assert (spent["epochs"], spent["epochs_saved"]) == (5, 1)
+    text = page_of(report).text
+    assert "1.5 CPU-hours" in text and "30m00s" in text and "GPU" not in text
+
+
+def count_hours(few: ExperimentFolder, **hours: float) -> None:
+    experiment, space = load_experiment_of(few)
+    record = StudyRecord(experiment, space, few)
+    record.study.set_user_attr(SPENT, hours)
+    record.close()
+
+
+def test_hours_saved_are_estimated_from_each_stopped_trials_own_seconds(
+    few: ExperimentFolder,
+) -> None:
+    count_hours(few, hours=9.0, cpu_hours=8.0, gpu_hours=2.0)
+    rows = read_trials(few)
+    fast, slow = (
+        replace(rows[1], number=number, epochs=epochs, config={"epochs": 10})
+        for number, epochs in ((1, 4), (7, 2))
+    )
+    # 6 epochs of (20 + 40) / 2 seconds are spared, and 8 of 450: 3780 seconds.
+    for row, seconds in ((fast, (20, 40)), (slow, (450,))):
+        file = few.trial_record(row.number)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps({"history": [{"seconds": one} for one in seconds]}))
+    experiment = read_experiment(few)
+    takes = experiment.resources.model_copy(update={"workers_per_trial": 2, "cpus_per_worker": 4})
+    experiment = experiment.model_copy(update={"resources": takes})
+    search = look_at_search(few, experiment, [rows[0], fast, slow])
+    assert search.spent.saved == 14
+    assert search.spent.cpu_hours_saved == pytest.approx(1.05 * 8)
+    assert search.spent.gpu_hours_saved == pytest.approx(1.05 * 2)  # a trial had 8 CPUs, 2 GPUs
+    content = gather(few, lambda line: None)
+    content = replace(content, search=replace(content.search, spent=search.spent))
+    page = Page(render(content, "today"))
+    assert "early stopping saved 14 (64 %), an estimated 2.1 GPU-hours" in page.text
+    assert "CPU-hours saved, estimated 8.4" in page.text
+
+    few.trial_record(7).unlink()  # one without times is taken to be as the others
+    spent = look_at_search(few, experiment, [rows[0], fast, slow]).spent
+    assert spent.cpu_hours_saved == pytest.approx(14 * 30 / 3600 * 8)
+    few.trial_record(1).unlink()
+    for file in few.trial(1).iterdir():
+        file.unlink()
+    assert look_at_search(few, experiment, [fast, slow]).spent.cpu_hours_saved is None
+
+
+def test_the_leaderboard_lists_every_trial_and_leaves_blank_what_does_not_apply(
+    few: ExperimentFolder,
+) -> None:
+    report = write_report(few)
+    text = report.file.read_text()
+    begin = text.index('id="leaderboard"')
+    table = text[begin : text.index("</table>", begin)]
+    heads = re.findall(r'data-name="([^"]+)"', table)
+    assert {"trial", "f1", "state", *read_experiment(few).space} <= set(heads)
+    lines = [
+        re.findall(r"<td[^>]*>([^<]*)</td>", line)
+        for line in re.findall(r"<tr class.*?</tr>", table, re.S)
+    ]
+    rows = ranked(read_trials(few))
+    assert len(lines) == len(rows) == 4
+    for cells, row in zip(lines, rows, strict=True):
+        gamma = cells[heads.index("lambda_gamma")]
+        assert (gamma == "") == ("lambda_gamma" not in row.params)
+        assert cells[heads.index("trial")] == str(row.number)
+    assert "the loss became nan in epoch 1" in table
+
+
+def test_the_commands_it_prints_find_the_same_recipe_and_the_same_experiment(
+    few: ExperimentFolder, tmp_path: Path
+) -> None:
+    report = write_report(few)
+    page = page_of(report)
+    (link,) = [a for tag, a in page.tags if tag == "a" and "download" in a]
+    assert link["download"] == "small.yaml"
+    file = tmp_path / "small.yaml"
+    file.write_bytes(base64.b64decode((link["href"] or "").split(",")[1]))
+    assert yaml.safe_load(file.read_text())["name"] == "small"
+    again, _ = load_experiment(file, stage_counts())
+    assert again == read_experiment(few)
+
+    commands = [text for text in page.words if text.startswith("dann-search launch")]
+    words = shlex.split(commands[0])
+    assert words[:3] == ["dann-search", "launch", "small.yaml"]
+    sets = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    experiment, space = load_experiment(
+        file, stage_counts(), sets=sets, name="again", storage=tmp_path, trials=1
+    )
+    record = StudyRecord(experiment, space, prepare(experiment, space))
+    trial = record.next_trial()
+    record.close()
+    best = ranked(read_trials(few))[0]
+    assert trial and trial.config.model_dump(mode="json") == best.config
+
+
+def test_the_command_prints_the_key_numbers_as_one_object(
+    few: ExperimentFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(few.root), "--json"]) == 0
+    captured = capsys.readouterr()
+    content = printed("report", captured.out)
+    assert [one["network"] for one in content["domain_shift"]] == [
+        "before training",
+        "trained by dann",
+    ]
+    assert "running the model" in captured.err
+    assert main(["report", str(few.root), "--force"]) == 0
+    assert "macro-F1, target val" in capsys.readouterr().out
+
+
+def test_of_a_network_that_has_collapsed_what_cannot_be_measured_is_null(
+    few: ExperimentFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def all_the_same(source: Any, target: Any) -> DomainShift:
+        return domain_shift(source * 0, target * 0)
+
+    monkeypatch.setattr("dann_search.report.inside.domain_shift", all_the_same)
+    assert main(["report", str(few.root), "--json"]) == 0
+    content = printed("report", capsys.readouterr().out)
+    assert {one["mmd2"] for one in content["domain_shift"]} == {None}
+    assert '<td class="n">nan</td>' not in Path(content["report"]).read_text()

@@ -1,0 +1,168 @@
+"""Every sampler proposes through the study, also after a crash."""
+
+import importlib.util
+import pickle
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from dann_search.errors import InputError
+from dann_search.study.sampler_view import StudyView
+from dann_search.study.samplers import check_sampler
+from dann_search.study.study import StudyRecord
+from tests.study.test_study import open_record
+
+SPACE: dict[str, Any] = {
+    "lambda_schedule": {"choice": ["linear", "ganin"]},
+    "lambda_gamma": {"loguniform": [3, 20]},
+    "learning_rate": {"loguniform": [1e-4, 1e-1]},
+    "lambda_max": {"uniform": [0, 1]},
+    "rotation_degrees": {"uniform": [0, 30], "step": 5},
+}
+CHANGES: dict[str, Any] = {
+    "space": SPACE,
+    "search__trials": 24,
+    "search__published_first": False,
+}
+
+
+def search(record: StudyRecord, trials: int) -> list[dict[str, Any]]:
+    """Run some trials of a smooth function that is best at lambda_max 0.8."""
+    found = []
+    for _ in range(trials):
+        taken = record.next_trial()
+        assert taken is not None
+        values = record.space.active(taken.config.model_dump())
+        record.report(taken.number, [1 - (values["lambda_max"] - 0.8) ** 2])
+        record.complete(taken.number)
+        found.append(values)
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "random"])
+def test_a_sampler_goes_on_after_a_crash_with_new_configurations(
+    tmp_path: Path, sampler: str
+) -> None:
+    first = open_record(tmp_path, **CHANGES, search__sampler=sampler)
+    before = search(first, 12)
+    first.close()
+    second = open_record(tmp_path, **CHANGES, search__sampler=sampler)
+    found = [*before, *search(second, 12)]
+    assert second.is_complete
+    assert len({str(values) for values in found}) == 24
+    for values in found:
+        assert ("lambda_gamma" in values) == (values["lambda_schedule"] == "ganin")
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"),
+    [("tpe", "none"), ("tpe", "hyperband"), ("gp", "none"), ("cmaes", "none"), ("qmc", "none")],
+)
+def test_a_sampler_goes_beyond_the_old_range_of_a_parameter_that_grew(
+    tmp_path: Path, sampler: str, scheduler: str
+) -> None:
+    changes = {**CHANGES, "search__sampler": sampler, "search__scheduler": scheduler}
+    narrow = {"uniform": [0, 0.2]}
+    first = open_record(tmp_path, **{**changes, "space": {**SPACE, "lambda_max": narrow}})
+    search(first, 9)
+    first.close()
+    second = open_record(tmp_path, **changes, allow_wider=True)
+    found = [values["lambda_max"] for values in search(second, 6)]
+    assert sum(value > 0.2 for value in found) >= 3, found
+    second.close()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
+def test_a_model_of_the_objective_comes_nearer_to_its_best(tmp_path: Path, sampler: str) -> None:
+    record = open_record(tmp_path, **CHANGES, search__sampler=sampler)
+    found = [abs(values["lambda_max"] - 0.8) for values in search(record, 24)]
+    assert sum(found[-8:]) < sum(found[:8])
+    record.close()
+
+
+def test_the_same_seed_proposes_the_same_trials(tmp_path: Path) -> None:
+    for sampler in ("tpe", "qmc", "random"):
+        pair = []
+        for place in ("a", "b"):
+            folder = tmp_path / sampler / place
+            folder.mkdir(parents=True)
+            record = open_record(folder, **CHANGES, search__sampler=sampler, search__seed=5)
+            pair.append(search(record, 6))
+            record.close()
+        assert pair[0] == pair[1], sampler
+
+
+def test_cma_es_unpickles_nothing_that_an_earlier_process_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {**CHANGES, "search__trials": 60, "search__sampler": "cmaes"}
+    first = open_record(tmp_path, **changes)
+    search(first, 40)
+    stored = [t for t in first.study.get_trials() if any("optimizer" in k for k in t.system_attrs)]
+    assert stored  # there is a pickle in the study
+    written = {value for t in stored for k, value in t.system_attrs.items() if "optimizer" in k}
+    first.close()
+    real = pickle.loads
+
+    def guarded(data: bytes, **options: Any) -> Any:
+        assert data.hex() not in written
+        return real(data, **options)
+
+    monkeypatch.setattr("optuna.samplers._cmaes.pickle.loads", guarded)
+    second = open_record(tmp_path, **changes)
+    search(second, 20)
+    second.close()
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_sampler("cmaes")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'dann-search\[cmaes\]', or choose tpe"):
+        check_sampler("cmaes")
+
+
+def test_a_stopped_trial_counts_to_samplers_as_the_best_it_reached() -> None:
+    study = optuna.create_study(direction="maximize")
+    trial = study.ask()
+    for epoch, score in enumerate((0.2, 0.6, 0.5), 1):
+        trial.report(score, epoch)
+    study.tell(trial, state=TrialState.PRUNED)
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    view = StudyView(study, {}, {})
+    for wanted in (states, states[:1], None):  # as tpe, gp and cmaes ask
+        (seen,) = view._get_trials(deepcopy=False, states=wanted)
+        assert (seen.state, seen.value) == (TrialState.COMPLETE, 0.6)
+    assert view.get_trials(states=(TrialState.PRUNED,)) == []
+    assert study.trials[0].state == TrialState.PRUNED
+
+
+def test_a_gaussian_process_learns_from_trials_that_asha_stopped(tmp_path: Path) -> None:
+    """Most trials are stopped under asha: without them it would begin late, or never."""
+    space = {name: SPACE[name] for name in ("learning_rate", "lambda_max")}
+    changes: dict[str, Any] = {"search__sampler": "gp", "search__trials": 12, "space": space}
+    record = open_record(tmp_path, **changes, search__scheduler="asha", training__epochs=9)
+    for count in range(4):
+        taken = record.next_trial()
+        assert taken is not None
+        record.report(taken.number, [0.5 - count / 10])
+        if record.should_stop(taken.number):
+            record.prune(taken.number)
+        else:
+            record.complete(taken.number)
+    assert (record.counts().completed, record.counts().pruned) == (1, 3)
+    assert record.study.ask().relative_params.keys() == set(space)  # not drawn at random
+    record.close()
+
+
+def test_what_qmc_leaves_to_chance_is_not_proposed_again_on_a_resume(tmp_path: Path) -> None:
+    """It draws the parameters that not every trial has at random: here lambda_gamma."""
+    found: list[float] = []
+    for _ in range(3):
+        record = open_record(tmp_path, **CHANGES, search__sampler="qmc")
+        found += [v["lambda_gamma"] for v in search(record, 8) if "lambda_gamma" in v]
+        record.close()
+    assert len(set(found)) == len(found) > 8
