@@ -17,7 +17,7 @@ from dann_search.search.ray_session import quiet_output
 def hang(json: bool = False):
     with quiet_output(Path({log!r})):
         print("noise", flush=True)
-        threading.Thread(target=last_words.end_now, args=("the head is gone",)).start()
+        threading.Thread(target=fatal_exit.end_now, args=("the head is gone",)).start()
         while True:
             time.sleep(1)
 
