@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +110,14 @@ class Trials:
         await asyncio.gather(*(self._trial(number, gate) for number in self.numbers))
 
     async def _trial(self, number: int, gate: asyncio.Semaphore) -> None:
-        from dann_search.search.leases import Order
+        from dann_search.search.messages import Order
 
         async with gate:
             await self.dispatcher.submit.remote(Order(number, {"epochs": EPOCHS}, "", ""))
             seen = 0
             while seen < EPOCHS:
-                news = await self.dispatcher.news.remote(number, seen)
-                seen = len(news.history)
+                update = await self.dispatcher.epochs_after.remote(number, seen)
+                seen = len(update.history)
             await self.dispatcher.withdraw.remote(number)
 
 
@@ -168,28 +168,34 @@ def report(
 class SimulatedFleet:
     """What a Tune run asks of a fleet."""
 
-    spec: Any
+    dispatcher: Any
     slots: int
     wanted: int = 1
     error: str | None = None
-    closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def most_slots(self) -> int:
+        """Nodes neither come nor go."""
+        return self.slots
+
+    def withdraw(self, number: int) -> None:
+        """End a trial."""
+        self.dispatcher.tell("withdraw", number)
+
+    def has_lost_dispatcher(self) -> bool:
+        """Return False: nothing is killed here."""
+        return False
 
     def close(self, *, pause: bool) -> None:
-        """The slots return."""
-        self.closed.set()
-        ray.get(self.spec.dispatcher.close.remote(pause))
-
-
-@dataclass
-class SimulatedSpec:
-    """Of it, the dispatcher."""
-
-    dispatcher: Any
+        """Let the slots return."""
+        self.dispatcher.ask("close", pause)
 
 
 def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) -> None:
     """A real Tune run over a real study."""
     from dann_search.search.dispatcher import Dispatcher
+    from dann_search.search.executor import RunningSearch
+    from dann_search.search.messages import ActorCalls
     from dann_search.search.tune_run import run_tune
     from dann_search.study.budget import Budget
 
@@ -198,12 +204,14 @@ def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) ->
     share = slots // CLIENTS
     workers = [actor(Slots, dispatcher, f"run-{n}", share) for n in range(CLIENTS)]
     waits = [worker.work.remote() for worker in workers]
-    fleet: Any = SimulatedFleet(SimulatedSpec(dispatcher), slots)
+    fleet: Any = SimulatedFleet(ActorCalls(dispatcher), slots)
     budget = Budget(experiment.search.budget, record)
     peak = Peak(DISPATCHER, LIGHT)
     peak.start()
     begun = time.perf_counter()
-    run_tune(home, record, [budget], fleet, threading.Event(), budget)
+    store: Any = None  # nothing is trained
+    running = RunningSearch(record, home, store, threading.Event(), print, kept="")
+    run_tune(running, [budget], fleet, budget)
     seconds = time.perf_counter() - begun
     peak.over.set()
     driver = psutil.Process().memory_info().rss / 2**20

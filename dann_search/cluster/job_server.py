@@ -15,7 +15,8 @@ import requests
 from ray.job_submission import JobSubmissionClient
 
 from dann_search.errors import InputError
-from dann_search.search.authentication import MODE, bring_own_token, own_token
+from dann_search.search.authentication import MODE
+from dann_search.search.ray_private import own_token, use_own_token
 
 CONNECT_S = 10.0
 ANSWER_S = 60.0
@@ -54,7 +55,7 @@ class JobServer(JobSubmissionClient):
             logging.getLogger(f"ray.dashboard.modules.{room}").setLevel(logging.ERROR)
         self.shows_token = named or is_loopback(address)
         if self.shows_token:
-            bring_own_token()
+            use_own_token()
         # Not JobSubmissionClient's own, which goes where $RAY_ADDRESS says, whatever it is given.
         super(JobSubmissionClient, self).__init__(address)
         if not self.shows_token:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
-from dann_search.search.resources import cpu_count, gpu_count, make_plan
+from dann_search.search.ray_private import local_gpu_count
+from dann_search.search.resources import cpu_count, make_plan
 from dann_search.study.first_trials import check_grid, warm_trials
 from dann_search.study.samplers import check_sampler
 
@@ -24,7 +25,7 @@ def check_search(
             from among the trials ``known`` from another experiment.
     """
     if address == "local":
-        make_plan(experiment.resources, cpu_count(), gpu_count())
+        make_plan(experiment.resources, cpu_count(), local_gpu_count())
     check_sampler(experiment.search.sampler)
     check_grid(experiment, space)
     warm_trials(space, known)
@@ -38,7 +39,7 @@ def remarks(
 ) -> list[str]:
     """What is no mistake, but may not be what its user thinks."""
     found = []
-    gpus = gpu_count() if address == "local" else math.inf
+    gpus = local_gpu_count() if address == "local" else math.inf
     none = experiment.resources.gpus_per_worker == 0 or not gpus
     if experiment.search.budget.gpu_hours is not None and none:
         found.append("search.budget.gpu_hours is never reached: trials here use no GPU")

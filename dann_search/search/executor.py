@@ -97,7 +97,7 @@ class RayExecutor:
             if search.interrupt.is_set():  # before or while Ray started
                 yield None
                 return
-            from dann_search.search.groups import running_fleet
+            from dann_search.search.fleet import running_fleet
 
             with running_fleet(
                 search.record.experiment,
@@ -116,7 +116,7 @@ class RayExecutor:
         """As in ``Executor``."""
         from dann_search.search.tune_run import run_tune
 
-        return run_tune(search.folder, search.record, observers, fleet, search.interrupt, budget)
+        return run_tune(search, observers, fleet, budget)
 
 
 ON_THIS_MACHINE = RayExecutor()

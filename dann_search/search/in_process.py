@@ -20,13 +20,9 @@ from ray.tune.search import Searcher
 from dann_search.search.executor import RunningSearch
 from dann_search.search.local_fleet import Fault, LocalFleet
 from dann_search.search.slot_worker import WorkerConfig
-from dann_search.search.trial_follower import TrialFollower
-from dann_search.search.tune_adapters import (
-    Bookkeeper,
-    SearchStopper,
-    StudyScheduler,
-    StudySearcher,
-)
+from dann_search.search.trial import TrialFollower
+from dann_search.search.tune_run import SearchStopper, StudyScheduler, StudySearcher
+from dann_search.study.bookkeeper import Bookkeeper
 from dann_search.study.budget import Budget
 from dann_search.tracking.observer import Observer
 
@@ -119,9 +115,7 @@ class InProcessExecutor:
         self, search: RunningSearch, observers: list[Observer], fleet: LocalFleet, budget: Budget
     ) -> str:
         """As in ``Executor``."""
-        books, stopped = Bookkeeper(search.record, search.folder, observers), set[int]()
-        reasons: dict[str, str] = {}  # no process follows a trial that could be lost
-        searcher = StudySearcher(books, stopped, reasons, fleet)
+        scheduler = StudyScheduler(Bookkeeper(search.record, search.folder, observers))
         stopper = SearchStopper(search.interrupt, budget, fleet)
-        LocalTune(searcher, StudyScheduler(books, stopped, reasons), fleet).run(stopper)
+        LocalTune(StudySearcher(scheduler, fleet), scheduler, fleet).run(stopper)
         return stopper.reason or stopper.last

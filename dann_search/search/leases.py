@@ -1,103 +1,156 @@
-"""What passes between trials, dispatcher and slots."""
+"""Trials in the dispatcher's hands: which wait for a slot, and what was reported of each."""
 
 import asyncio
+import time
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
-Slot = tuple[str, int]
-"""A worker group's run and the number of the slot in it."""
-
-EpochDict = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a slot is to train; ``data`` is the folder of the packed store."""
-
-    number: int
-    config: dict[str, Any]
-    folder: str
-    data: str
-
-
-@dataclass(frozen=True)
-class News:
-    """What a trial learns: all epochs so far, how it failed, or that the search was interrupted.
-
-    ``startup_s`` is from submission to the first training step, ``nodes`` are where it trains.
-    """
-
-    history: tuple[EpochDict, ...]
-    error: str | None
-    cancelled: bool
-    startup_s: float | None
-    nodes: tuple[str, ...] = ()
+from dann_search.search.messages import EpochDict, EpochUpdate, Order, Slot
 
 
 @dataclass
 class Lease:
-    """A trial in the dispatcher's hands."""
+    """A trial from its submission to its withdrawal.
+
+    Attributes:
+        order: what is to be trained.
+        submitted: when, in seconds since the epoch.
+        history: epochs reported so far.
+        approved: epochs after which training may go on.
+        slot: that trains it; None while it waits for one.
+        deaths: of workers, while they trained it.
+        nodes: where it was trained, one entry for each start.
+        changed: notified of every change.
+    """
 
     order: Order
     submitted: float
     history: tuple[EpochDict, ...] = ()
     approved: int = 0
-    """Epochs after which training may go on."""
     cancelled: bool = False
     error: str | None = None
     slot: Slot | None = None
     deaths: int = 0
     startup_s: float | None = None
     nodes: tuple[str, ...] = ()
-    """Where it was trained, each time it began there."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
+    @property
+    def update(self) -> EpochUpdate:
+        """What the driver is told."""
+        return EpochUpdate(self.history, self.error, self.cancelled, self.startup_s, self.nodes)
 
-@dataclass
-class Run:
-    """A worker group's run as the dispatcher knows it.
 
-    Attributes:
-        nodes: that its workers are on.
-        training: number of the trial in each busy slot.
-        taken: trials handed to it.
-        suspects: trials that its workers died in since its last epoch.
-        starts_failed: deaths of workers that trained nothing since its last epoch.
-        excused: slots whose workers leave because their trial failed by its own fault.
-        over: it gets no more trials, and its workers return.
-        error: why it can train nothing, if so.
-        paused: set when its trials are to stop at their next step.
-        idle_since: when its last slot became idle; None while one trains.
+class Leases:
+    """The trials by number, and the queue of those that wait.
+
+    The protocol is idempotent by epoch. The driver asks for what came after the epochs it has seen,
+    which lets training go on past them; a slot reports the whole history, which fills any gap. So
+    either side may die and ask again.
     """
 
-    nodes: set[str] = field(default_factory=set)
-    training: dict[int, int] = field(default_factory=dict)
-    taken: int = 0
-    suspects: set[int] = field(default_factory=set)
-    starts_failed: int = 0
-    excused: set[int] = field(default_factory=set)
-    over: bool = False
-    error: str | None = None
-    paused: asyncio.Event = field(default_factory=asyncio.Event)
-    idle_since: float | None = None
+    def __init__(self, max_worker_deaths: int):
+        self.max_worker_deaths = max_worker_deaths
+        self.by_number: dict[int, Lease] = {}
+        self.pending: deque[int] = deque()
+        self.withdrawn: set[int] = set()
 
+    def submit(self, order: Order) -> None:
+        """Queue a trial, unless it is here already or was withdrawn.
 
-@dataclass(frozen=True)
-class RunHealth:
-    """What the fleet is told of a run."""
+        Tune may begin one trial in several processes, after a crash or for nothing, some of them
+        only when the trial is over.
+        """
+        number = order.number
+        if number in self.by_number or number in self.withdrawn:
+            return
+        self.by_number[number] = Lease(order, time.time())
+        self.pending.append(number)
 
-    training: int
-    idle_s: float
-    failures: int
-    error: str | None
-    over: bool
+    async def epochs_after(self, number: int, seen: int) -> EpochUpdate:
+        """Wait for more than ``seen`` epochs or an error; training may go on past those seen."""
+        lease = self.by_number.get(number)
+        if lease is None:
+            return EpochUpdate((), None, True, None)
+        async with lease.changed:
+            lease.approved = max(lease.approved, seen)
+            lease.changed.notify_all()
+            await lease.changed.wait_for(
+                lambda: len(lease.history) > seen or lease.error or lease.cancelled
+            )
+        return lease.update
 
+    def take(self, slot: Slot) -> Order:
+        """Give the trial that has waited longest to a slot."""
+        lease = self.by_number[self.pending.popleft()]
+        lease.slot = slot
+        return lease.order
 
-@dataclass(frozen=True)
-class Health:
-    """What the fleet is told of all: waiting trials, runs, packing by host, nodes without use."""
+    def held(self, slot: Slot, number: int | None) -> Lease | None:
+        """Return the lease of a trial, if the slot is the one that trains it now."""
+        lease = self.by_number.get(number) if number is not None else None
+        return lease if lease is not None and lease.slot == slot else None
 
-    pending: int
-    runs: dict[str, RunHealth]
-    packing: dict[str, tuple[int, int]]
-    unfit: frozenset[str]
+    def began(self, slot: Slot, number: int, nodes: set[str]) -> None:
+        """Note that a slot has made its first step, and where."""
+        if (lease := self.held(slot, number)) is None:
+            return
+        lease.nodes += tuple(sorted(nodes))
+        if lease.startup_s is None:
+            lease.startup_s = time.time() - lease.submitted
+
+    async def report(self, slot: Slot, number: int, history: tuple[EpochDict, ...]) -> bool:
+        """Take the epochs so far; wait whether to go on. After the last, there is no wait."""
+        if (lease := self.held(slot, number)) is None:
+            return False
+        async with lease.changed:
+            if len(history) > len(lease.history):
+                lease.history = history
+                lease.changed.notify_all()
+            if len(history) >= lease.order.config["epochs"]:
+                return False
+            await lease.changed.wait_for(
+                lambda: lease.approved >= len(history) or lease.cancelled or lease.slot != slot
+            )
+        return not lease.cancelled and lease.slot == slot
+
+    async def requeue(self, slot: Slot, number: int | None, died: str | None = None) -> None:
+        """Put a slot's trial at the head of the queue; give up one that always kills its worker.
+
+        Args:
+            slot: that trained it.
+            number: of the trial.
+            died: why the slot's worker died, if it did.
+        """
+        lease = self.held(slot, number)
+        if lease is None or lease.error:
+            return
+        async with lease.changed:
+            lease.slot = None
+            lease.changed.notify_all()
+        lease.deaths += died is not None
+        if lease.deaths >= self.max_worker_deaths:
+            await self.fail(
+                lease,
+                f"its worker died {lease.deaths} times while training it; the last time: {died}",
+            )
+        elif lease.order.number in self.by_number:
+            self.pending.appendleft(lease.order.number)
+
+    async def fail(self, lease: Lease, error: str) -> None:
+        """Note why a trial failed by its own fault."""
+        async with lease.changed:
+            lease.error = error
+            lease.changed.notify_all()
+
+    async def withdraw(self, number: int) -> None:
+        """End a trial, done or not: its slot is free at its next report."""
+        self.withdrawn.add(number)
+        lease = self.by_number.pop(number, None)
+        if lease is None:
+            return
+        if number in self.pending:
+            self.pending.remove(number)
+        async with lease.changed:
+            lease.cancelled = True
+            lease.changed.notify_all()

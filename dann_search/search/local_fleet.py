@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from dann_search.config.experiment import Experiment
 from dann_search.search.dispatcher import DispatcherState
-from dann_search.search.leases import Order, Slot
+from dann_search.search.messages import Order, Slot
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.watchdog import Watchdog
 from dann_search.storage.remote_folder import TrialFolder
@@ -136,7 +136,7 @@ class LocalFleet:
             if generation != self.generation or self.dispatcher.state.closed:
                 return
             self._at_work -= 1
-            run = self.dispatcher.state.runs[f"run-{self._run}"]
+            run = self.dispatcher.state.runs.by_name[f"run-{self._run}"]
             self.error = self.error or run.error
             if self._at_work == 0 and not self.error:
                 self.generation += 1

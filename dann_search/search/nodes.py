@@ -56,29 +56,6 @@ def live_nodes() -> list[Node]:
     ]
 
 
-def draining_nodes() -> set[str]:
-    """Ids of nodes that were told to go: preempted, or idle too long.
-
-    Ray tells its own libraries alone; there is no public call (Ray 2.60).
-    """
-    return set(ray._private.state.state.get_draining_nodes())
-
-
-def free_resources(node: str) -> dict[str, float]:
-    """What nobody has reserved on a node."""
-    free: dict[str, float] = ray._private.state.available_resources_per_node().get(node, {})
-    return free
-
-
-def most_resources() -> dict[str, float]:
-    """What all nodes have that an autoscaler may bring; empty where there is none."""
-    try:
-        most = ray._private.state.state.get_max_resources_from_cluster_config()
-    except Exception:  # of an internal call: no autoscaler, no answer
-        return {}
-    return dict(most or {})
-
-
 def all_but(avoided: Iterable[str]) -> dict[str, str]:
     """A label selector that any other node fits; with none avoided, every node does."""
     ids = ", ".join(sorted(avoided))

@@ -118,16 +118,3 @@ def cpu_count() -> int:
     except (OSError, ValueError):
         pass  # No such control group: not a container, or not Linux.
     return count
-
-
-def gpu_count() -> float:
-    """GPUs that a Ray started here would offer, counted its way but without starting it."""
-    try:
-        from ray._private.accelerators import get_accelerator_manager_for_resource
-
-        manager = get_accelerator_manager_for_resource("GPU")
-        count: int = manager.get_current_node_num_accelerators()
-        visible = manager.get_current_process_visible_accelerator_ids()
-    except (ImportError, AttributeError):  # no public interface: without it, Ray will say itself
-        return math.inf
-    return count if visible is None else min(count, len(visible))

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dann_search.config.experiment import WeightsFile
 from dann_search.data.node_store import StoreSpec, store_here
-from dann_search.search.dispatcher_calls import DispatcherCalls
-from dann_search.search.leases import Order, Slot
+from dann_search.search.messages import DispatcherCalls, Order, Slot
 from dann_search.search.watchdog import Watchdog
 from dann_search.storage.remote_folder import TrialFolder
 

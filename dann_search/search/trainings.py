@@ -81,8 +81,8 @@ def _follow_all(
 ) -> Failures:
     import ray
 
-    from dann_search.search.groups import running_fleet
-    from dann_search.search.leases import News, Order
+    from dann_search.search.fleet import running_fleet
+    from dann_search.search.messages import EpochUpdate, Order
 
     with running_fleet(
         experiment,
@@ -93,32 +93,32 @@ def _follow_all(
         interrupt=interrupt,
         tell=progress,
     ) as fleet:
-        dispatcher = fleet.spec.dispatcher
-        news: dict[Any, int] = {}
+        dispatcher = fleet.dispatcher.actor  # all trainings are waited for at once
+        updates: dict[Any, int] = {}
         failures: Failures = {}
         for number, job in enumerate(waiting):
             config = job.config.model_dump(mode="json")
             order = Order(number, config, str(job.folder), str(job.store))
             ray.get(dispatcher.submit.remote(order))
-            news[dispatcher.news.remote(number, 0)] = number
-        while news:
-            ready, _ = ray.wait(list(news), timeout=LOOK_S)
+            updates[dispatcher.epochs_after.remote(number, 0)] = number
+        while updates:
+            ready, _ = ray.wait(list(updates), timeout=LOOK_S)
             if interrupt.is_set():
-                raise _interrupted(of - len(news), of)
+                raise _interrupted(of - len(updates), of)
             if fleet.error:
                 raise RunError(fleet.error)
             for ref in ready:
-                number, job = news[ref], waiting[news.pop(ref)]
-                told: News = ray.get(ref)
-                if told.error:
-                    failures[job.name] = told.error
-                elif len(told.history) < job.epochs:
-                    news[dispatcher.news.remote(number, len(told.history))] = number
+                number, job = updates[ref], waiting[updates.pop(ref)]
+                update: EpochUpdate = ray.get(ref)
+                if update.error:
+                    failures[job.name] = update.error
+                elif len(update.history) < job.epochs:
+                    updates[dispatcher.epochs_after.remote(number, len(update.history))] = number
                     continue
                 else:
                     job.mark_done()
                 ray.get(dispatcher.withdraw.remote(number))
-                tell_ended(job, failures, of - len(news), of, progress)
+                tell_ended(job, failures, of - len(updates), of, progress)
         return failures
 
 

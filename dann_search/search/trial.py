@@ -1,11 +1,43 @@
-"""The Tune side of a trial: a light stand-in that waits for its slot's epochs. No torch here."""
+"""The Tune side of a trial: a light process that waits for its slot's epochs. No torch here."""
 
 from typing import Any
 
 from ray import tune
 
-from dann_search.search.dispatcher_calls import ActorCalls
-from dann_search.search.trial_follower import TrialFollower
+from dann_search.search.messages import DispatcherCalls, EpochUpdate, Order
+
+
+class TrialFollower:
+    """Submits a trial to the dispatcher and waits for its epochs.
+
+    Args:
+        config: the study's number of the trial, the recipe, folder and data, and how many epochs an
+            earlier follower has seen.
+        dispatcher: that hands the trial to a slot.
+    """
+
+    def __init__(self, config: dict[str, Any], dispatcher: DispatcherCalls):
+        self.dispatcher = dispatcher
+        self.number, self.seen = int(config["number"]), int(config["seen"])
+        self.epochs = int(config["recipe"]["epochs"])
+        order = Order(self.number, dict(config["recipe"]), config["folder"], config["data"])
+        dispatcher.ask("submit", order)
+
+    def next_result(self) -> dict[str, Any]:
+        """Wait for epochs after those that were seen; the trial's own error is a result, too."""
+        update: EpochUpdate = self.dispatcher.ask("epochs_after", self.number, self.seen)
+        self.seen = len(update.history)
+        last = update.history[-1] if update.history else {"f1_macro_val": 0.0}
+        return {
+            "f1_macro_val": last["f1_macro_val"],
+            "epoch": self.seen,
+            "history": update.history,
+            "error": update.error,
+            "cancelled": update.cancelled,
+            "startup_s": update.startup_s,
+            "nodes": update.nodes,
+            "done": update.cancelled or update.error is not None or self.seen >= self.epochs,
+        }
 
 
 class LightTrial(tune.Trainable):
@@ -15,13 +47,14 @@ class LightTrial(tune.Trainable):
     ends when the driver withdraws it. So this process may die at any time.
     """
 
-    def setup(self, config: dict[str, Any], dispatcher: Any = None) -> None:
+    def setup(self, config: dict[str, Any], dispatcher: DispatcherCalls | None = None) -> None:
         """Begin the trial in ``config``."""
-        self.dispatcher = ActorCalls(dispatcher)
-        self.follower = TrialFollower(config, self.dispatcher)
+        assert dispatcher is not None  # given by tune.with_parameters
+        self.dispatcher = dispatcher
+        self.follower = TrialFollower(config, dispatcher)
 
     def step(self) -> dict[str, Any]:
-        """The next epoch. A trial's error is a result: Tune would repeat it if it were raised."""
+        """Return the next epoch. A trial's error is a result: Tune would repeat it if raised."""
         return self.follower.next_result()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -1,43 +1,47 @@
-"""The Tune run of a search: it executes what the study proposes, without a memory of its own."""
+"""The Tune run of a search: it executes what the study proposes, without a memory of its own.
+
+Searcher, scheduler and stopper keep no state: the study has it.
+"""
 
 import threading
 import time
+from collections import Counter, deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
 
-from dann_search.search.fleet import Fleet
+from dann_search.errors import RunError
+from dann_search.search.executor import RunningSearch, SearchFleet
+from dann_search.search.ray_private import HEAD
 from dann_search.search.trial import LightTrial
-from dann_search.search.tune_adapters import (
-    Bookkeeper,
-    SearchStopper,
-    StudyScheduler,
-    StudySearcher,
-)
-from dann_search.storage.layout import ExperimentFolder
-from dann_search.study.budget import Budget
-from dann_search.study.study import StudyRecord
+from dann_search.study.bookkeeper import Bookkeeper
+from dann_search.study.budget import THEN_CONFIRM, Budget
+from dann_search.study.study import Assignment
 from dann_search.tracking.observer import Observer
 
+if TYPE_CHECKING:
+    from dann_search.search.fleet import Fleet
+
+MAX_LOSSES = 20
+"""Processes of one trial lost in a row, without an epoch between them, that end the search."""
 MANY_TRIALS = 64
 """Up to so many light trials (0.12 GB each) stay on the head; more are spread over the nodes."""
 
 
 def run_tune(
-    folder: ExperimentFolder,
-    record: StudyRecord,
-    observers: list[Observer],
-    fleet: Fleet,
-    interrupt: threading.Event,
-    budget: Budget,
+    search: RunningSearch, observers: list[Observer], fleet: "Fleet", budget: Budget
 ) -> str:
-    """Run trials until the study has no more; returns what ended it."""
-    books, stopped, reasons = Bookkeeper(record, folder, observers), set[int](), dict[str, str]()
-    dispatcher = fleet.spec.dispatcher
-    stopper = SearchStopper(interrupt, budget, fleet)
+    """Run trials until the study has no more; return what ended the search."""
+    scheduler = StudyScheduler(Bookkeeper(search.record, search.folder, observers))
+    stopper = SearchStopper(search.interrupt, budget, fleet)
     few = fleet.most_slots <= MANY_TRIALS
-    place = {"node:__internal_head__": 0.001} if few else {"CPU": 0.001}
+    place = {HEAD: 0.001} if few else {"CPU": 0.001}
     trainable = tune.with_resources(
-        tune.with_parameters(LightTrial, dispatcher=dispatcher),
+        tune.with_parameters(LightTrial, dispatcher=fleet.dispatcher),
         tune.PlacementGroupFactory([place]),
     )
     tuner = tune.Tuner(
@@ -45,13 +49,13 @@ def run_tune(
         tune_config=tune.TuneConfig(
             metric="f1_macro_val",
             mode="max",
-            search_alg=StudySearcher(books, stopped, reasons, fleet),
-            scheduler=StudyScheduler(books, stopped, reasons),
+            search_alg=StudySearcher(scheduler, fleet),
+            scheduler=scheduler,
             num_samples=-1,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
-            storage_path=str(folder.ray),
+            storage_path=str(search.folder.ray),
             name=f"tune-{int(time.time())}",
             verbose=0,
             # Tune's choice in a notebook clears the cell's output, though it has nothing to say.
@@ -66,3 +70,183 @@ def run_tune(
     )
     tuner.fit()
     return stopper.reason or stopper.last
+
+
+class StudyScheduler(FIFOScheduler):
+    """Stops the trials that Optuna's pruner stops."""
+
+    def __init__(self, bookkeeper: Bookkeeper):
+        super().__init__()
+        self.bookkeeper = bookkeeper
+        self.stopped: set[int] = set()
+        """Numbers of the trials it has stopped."""
+        self.reasons: dict[str, str] = {}
+        """Why light processes were lost, by Tune's id of the trial."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Report to the study, ask its pruner."""
+        if result["cancelled"]:
+            return TrialScheduler.STOP
+        number = int(trial.config["number"])
+        if self.bookkeeper.result(number, result):
+            self.stopped.add(number)
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Keep the reason why a light process was lost; the searcher is told of the loss next."""
+        said = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+        self.reasons[trial.trial_id] = said.strip().rpartition("\n")[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StudySearcher(Searcher):
+    """Proposes what the study proposes, and again each trial whose light process was lost.
+
+    Args:
+        scheduler: knows which trials were stopped, and why light processes were lost.
+        fleet: whose slots train.
+    """
+
+    def __init__(self, scheduler: StudyScheduler, fleet: SearchFleet):
+        super().__init__(metric="f1_macro_val", mode="max")
+        self.scheduler, self.fleet = scheduler, fleet
+        self.bookkeeper = scheduler.bookkeeper
+        self.running: dict[str, dict[str, Any]] = {}
+        """What Tune runs, by its id: the config of the trial."""
+        self._lost: deque[dict[str, Any]] = deque()
+        """Configs to propose again."""
+        self._losses: Counter[int] = Counter()
+        """Processes lost since the last epoch, by the trial's number."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config for Tune, or the end of the search.
+
+        None where all slots are taken: Tune asks again, and a trial proposed later knows more.
+        """
+        self.fleet.wanted = self.bookkeeper.record.still_to_run
+        if self._lost:
+            config = self._lost.popleft()
+        elif len(self.running) >= max(1, self.fleet.slots):
+            return None
+        elif assignment := self.bookkeeper.next_trial():
+            config = self._config(assignment)
+        else:
+            # Tune asks for no trial once it was told that there are none. Until then those that
+            # run may lose their process, or decide which finalists are confirmed.
+            over = self.bookkeeper.record.is_exhausted and not self.running
+            return Searcher.FINISHED if over else None
+        self.running[trial_id] = config
+        return dict(config)
+
+    def _config(self, assignment: Assignment) -> dict[str, Any]:
+        return {
+            "number": assignment.number,
+            "recipe": assignment.config.model_dump(mode="json"),
+            "folder": self.bookkeeper.folder.trial_place(assignment.number),
+            "data": str(self.bookkeeper.folder.data),
+            "seen": 0,
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Remember what was seen, for another process to go on with."""
+        config = self.running[trial_id]
+        config["seen"] = result["epoch"]
+        self._losses.pop(config["number"], None)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Close a trial that ended, or go on with it in another process where its own was lost.
+
+        Raises:
+            RunError: Tune says that closing the trial failed; its log has the error.
+        """
+        config = self.running.pop(trial_id, None)
+        if config is None:
+            raise RunError("a trial that ended could not be closed")
+        if error:
+            # A trial's own error is a result: only its light process was lost.
+            self._go_on(config, self.scheduler.reasons.pop(trial_id, ""))
+        else:
+            # The process that followed it may be dead by now: the slot must not wait for it.
+            self.fleet.withdraw(config["number"])
+            self._close(config["number"], result)
+        self.fleet.wanted = self.bookkeeper.record.still_to_run
+
+    def _close(self, number: int, result: dict[str, Any] | None) -> None:
+        if result is None:
+            self.bookkeeper.interrupted(number)
+        else:
+            self.bookkeeper.ended(number, result, number in self.scheduler.stopped)
+
+    def _go_on(self, config: dict[str, Any], reason: str) -> None:
+        """Propose a trial again; end the search where its processes are lost whatever happens."""
+        number = config["number"]
+        self._losses[number] += 1
+        if self.fleet.has_lost_dispatcher():  # it ends the search, which can be resumed
+            self.bookkeeper.interrupted(number)
+        elif self._losses[number] < MAX_LOSSES:
+            self._lost.append(config)
+        else:
+            self.fleet.error = (
+                f"Ray Tune's process for trial {number} was lost {MAX_LOSSES} times without an "
+                f"epoch between; the last time: {reason}"
+            )
+            self.bookkeeper.interrupted(number)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study has it. Tune wants a file."""
+        with open(checkpoint_path, "w", encoding="utf-8"):
+            pass
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never called: a search is resumed from its study, by a new Tune run."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class SearchStopper(Stopper):
+    """Ends the search on an interrupt, when its budget is spent, or when there are no workers.
+
+    Unfinished trials stay so in the study: the search can be resumed. Where finalists are to be
+    confirmed and hours are left, running trials go on to their end and the finalists come after.
+    """
+
+    def __init__(self, interrupt: threading.Event, budget: Budget, fleet: SearchFleet):
+        self.interrupt, self.budget, self.fleet = interrupt, budget, fleet
+        self.reason: str | None = None
+        """Why the search is ended now."""
+        self.last: str = "trials"
+        """Why nothing new is proposed."""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Single trials are the scheduler's business."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the whole search ends now."""
+        if self.reason is None:
+            if self.interrupt.is_set():
+                self.reason = "interrupt"
+            elif self.fleet.error:
+                self.reason = "error"
+            else:
+                self.reason = self._spent()
+            if self.reason:
+                self.fleet.close(pause=self.reason == "interrupt")
+        return self.reason is not None
+
+    def _spent(self) -> str | None:
+        reason, record = self.budget.reached(), self.budget.record
+        if reason not in THEN_CONFIRM or record.experiment.search.confirm is None:
+            return reason
+        self.last = reason
+        record.end_early()
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 
-from dann_search.search.dispatcher_calls import ActorCalls
+from dann_search.search.messages import ActorCalls
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.watchdog import Watchdog
 
@@ -22,7 +22,7 @@ class GroupConfig:
     """What every worker of a run is told."""
 
     run: str
-    dispatcher: Any
+    dispatcher: ActorCalls
     slots: int
     workers: int
     threads: int
@@ -36,13 +36,12 @@ def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
     import torch
 
     config = loop_config["group"]
-    dispatcher = ActorCalls(config.dispatcher)
     node = ray.get_runtime_context().get_node_id()
-    if not dispatcher.ask("enter", config.run, node):
+    if not config.dispatcher.ask("enter", config.run, node):
         return
     torch.set_num_threads(config.threads)
     watchdog = Watchdog(config.stall_timeout_s)
-    SlotWorker(config.worker, _take_seat(config, node), dispatcher, watchdog).run()
+    SlotWorker(config.worker, _take_seat(config, node), config.dispatcher, watchdog).run()
 
 
 def _take_seat(config: GroupConfig, node: str) -> Seat:

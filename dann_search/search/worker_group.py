@@ -13,7 +13,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 
 from dann_search.errors import RunError
-from dann_search.search.leases import RunHealth
+from dann_search.search.messages import ActorCalls, Health
 from dann_search.search.nodes import NODE_ID, Node, all_but, live_nodes
 from dann_search.search.resources import Plan
 from dann_search.search.slot_worker import WorkerConfig, is_of_a_peer
@@ -30,7 +30,7 @@ NODE_DIED = ("its node has died", "the actor's node was ", "Worker exit type: NO
 class GroupSpec:
     """What all groups of a search share."""
 
-    dispatcher: Any
+    dispatcher: ActorCalls
     worker: WorkerConfig
     stall_timeout_s: float
     logs: Path
@@ -91,7 +91,7 @@ class WorkerGroup:
                     return
                 # Train restarts workers by itself; this is its controller that gave up.
                 traceback.print_exc()
-                ray.get(self.spec.dispatcher.workers_died.remote(self.run, {}))
+                self.spec.dispatcher.ask("workers_died", self.run, {})
                 failures = failures + 1 if time.monotonic() - begun < QUICK_FAILURE_S else 1
                 if failures == MAX_QUICK_FAILURES:
                     self.error = f"workers could not be started: {first_line(exc)}"
@@ -101,7 +101,8 @@ class WorkerGroup:
 
     def _is_over(self) -> bool:
         """Whether the run was ended for good, rather than worn out or lost."""
-        health: RunHealth | None = ray.get(self.spec.dispatcher.health.remote()).runs.get(self.run)
+        known: Health = self.spec.dispatcher.ask("health")
+        health = known.runs.get(self.run)
         if health and health.error:
             self.error, self.lacks_something = health.error, True
         gone = self.node is not None and self.node.id not in {node.id for node in live_nodes()}
@@ -145,7 +146,7 @@ class WorkerGroup:
 class _Blame(UserCallback):
     """Tells the dispatcher whose worker failed; the run's others restart without blame."""
 
-    def __init__(self, run: str, dispatcher: Any, workers: int, node: Node | None):
+    def __init__(self, run: str, dispatcher: ActorCalls, workers: int, node: Node | None):
         self.run, self.dispatcher, self.workers, self.node = run, dispatcher, workers, node
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
@@ -156,7 +157,7 @@ class _Blame(UserCallback):
             Train would wait a minute for one.
         """
         slots = blamed(worker_exceptions, self.workers)
-        ray.get(self.dispatcher.workers_died.remote(self.run, slots))
+        self.dispatcher.ask("workers_died", self.run, slots)
         if self.node is not None and any(map(is_of_the_node, worker_exceptions.values())):
             raise RunError(f"node {self.node.name} is gone")
 

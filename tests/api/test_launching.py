@@ -209,7 +209,7 @@ def test_an_experiment_is_learned_from_that_lies_in_the_storage_of_the_new_one(
 def test_what_may_not_be_as_one_thinks_is_said_at_the_start(
     finished: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dann_search.search.checks.gpu_count", lambda: 0)
+    monkeypatch.setattr("dann_search.search.checks.local_gpu_count", lambda: 0)
     path = space_file(
         tmp_path,
         search__warm_start=str(finished.root),

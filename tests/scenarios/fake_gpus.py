@@ -14,6 +14,7 @@ from typing import Any, cast
 import ray
 
 from dann_search.search import worker_group
+from dann_search.search.messages import ActorCalls
 from dann_search.search.ray_session import ENVIRONMENT
 from dann_search.search.resources import Plan
 from dann_search.search.slot_worker import WorkerConfig
@@ -67,7 +68,7 @@ def join_and_tell(loop_config: dict[str, GroupConfig]) -> None:
         "calls": calls,
         "sum": int(ones),
     }
-    ray.get(config.dispatcher.note.remote(config.run, told))
+    config.dispatcher.ask("note", config.run, told)
 
 
 def run_once(group: WorkerGroup) -> None:
@@ -86,7 +87,7 @@ def main(logs: Path) -> None:
         object_store_memory=10**8,
     )
     notes = Notes.remote()  # type: ignore[attr-defined]
-    spec = GroupSpec(notes, cast(WorkerConfig, None), 60, logs)
+    spec = GroupSpec(ActorCalls(notes), cast(WorkerConfig, None), 60, logs)
     setattr(worker_group, "worker_loop", join_and_tell)  # noqa: B010
     groups = [WorkerGroup(spec, plan, name=name, node=None) for name, plan in PLANS.items()]
     with ThreadPoolExecutor() as threads:  # at once: it is the start of processes that takes long

@@ -18,7 +18,7 @@ from dann_search.models.registry import stage_counts
 from dann_search.results.reader import read_experiment
 from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.launch import prepare
-from dann_search.search.leases import News, Order
+from dann_search.search.messages import ActorCalls, EpochUpdate, Order
 from dann_search.search.resources import make_plan
 from dann_search.search.slot_worker import WorkerConfig
 from dann_search.search.worker_group import GroupSpec, WorkerGroup
@@ -69,19 +69,21 @@ class Client:
         data = read_experiment(folder).data
         store = StoreSpec(str(folder.data), data, info.image_size, info.hashes)
         worker = WorkerConfig({}, "f1_macro", store)
-        spec = GroupSpec(self.dispatcher, worker, stall_timeout_s=60, logs=folder.ray)
+        spec = GroupSpec(ActorCalls(self.dispatcher), worker, stall_timeout_s=60, logs=folder.ray)
         self.group = WorkerGroup(spec, plan, name=f"test-{time.time_ns()}", node=None)
         self.folder = folder
         self.group.start()
 
-    def run(self, number: int, config: TrialConfig) -> News:
+    def run(self, number: int, config: TrialConfig) -> EpochUpdate:
         where = self.folder.root / f"order-{time.time_ns()}"
         data = str(self.folder.data)
         order = Order(number, config.model_dump(mode="json"), str(where), data)
         ray.get(self.dispatcher.submit.remote(order))
         seen = 0
         while True:
-            news: News = ray.get(self.dispatcher.news.remote(number, seen), timeout=120)
+            news: EpochUpdate = ray.get(
+                self.dispatcher.epochs_after.remote(number, seen), timeout=120
+            )
             seen = len(news.history)
             if news.error or seen == config.epochs:
                 ray.get(self.dispatcher.withdraw.remote(number))
@@ -101,7 +103,7 @@ def client(folder: ExperimentFolder, request: pytest.FixtureRequest) -> Iterator
     made.close()
 
 
-def metrics(news: News) -> list[dict[str, Any]]:
+def metrics(news: EpochUpdate) -> list[dict[str, Any]]:
     return [without_timings(epoch) for epoch in news.history]
 
 
@@ -129,7 +131,7 @@ def test_a_trial_is_the_same_to_the_last_digit_in_a_fresh_a_used_and_a_renewed_g
         client.folder, RECIPE.model_dump(mode="json"), tmp_path / "alone"
     )
     assert others[3].error is not None and "learning rate" in others[3].error
-    assert all(len(news.history) == 2 for i, news in enumerate(others) if i != 3)
+    assert all(len(update.history) == 2 for i, update in enumerate(others) if i != 3)
     assert used.startup_s is not None and used.startup_s < fresh.startup_s  # type: ignore[operator]
 
 

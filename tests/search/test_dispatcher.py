@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dann_search.search.dispatcher import DispatcherState
-from dann_search.search.leases import Order
+from dann_search.search.messages import Order
 
 A, B = ("run", 0), ("run", 1)
 
@@ -38,9 +38,9 @@ def test_an_epoch_is_followed_by_the_next_only_once_its_trial_has_seen_it() -> N
         await state.submit(order(0))
         assert await state.next_trial(A) == order(0)
         report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
-        assert (await state.news(0, 0)).history == epochs(1)
+        assert (await state.epochs_after(0, 0)).history == epochs(1)
         assert not report.done()
-        follow = asyncio.ensure_future(state.news(0, 1))
+        follow = asyncio.ensure_future(state.epochs_after(0, 1))
         assert await report is True
         follow.cancel()
 
@@ -53,7 +53,7 @@ def test_a_withdrawn_trial_frees_its_slot_at_the_next_report() -> None:
         await state.submit(order(0))
         await state.next_trial(A)
         report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
-        await state.news(0, 0)
+        await state.epochs_after(0, 0)
         await state.withdraw(0)
         assert await report is False
         await state.finished(A, 0)
@@ -71,14 +71,14 @@ def test_a_light_trial_that_was_begun_for_nothing_changes_nothing() -> None:
         await state.submit(order(0))  # by one that is never used, and may die
         await state.submit(order(0))
         await state.next_trial(A)
-        asked = asyncio.ensure_future(state.news(0, 0))
+        asked = asyncio.ensure_future(state.epochs_after(0, 0))
         await asyncio.sleep(0)
         await state.submit(order(0))
         report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
         assert not (await asked).cancelled
         # The process is lost: its successor goes on with what it has seen.
         await state.submit(order(0))
-        successor = asyncio.ensure_future(state.news(0, 1))
+        successor = asyncio.ensure_future(state.epochs_after(0, 1))
         assert await report
         report = asyncio.ensure_future(state.report(A, 0, epochs(2)))
         assert (await successor).history == epochs(2)
@@ -86,7 +86,7 @@ def test_a_light_trial_that_was_begun_for_nothing_changes_nothing() -> None:
         await state.withdraw(0)
         assert await report is False
         await state.submit(order(0))
-        assert (await state.news(0, 2)).cancelled
+        assert (await state.epochs_after(0, 2)).cancelled
         assert await is_waiting(state.next_trial(B))
 
     run(scenario())
@@ -103,7 +103,7 @@ def test_a_trial_that_is_over_frees_its_slot_though_a_process_died_before_it_ask
         if taken:
             await state.next_trial(A)
             report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
-            await state.news(0, 0)
+            await state.epochs_after(0, 0)
         await state.withdraw(0)
         if taken:
             assert await report is False
@@ -134,7 +134,7 @@ def test_a_lost_neighbour_is_queued_first_again_without_blame() -> None:
         await state.next_trial(A)
         await state.next_trial(B)
         await state.workers_died("run", {0: "killed"})
-        assert (await state.news(0, 0)).error is not None  # max_worker_deaths is 1
+        assert (await state.epochs_after(0, 0)).error is not None  # max_worker_deaths is 1
         assert await state.next_trial(A) == order(1)
         assert await state.next_trial(B) == order(2)
 
@@ -205,7 +205,7 @@ def test_a_trial_is_given_up_after_the_third_death_of_its_worker_and_says_so() -
         for death in range(3):
             assert await state.next_trial(A) == order(0), death
             await state.workers_died("run", {0: "killed by signal 9"})
-        news = await state.news(0, 0)
+        news = await state.epochs_after(0, 0)
         assert news.error is not None
         assert "died 3 times" in news.error and "killed by signal 9" in news.error
         assert await is_waiting(state.next_trial(A))
@@ -243,8 +243,8 @@ def test_a_report_of_epochs_already_seen_is_answered_at_once_and_not_passed_on()
         await state.submit(order(0))
         await state.next_trial(A)
         first = asyncio.ensure_future(state.report(A, 0, epochs(1)))
-        await state.news(0, 0)
-        follow = asyncio.ensure_future(state.news(0, 1))
+        await state.epochs_after(0, 0)
+        follow = asyncio.ensure_future(state.epochs_after(0, 1))
         assert await first
         await state.workers_died("run", {0: "killed"})
         await state.next_trial(A)
@@ -284,7 +284,7 @@ def test_what_a_slot_reports_late_of_a_trial_it_lost_is_not_passed_on() -> None:
         assert await lost is False
         await state.next_trial(B)
         assert await state.report(A, 0, epochs(2)) is False
-        assert (await state.news(0, 0)).history == epochs(1)
+        assert (await state.epochs_after(0, 0)).history == epochs(1)
 
     run(scenario())
 
@@ -300,13 +300,13 @@ def test_closing_releases_every_waiting_slot_and_trial() -> None:
         await state.submit(order(1))
         assert await idle == order(1)
         idle = asyncio.ensure_future(state.next_trial(("run", 2)))
-        news = asyncio.ensure_future(state.news(1, 0))
+        news = asyncio.ensure_future(state.epochs_after(1, 0))
         await asyncio.sleep(0.01)
         await state.close()
         assert await report is False
         assert await idle is None
         assert (await news).cancelled
-        assert (await state.news(5, 0)).cancelled
+        assert (await state.epochs_after(5, 0)).cancelled
 
     run(scenario())
 
@@ -330,9 +330,9 @@ def test_a_trial_whose_process_was_restarted_finds_its_lease_as_it_left_it() -> 
         await state.submit(order(0))
         await state.next_trial(A)
         report = asyncio.ensure_future(state.report(A, 0, epochs(2)))
-        await state.news(0, 0)
+        await state.epochs_after(0, 0)
         await state.submit(order(0))
-        assert (await state.news(0, 0)).history == epochs(2)
+        assert (await state.epochs_after(0, 0)).history == epochs(2)
         assert await is_waiting(state.next_trial(B))
         report.cancel()
 
@@ -348,7 +348,7 @@ def test_an_error_reaches_the_trial_with_the_epochs_before_it(seen: int) -> None
         report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
         await asyncio.sleep(0.01)
         await state.finished(A, 0, "ValueError: bad")
-        news = await state.news(0, seen)
+        news = await state.epochs_after(0, seen)
         assert news.history == epochs(1)
         assert seen == 0 or news.error == "ValueError: bad"
         report.cancel()

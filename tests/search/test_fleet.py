@@ -15,6 +15,7 @@ from dann_search.data.node_store import StoreSpec
 from dann_search.errors import RunError
 from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.fleet import Fleet
+from dann_search.search.messages import ActorCalls
 from dann_search.search.nodes import NODE_ID, Node
 from dann_search.search.slot_worker import WorkerConfig
 from dann_search.search.worker_group import GroupSpec, WorkerGroup, _Blame
@@ -31,7 +32,7 @@ def spec(tmp_path: Path) -> Iterator[GroupSpec]:
     digits = DomainConfig(dataset="digits")
     data = DataConfig(source=digits, target=digits.model_copy(update={"dataset": "digits-m"}))
     store = StoreSpec(str(tmp_path), data, 32, {})
-    yield GroupSpec(dispatcher, WorkerConfig({}, "f1_macro", store), 60.0, tmp_path)
+    yield GroupSpec(ActorCalls(dispatcher), WorkerConfig({}, "f1_macro", store), 60.0, tmp_path)
     ray.kill(dispatcher)
 
 
@@ -41,9 +42,9 @@ def test_a_fleet_has_ended_only_when_the_runs_of_lost_nodes_have(
     seen_by_train, told = threading.Event(), list[str]()
     monkeypatch.setattr(WorkerGroup, "_run", lambda group: seen_by_train.wait())
     resources = ResourcesConfig(gpus_per_worker=0)
-    fleet = Fleet(spec, resources, name="f", elastic=True, wanted=2, tell=told.append)
-    plan = fleet._plan(GONE) or fleet._one_trial
-    fleet._begin(GONE.id, GONE, plan)
+    fleet = Fleet(spec, resources, elastic=True, wanted=2, tell=told.append)
+    plan = fleet.placement.on_node(GONE, 1) or fleet.placement.one_trial
+    fleet._begin(GONE, plan)
     fleet._remove_ended(alive=set())
     assert told[-1] == "node spot/ffffff is gone"
     assert fleet.slots == 0
@@ -62,7 +63,7 @@ def test_groups_over_nodes_that_always_fail_end_the_search(
     monkeypatch.setattr(WorkerGroup, "_keep_up", fail)
     told = list[str]()
     resources = ResourcesConfig(gpus_per_worker=0, workers_per_trial=2, across_nodes=True)
-    fleet = Fleet(spec, resources, name="f", elastic=True, wanted=1, tell=told.append)
+    fleet = Fleet(spec, resources, elastic=True, wanted=1, tell=told.append)
     for _ in range(20):
         fleet._look()
         for group in fleet.groups.values():
@@ -80,13 +81,13 @@ def test_groups_over_nodes_are_not_placed_on_one_that_lacks_something(
 ) -> None:
     monkeypatch.setattr(WorkerGroup, "_keep_up", lambda group: None)
     resources = ResourcesConfig(gpus_per_worker=0, workers_per_trial=2, across_nodes=True)
-    fleet = Fleet(spec, resources, name="f", elastic=True, wanted=1, tell=lambda line: None)
+    fleet = Fleet(spec, resources, elastic=True, wanted=1, tell=lambda line: None)
     here = ray.get_runtime_context().get_node_id()
-    ray.get(spec.dispatcher.cannot_train.remote("run", GONE.id, "its disk is full"))
+    spec.dispatcher.ask("cannot_train", "run", GONE.id, "its disk is full")
     fleet._look()
     (group,) = fleet.groups.values()
     assert group.labels == {NODE_ID: f"!in({GONE.id})"}
-    ray.get(spec.dispatcher.cannot_train.remote("run", here, "its disk is full"))
+    spec.dispatcher.ask("cannot_train", "run", here, "its disk is full")
     fleet._look()
     fleet._look()
     assert not fleet.groups  # the only node is no place any more
@@ -96,9 +97,9 @@ def test_groups_over_nodes_are_not_placed_on_one_that_lacks_something(
 
 def test_a_lost_dispatcher_ends_the_search_with_its_reason(tmp_path: Path, spec: GroupSpec) -> None:
     resources = ResourcesConfig(gpus_per_worker=0)
-    fleet = Fleet(spec, resources, name="f", elastic=False, wanted=1, tell=lambda line: None)
+    fleet = Fleet(spec, resources, elastic=False, wanted=1, tell=lambda line: None)
     assert not fleet.has_lost_dispatcher()
-    ray.kill(spec.dispatcher)
+    ray.kill(spec.dispatcher.actor)
     until = time.monotonic() + LIMIT_S
     # A busy Ray calls a killed actor unavailable first.
     while not fleet.has_lost_dispatcher() and time.monotonic() < until:
@@ -135,10 +136,8 @@ def test_an_elastic_cluster_that_begins_with_no_slot_is_judged_by_what_may_come(
     most: dict[str, float],
     expected: int,
 ) -> None:
-    monkeypatch.setattr("dann_search.search.fleet.most_resources", lambda: most)
+    monkeypatch.setattr("dann_search.search.placement.most_resources", lambda: most)
     resources = ResourcesConfig(cpus_per_worker=2, gpus_per_worker=0)
-    nothing = Fleet(
-        spec, resources, name="f", elastic=elastic, wanted=wanted, tell=lambda line: None
-    )
+    nothing = Fleet(spec, resources, elastic=elastic, wanted=wanted, tell=lambda line: None)
     assert nothing.slots == 0
     assert nothing.most_slots == expected

@@ -62,7 +62,7 @@ def test_gpus_that_are_not_there_are_missed_before_anything_starts(
     resources: dict[str, Any],
     expected: str,
 ) -> None:
-    monkeypatch.setattr(checks, "gpu_count", lambda: gpus)
+    monkeypatch.setattr(checks, "local_gpu_count", lambda: gpus)
     monkeypatch.setattr(checks, "cpu_count", lambda: 8)
     path = space_file(tmp_path, resources=resources)
     experiment, space = load_experiment(path, stage_counts())
@@ -141,7 +141,7 @@ def test_trials_are_added_once_the_search_can_go_on(
         raise RuntimeError(broken)
 
     monkeypatch.setattr(executor, "ray_session", session)
-    monkeypatch.setattr("dann_search.search.groups.running_fleet", fleet)
+    monkeypatch.setattr("dann_search.search.fleet.running_fleet", fleet)
     monkeypatch.setattr("dann_search.search.tune_run.run_tune", run_tune)
     with DriverLock(folder) as lock, pytest.raises(RunError, match=broken):
         launch.search(experiment, space, folder, lambda _, __: Observer(), lock, add_trials=2)

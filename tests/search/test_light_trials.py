@@ -9,12 +9,8 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from dann_search.errors import RunError
-from dann_search.search.tune_adapters import (
-    MAX_LOSSES,
-    Bookkeeper,
-    StudyScheduler,
-    StudySearcher,
-)
+from dann_search.search.tune_run import MAX_LOSSES, StudyScheduler, StudySearcher
+from dann_search.study.bookkeeper import Bookkeeper
 from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
 from tests.study.test_study import open_record
@@ -34,10 +30,8 @@ class Tune:
             withdraw=self.withdrawn.append,
         )
         folder = cast(Any, SimpleNamespace(data="data", trial_place=lambda n: f"trials/{n}"))
-        books = Bookkeeper(self.record, folder, [self.seen])
-        shared: tuple[set[int], dict[str, str]] = set(), {}
-        self.searcher = StudySearcher(books, *shared, cast(Any, self.fleet))
-        self.scheduler = StudyScheduler(books, *shared)
+        self.scheduler = StudyScheduler(Bookkeeper(self.record, folder, [self.seen]))
+        self.searcher = StudySearcher(self.scheduler, cast(Any, self.fleet))
         self.error_file = tmp_path / "error.txt"
         self.ids = 0
 

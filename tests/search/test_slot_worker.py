@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dann_search.data.node_store import StoreSpec
-from dann_search.search.leases import Order
+from dann_search.search.messages import Order
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.watchdog import Watchdog
 from dann_search.storage.remote_folder import TrialFolder

@@ -13,7 +13,7 @@ from tests.study.test_study import open_record
 
 
 def stopper_of(record: StudyRecord, clock: list[float]) -> Any:
-    from dann_search.search.tune_adapters import SearchStopper
+    from dann_search.search.tune_run import SearchStopper
 
     budget = Budget(record.experiment.search.budget, record, clock=lambda: clock[0])
     fleet = cast(Any, SimpleNamespace(error=None, close=lambda pause: None))

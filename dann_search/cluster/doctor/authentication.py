@@ -4,7 +4,7 @@ import http.client
 import os
 
 from dann_search.cluster.doctor.report import Check, verdict
-from dann_search.search.authentication import ANSWERED, LIMIT_S, REFUSED, ask_gcs, own_token
+from dann_search.search.ray_private import ANSWERED, LIMIT_S, REFUSED, ask_head, own_token
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NAME = "token authentication"
@@ -24,7 +24,7 @@ def check_own_mode(node: str) -> Check:
 
 def check_gcs(address: str) -> Check:
     """Ask the cluster for its nodes without a token: it must refuse."""
-    answer = ask_gcs(address, None)
+    answer = ask_head(address, None)
     if answer == REFUSED:
         return verdict(NAME, address, "on: who has no token is refused")
     if answer != ANSWERED:
@@ -38,7 +38,7 @@ def check_own_token(address: str) -> Check:
     """Ask it with this machine's token: Ray itself would try for long and not say why."""
     token = own_token()
     wrong = ""
-    if ask_gcs(address, token) == REFUSED:
+    if ask_head(address, token) == REFUSED:
         what = "the token of this machine" if token else "this machine has no token and"
         wrong = f"{what} is refused"
     remedy = "copy ~/.ray/auth_token of the cluster's head to this machine"

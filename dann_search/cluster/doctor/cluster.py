@@ -25,6 +25,7 @@ from dann_search.cluster.doctor.nodes import NoAnswer, Node, answers, ask, livin
 from dann_search.cluster.doctor.report import Check, Report, verdict
 from dann_search.search.authentication import do_as_the_cluster_does
 from dann_search.search.interrupts import handlers_kept
+from dann_search.search.ray_private import dashboard_url
 from dann_search.search.ray_session import ENVIRONMENT
 from dann_search.storage.remote_folder import is_url
 
@@ -109,7 +110,7 @@ def _why(address: str, exc: Exception) -> Check:
 def _check(needs: Needs, tell: Tell) -> Report:
     nodes = living_nodes()
     report = Report([check_gcs(ray.get_runtime_context().gcs_address)])
-    if url := _dashboard():
+    if url := dashboard_url():
         report.checks.append(check_dashboard(url))
     tell(f"looking at {len(nodes)} nodes")
     storage = needs.storage
@@ -123,11 +124,6 @@ def _check(needs: Needs, tell: Tell) -> Report:
     report.checks += _data(nodes, needs, tell, report)
     report.checks += _collectives(nodes, looked, tell, report)
     return report
-
-
-def _dashboard() -> str | None:
-    node = ray._private.worker._global_node
-    return node.webui_url if node is not None else None
 
 
 def _silent(name: str, asked: dict[str, Any], nodes: list[Node]) -> list[Check]:

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from dann_search.search.nodes import NODE_ID
+from dann_search.search.ray_private import HEAD
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def living_nodes() -> list[Node]:
         Node(
             id=one["NodeID"],
             host=one["NodeManagerHostname"],
-            is_head="node:__internal_head__" in one["Resources"],
+            is_head=HEAD in one["Resources"],
             gpus=one["Resources"].get("GPU", 0.0),
             store_bytes=one["Resources"].get("object_store_memory", 0.0),
         )

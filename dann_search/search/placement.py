@@ -1,0 +1,88 @@
+"""Which nodes of a cluster train a search's trials, how many at once, and why not others."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from dann_search.config.experiment import ResourcesConfig
+from dann_search.errors import InputError
+from dann_search.search.nodes import ACCELERATOR, Node
+from dann_search.search.ray_private import free_resources, most_resources
+from dann_search.search.resources import Plan, make_plan
+
+MANY = 1_000_000
+
+
+class Placement:
+    """Plans slots by what a trial takes, and remembers why nodes cannot be used.
+
+    Args:
+        resources: what a trial takes.
+    """
+
+    def __init__(self, resources: ResourcesConfig):
+        self.resources = resources
+        self.unfit: dict[str, str] = {}
+        """Why a node carries no trial now, by its id."""
+        self.set_aside: dict[str, str] = {}
+        """Why a node is not tried again, by its id; or by a key, for groups over several nodes."""
+        self.aside_nodes: set[str] = set()
+        """Ids of the nodes among them."""
+
+    @property
+    def one_trial(self) -> Plan:
+        """A slot on a machine without bounds."""
+        one = self.resources.model_copy(update={"max_parallel_trials": 1})
+        return make_plan(one, float("inf"), float("inf"))
+
+    @property
+    def worker_resources(self) -> dict[str, float]:
+        """What one worker takes, in Ray's words."""
+        worker = dict(self.one_trial.worker_resources)
+        if kind := self.resources.accelerator_type:
+            worker[f"{ACCELERATOR}{kind}"] = 0.001
+        return worker
+
+    def could_come(self) -> int:
+        """Return how many slots an autoscaler could bring, all its nodes together."""
+        return replace(self.one_trial, slots=MANY).slots_in(most_resources())
+
+    def on_node(self, node: Node, most: int) -> Plan | None:
+        """Plan at most ``most`` slots in what is free on a node; None where none fits."""
+        plan, why = self._fit(node, most)
+        if plan is None:
+            self.unfit[node.id] = why
+        else:
+            self.unfit.pop(node.id, None)
+        return plan
+
+    def _fit(self, node: Node, most: int) -> tuple[Plan | None, str]:
+        kind = self.resources.accelerator_type
+        if kind is not None and kind not in node.accelerators:
+            return None, f"{node.name} has no {kind}"
+        limited = self.resources.model_copy(update={"max_parallel_trials": most})
+        try:
+            plan = make_plan(limited, node.cpus, node.gpus, node.memory, node.name)
+        except InputError as exc:
+            return None, str(exc)
+        plan = replace(plan, slots=plan.slots_in(free_resources(node.id)))
+        return (plan, "") if plan.slots else (None, f"{node.name} is busy with other work")
+
+    def over_nodes(self, nodes: Iterable[Node]) -> int:
+        """Return how many trials find room whose workers may be on several nodes."""
+        worker = replace(self.one_trial, slots=MANY, workers_per_trial=1)
+        workers = sum(worker.slots_in(free_resources(node.id)) for node in nodes)
+        return workers // self.resources.workers_per_trial
+
+    def put_aside(self, key: str, node: Node | None, why: str) -> str:
+        """Try a node, or groups over several nodes, no more; return the line that says so."""
+        if node is None:
+            self.set_aside[key] = line = f"trials over several nodes: {why}"
+            return line
+        self.set_aside[key] = f"{node.name}: {why}"
+        self.aside_nodes.add(node.id)
+        return f"node {node.name} is set aside: {why}"
+
+    @property
+    def reasons(self) -> str:
+        """Why nothing can be trained anywhere."""
+        return "; ".join([*self.set_aside.values(), *self.unfit.values()])

@@ -1,0 +1,123 @@
+"""All that is used of Ray without being its public interface.
+
+Checked with Ray 2.60. Each function says what there is no public call for; tests/search/
+test_ray_private.py calls them, so that a new version that lacks one is noticed.
+"""
+
+import math
+
+CHECKED_WITH = "2.60"
+HEAD = "node:__internal_head__"
+"""Resource of the head node: what asks for it runs there. No label of the head is public."""
+LIMIT_S = 5
+ANSWERED, REFUSED = "answered", "refused"
+
+
+def draining_nodes() -> set[str]:
+    """Return ids of nodes that were told to go: preempted, or idle too long.
+
+    ``ray.nodes()`` does not tell: Ray's own libraries ask this way.
+    """
+    import ray
+
+    return set(ray._private.state.state.get_draining_nodes())
+
+
+def free_resources(node: str) -> dict[str, float]:
+    """Return what nobody has reserved on a node; ``ray.available_resources`` adds all nodes up."""
+    import ray
+
+    free: dict[str, float] = ray._private.state.available_resources_per_node().get(node, {})
+    return free
+
+
+def most_resources() -> dict[str, float]:
+    """Return what all nodes have that an autoscaler may bring; empty where there is none.
+
+    The limits of a cluster's configuration are shown to the autoscaler alone.
+    """
+    import ray
+
+    try:
+        most = ray._private.state.state.get_max_resources_from_cluster_config()
+    except Exception:  # no autoscaler, no answer
+        return {}
+    return dict(most or {})
+
+
+def local_gpu_count() -> float:
+    """Return the GPUs that a Ray started here would offer, counted its way but without starting it.
+
+    Infinity where this version of Ray cannot be asked: it will say itself what is missing.
+    """
+    try:
+        from ray._private.accelerators import get_accelerator_manager_for_resource
+
+        manager = get_accelerator_manager_for_resource("GPU")
+        count: int = manager.get_current_node_num_accelerators()
+        visible = manager.get_current_process_visible_accelerator_ids()
+    except (ImportError, AttributeError):
+        return math.inf
+    return count if visible is None else min(count, len(visible))
+
+
+def dashboard_url() -> str | None:
+    """Return where the cluster's dashboard listens; ``ray.init`` tells it only who started Ray."""
+    import ray
+
+    node = ray._private.worker._global_node
+    return node.webui_url if node is not None else None
+
+
+def head_address(address: str) -> str | None:
+    """Return HOST:PORT of a cluster, given so or as ``auto``, before this process joins it."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    head: str | None = canonicalize_bootstrap_address(address)
+    return head
+
+
+def own_token() -> str | None:
+    """Return this user's token: of RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray.
+
+    Ray looks for it in C++; there is no public call.
+    """
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+    loader = AuthenticationTokenLoader.instance()
+    if not loader.has_token(ignore_auth_mode=True):
+        return None
+    token: str = loader.get_raw_token(ignore_auth_mode=True)
+    return token
+
+
+def use_own_token() -> None:
+    """Have this process show this user's token, if there is one and RAY_AUTH_MODE says nothing."""
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available,
+    )
+
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+def ask_head(address: str, token: str | None) -> str:
+    """Ask the head at HOST:PORT for its nodes: ``answered``, ``refused``, or the error.
+
+    Whether a cluster asks for a token can only be tried, and ``ray.init`` ends the process where
+    it is refused.
+    """
+    import grpc
+    from ray.core.generated import gcs_service_pb2 as messages
+    from ray.core.generated import gcs_service_pb2_grpc as services
+
+    metadata = [("authorization", f"Bearer {token}")] if token else None
+    with grpc.insecure_channel(address) as channel:
+        stub = services.NodeInfoGcsServiceStub(channel)
+        request = messages.GetAllNodeInfoRequest()
+        try:
+            stub.GetAllNodeInfo(request, timeout=LIMIT_S, metadata=metadata)
+        except grpc.RpcError as exc:
+            if exc.code() == grpc.StatusCode.UNAUTHENTICATED:
+                return REFUSED
+            return str(exc.code().name.lower().replace("_", " "))
+    return ANSWERED

@@ -1,0 +1,110 @@
+"""Worker groups' runs as the dispatcher knows them: their nodes, busy slots and idle slots."""
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from dann_search.search.messages import Order, RunHealth, Slot
+
+
+@dataclass
+class Run:
+    """One run of a worker group.
+
+    Attributes:
+        nodes: that its workers are on.
+        training: number of the trial in each busy slot.
+        taken: trials handed to it so far.
+        suspects: trials in which its workers died since its last epoch.
+        starts_failed: deaths of workers that trained nothing since its last epoch.
+        excused: slots whose workers leave because their trial failed by its own fault.
+        over: whether it gets no more trials, and its workers return.
+        error: why it can train nothing, if so.
+        paused: set when its trials are to stop at their next step.
+        idle_since: when its last slot became idle; None while one trains.
+    """
+
+    nodes: set[str] = field(default_factory=set)
+    training: dict[int, int] = field(default_factory=dict)
+    taken: int = 0
+    suspects: set[int] = field(default_factory=set)
+    starts_failed: int = 0
+    excused: set[int] = field(default_factory=set)
+    over: bool = False
+    error: str | None = None
+    paused: asyncio.Event = field(default_factory=asyncio.Event)
+    idle_since: float | None = None
+
+    @property
+    def health(self) -> RunHealth:
+        """What the fleet is told."""
+        return RunHealth(
+            training=len(self.training),
+            idle_s=0.0 if self.idle_since is None else time.monotonic() - self.idle_since,
+            failures=len(self.suspects) + self.starts_failed,
+            error=self.error,
+            over=self.over,
+        )
+
+    def made_an_epoch(self) -> None:
+        """Forget earlier deaths: its workers can train."""
+        self.suspects.clear()
+        self.starts_failed = 0
+
+    def blame(self, slots: dict[int, str]) -> dict[int, str]:
+        """Note deaths of workers (why, by slot) and return those that count against a trial."""
+        slots = {slot: why for slot, why in slots.items() if slot not in self.excused}
+        self.excused.clear()
+        suspects = [trial for slot, trial in self.training.items() if slot in slots]
+        self.suspects.update(suspects)
+        self.starts_failed += bool(slots) and not suspects
+        return slots
+
+
+class Runs:
+    """All runs by name, and the slots that wait for a trial."""
+
+    def __init__(self, trials_per_group: int):
+        self.trials_per_group = trials_per_group
+        self.by_name: dict[str, Run] = defaultdict(Run)
+        self.idle: dict[Slot, asyncio.Future[Order | None]] = {}
+        """The longest waiting first."""
+
+    async def wait(self, slot: Slot) -> Order | None:
+        """Wait until a trial is handed to the slot; None where its run is over."""
+        run = self.by_name[slot[0]]
+        if not run.training:
+            run.idle_since = run.idle_since or time.monotonic()
+        self.idle[slot] = asyncio.get_running_loop().create_future()
+        return await self.idle[slot]
+
+    def hand_out(self, slot: Slot, order: Order) -> Order:
+        """Note that the slot trains from now on."""
+        run = self.by_name[slot[0]]
+        run.training[slot[1]] = order.number
+        run.taken += 1
+        run.idle_since = None
+        if self.is_worn(run):
+            self.dismiss_idle(slot[0])
+        return order
+
+    def is_worn(self, run: Run) -> bool:
+        """Whether a run has trained its number of trials, so that a fresh one takes its place."""
+        return run.taken >= self.trials_per_group
+
+    def dismiss(self, slot: Slot) -> None:
+        """Let an idle slot's worker return."""
+        waiting = self.idle.pop(slot, None)
+        if waiting and not waiting.done():
+            waiting.set_result(None)
+
+    def dismiss_idle(self, name: str) -> None:
+        """Let the workers of all idle slots of a run return."""
+        for slot in [slot for slot in self.idle if slot[0] == name]:
+            self.dismiss(slot)
+
+    def end(self, name: str) -> None:
+        """Give a run no more trials; it ends with those it trains."""
+        self.by_name[name].over = True
+        self.dismiss_idle(name)
