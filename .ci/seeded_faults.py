@@ -68,7 +68,7 @@ FAULTS = (
     ),
     Fault(
         "one death more before a trial is given up",
-        "dann_search/search/dispatcher.py",
+        "dann_search/search/leases.py",
         "if lease.deaths >= self.max_worker_deaths:",
         "if lease.deaths > self.max_worker_deaths:",
         (
@@ -78,7 +78,7 @@ FAULTS = (
     ),
     Fault(
         "a neighbour's death counted against a trial",
-        "dann_search/search/dispatcher.py",
+        "dann_search/search/leases.py",
         "lease.deaths += died is not None",
         "lease.deaths += 1",
         (
@@ -88,9 +88,9 @@ FAULTS = (
     ),
     Fault(
         "a late report of a lost slot is heard",
-        "dann_search/search/dispatcher.py",
-        "if lease is None or lease.slot != slot:\n            return False",
-        "if lease is None:\n            return False",
+        "dann_search/search/leases.py",
+        "if (lease := self.held(slot, number)) is None:\n            return False",
+        "if (lease := self.by_number.get(number)) is None:\n            return False",
         (
             "tests/search/test_dispatcher.py"
             "::test_what_a_slot_reports_late_of_a_trial_it_lost_is_not_passed_on",
@@ -98,16 +98,16 @@ FAULTS = (
     ),
     Fault(
         "a lost slot told to go on",
-        "dann_search/search/dispatcher.py",
+        "dann_search/search/leases.py",
         "return not lease.cancelled and lease.slot == slot",
         "return not lease.cancelled",
         ("tests/search/test_dispatcher.py::test_a_slot_that_lost_its_trial_is_told_to_stop",),
     ),
     Fault(
         "a trial that is over is queued again",
-        "dann_search/search/dispatcher.py",
-        "if number in self.leases or number in self.ended or self.closed:",
-        "if number in self.leases or self.closed:",
+        "dann_search/search/leases.py",
+        "if number in self.by_number or number in self.withdrawn:",
+        "if number in self.by_number:",
         (
             "tests/search/test_dispatcher.py"
             "::test_a_light_trial_that_was_begun_for_nothing_changes_nothing",
@@ -153,9 +153,9 @@ FAULTS = (
     ),
     Fault(
         "unfinished trials forgotten at a resume",
-        "dann_search/study/study.py",
-        "deque(t.number for t in running if STOPPED not in t.user_attrs)",
-        "deque(t.number for t in running if STOPPED in t.user_attrs)",
+        "dann_search/study/proposals.py",
+        "TrialState.RUNNING and STOPPED not in trial.user_attrs",
+        "TrialState.RUNNING and STOPPED in trial.user_attrs",
         (
             "tests/search/test_in_process.py"
             "::test_an_interrupted_search_goes_on_to_the_same_numbers[1]",

@@ -290,7 +290,13 @@ def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObs
         console = Console(file=notebook or terminal, force_jupyter=False, markup=False, emoji=False)
         console.print(header, markup=False, highlight=False, soft_wrap=True)
         kind = PlainLines if plain else NotebookTable if notebook else LiveTable
-        state = (space, record.total, record.counts().finished, record.best(), objective)
+        state = (
+            space,
+            record.proposals.total,
+            record.tally.counts().finished,
+            record.tally.best(),
+            objective,
+        )
         return kind(console, *state)
 
     return make

@@ -104,7 +104,7 @@ class RayExecutor:
                 store=search.store,
                 logs=search.folder.ray,
                 elastic=self.address != "local",
-                wanted=search.record.still_to_run,
+                wanted=search.record.proposals.still_to_run,
                 interrupt=search.interrupt,
                 tell=search.tell,
             ) as fleet:

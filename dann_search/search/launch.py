@@ -28,8 +28,9 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.storage.remote_folder import UnknownStorageError
 from dann_search.study.open_study import check_not_lost
 from dann_search.study.record import recorded_store, rewrite_record, write_record
-from dann_search.study.study import Counts, StudyRecord
+from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
+from dann_search.study.tally import Counts
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.tensorboard import TensorBoardWriter
 from dann_search.tracking.trial_files import TrialFiles
@@ -178,16 +179,16 @@ def search(
     folder.refresh(folder.study, folder.study_journal)
     with contextlib.closing(record_of()) as record:
         if add_trials:
-            record.add_trials(add_trials)
+            record.proposals.add_trials(add_trials)
         rewrite_record(experiment, folder)
-        if not record.is_complete:
+        if not record.proposals.is_complete:
             with quiet_output(_log(folder)) as terminal:
                 console = make_observer(terminal, record)
                 last = before_the_end(console.close)
                 with last, _watchers(experiment, space, lock, record, console) as watchers:
                     anew = add_trials > 0
                     reason = _run(experiment, lock, record, watchers, executor, anew)
-        return Outcome(folder, record.counts(), time.monotonic() - begun, reason)
+        return Outcome(folder, record.tally.counts(), time.monotonic() - begun, reason)
 
 
 def _log(folder: ExperimentFolder) -> Path:
@@ -210,7 +211,7 @@ def _watchers(
     """Who is told of the search until it ends; what ends it before is an error that says more."""
     folder, objective = lock.folder, experiment.search.objective
     watchers = [
-        TensorBoardWriter(folder.tensorboard, space, objective, record.total),
+        TensorBoardWriter(folder.tensorboard, space, objective, record.proposals.total),
         TrialFiles(folder),
         console,
     ]
@@ -251,7 +252,7 @@ def _run(
         from dann_search.study.budget import Budget
 
         if not fleet.error:
-            record.keep_total()
+            record.proposals.keep_total()
         workers = fleet.resources.workers_per_trial
         budget = Budget(
             experiment.search.budget,

@@ -12,8 +12,8 @@ from dann_search.config.experiment import Experiment
 from dann_search.search.dispatcher import DispatcherState
 from dann_search.search.messages import Order, Slot
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
+from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
-from dann_search.storage.remote_folder import TrialFolder
 
 NODE = "this process"
 

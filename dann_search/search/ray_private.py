@@ -6,7 +6,6 @@ test_ray_private.py calls them, so that a new version that lacks one is noticed.
 
 import math
 
-CHECKED_WITH = "2.60"
 HEAD = "node:__internal_head__"
 """Resource of the head node: what asks for it runs there. No label of the head is public."""
 LIMIT_S = 5

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from dann_search.config.experiment import WeightsFile
 from dann_search.data.node_store import StoreSpec, store_here
 from dann_search.search.messages import DispatcherCalls, Order, Slot
+from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
-from dann_search.storage.remote_folder import TrialFolder
 
 if TYPE_CHECKING:
     import torch

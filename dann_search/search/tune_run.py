@@ -20,7 +20,7 @@ from dann_search.search.ray_private import HEAD
 from dann_search.search.trial import LightTrial
 from dann_search.study.bookkeeper import Bookkeeper
 from dann_search.study.budget import THEN_CONFIRM, Budget
-from dann_search.study.study import Assignment
+from dann_search.study.proposals import Assignment
 from dann_search.tracking.observer import Observer
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class StudySearcher(Searcher):
 
         None where all slots are taken: Tune asks again, and a trial proposed later knows more.
         """
-        self.fleet.wanted = self.bookkeeper.record.still_to_run
+        self.fleet.wanted = self.bookkeeper.record.proposals.still_to_run
         if self._lost:
             config = self._lost.popleft()
         elif len(self.running) >= max(1, self.fleet.slots):
@@ -136,7 +136,7 @@ class StudySearcher(Searcher):
         else:
             # Tune asks for no trial once it was told that there are none. Until then those that
             # run may lose their process, or decide which finalists are confirmed.
-            over = self.bookkeeper.record.is_exhausted and not self.running
+            over = self.bookkeeper.record.proposals.is_exhausted and not self.running
             return Searcher.FINISHED if over else None
         self.running[trial_id] = config
         return dict(config)
@@ -174,7 +174,7 @@ class StudySearcher(Searcher):
             # The process that followed it may be dead by now: the slot must not wait for it.
             self.fleet.withdraw(config["number"])
             self._close(config["number"], result)
-        self.fleet.wanted = self.bookkeeper.record.still_to_run
+        self.fleet.wanted = self.bookkeeper.record.proposals.still_to_run
 
     def _close(self, number: int, result: dict[str, Any] | None) -> None:
         if result is None:
@@ -245,7 +245,7 @@ class SearchStopper(Stopper):
         if reason not in THEN_CONFIRM or record.experiment.search.confirm is None:
             return reason
         self.last = reason
-        record.end_early()
+        record.proposals.end_early()
         return None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Object stores put a file as a whole or not at all, which is all that is asked of
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -244,45 +243,3 @@ def _replace(place: Path, content: bytes) -> None:
     temporary = place.with_name(f".{place.name}.{os.getpid()}")
     temporary.write_bytes(content)
     os.replace(temporary, place)
-
-
-@dataclass
-class TrialFolder:
-    """Where a slot trains a trial: in the folder itself, or in a copy of one behind a URL."""
-
-    place: str
-    reader: int = 0
-    """Each of several workers on one machine has a copy of its own."""
-
-    def __post_init__(self) -> None:
-        self.remote = None
-        if is_url(self.place):
-            remote = RemoteFolder.of(self.place)
-            self.remote = RemoteFolder(remote.url, remote.local / f"reader-{self.reader}")
-        self.local = self.remote.local if self.remote else Path(self.place)
-        self._pushed: dict[str, int] = {}
-
-    def open(self, names: Iterable[str]) -> Path:
-        """Bring these files here, as they are there."""
-        self.local.mkdir(parents=True, exist_ok=True)
-        if self.remote:
-            self.remote.pull(names)
-        return self.local
-
-    def leave(self) -> None:
-        """Forget the copy: nodes would fill up."""
-        if self.remote:
-            shutil.rmtree(self.local, ignore_errors=True)
-
-    def keep(self, names: Iterable[str]) -> None:
-        """Bring those of these files that have changed there."""
-        if self.remote is None:
-            return
-        there = {
-            name: (self.local / name).stat().st_mtime_ns
-            for name in names
-            if (self.local / name).exists()
-        }
-        changed = [name for name, time in there.items() if self._pushed.get(name) != time]
-        self.remote.push(changed)
-        self._pushed |= there

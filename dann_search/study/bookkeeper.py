@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.study.study import Assignment, StudyRecord
+from dann_search.study.proposals import Assignment
+from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import NODES, STARTUP
 from dann_search.tracking.observer import Observer
 from dann_search.training.result import best_of, score_of

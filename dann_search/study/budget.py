@@ -44,7 +44,7 @@ class Budget(Observer):
         """Of the clock, and of one running trial."""
         attributes = record.study.user_attrs
         self.spent: dict[str, float] = attributes.get(SPENT, dict.fromkeys(self.rates, 0.0))
-        ended = record.ended()
+        ended = record.tally.ended()
         by_itself = attributes.get(STOPPED_BY) in (*REASONS, "trials")
         if anew or by_itself or GRANTED not in attributes:
             record.study.set_user_attr(GRANTED, {**self.spent, "trials": len(ended)})

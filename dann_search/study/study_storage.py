@@ -19,6 +19,7 @@ from dann_search.config.database_url import connection_url, shown_url
 from dann_search.config.source import KeyPath, SettingError
 from dann_search.errors import InputError
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.optuna_private import study_ids
 from dann_search.study.study_names import EXPERIMENT, WARM
 
 SHARED = ("nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "ceph", "glusterfs", "beegfs", "afs")
@@ -60,7 +61,7 @@ class StudyPlace:
         if self.url is None:
             return self.file.exists()
         with opened(self) as storage:
-            study = _studies(storage).get(name)
+            study = study_ids(storage).get(name)
             return study is not None and not _is_half_made(storage, study)
 
     def is_half_made(self, name: str) -> bool:
@@ -72,7 +73,7 @@ class StudyPlace:
         if self.url is None:
             return False  # a file is renamed when the study is whole
         with opened(self) as storage:
-            study = _studies(storage).get(name)
+            study = study_ids(storage).get(name)
             return study is not None and _is_half_made(storage, study)
 
 
@@ -211,7 +212,7 @@ def find_study(storage: BaseStorage, place: StudyPlace, name: str, folder: Exper
     Raises:
         InputError: there are others, or it is of another experiment of that name.
     """
-    studies = _studies(storage)
+    studies = study_ids(storage)
     if name not in studies or (place.url is None and len(studies) > 1):
         raise InputError(f"{place.shown}: holds the studies {sorted(studies)}, not '{name}'")
     owner = storage.get_study_user_attrs(studies[name]).get(EXPERIMENT)
@@ -229,10 +230,6 @@ def identity(folder: ExperimentFolder) -> str | None:
         return None
     found: str | None = yaml.safe_load(folder.record.read_text(encoding="utf-8")).get("id")
     return found
-
-
-def _studies(storage: BaseStorage) -> dict[str, int]:
-    return {study.study_name: study._study_id for study in storage.get_all_studies()}
 
 
 def _is_half_made(storage: BaseStorage, study: int) -> bool:

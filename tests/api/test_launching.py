@@ -146,7 +146,7 @@ def test_an_interrupt_after_one_failure_is_no_failure_of_all(
     record.next_trial()
     record.next_trial()
     record.fail(0, "the loss became nan")
-    outcome = Outcome(folder, record.counts(), 1.0, "interrupt")
+    outcome = Outcome(folder, record.tally.counts(), 1.0, "interrupt")
     record.close()
     monkeypatch.setattr(launching, "search", lambda *_, **__: outcome)
     result = dann_search.resume(folder.root)

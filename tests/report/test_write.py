@@ -482,8 +482,8 @@ def test_an_experiment_behind_a_url_is_fetched_and_its_report_put_there(
 def test_a_search_that_is_not_over_gives_a_partial_report(few: ExperimentFolder) -> None:
     experiment, space = load_experiment_of(few)
     record = StudyRecord(experiment, space, few)
-    record.add_trials(3)
-    record.keep_total()
+    record.proposals.add_trials(3)
+    record.proposals.keep_total()
     begun = record.next_trial()
     assert begun
     record.report(begun.number, [0.1])

@@ -70,7 +70,7 @@ def test_a_range_that_grew_is_compared_as_a_whole(tmp_path: Path, method: Any) -
     run(record, 100)
     record.close()
     record = open_record(tmp_path, space=SPACE, allow_wider=True, **changes)
-    record.add_trials(20)
+    record.proposals.add_trials(20)
     run(record, 100)
     record.close()
     found = dann_search.Experiment.open(tmp_path / "runs" / "small").importance(method)

@@ -53,9 +53,9 @@ def test_an_experiment_is_done_when_it_has_all_its_trials(tmp_path: Path) -> Non
     run_trials(record, 1)
     found = status(folder)
     assert (found.state, found.finished, found.total) == ("done", 4, 4)
-    record.add_trials(2)
+    record.proposals.add_trials(2)
     assert status(folder).total == 4
-    record.keep_total()
+    record.proposals.keep_total()
     assert (status(folder).state, status(folder).total) == ("interrupted", 6)
     record.close()
 
@@ -137,7 +137,7 @@ def test_a_grid_has_no_more_trials_than_points(tmp_path: Path) -> None:
         space={"lambda_schedule": {"choice": ["constant", "ganin"]}},
     )
     record = open_record()
-    assert record.total == status(folder).total < 50
+    assert record.proposals.total == status(folder).total < 50
     record.close()
 
 

@@ -11,8 +11,8 @@ import torch
 from dann_search.data.node_store import StoreSpec
 from dann_search.search.messages import Order
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
+from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
-from dann_search.storage.remote_folder import TrialFolder
 from dann_search.training.ranks import ALONE
 
 SLOT = ("run", 0)

@@ -46,7 +46,7 @@ def test_where_hours_are_left_the_finalists_are_confirmed_before_the_search_ends
     for _ in range(2):
         run(record, stopper, 0.1)
         assert not stopper.stop_all()
-    assert record.next_trial() is None and record.is_exhausted
+    assert record.next_trial() is None and record.proposals.is_exhausted
     assert (stopper.reason, stopper.last) == (None, next(iter(limit)))
     record.close()
 

@@ -7,9 +7,10 @@ import fsspec
 import pytest
 
 from dann_search.errors import InputError, RunError
+from dann_search.search.trial_folder import TrialFolder
 from dann_search.storage.driver_lock import DriverLock, driver_is_alive, request_stop
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.storage.remote_folder import RemoteFolder, TrialFolder
+from dann_search.storage.remote_folder import RemoteFolder
 
 URL = "memory://runs/small"
 

@@ -98,7 +98,7 @@ def test_trainings_that_confirm_a_finalist_are_no_trials_of_the_search(tmp_path:
     budget = budget_of(record, Clock())
     reasons = [run_trial(record, budget, score) for score in (0.5, 0.6, 0.4, 0.4, 0.95)]
     assert reasons == [None] * 5
-    assert record.is_complete
+    assert record.proposals.is_complete
 
 
 def test_the_target_is_reached_by_a_completed_trial_alone(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from dann_search.results.leaderboard import finished, ranked, to_json
 from dann_search.results.reader import read_trials
 from dann_search.results.status import status
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.study.study import Assignment, StudyRecord
+from dann_search.study.proposals import Assignment
+from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import CONFIRMS, SEED
 from tests.json_output import printed
 from tests.study.test_study import open_record
@@ -41,12 +42,12 @@ def search(record: StudyRecord) -> None:
 def test_finalists_are_trained_with_new_seeds_once_all_others_have_ended(tmp_path: Path) -> None:
     record = open_record(tmp_path, **CONFIRM)
     running = [record.next_trial() for _ in range(4)]
-    assert (record.next_trial(), record.is_exhausted) == (None, False)
+    assert (record.next_trial(), record.proposals.is_exhausted) == (None, False)
     for taken, score in zip(running, SEARCHED, strict=True):
         assert taken
         finish(record, taken, score)
     again = [record.next_trial() for _ in range(4)]
-    assert (record.next_trial(), record.is_exhausted) == (None, True)
+    assert (record.next_trial(), record.proposals.is_exhausted) == (None, True)
     configs = [one.config for one in again if one]
     assert [config.seed for config in configs] == [8, 9, 8, 9]
     for config, origin in zip(configs, [1, 1, 3, 3], strict=True):
@@ -62,7 +63,7 @@ def test_the_winner_has_the_best_mean_not_the_best_seed(tmp_path: Path) -> None:
         taken = record.next_trial()
         assert taken
         finish(record, taken, score)
-    assert record.counts().completed == 4
+    assert record.tally.counts().completed == 4
     record.close()
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     rows = read_trials(folder)
@@ -97,7 +98,7 @@ def test_a_confirmation_cut_off_by_a_crash_goes_on_with_its_seed(tmp_path: Path)
     before = record.next_trial()
     record.close()
     record = open_record(tmp_path, **CONFIRM)
-    assert not record.is_complete
+    assert not record.proposals.is_complete
     assert record.next_trial() == before
     assert before and before.config.seed == 8
 
@@ -117,17 +118,17 @@ def test_a_search_that_ends_early_confirms_its_finalists_once_none_runs(tmp_path
     search(record)
     running = record.next_trial()
     assert running
-    record.end_early()
-    assert (record.next_trial(), record.is_exhausted) == (None, False)
+    record.proposals.end_early()
+    assert (record.next_trial(), record.proposals.is_exhausted) == (None, False)
     finish(record, running, 0.2)
     seeds = []
     while taken := record.next_trial():
         seeds.append(taken.config.seed)
         finish(record, taken, 0.6)
     assert seeds == [8, 9, 8, 9]
-    assert record.is_complete and record.counts().completed == 5
+    assert record.proposals.is_complete and record.tally.counts().completed == 5
     record.close()
-    assert not open_record(tmp_path, **{**CONFIRM, "search__trials": 20}).is_complete
+    assert not open_record(tmp_path, **{**CONFIRM, "search__trials": 20}).proposals.is_complete
 
 
 def test_added_trials_may_bring_new_finalists(tmp_path: Path) -> None:
@@ -137,8 +138,8 @@ def test_added_trials_may_bring_new_finalists(tmp_path: Path) -> None:
         taken = record.next_trial()
         assert taken
         finish(record, taken, 0.6)
-    assert record.is_complete
-    record.add_trials(1)
+    assert record.proposals.is_complete
+    record.proposals.add_trials(1)
     taken = record.next_trial()
     assert taken and taken.number == 8 and taken.config.seed == 7
     finish(record, taken, 0.95)
@@ -167,7 +168,7 @@ def test_a_finalist_with_some_of_its_seeds_does_not_win_by_them(tmp_path: Path) 
     rows = read_trials(folder)
     assert [row.number for row in finished(rows)] == [3, 1, 0, 2]
     assert (status(folder).state, status(folder).confirmation) == ("done", Confirmation(4, 4))
-    assert record.is_complete
+    assert record.proposals.is_complete
     record.close()
 
 
@@ -179,7 +180,7 @@ def test_the_confirmation_is_whole_when_the_search_has_nothing_left_to_train(
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     scores = [0.5, 0.9, 0.9, 0.9, 0.1, 0.2, 0.3, 0.4]  # a tie of three for two places
     for number, score in enumerate(scores):
-        assert not record.is_complete
+        assert not record.proposals.is_complete
         taken = record.next_trial()
         assert taken
         if number == 6:
@@ -187,10 +188,10 @@ def test_the_confirmation_is_whole_when_the_search_has_nothing_left_to_train(
         else:
             finish(record, taken, score)
         found = confirmation_of(record.experiment, read_trials(folder))
-        assert found and found.is_whole == record.is_complete
+        assert found and found.is_whole == record.proposals.is_complete
     # Of trial 2 one seed is left; more trials bring a finalist that lacks its own.
     assert [row.number for row in finished(read_trials(folder))] == [2, 1, 3, 0]
-    record.add_trials(1)
+    record.proposals.add_trials(1)
     taken = record.next_trial()
     assert taken
     finish(record, taken, 0.95)

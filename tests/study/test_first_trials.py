@@ -14,7 +14,8 @@ from dann_search.models.registry import stage_counts
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.first_trials import check_grid, warm_trials
-from dann_search.study.study import Assignment, StudyRecord
+from dann_search.study.proposals import Assignment
+from dann_search.study.study import StudyRecord
 from tests.experiments import space_file
 from tests.study.test_study import open_record
 
@@ -67,13 +68,13 @@ def test_a_point_that_was_put_in_but_not_taken_before_a_crash_is_not_put_in_agai
     tmp_path: Path,
 ) -> None:
     first = open_record(tmp_path)
-    params = first._first[0].params
+    params = first.proposals._first[0].params
     first.study.enqueue_trial(params)
     first.close()
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     assert read_trials(folder) == []
     second = open_record(tmp_path)
-    assert second.counts().running == 0
+    assert second.tally.counts().running == 0
     configs = [one.config for one in run(second)]
     assert len(configs) == 4
     assert [(c.learning_rate, c.lambda_gamma) for c in configs].count((0.01, 10.0)) == 1
@@ -82,7 +83,7 @@ def test_a_point_that_was_put_in_but_not_taken_before_a_crash_is_not_put_in_agai
 def test_a_grid_is_searched_whole_and_once_across_a_crash(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"search__sampler": "grid", "search__trials": 100, "space": GRID}
     first = open_record(tmp_path, **changes)
-    assert first.total == (1 + 3) * 2
+    assert first.proposals.total == (1 + 3) * 2
     before = [first.next_trial() for _ in range(3)]
     assert all(before)
     first.close()
@@ -91,7 +92,7 @@ def test_a_grid_is_searched_whole_and_once_across_a_crash(tmp_path: Path) -> Non
     assert [one.number for one in taken[:3]] == [0, 1, 2]
     found = [second.space.active(one.config.model_dump()) for one in taken]
     assert sorted(map(str, found)) == sorted(map(str, grid(second.space)))
-    assert second.is_complete
+    assert second.proposals.is_complete
 
 
 def test_a_grid_that_changed_is_searched_whole_and_once(tmp_path: Path) -> None:
@@ -103,10 +104,10 @@ def test_a_grid_that_changed_is_searched_whole_and_once(tmp_path: Path) -> None:
     taken = run(record)
     assert len(taken) == 6
     with pytest.raises(InputError, match="the grid is exhausted, each of its 6 points"):
-        record.add_trials(5)
+        record.proposals.add_trials(5)
     record.close()
     record = open_record(tmp_path, space=grown, allow_wider=True, search__seed=5, **changes)
-    assert record.total == 10
+    assert record.proposals.total == 10
     taken += run(record)
     found = [str(record.space.active(one.config.model_dump())) for one in taken]
     assert sorted(found) == sorted(map(str, grid(record.space)))
@@ -122,7 +123,7 @@ def test_a_grid_begun_after_chance_leaves_out_what_chance_found(tmp_path: Path) 
     )
     record.close()
     record = open_record(tmp_path, space=space, search__sampler="grid", search__trials=6)
-    record.add_trials(100)
+    record.proposals.add_trials(100)
     later = [str(record.space.active(one.config.model_dump())) for one in run(record)]
     found = {str(record.space.active(one.config.model_dump())) for one in taken}
     assert sorted([*found, *later]) == sorted(map(str, grid(record.space)))
@@ -134,7 +135,7 @@ def test_start_points_set_on_a_resume_are_tried_next(tmp_path: Path) -> None:
     run(record)
     record.close()
     record = open_record(tmp_path, search__start_points=[{"learning_rate": 0.07}, *points])
-    record.add_trials(2)
+    record.proposals.add_trials(2)
     assert [one.config.learning_rate == 0.07 for one in run(record)] == [True, False]
 
 
@@ -194,11 +195,11 @@ def test_trials_of_another_experiment_teach_the_sampler_but_are_not_ours(tmp_pat
     others = [known(0.99), known(0.2, learning_rate=0.5), known(0.3, backbone="vgg16")]
     record = open_record(tmp_path, others)
     assert len(record.study.get_trials()) == 1  # the others lie outside
-    assert record.best() is None
-    assert record.counts().finished == 0
+    assert record.tally.best() is None
+    assert record.tally.counts().finished == 0
     taken = run(record)
     assert len(taken) == 4
-    assert record.best() == (taken[0].number, 0.5)
+    assert record.tally.best() == (taken[0].number, 0.5)
     record.close()
     assert [row.number for row in read_trials(folder)] == [one.number for one in taken]
     study = optuna.load_study(study_name="small", storage=f"sqlite:///{folder.study}")

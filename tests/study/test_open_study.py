@@ -54,7 +54,7 @@ def test_a_search_goes_on_from_each_kind_of_place(tmp_path: Path, kind: str) -> 
     assert folder.study_journal.exists() == (kind == "journal")
     again = open_record(tmp_path, **changes)
     assert again.next_trial() == second
-    assert again.best() == (first.number, 0.6)
+    assert again.tally.best() == (first.number, 0.6)
     assert again.should_stop(second.number)
     again.prune(second.number)
     again.close()
@@ -80,7 +80,7 @@ def test_two_experiments_in_one_database_do_not_meet(tmp_path: Path) -> None:
     one = open_record(tmp_path, name="one", search__study=url)
     two = open_record(tmp_path, name="two", search__study=url)
     one.next_trial()
-    assert (one.counts().running, two.counts().running) == (1, 0)
+    assert (one.tally.counts().running, two.tally.counts().running) == (1, 0)
     one.close()
     two.close()
     assert sorted(optuna.get_all_study_names(url)) == ["one", "two"]

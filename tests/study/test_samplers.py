@@ -51,7 +51,7 @@ def test_a_sampler_goes_on_after_a_crash_with_new_configurations(
     first.close()
     second = open_record(tmp_path, **CHANGES, search__sampler=sampler)
     found = [*before, *search(second, 12)]
-    assert second.is_complete
+    assert second.proposals.is_complete
     assert len({str(values) for values in found}) == 24
     for values in found:
         assert ("lambda_gamma" in values) == (values["lambda_schedule"] == "ganin")
@@ -153,7 +153,7 @@ def test_a_gaussian_process_learns_from_trials_that_asha_stopped(tmp_path: Path)
             record.prune(taken.number)
         else:
             record.complete(taken.number)
-    assert (record.counts().completed, record.counts().pruned) == (1, 3)
+    assert (record.tally.counts().completed, record.tally.counts().pruned) == (1, 3)
     assert record.study.ask().relative_params.keys() == set(space)  # not drawn at random
     record.close()
 

@@ -59,7 +59,7 @@ def test_the_value_of_a_completed_trial_is_its_best_epochs(tmp_path: Path) -> No
     record.complete(number)
     assert record.frozen(number).value == 0.3
     assert record.study.best_trial.number == number
-    assert record.best() == (number, 0.3)
+    assert record.tally.best() == (number, 0.3)
 
 
 def test_unfinished_trials_come_first_after_a_crash_with_their_own_configuration(
@@ -141,7 +141,7 @@ def test_hyperband_stops_early_and_remembers_across_a_crash(tmp_path: Path) -> N
             else:
                 record.complete(number)
         record.close()
-    counts = open_record(tmp_path, **changes).counts()
+    counts = open_record(tmp_path, **changes).tally.counts()
     assert counts.pruned == pruned >= 6
     assert counts.completed == 24 - pruned >= 3
 
@@ -204,11 +204,11 @@ def test_a_failed_trial_keeps_its_error_and_counts_towards_the_total(tmp_path: P
     number = take(record)
     record.fail(number, "the loss became nan")
     assert record.frozen(number).user_attrs["error"] == "the loss became nan"
-    done = [record.is_complete]
-    record.add_trials(2)
-    done.append(record.is_complete)
+    done = [record.proposals.is_complete]
+    record.proposals.add_trials(2)
+    done.append(record.proposals.is_complete)
     assert done == [True, False]
-    assert record.counts().failed == 1
+    assert record.tally.counts().failed == 1
 
 
 def test_a_finished_trial_is_never_told_again(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""All that is used of Optuna without being its public interface.
+
+Checked with Optuna 5.0. A study's public methods work on copies of all its trials, or sample every
+parameter anew; a search of thousands of trials reads and writes single ones.
+"""
+
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+
+def storage_of(study: optuna.Study) -> BaseStorage:
+    """Return the storage of a study, where single trials are read and written."""
+    return study._storage
+
+
+def storage_id(trial: Any) -> int:
+    """Return by which id its storage knows a trial; it is not the trial's number."""
+    number: int = trial._trial_id
+    return number
+
+
+def study_ids(storage: BaseStorage) -> dict[str, int]:
+    """Return the ids of all studies of a storage by name; the public summary reads all trials."""
+    return {study.study_name: study._study_id for study in storage.get_all_studies()}

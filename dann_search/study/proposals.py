@@ -1,0 +1,181 @@
+"""Which trial a search trains next: one cut off, a start point, the sampler's, a finalist."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.space import Space
+from dann_search.config.trial import TrialConfig
+from dann_search.errors import InputError
+from dann_search.study.finalists import Confirmation, wanted
+from dann_search.study.first_trials import untried
+from dann_search.study.optuna_private import storage_id
+from dann_search.study.study_names import (
+    CONFIG,
+    CONFIRMS,
+    ORIGIN,
+    SEED,
+    STOPPED,
+    TOTAL,
+    is_own,
+)
+from dann_search.study.suggest import suggest
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial to be trained.
+
+    Attributes:
+        number: in the study.
+        storage_id: by which the study's storage knows it.
+        config: its recipe.
+    """
+
+    number: int
+    storage_id: int
+    config: TrialConfig
+
+
+class Proposals:
+    """Takes trials from the study, or puts new ones in, until the search has its total.
+
+    Args:
+        study: whose sampler proposes.
+        experiment: of the search.
+        space: that it searches.
+    """
+
+    def __init__(self, study: optuna.Study, experiment: Experiment, space: Space):
+        self.study, self.experiment, self.space = study, experiment, space
+        trials = [t for t in study.get_trials(deepcopy=False) if is_own(t)]
+        self._searched = sum(CONFIRMS not in trial.user_attrs for trial in trials)
+        self._unfinished = deque(
+            (trial.number, storage_id(trial))
+            for trial in trials
+            if trial.state == TrialState.RUNNING and STOPPED not in trial.user_attrs
+        )
+        self._waiting = len(self._in_state(TrialState.WAITING))
+        """Trials of a run that was cut off between putting them in and taking them."""
+        self._first = deque(untried(experiment, space, study.get_trials(deepcopy=False)))
+        self._ends_early = False
+        self._total = int(study.user_attrs.get(TOTAL, experiment.search.trials))
+        self.keep_total()
+
+    @property
+    def total(self) -> int:
+        """Trials the search is to reach; a grid has no more than its points."""
+        left = self._waiting + len(self._first)
+        return min(self._total, self._searched + left) if self._is_grid else self._total
+
+    @property
+    def _is_grid(self) -> bool:
+        return self.experiment.search.sampler == "grid"
+
+    def add_trials(self, count: int) -> None:
+        """Raise the total; it is written into the study by ``keep_total``.
+
+        Raises:
+            InputError: all points of the grid are in the study.
+        """
+        if self._is_grid and not self._first:
+            raise InputError(
+                f"--add-trials {count}: the grid is exhausted, each of its {self._searched} points "
+                "is in the study; widen a range (--set space.… --allow-wider-space), or choose "
+                "another sampler (--set search.sampler=tpe)"
+            )
+        self._total += count
+
+    def keep_total(self) -> None:
+        """Write the total into the study, once it is sure that the search can go on.
+
+        Otherwise a resume that failed to start and is repeated would add its trials twice.
+        """
+        if self.study.user_attrs.get(TOTAL) != self._total:
+            self.study.set_user_attr(TOTAL, self._total)
+
+    def end_early(self) -> None:
+        """Propose nothing new: running trials may end, then the finalists are confirmed."""
+        self._ends_early = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to run."""
+        return not self._unfinished and self.is_exhausted
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no trial will be proposed any more, of the search or to confirm its finalists."""
+        if self._is_searching:
+            return False
+        if self.experiment.search.confirm is None:
+            return True
+        return not self._is_running and not self._confirmations()
+
+    @property
+    def _is_searching(self) -> bool:
+        """Whether trials are still to be proposed, not finalists to be confirmed."""
+        return not self._ends_early and self._searched < self.total
+
+    @property
+    def still_to_run(self) -> int:
+        """Trials that run or are to run, those that may confirm finalists among them."""
+        confirm = self.experiment.search.confirm
+        confirming = 0 if confirm is None else confirm.top * confirm.seeds
+        proposed = self.total - self._searched if self._is_searching else 0
+        return max(len(self._in_state(TrialState.RUNNING)) + proposed, confirming)
+
+    def next_trial(self) -> Assignment | None:
+        """Return an unfinished trial of an earlier run, else a new one, else a finalist's.
+
+        None when the total is reached, or when trials that still run decide who the finalists are.
+        """
+        if self._unfinished:
+            _, known = self._unfinished.popleft()
+            return self._assign(optuna.Trial(self.study, known))
+        if self._waiting:
+            self._waiting -= 1
+        elif self._is_searching:
+            if self._first:
+                first = self._first.popleft()
+                self.study.enqueue_trial(first.params, user_attrs={ORIGIN: first.origin})
+        elif self.experiment.search.confirm is None or self._is_running:
+            return None
+        elif missing := self._confirmations():
+            one = missing[0]
+            again = {CONFIRMS: one.finalist, SEED: one.seed}
+            self.study.enqueue_trial(one.params, user_attrs=again)
+        else:
+            return None
+        trial = self.study.ask()
+        self._searched += CONFIRMS not in trial.user_attrs
+        return self._assign(trial)
+
+    def _in_state(self, state: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=(state,))
+
+    @property
+    def _is_running(self) -> bool:
+        """Whether a trial that may become a finalist still runs."""
+        running = self._in_state(TrialState.RUNNING)
+        return any(CONFIRMS not in trial.user_attrs for trial in running)
+
+    def _confirmations(self) -> list[Confirmation]:
+        confirm = self.experiment.search.confirm
+        assert confirm is not None
+        trials = self.study.get_trials(deepcopy=False)
+        return wanted(confirm, filter(is_own, trials), self.space.fixed.seed)
+
+    def _assign(self, trial: optuna.Trial) -> Assignment:
+        # A trial cut off between asking and the last suggestion gets what is missing here.
+        if CONFIRMS in trial.user_attrs and not trial.constraints:
+            trial.set_constraint(CONFIRMS, 1.0)  # never the study's best: its finalist may be
+        config = suggest(trial, self.space)
+        if SEED in trial.user_attrs:
+            config = config.model_copy(update={"seed": trial.user_attrs[SEED]})
+        if CONFIG not in trial.user_attrs:
+            trial.set_user_attr(CONFIG, config.model_dump(mode="json"))
+        return Assignment(trial.number, storage_id(trial), config)
