@@ -208,6 +208,9 @@ class LocalWorker(SlotWorker):
         if self._number is not None:
             self.fleet.fault(self, self._number, "step")
 
+    def _clear(self) -> None:
+        """Leave memory to the process: what `gc.freeze` keeps, open files too, is never freed."""
+
     def _epochs(self, order: Order, folder: TrialFolder) -> Iterator[Any]:
         """Train one epoch after another, each while no other thread trains."""
         self.fleet.fault(self, order.number, "begin")
