@@ -203,9 +203,7 @@ def _note_lines(
         for key, value in node.value:
             name = str(key.value)
             if name in seen:
-                raise InputError(
-                    f"{source.name}:{key.start_mark.line + 1}: the key {name!r} stands twice"
-                )
+                raise InputError(f"{source.name}:{key.start_mark.line + 1}: duplicate key {name!r}")
             seen.add(name)
             source.lines[(*path, name)] = Place(source.name, key.start_mark.line + 1)
             _note_lines(value, (*path, name), source, above, noted)

@@ -1,4 +1,4 @@
-"""What can be known to go wrong before anything is started, of a launch and of a resume."""
+"""Checks of a launch or a resume that can be made before anything is started."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def check_search(
     known: Sequence[KnownTrial] = (),
     address: str = "local",
 ) -> None:
-    """Refuse what this machine, where it trains by itself, or this space, does not allow.
+    """Refuse a search that this machine or this space does not allow.
 
     Raises:
         InputError: too few CPUs or GPUs, a missing package, a grid too large, nothing to learn
@@ -37,7 +37,7 @@ def remarks(
     known: Sequence[KnownTrial] = (),
     address: str = "local",
 ) -> list[str]:
-    """What is no mistake, but may not be what its user thinks."""
+    """Collect warnings: valid settings that are probably not intended."""
     found = []
     gpus = local_gpu_count() if address == "local" else math.inf
     none = experiment.resources.gpus_per_worker == 0 or not gpus

@@ -1,4 +1,4 @@
-"""Where a search's trials are trained: on a Ray cluster, or in this process (``in_process``)."""
+"""Where the trials of a search are trained: on a Ray cluster, or in this process."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunningSearch:
-    """What an executor is told of a search.
+    """What an executor needs to know of a search.
 
     Attributes:
         record: the study.
         folder: of the experiment.
         store: its packed images.
         interrupt: set by Ctrl-C.
-        tell: told in a line what happens to nodes.
-        kept: said if the process must end before the search does: what is not lost.
+        tell: called with a line when something happens to a node.
+        kept: what is not lost, shown if the process has to end before the search does.
     """
 
     record: StudyRecord
@@ -61,10 +61,10 @@ class SearchFleet(Protocol):
     def gpus_per_worker(self) -> float: ...  # noqa: D102
 
     def withdraw(self, number: int) -> None:
-        """End a trial, done or not; nobody waits until its slot is free."""
+        """End a trial, done or not; do not wait until its slot is free."""
 
     def has_lost_dispatcher(self) -> bool:
-        """Whether the dispatcher is dead, and with it the search; then ``error`` says so."""
+        """Return whether the dispatcher is dead, and with it the search; ``error`` then says so."""
 
     def close(self, *, pause: bool) -> None:
         """Have trials end at their next epoch, or at their next step."""
@@ -74,7 +74,7 @@ class Executor(Protocol):
     """Trains the trials of a search."""
 
     def fleet(self, search: RunningSearch) -> AbstractContextManager[Any]:
-        """Slots for as long as the block lasts; None where the user interrupted their start."""
+        """Keep slots while the block lasts; yield None if the user interrupted their start."""
         ...
 
     def follow(

@@ -1,6 +1,7 @@
-"""An end at once, from any thread, where the main thread would not return; but with its error said.
+"""End the process at once, from any thread, with its error shown.
 
-Calls of Ray wait, and then end the process in silence, once the head of the cluster is gone.
+Once the head of the cluster is gone, calls of Ray block and then end the process without a word, so
+the main thread cannot be asked to return.
 """
 
 import os
@@ -15,7 +16,7 @@ _say: list[Callable[[str], object]] = [lambda message: print(f"error: {message}"
 
 @contextmanager
 def before_the_end(undo: Callable[[], object]) -> Iterator[None]:
-    """What is undone before the last words within this block: the latest first."""
+    """Call ``undo`` first if the process is ended within this block; the latest comes first."""
     _before.append(undo)
     try:
         yield
@@ -25,7 +26,7 @@ def before_the_end(undo: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def said_by(say: Callable[[str], object]) -> Iterator[None]:
-    """How the last words are said within this block."""
+    """Show the error by ``say`` if the process is ended within this block."""
     _say.append(say)
     try:
         yield
@@ -34,7 +35,7 @@ def said_by(say: Callable[[str], object]) -> Iterator[None]:
 
 
 def end_now(message: str, code: int = 1) -> NoReturn:
-    """End the process with an error and an exit code; no other thread is waited for."""
+    """Show an error and end the process with an exit code; do not wait for other threads."""
     try:
         for undo in reversed(_before):
             undo()

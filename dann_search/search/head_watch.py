@@ -16,9 +16,9 @@ class Patience:
     Attributes:
         name: what messages call the head; ``{}`` stands for its address.
         look_s: seconds between two looks.
-        tell_s: of silence until it is told.
-        end_s: of silence until the end.
-        gone_s: the same where connections are refused: nothing listens any more.
+        tell_s: seconds of silence until the user is told.
+        end_s: seconds of silence until the process ends.
+        gone_s: the same where connections are refused, since nothing listens any more.
     """
 
     name: str
@@ -43,16 +43,16 @@ def watched_head(
     end: Callable[[str], object],
     patience: Patience = JOINED,
 ) -> Iterator[None]:
-    """Look after the head while the block runs, and once more as it ends.
+    """Check the head while the block runs, and once more as it ends.
 
     Often some call fails before the silence is long enough, and without a head Ray's shutdown is
     the end of the process, too.
 
     Args:
         address: host:port at which the head's control service listens.
-        tell: told when it does not answer, and when it does again.
-        end: told, in a thread of its own, that it was silent for too long; or, as the block ends,
-            that it does not answer.
+        tell: called with a line when the head does not answer, and when it does again.
+        end: called, from another thread, when it was silent for too long; or, as the block ends,
+            when it does not answer.
         patience: how long it may be silent.
     """
     done, name, look_s = threading.Event(), patience.name.format(address), patience.look_s

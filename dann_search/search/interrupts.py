@@ -122,7 +122,7 @@ def _handlers(received: Received, first: Callable[[], object]) -> Iterator[None]
 
 @contextmanager
 def interrupted_with(message: str) -> Iterator[None]:
-    """Have a KeyboardInterrupt of the block say what to do next."""
+    """Give a KeyboardInterrupt of the block a message that says what to do next."""
     try:
         yield
     except KeyboardInterrupt as exc:

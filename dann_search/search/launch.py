@@ -1,4 +1,4 @@
-"""A search from its validated experiment to its last trial; launch and resume are the same path."""
+"""Run a search, from its validated experiment to its last trial; launch and resume alike."""
 
 import contextlib
 import time
@@ -57,8 +57,12 @@ def prepare(
 ) -> ExperimentFolder:
     """Check what can go wrong before anything expensive, then lay out the experiment's folder.
 
-    ``progress`` is told how many images of how many are packed; ``known`` are trials of another
-    experiment to learn from; ``address`` is of the Ray cluster that will train.
+    Args:
+        experiment: validated.
+        space: that it searches.
+        progress: called with the number of images packed, and of all.
+        known: trials of another experiment to learn from.
+        address: of the Ray cluster that will train.
 
     Raises:
         InputError: the name is taken, storage cannot be written, too few CPUs, missing weights,
@@ -88,7 +92,7 @@ def prepare(
 
 @contextlib.contextmanager
 def _naming_storage(experiment: Experiment) -> Iterator[None]:
-    """Storage that does not answer now is bad input: nothing was started, the key can be mended."""
+    """Report storage that does not answer now as bad input: nothing was started yet."""
     try:
         yield
     except (RunError, UnknownStorageError) as exc:
@@ -138,7 +142,7 @@ def _check_sizes(experiment: Experiment, space: Space) -> None:
 
 
 def _check_weights(experiment: Experiment, space: Space) -> None:
-    """Have every pre-trained file at hand now: workers never wait for a download."""
+    """Load every pre-trained file now, so that workers never wait for a download."""
     if not experiment.fixed.pretrained or experiment.fixed.method == "from_scratch":
         return
     wanted = [
@@ -208,7 +212,7 @@ def _watchers(
     record: StudyRecord,
     console: Observer,
 ) -> Iterator[list[Observer]]:
-    """Who is told of the search until it ends; what ends it before is an error that says more."""
+    """Keep the observers of a search; an error that ends it gets the resume command added."""
     folder, objective = lock.folder, experiment.search.objective
     watchers = [
         TensorBoardWriter(folder.tensorboard, space, objective, record.proposals.total),

@@ -131,7 +131,7 @@ class LocalFleet:
             self.start()
 
     def _leave(self, generation: int) -> None:
-        """A worker has returned; the last one is followed by a fresh run, as in a group."""
+        """Start a fresh run once the last worker has returned, as a worker group does."""
         with self._changing:
             if generation != self.generation or self.dispatcher.state.closed:
                 return

@@ -32,12 +32,12 @@ class Node:
 
     @property
     def name(self) -> str:
-        """As people are told; nodes of one host are told apart."""
+        """Host and first digits of the id, which tell nodes of one host apart."""
         return f"{self.host}/{self.id[:6]}"
 
 
 def live_nodes() -> list[Node]:
-    """Every node that is alive, drained ones too."""
+    """Return every node that is alive, drained ones too."""
     return [
         Node(
             id=node["NodeID"],
@@ -57,12 +57,12 @@ def live_nodes() -> list[Node]:
 
 
 def all_but(avoided: Iterable[str]) -> dict[str, str]:
-    """A label selector that any other node fits; with none avoided, every node does."""
+    """Return a label selector that all nodes but those ``avoided`` fit."""
     ids = ", ".join(sorted(avoided))
     return {NODE_ID: f"!in({ids})"} if ids else {}
 
 
 def own_node() -> str:
-    """Id of the node that this process is on."""
+    """Return the id of the node that this process runs on."""
     node: str = ray.get_runtime_context().get_node_id()
     return node

@@ -1,4 +1,4 @@
-"""Lets Ray's autoscaler see that a search would use more than there is."""
+"""Show Ray's autoscaler that a search could use more nodes."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,10 @@ MAX_PROBES = 32
 
 
 class Probes:
-    """Placement groups that wait, one a trial that has no room.
+    """Pending placement groups, one for each trial that has no room.
 
-    They go with the driver; ``request_resources`` would outlive one that is killed, and the nodes
-    with it.
+    They end with the driver. A ``request_resources`` would outlive a driver that is killed, and
+    keep its nodes.
 
     Args:
         strategy: how Ray is to place the workers of a trial.
@@ -25,7 +25,7 @@ class Probes:
         self._waiting: list[PlacementGroup] = []
 
     def ask(self, trials: int, worker: dict[str, float], each: int, avoided: Iterable[str]) -> None:
-        """Have room asked for, for so many trials of ``each`` workers, not on ``avoided`` nodes."""
+        """Ask for room for ``trials`` of ``each`` workers, not on the ``avoided`` nodes."""
         trials = min(trials, MAX_PROBES)
         ready = [p for p in self._waiting if placement_group_table(p)["state"] == "CREATED"]
         if ready or trials < len(self._waiting):

@@ -1,4 +1,4 @@
-"""Keeps an experiment behind a URL up to date while its driver works on a copy."""
+"""Keep an experiment behind a URL up to date while its driver works on a local copy."""
 
 import contextlib
 import sqlite3
@@ -15,14 +15,18 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
 
 EPOCHS_EVERY_S = 20.0
-"""How often epochs of running trials are published; trials that end are at once."""
+"""Seconds between uploads of running trials' epochs; trials that end are uploaded at once."""
 
 
 class Publisher(Observer):
-    """Puts study and events on storage after every trial, in a thread of its own.
+    """Uploads the study and the events after every trial, from a thread.
 
-    A storage that does not answer for a while is told and tried again: it does not end the search.
-    ``check`` is the driver lock's: once another driver has taken over, nothing is put there.
+    If storage does not answer, the user is told and it is tried again: the search goes on.
+
+    Args:
+        folder: of the experiment.
+        check: raises once another driver has taken over; then nothing is uploaded.
+        tell: called with a line for the user.
     """
 
     def __init__(
@@ -34,7 +38,7 @@ class Publisher(Observer):
         assert folder.remote
         self.folder, self.remote, self.check, self.tell = folder, folder.remote, check, tell
         self._sizes: dict[Path, int] = {}
-        """Of files published, which only grow."""
+        """Of files published. They only grow, so that a new size means new content."""
         self._due = threading.Event()
         self._closing = False
         self._last = 0.0
@@ -44,24 +48,24 @@ class Publisher(Observer):
         self._thread.start()
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
-        """Its parameters are in the study."""
+        """Publish the study after a trial starts."""
         self._due.set()
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
-        """Its epochs are, which may wait a little."""
+        """Publish its epochs, at most every ``EPOCHS_EVERY_S`` seconds."""
         if time.monotonic() - self._last > EPOCHS_EVERY_S:
             self._due.set()
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
-        """Its end is."""
+        """Publish the final state."""
         self._due.set()
 
     def close(self) -> None:
-        """Everything is on storage when this returns.
+        """Publish everything before returning.
 
         Raises:
-            TakenOver: another driver has put its own there.
-            RunError: it cannot be put there.
+            TakenOver: another driver has published its own.
+            RunError: storage cannot be written.
         """
         self._closing = True
         self._due.set()
@@ -102,7 +106,7 @@ class Publisher(Observer):
 
 
 def consistent_copy(database: Path) -> bytes:
-    """Content of an SQLite file at one moment, whoever is writing to it."""
+    """Return the content of an SQLite file at one moment, whoever is writing to it."""
     temporary = database.with_name(f".{database.name}.copy")
     with (
         contextlib.closing(sqlite3.connect(database)) as source,

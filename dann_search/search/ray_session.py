@@ -1,4 +1,4 @@
-"""Starting and ending Ray for a search, its noise in a log file and not in the terminal."""
+"""Start and end Ray for a search; its output goes to a log file, not to the terminal."""
 
 import contextlib
 import io
@@ -34,10 +34,10 @@ OBJECT_STORE_BYTES = 128 * 2**20
 
 
 class _Screen(io.FileIO):
-    """The user's terminal. What it no longer takes is dropped: the search outlives its window."""
+    """The user's terminal. Output it no longer takes is dropped: the search outlives its window."""
 
     def write(self, data: Any) -> int:
-        """Write, or lose, all of it."""
+        """Write all of the data, or drop it."""
         try:
             return super().write(data)
         except OSError:
@@ -91,17 +91,17 @@ def ray_session(
     tell: Callable[[str], None] = print,
     kept: str = "",
 ) -> Iterator[None]:
-    """A Ray cluster for the time of a search: one of its own, unless the process is in one already.
+    """Run the block within a Ray cluster: its own, unless the process is in one already.
 
-    A cluster of its own has no dashboard. Ray's ports listen on every interface, whatever address
-    a node is given; token authentication, on by default in a local cluster, stands before them:
-    who has not the token in this user's home can run nothing.
+    Its own cluster has no dashboard. Ray's ports listen on every interface, whatever address a node
+    is given. Token authentication, on by default in a local cluster, protects them: nobody without
+    the token in this user's home can run anything.
 
     Args:
-        cpus: of a cluster of its own.
-        address: "local", or of the cluster to join. If the head is lost the process ends.
-        tell: told in a line when that head stops answering for a while.
-        kept: said as the process ends so: what is not lost.
+        cpus: of its own cluster.
+        address: "local", or the address of a cluster to join. The process ends if the head is lost.
+        tell: called with a line when the head stops answering for a while.
+        kept: what is not lost, shown if the process has to end.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

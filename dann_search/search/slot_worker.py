@@ -1,6 +1,6 @@
-"""One worker of a slot: takes a trial, trains it, tells the dispatcher, takes the next.
+"""One worker of a slot: take a trial, train it, report to the dispatcher, take the next.
 
-It knows nothing of the process or the thread that it runs in.
+The worker does not know which process or thread it runs in.
 """
 
 import gc
@@ -32,7 +32,7 @@ ERROR = "error.txt"
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What every worker of a search is told."""
+    """What all workers of a search need to know."""
 
     weights: Mapping[str, WeightsFile]
     objective: str
@@ -59,7 +59,7 @@ class Seat:
 
 
 class SlotWorker:
-    """One worker of a slot. The first, its chief, speaks with the dispatcher for all."""
+    """One worker of a slot. The first, its chief, talks to the dispatcher for all of them."""
 
     def __init__(
         self, config: WorkerConfig, seat: Seat, dispatcher: DispatcherCalls, watchdog: Watchdog
@@ -88,7 +88,7 @@ class SlotWorker:
         self._to_pause.set()
 
     def prepare(self) -> bool:
-        """Have the images at hand; whether all workers of the slot have."""
+        """Bring the packed images here; return whether all workers of the slot have them."""
         from dann_search.data.training_data import open_training_data
 
         error = None
@@ -107,11 +107,11 @@ class SlotWorker:
         self.dispatcher.tell("packed", host, done, of)
 
     def next_trial(self) -> Order | None:
-        """The slot's next trial, the same on each of its workers."""
+        """Return the slot's next trial, the same on each of its workers."""
         return self._from_chief(partial(self._call, "next_trial"))
 
     def train(self, order: Order) -> None:
-        """Train a trial to its end, its stop, its pause or its error."""
+        """Train a trial until it is done, stopped, paused or failed."""
         error, folder = None, TrialFolder(order.folder, self.ranks.rank)
         self.watchdog.beat()
         try:
@@ -165,12 +165,12 @@ class SlotWorker:
         )
 
     def _pause(self) -> bool:
-        """Whether to stop after this step: the same answer on each worker of the slot."""
+        """Return whether to stop after this step, the same on each worker of the slot."""
         self.is_paused = self.seat.control.any_(self._to_pause.is_set())
         return self.is_paused
 
     def _opened(self, store: str) -> Any:
-        """A store that is not the experiment's own lies where all nodes see it."""
+        """Open a store once. One that is not the experiment's own lies where all nodes see it."""
         from dann_search.data.training_data import open_training_data
 
         if store not in self.stores:
@@ -178,7 +178,7 @@ class SlotWorker:
         return self.stores[store]
 
     def _keep(self, folder: TrialFolder) -> None:
-        """Have the trial's checkpoints on storage before anyone is told of the epoch."""
+        """Bring the trial's checkpoints to storage before the epoch is reported."""
         if self.ranks.is_chief:
             # The best first: what goes on from the last one makes it again if it must.
             folder.keep(("best.safetensors", "last.safetensors"))
@@ -223,7 +223,7 @@ def _require_files(weights: Mapping[str, WeightsFile]) -> None:
 
 
 def is_of_a_peer(exc: Exception) -> bool:
-    """Whether a collective failed: another rank has left it.
+    """Return whether a collective failed because another rank has left it.
 
     Gloo raises a bare RuntimeError, and Train wraps errors in its own: the text tells.
     """
@@ -231,7 +231,7 @@ def is_of_a_peer(exc: Exception) -> bool:
 
 
 def is_of_the_device(exc: Exception) -> bool:
-    """Whether the GPU failed: every later call in this process would fail too."""
+    """Return whether the GPU failed: every later call in this process would fail too."""
     import torch
 
     return isinstance(exc, torch.AcceleratorError) and not isinstance(exc, torch.OutOfMemoryError)

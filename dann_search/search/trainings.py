@@ -1,4 +1,4 @@
-"""Trainings outside of a search, through the same warm worker groups."""
+"""Train recipes outside of a search, through the same warm worker groups."""
 
 import threading
 import traceback
@@ -16,7 +16,7 @@ from dann_search.search.resources import cpu_count
 from dann_search.training.job import Failures, TrainingJob, tell_done, tell_ended
 
 LOOK_S = 0.5
-"""How often interrupts and the state of the workers are looked at."""
+"""Seconds between two looks at interrupts and at the state of the workers."""
 
 
 def train_through_ray(
@@ -35,11 +35,11 @@ def train_through_ray(
         experiment: its resources, weights and objective.
         store: the experiment's packed store; jobs may name others.
         logs: folder of Ray's logs.
-        progress: told a line for each training that ends; standard error by default.
+        progress: called with a line for each training that ends; standard error by default.
         address: of the Ray cluster.
 
     Returns:
-        Why trainings failed by their own fault.
+        Why trainings failed by their own fault, by name.
 
     Raises:
         KeyboardInterrupt: the user interrupted; what was trained is kept.

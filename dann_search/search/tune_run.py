@@ -103,7 +103,7 @@ class StudyScheduler(FIFOScheduler):
 
 
 class StudySearcher(Searcher):
-    """Proposes what the study proposes, and again each trial whose light process was lost.
+    """Proposes what the study proposes, and each trial whose light process was lost once more.
 
     Args:
         scheduler: knows which trials were stopped, and why light processes were lost.
@@ -122,7 +122,7 @@ class StudySearcher(Searcher):
         """Processes lost since the last epoch, by the trial's number."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config for Tune, or the end of the search.
+        """Return the next trial's config for Tune, or the end of the search.
 
         None where all slots are taken: Tune asks again, and a trial proposed later knows more.
         """

@@ -1,4 +1,4 @@
-"""Ends a worker that shows no sign of life: its group restarts and its trial goes on."""
+"""End a worker that makes no progress: its group restarts and its trial goes on."""
 
 import faulthandler
 import os
@@ -11,7 +11,7 @@ STALLED = 86
 
 
 class Watchdog:
-    """Watches one worker while it trains: silent for ``timeout_s``, the process is ended."""
+    """Ends its process after ``timeout_s`` seconds of training without a step."""
 
     def __init__(self, timeout_s: float):
         self.timeout_s = timeout_s
@@ -20,11 +20,11 @@ class Watchdog:
         thread.start()
 
     def beat(self) -> None:
-        """A sign of life; the next is due within the timeout."""
+        """Note progress; the next step is due within the timeout."""
         self._last = time.monotonic()
 
     def rest(self) -> None:
-        """Nothing is due until the next beat."""
+        """Expect nothing until the next beat."""
         self._last = None
 
     def _watch(self) -> None:

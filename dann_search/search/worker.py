@@ -19,7 +19,7 @@ FOREVER = timedelta(days=365)
 
 @dataclass(frozen=True)
 class GroupConfig:
-    """What every worker of a run is told."""
+    """What all workers of a run need to know."""
 
     run: str
     dispatcher: ActorCalls
@@ -32,7 +32,7 @@ class GroupConfig:
 
 
 def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
-    """Every worker of a run, until the dispatcher has no more trials for it."""
+    """Train in a worker of a run until the dispatcher has no more trials for it."""
     import torch
 
     config = loop_config["group"]

@@ -1,4 +1,4 @@
-"""A warm worker group: Ray Train runs on one node, one after another, kept up from the driver."""
+"""A warm worker group: Ray Train runs on one node, one after another, started by the driver."""
 
 import itertools
 import threading
@@ -37,7 +37,7 @@ class GroupSpec:
 
 
 class WorkerGroup:
-    """Keeps a Train run alive from a thread of the driver, a fresh one when it is worn out.
+    """Keeps a Train run alive from a thread of the driver, and starts a fresh one after it.
 
     Args:
         spec: what all groups share.
@@ -67,7 +67,7 @@ class WorkerGroup:
         self._thread = threading.Thread(target=self._keep_up, daemon=True, name=f"group-{name}")
 
     def start(self) -> None:
-        """Start the first run; returns at once."""
+        """Start the first run; return at once."""
         self._thread.start()
 
     @property
@@ -76,7 +76,7 @@ class WorkerGroup:
         return not self._thread.is_alive()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the last run to end, after the dispatcher was closed; whether it has."""
+        """Wait for the last run to end, after the dispatcher was closed; return whether it has."""
         self._thread.join(timeout_s)
         return self.has_ended
 
@@ -100,7 +100,7 @@ class WorkerGroup:
                 return
 
     def _is_over(self) -> bool:
-        """Whether the run was ended for good, rather than worn out or lost."""
+        """Return whether the run was ended for good, rather than worn out or lost."""
         known: Health = self.spec.dispatcher.ask("health")
         health = known.runs.get(self.run)
         if health and health.error:
@@ -144,13 +144,13 @@ class WorkerGroup:
 
 
 class _Blame(UserCallback):
-    """Tells the dispatcher whose worker failed; the run's others restart without blame."""
+    """Tells the dispatcher whose worker failed; the others of the run restart without blame."""
 
     def __init__(self, run: str, dispatcher: ActorCalls, workers: int, node: Node | None):
         self.run, self.dispatcher, self.workers, self.node = run, dispatcher, workers, node
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Called by the run's controller before it restarts the group; ranks are the run's.
+        """Report failed workers; the run's controller calls this before it restarts the group.
 
         Raises:
             RunError: its node is gone. The run ends now: no worker can start again there, and
@@ -163,9 +163,9 @@ class _Blame(UserCallback):
 
 
 def blamed(exceptions: Mapping[int, Exception], workers: int) -> dict[int, str]:
-    """Which slots' own workers failed and why, of the errors by rank.
+    """Return which slots failed and why, from the errors by rank.
 
-    A rank that another one of its slot left alone is not to blame, unless nothing else is known.
+    A rank is not to blame if another one of its slot left it alone, unless nothing else is known.
     """
     others = {rank: exc for rank, exc in exceptions.items() if not is_of_the_node(exc)}
     alone = {rank: exc for rank, exc in others.items() if is_of_a_peer(exc)}
@@ -175,7 +175,7 @@ def blamed(exceptions: Mapping[int, Exception], workers: int) -> dict[int, str]:
 
 
 def is_of_the_node(exc: Exception) -> bool:
-    """Whether a worker was lost with its node.
+    """Return whether a worker was lost with its node.
 
     Train wraps Ray's error in its own, so that often only the text tells. Any mention of a node
     will not do: Ray's advice on a killed process has one too.
@@ -185,6 +185,6 @@ def is_of_the_node(exc: Exception) -> bool:
 
 
 def first_line(exc: Exception) -> str:
-    """What an exception says first."""
+    """Return the first line of an exception's message, or its type."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     return lines[0] if lines else type(exc).__name__

@@ -175,7 +175,7 @@ def _this_machine() -> dict[str, str]:
 
 
 def _read_beat(folder: ExperimentFolder) -> dict[str, Any]:
-    """The heartbeat on storage: who wrote it, and when. Empty where no driver is, or was killed.
+    """Return the heartbeat on storage: who wrote it, and when. Empty if no driver is there.
 
     Raises:
         RunError: storage does not answer.

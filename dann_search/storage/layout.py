@@ -168,7 +168,7 @@ class ExperimentFolder:
         return self.root / "best-refit"
 
     def trial_model(self, number: int, refit: bool = False) -> Path:
-        """The model of another trial than the best one."""
+        """Return the folder of a model of another trial than the best one."""
         return self.root / "models" / (f"trial-{number}-refit" if refit else f"trial-{number}")
 
     @property
@@ -210,5 +210,5 @@ class ExperimentFolder:
         return self.trial(number) / "trial.json"
 
     def trial_place(self, number: int) -> str:
-        """The same for whoever trains it, on whatever machine: a path or a URL."""
+        """Return a trial's folder as any machine finds it: a path or a URL."""
         return f"{self.url}/trials/{number}" if self.url else str(self.trial(number))

@@ -49,7 +49,7 @@ class RemoteFolder:
         return cls(url, cache_folder() / "experiments" / digest / url.rsplit("/", 1)[-1])
 
     def child(self, name: str) -> "RemoteFolder":
-        """A folder in it."""
+        """Return a folder in it."""
         return RemoteFolder(f"{self.url}/{name}", self.local / name)
 
     def exists(self, name: str) -> bool:
@@ -57,7 +57,7 @@ class RemoteFolder:
         return bool(self._guarded("looked into", lambda: self._system().exists(self._at(name))))
 
     def version(self, name: str) -> str | None:
-        """What changes whenever a file does; None where there is no such file."""
+        """Return what changes whenever a file does; None where there is no such file."""
 
         def ask() -> str | None:
             system = self._system()

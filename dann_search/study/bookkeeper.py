@@ -1,4 +1,4 @@
-"""Writes what happens in a search into its study, and tells the observers."""
+"""Write what happens in a search into its study, and tell the observers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,13 @@ from dann_search.training.result import best_of, score_of
 
 
 class Bookkeeper:
-    """Writes what happens into the study, then tells the observers, all in Tune's loop."""
+    """Writes what happens into the study, then tells the observers, all in Tune's loop.
+
+    Args:
+        record: the study.
+        folder: of the experiment.
+        observers: told after the study has it.
+    """
 
     def __init__(self, record: StudyRecord, folder: ExperimentFolder, observers: list[Observer]):
         self.record, self.folder, self.observers = record, folder, observers
@@ -31,7 +37,7 @@ class Bookkeeper:
         return assignment
 
     def result(self, number: int, result: dict[str, Any]) -> bool:
-        """Store new epochs; whether the pruner stops the trial."""
+        """Store new epochs; return whether the pruner stops the trial."""
         history = result["history"]
         known = self.record.report(number, [score_of(epoch, self.objective) for epoch in history])
         best = best_of(history, self.objective) if history else None
@@ -63,7 +69,7 @@ class Bookkeeper:
             self.interrupted(number)
 
     def interrupted(self, number: int) -> None:
-        """The trial stays unfinished in the study; a resumed search goes on with it."""
+        """Leave the trial unfinished in the study, for a resumed search to go on with."""
         for observer in self.observers:
             observer.trial_ended(number, "interrupted", None)
 

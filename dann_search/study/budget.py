@@ -1,4 +1,4 @@
-"""What a search may spend, and what it has spent; both are kept in the study."""
+"""The budget of a search: what it may spend and what it has spent, both kept in the study."""
 
 import math
 import time
@@ -18,15 +18,15 @@ REASONS = (*HOURS, "no_improvement", "target")
 THEN_CONFIRM = ("no_improvement", "target")
 """Reasons that leave something to spend on the finalists."""
 SAVE_S = 15.0
-"""How often what was spent is written down at most."""
+"""Seconds between two writes of what was spent, at least."""
 
 
 class Budget(Observer):
-    """Watches a search and says when it has spent what it may.
+    """Observes a search and tells when its budget is spent.
 
-    Hours are of the clock; CPU- and GPU-hours those of running trials, times what each reserves.
-    After a crash a search goes on with what it has left; one that had stopped by itself, or that is
-    given more trials, gets the whole budget anew.
+    Hours are of the clock; CPU- and GPU-hours are those of running trials, times what each
+    reserves. After a crash a search goes on with what it has left. A search that had stopped by
+    itself, or that is given more trials, gets the whole budget anew.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Budget(Observer):
     ):
         self.limits, self.record, self.clock = limits, record, clock
         self.rates = {"hours": 1.0, "cpu_hours": cpus, "gpu_hours": gpus}
-        """Of the clock, and of one running trial."""
+        """Hours that an hour costs: of the clock, and of one running trial."""
         attributes = record.study.user_attrs
         self.spent: dict[str, float] = attributes.get(SPENT, dict.fromkeys(self.rates, 0.0))
         ended = record.tally.ended()
@@ -61,16 +61,16 @@ class Budget(Observer):
         self.now = self.saved = clock()
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
-        """Its hours begin to count."""
+        """Begin to count its hours."""
         self._tick()
         self.running.add(number)
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
-        """What it has spent is kept: a crash gives nothing back."""
+        """Keep what was spent: a crash gives nothing back."""
         self._tick()
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
-        """Its hours end; it may be better than all before, or good enough."""
+        """Stop counting its hours; note whether it is better than all before, or good enough."""
         self._tick()
         self.running.discard(number)
         if state == "interrupted":
@@ -101,7 +101,7 @@ class Budget(Observer):
         self.record.study.set_user_attr(SPENT, self.spent)
 
     def reached(self) -> str | None:
-        """Which limit the search has come to, if any."""
+        """Return which limit the search has reached, if any."""
         self._tick()
         for reason, name in HOURS.items():
             limit = getattr(self.limits, name)
@@ -113,14 +113,14 @@ class Budget(Observer):
         return "no_improvement" if patience is not None and self.since >= patience else None
 
     def ended(self, reason: str) -> None:
-        """Keep in the study what was spent, and why the search stopped."""
+        """Write into the study what was spent, and why the search stopped."""
         self._tick()
         self._save()
         self.record.study.set_user_attr(STOPPED_BY, reason)
 
 
 def in_words(reason: str, limits: BudgetConfig) -> str:
-    """A reason to stop as people read it."""
+    """Return a reason to stop as people read it."""
     values: dict[str, Any] = {
         "time": f"its {limits.hours} hours are spent",
         "cpu_hours": f"its {limits.cpu_hours} CPU-hours are spent",

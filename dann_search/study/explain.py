@@ -69,7 +69,7 @@ def explain(experiment: Experiment, space: Space, samples: int = 5) -> Explanati
 
 
 def in_words(parameter: Parameter) -> str:
-    """The values of a parameter on one line."""
+    """Return the values of a parameter on one line."""
     if isinstance(parameter, Choice):
         return ", ".join(map(str, parameter.choice))
     own = [f"{_between(b)} for {name}" for name, b in parameter.per_backbone.items()]
@@ -85,7 +85,7 @@ def _between(bounds: tuple[float, float]) -> str:
 
 
 def _where(parameter: Parameter, space: Space) -> str:
-    """The condition as far as it depends on what is searched."""
+    """Return the condition as far as it depends on what is searched."""
     parts = []
     for name, wanted in parameter.when.items():
         values = wanted if isinstance(wanted, list) else [wanted]

@@ -1,4 +1,4 @@
-"""Finalists trained again with new seeds, so that the winner is not the luckiest seed."""
+"""Train finalists again with new seeds, so that the winner is not the luckiest seed."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dann_search.study.study_names import CONFIRMS, SEED
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A training of a finalist's parameters with another seed."""
+    """A finalist's parameters, to be trained with another seed."""
 
     finalist: int
     seed: int
@@ -20,7 +20,7 @@ class Confirmation:
 
 
 def wanted(confirm: ConfirmConfig, trials: Iterable[FrozenTrial], seed: int) -> list[Confirmation]:
-    """What is still to be trained: each new seed of each finalist."""
+    """Return what is still to be trained: each new seed of each finalist."""
     trials = list(trials)
     there = {
         (t.user_attrs[CONFIRMS], t.user_attrs[SEED]) for t in trials if CONFIRMS in t.user_attrs
@@ -34,7 +34,7 @@ def wanted(confirm: ConfirmConfig, trials: Iterable[FrozenTrial], seed: int) -> 
 
 
 def finalists(confirm: ConfirmConfig, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The best completed trials of the search itself."""
+    """Return the best completed trials of the search itself."""
     completed = {
         t.number: t
         for t in trials

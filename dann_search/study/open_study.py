@@ -1,4 +1,4 @@
-"""A study made whole or not at all, and opened only by the experiment that it is of."""
+"""Create a study whole or not at all; open it for its own experiment only."""
 
 import os
 from collections.abc import Sequence
@@ -39,10 +39,11 @@ def open_study(
     known: Sequence[KnownTrial],
     allow_wider: bool,
 ) -> optuna.Study:
-    """The study of an experiment; made where there is none, with the trials it is to learn from.
+    """Open the study of an experiment; create it where there is none, with known trials.
 
     Raises:
-        InputError: it cannot be opened, is lost, another experiment's, or of another search space.
+        InputError: the study cannot be opened, is lost, belongs to another experiment, or has
+            another search space.
     """
     place = study_place(folder, experiment.search.study)
     now = what_is_searched(experiment, space)
@@ -67,7 +68,7 @@ def open_study(
 
 
 def check_not_lost(folder: ExperimentFolder, place: StudyPlace, name: str) -> None:
-    """Make no study where one has been: its trials would go on from checkpoints of others.
+    """Refuse to create a study where one has been: trials would go on from others' checkpoints.
 
     Raises:
         InputError: there are trials already, or a study of another kind.
@@ -91,10 +92,10 @@ def check_not_lost(folder: ExperimentFolder, place: StudyPlace, name: str) -> No
 def _create(
     place: StudyPlace, name: str, known: Sequence[FrozenTrial], attributes: dict[str, Any]
 ) -> None:
-    """Make a study that a crash leaves whole, or so that it is made anew.
+    """Create a study so that a crash leaves it whole, or to be created anew.
 
-    A file is made beside its place and renamed. In a database the last of its ``attributes`` is
-    what tells that it is whole.
+    A file is created beside its place and renamed. In a database, the last of its ``attributes``
+    tells that it is whole.
     """
     temporary = place
     if place.url is None:

@@ -19,7 +19,7 @@ def grace_epochs(epochs: int) -> int:
 
 
 def median_from(epochs: int) -> int:
-    """The first epoch at which ``median`` looks: before a quarter, lambda still warms up."""
+    """Return the first epoch at which ``median`` looks: lambda warms up for a quarter of them."""
     return max(1, epochs // 4)
 
 
@@ -33,7 +33,7 @@ def rungs(epochs: int) -> list[int]:
 
 
 def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
-    """The pruner of ``search.scheduler`` for trials of ``epochs`` epochs.
+    """Return the pruner of ``search.scheduler`` for trials of ``epochs`` epochs.
 
     ``asha`` is asynchronous successive halving (Li et al. 2020) as Optuna has it: a trial that
     reaches a rung goes on if it is among the best half of those that ever did. ``hyperband`` (Li et
@@ -58,7 +58,7 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
 
 
 def with_best_so_far(trial: FrozenTrial) -> FrozenTrial:
-    """The trial as pruners see it: at its last epoch with the best score until then.
+    """Return the trial as pruners see it: at its last epoch with the best score until then.
 
     A trial's value is that of its best epoch, so that is what ranks it. On the recorded trials of
     benchmarks/digits_table.csv its rank correlation with the final value is 0.90 after 9 of 12
@@ -74,7 +74,7 @@ def with_best_so_far(trial: FrozenTrial) -> FrozenTrial:
 
 
 def describe_scheduler(scheduler: str, epochs: int) -> str:
-    """What stops trials and when it looks, in words."""
+    """Describe what stops trials, and at which epochs it looks."""
     first = grace_epochs(epochs)
     match scheduler:
         case "asha" if rungs(epochs):

@@ -35,12 +35,12 @@ def write_record(experiment: Experiment, folder: ExperimentFolder, info: StoreIn
 
 
 def recorded_store(folder: ExperimentFolder) -> StoreInfo:
-    """What was packed when the search began."""
+    """Return what was packed when the search began."""
     return StoreInfo(**yaml.safe_load(folder.record.read_text(encoding="utf-8"))["data"])
 
 
 def check_unchanged(folder: ExperimentFolder) -> None:
-    """A resumed search needs the very images it began with; those not here are packed anew.
+    """Bring back the images that a resumed search began with; pack those that are not here.
 
     Raises:
         InputError: the packed store is another one, with the splits that differ.

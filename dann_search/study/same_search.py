@@ -28,7 +28,7 @@ def what_is_searched(experiment: Experiment, space: Space) -> dict[str, dict[str
 
 
 def _weights(entry: WeightsFile) -> dict[str, Any]:
-    """What a file holds, wherever it lies."""
+    """Return what identifies a file's content, wherever it lies."""
     with open(entry.file, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     normalization = entry.model_dump(mode="json", include={"mean", "std"}, exclude_none=True)

@@ -190,7 +190,7 @@ def close(storage: BaseStorage) -> None:
 
 @contextlib.contextmanager
 def opened(place: StudyPlace) -> Iterator[BaseStorage]:
-    """A storage for a while; what shows to be damaged within it is bad input.
+    """Open a storage for the block; report damage found in it as bad input.
 
     Raises:
         InputError: as ``open_study_storage``, or a part of it cannot be read.
@@ -207,7 +207,7 @@ def opened(place: StudyPlace) -> Iterator[BaseStorage]:
 
 
 def find_study(storage: BaseStorage, place: StudyPlace, name: str, folder: ExperimentFolder) -> int:
-    """The id of the study of an experiment in the place where it should be.
+    """Return the id of an experiment's study in the place where it should be.
 
     Raises:
         InputError: there are others, or it is of another experiment of that name.
@@ -225,7 +225,7 @@ def find_study(storage: BaseStorage, place: StudyPlace, name: str, folder: Exper
 
 
 def identity(folder: ExperimentFolder) -> str | None:
-    """What tells an experiment from others of its name; None before it was laid out."""
+    """Return what tells an experiment from others of its name; None before it was laid out."""
     if not folder.record.exists():
         return None
     found: str | None = yaml.safe_load(folder.record.read_text(encoding="utf-8")).get("id")

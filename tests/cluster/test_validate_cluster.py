@@ -48,7 +48,7 @@ def test_the_json_has_the_same_findings(tmp_path: Path, capsys: pytest.CaptureFi
         ("- a\n", "such as 'cluster_name:' and 'provider:', found a list"),
         ("provider:\n\ttype: aws\n", "cluster.yaml:2: not valid YAML: found character '\\t' that "
          "cannot start any token; indent with spaces"),
-        ("max_workers: 1\nmax_workers: 2\n", "cluster.yaml:2: the key 'max_workers' stands twice"),
+        ("max_workers: 1\nmax_workers: 2\n", "cluster.yaml:2: duplicate key 'max_workers'"),
         ("apiVersion: ray.io/v1\nspec: {}\n", "a Kubernetes manifest (without a kind)"),
     ],
 )  # fmt: skip

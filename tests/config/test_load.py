@@ -86,7 +86,7 @@ storage: kept
                      "found an empty file", id="empty"),
         pytest.param("a: [1\nb: 2\n", "space.yaml:2: not valid YAML: expected ',' or ']', "
                      "but got ':'", id="syntax"),
-        pytest.param("data: 1\nname: a\ndata: 2\n", "space.yaml:3: the key 'data' stands twice",
+        pytest.param("data: 1\nname: a\ndata: 2\n", "space.yaml:3: duplicate key 'data'",
                      id="duplicate key"),
         pytest.param("name: x\n", "space.yaml: data: is missing: name a source and a target "
                      "domain", id="no data"),
