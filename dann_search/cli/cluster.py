@@ -1,12 +1,15 @@
-"""Commands about machines: is a cluster's file right, is this machine or that cluster fit."""
+"""Commands that check a cluster's file, this machine, or the nodes of a cluster."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from dann_search.cli.app import Json, app, emit, out
+from dann_search.cli.app import Json, app, emit
 from dann_search.cli.search import SetKeys
+from dann_search.outputs.cluster import Doctor, Finding
 
 Space = Annotated[
     Path | None, typer.Option(metavar="SPACE.yaml", help="The experiment file it is to carry.")
@@ -30,22 +33,24 @@ def validate_cluster(
 
     Example: dann-search validate-cluster cluster.yaml --space search_spaces/spot_cluster.yaml
     """
-    from rich.text import Text
-
-    from dann_search.cluster.file.finding import count
     from dann_search.cluster.validate_cluster import validate_cluster as validate
 
-    found = validate(file, space, storage, set_ or [])
-    errors = sum(finding.severity == "error" for finding in found)
-    emit(as_json, {"valid": not errors, "findings": [finding.to_json() for finding in found]})
-    if not as_json:
-        colours = {"error": "red", "warning": "yellow"}
-        lines = [Text(str(finding), style=colours[finding.severity]) for finding in found]
-        numbers = f"{count(errors, 'error')}, {count(len(found) - errors, 'warning')}"
-        for line in [*lines, Text(f"{file}: {numbers}")]:
-            out.print(line, soft_wrap=True)
-    if errors:
+    result = validate(file, space, storage, set_ or [])
+    emit(as_json, result.model_dump(mode="json"), *_listing(file, result.findings))
+    if not result.valid:
         raise typer.Exit(2)
+
+
+def _listing(file: Path, findings: list[Finding]) -> Iterator[Text]:
+    colours = {"error": "red", "warning": "yellow"}
+    for one in findings:
+        place = one.file if one.line is None else f"{one.file}:{one.line}"
+        parts = [one.severity, place, *([one.key] if one.key else []), one.message]
+        yield Text(": ".join(parts), style=colours[one.severity])
+    errors = sum(one.severity == "error" for one in findings)
+    counts = {"error": errors, "warning": len(findings) - errors}
+    totals = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in counts.items())
+    yield Text(f"{file}: {totals}")
 
 
 @app.command()
@@ -62,19 +67,18 @@ def doctor(
 
     Example: dann-search doctor --space search_spaces/quickstart.yaml
     """
-    from rich.text import Text
-
     from dann_search.cluster.doctor.run import examine
 
     report = examine(address, space, storage, set_ or [])
-    emit(as_json, report.to_json())
-    if not as_json:
-        for check in report.checks:
-            mark, style = ("ok ", "green") if check.ok else ("RED", "bold red")
-            cause = check.found if check.ok else f"{check.found}. Remedy: {check.remedy}"
-            line = Text.assemble((mark, style), f" {check.name}: {check.node}: {cause}")
-            out.print(line, soft_wrap=True)
-        for left_out in report.not_checked:
-            out.print(Text(f"not checked: {left_out}", style="dim"), soft_wrap=True)
+    emit(as_json, report.model_dump(mode="json"), *_lines(report))
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _lines(report: Doctor) -> Iterator[Text]:
+    for check in report.checks:
+        mark, style = ("ok ", "green") if check.ok else ("RED", "bold red")
+        cause = check.found if check.ok else f"{check.found}. Remedy: {check.remedy}"
+        yield Text.assemble((mark, style), f" {check.name}: {check.node}: {cause}")
+    for left_out in report.not_checked:
+        yield Text(f"not checked: {left_out}", style="dim")

@@ -11,6 +11,8 @@ from dann_search.cli import main
 from dann_search.cluster import job_server, jobs
 from dann_search.cluster.job_record import Job, write_job
 from dann_search.cluster.job_server import JobServer
+from dann_search.outputs.search import SearchEnded
+from dann_search.outputs.shared import TrialCounts
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 from tests.cluster.fake_job_server import (
@@ -74,8 +76,16 @@ def running_job(server: FakeJobServer, path: Path) -> ExperimentFolder:
 
 def leave_result(folder: ExperimentFolder) -> None:
     folder.root.mkdir(parents=True, exist_ok=True)
-    result = {"experiment": str(folder), "stopped_by": "trials"}
-    folder.result.write_text(json.dumps(result))
+    result = SearchEnded(
+        experiment=str(folder),
+        trials=TrialCounts(completed=2, pruned=0, failed=0),
+        objective="f1_macro",
+        best=None,
+        confirmation=None,
+        elapsed_s=1.5,
+        stopped_by="trials",
+    )
+    folder.result.write_text(result.model_dump_json())
 
 
 def launch(tmp_path: Path, server: FakeJobServer, *words: str) -> int:

@@ -86,6 +86,6 @@ def test_a_demand_that_fits_no_type_gets_no_node(
 def test_the_name_in_cluster_yaml_is_that_of_the_scorer() -> None:
     from ray.autoscaler._private.loader import load_function_or_class
 
-    from dann_search.cluster.file.spot import OURS
+    from dann_search.cluster.file.capacity import SCORER
 
-    assert load_function_or_class(OURS) is spot_first.score
+    assert load_function_or_class(SCORER.partition("=")[2]) is spot_first.score
