@@ -1,4 +1,4 @@
-"""Searches that run elsewhere: submit, follow and stop them, and read how they ended."""
+"""Submit, follow and stop searches that run elsewhere, and read their results."""
 
 import os
 import sys
@@ -31,16 +31,16 @@ def submit(
     trials: int | None = None,
     sets: Sequence[str] = (),
 ) -> Submitted:
-    """Validate an experiment file here and have a cluster launch it as a Ray job.
+    """Validate an experiment file here, and submit it to a cluster as a Ray job.
 
-    Data are not looked for here: the cluster's nodes have them, by path or URL.
+    Its data need not be on this machine: the cluster's nodes reach them by path or URL.
 
     Args:
         space_file: the YAML file.
-        address: of the job server, ``http://head:8265``.
-        name: of the experiment; the file's by default.
-        storage: folder that all nodes share, by its absolute path, or its URL.
-        trials: overrides the file's number of trials.
+        address: address of the job server, ``http://head:8265``.
+        name: name of the experiment; by default the file's.
+        storage: absolute path or URL of a folder that all nodes share.
+        trials: number of trials; by default the file's.
         sets: overrides such as ``"training.epochs=5"``.
 
     Raises:
@@ -74,11 +74,11 @@ def submit_resume(
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
 ) -> Submitted:
-    """Have a cluster go on with an experiment that lies on storage it shares.
+    """Submit a job that resumes an experiment on storage which the cluster sees.
 
     Raises:
-        InputError: no experiment there, one that is running or lies where the cluster does not
-            see it, or no cluster.
+        InputError: there is no such experiment, it is running, the cluster does not see it, or
+            there is no cluster.
         RunError: the connection was lost, and the job may have been submitted.
     """
     folder = _unseen(experiment) or open_experiment(experiment)
@@ -132,15 +132,14 @@ def attach(
     """Follow a job to its end, and return what its search came to.
 
     Args:
-        experiment: its folder, URL or name, or what was submitted.
-        write: takes what the job prints.
-        address: of the job server, where it is another than the one it was submitted to: the end
-            of another tunnel. Only a server that is named, or is on this machine, is shown the
-            user's token.
+        experiment: its folder, URL or name, or its submission.
+        write: called with the job's output.
+        address: address of the job server; by default the one it was submitted to. The user's
+            token goes only to a server that is named, or is on this machine.
 
     Raises:
         InputError: there is no such job.
-        RunError: it failed, its end is not seen here, or the connection was lost.
+        RunError: the job failed, its result is not seen from here, or the connection was lost.
     """
     if isinstance(experiment, Submitted):
         folder, job = ExperimentFolder.at(experiment.experiment), _job(experiment)
@@ -169,7 +168,7 @@ def attach(
 
 
 def _place(experiment: str | Path) -> ExperimentFolder:
-    """Of an experiment that may not have been laid out yet: its job is submitted before."""
+    """Return the folder of an experiment, which its job may not have written yet."""
     try:
         return open_experiment(experiment)
     except InputError:
@@ -180,7 +179,7 @@ def _place(experiment: str | Path) -> ExperimentFolder:
 
 
 def _unseen(experiment: str | Path) -> ExperimentFolder | None:
-    """An experiment of a job submitted from here that lies on the cluster alone."""
+    """Return the folder of a job submitted from here, if only the cluster sees it."""
     if is_url(experiment):
         return None
     folder = experiment_at(str(experiment))
@@ -188,7 +187,7 @@ def _unseen(experiment: str | Path) -> ExperimentFolder | None:
 
 
 def _named_in_full(experiment: str | Path, folder: ExperimentFolder) -> bool:
-    """Whether the user said where it is on every machine, not relative to a folder of this one."""
+    """Whether the user named an absolute path, which may be the same on all machines."""
     storage = default_storage()
     return os.path.isabs(experiment) or (
         os.path.isabs(storage) and folder.root.parent == Path(storage).resolve()
@@ -196,16 +195,16 @@ def _named_in_full(experiment: str | Path, folder: ExperimentFolder) -> bool:
 
 
 def _check_idle(folder: ExperimentFolder) -> None:
-    """Refuse an experiment that a driver works on, also one that has not laid it out yet."""
+    """Refuse an experiment that a driver searches, even if it has written nothing yet."""
     if driver_is_alive(folder):
         raise InputError(f"{folder}: a search is already running on it; see dann-search attach")
 
 
 def stop(experiment: str | Path, *, wait_s: float = STOP_WAIT_S) -> Stopped:
-    """Have the driver of an experiment, wherever it runs, end as after Ctrl-C.
+    """Stop the driver of an experiment, wherever it runs, as Ctrl-C does.
 
     Raises:
-        InputError: no experiment there, or nothing searches it.
+        InputError: there is no such experiment, or nothing searches it.
         RunError: the driver has not ended in time.
     """
     if folder := _unseen(experiment):

@@ -116,8 +116,8 @@ class LauncherFile:
     @property
     def commands(self) -> list[Command]:
         """All commands of the file."""
-        keys = [(str(key),) for key in self.content]
-        keys += [(*map(str, t.path), str(key)) for t in self.types for key in t.content]
+        keys: list[tuple[str, ...]] = [(str(key),) for key in self.content]
+        keys += [(TYPES, t.name, str(key)) for t in self.types for key in t.content]
         return [c for key in keys if key[-1].endswith("_commands") for c in self.texts(*key)]
 
     def starts(self, role: Literal["head", "worker"]) -> list[Command]:
@@ -127,7 +127,7 @@ class LauncherFile:
     def setup(self, node_type: NodeType | None) -> list[Command]:
         """Return the commands that set up a node of a type; None stands for any worker."""
         if node_type and not node_type.is_head and "worker_setup_commands" in node_type.content:
-            return self.texts(*map(str, node_type.path), "worker_setup_commands")
+            return self.texts(TYPES, node_type.name, "worker_setup_commands")
         return [
             *self.texts("setup_commands"),
             *self.texts(f"{self._role(node_type)}_setup_commands"),
@@ -135,9 +135,10 @@ class LauncherFile:
 
     def options(self, node_type: NodeType | None) -> list[Command]:
         """Return the options that containers of a type are started with."""
-        keys = [("docker", "run_options"), ("docker", f"{self._role(node_type)}_run_options")]
+        role = self._role(node_type)
+        keys: list[tuple[str, ...]] = [("docker", "run_options"), ("docker", f"{role}_run_options")]
         if node_type is not None:
-            keys.append((*map(str, node_type.path), "docker", "worker_run_options"))
+            keys.append((TYPES, node_type.name, "docker", "worker_run_options"))
         return [option for key in keys for option in self.texts(*key)]
 
     def image(self, node_type: NodeType | None) -> Command | None:
