@@ -1,4 +1,4 @@
-"""What the doctor says about what nodes say, and about this machine without any Ray."""
+"""The verdicts of doctor on the facts of nodes, and on this machine without Ray."""
 
 import os
 import socket
@@ -152,7 +152,7 @@ def test_nccl_adds_up_over_every_gpu_of_every_node(monkeypatch: pytest.MonkeyPat
 def test_each_process_adds_up_on_a_gpu_of_its_own(
     monkeypatch: pytest.MonkeyPatch, gpu: int | None, device: str
 ) -> None:
-    """CUDA and NCCL have stand-ins: the device is noted, gloo adds up."""
+    """CUDA and NCCL are replaced: the device is recorded, gloo adds up."""
     import torch
     import torch.distributed as dist
 
@@ -282,7 +282,7 @@ def test_an_address_where_nobody_listens_is_one_red_line(
 
 @pytest.fixture
 def dashboard() -> Iterator[Any]:
-    """A server that answers every request with the status of the test's choice."""
+    """A server that answers every request with the status that the test sets."""
 
     class Answer(BaseHTTPRequestHandler):
         status = 200
@@ -294,7 +294,7 @@ def dashboard() -> Iterator[Any]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    # A loopback address that is not 127.0.0.1: to the check it is one of a network.
+    # The check takes this loopback address for one of a network.
     server = ThreadingHTTPServer(("127.0.0.2", 0), Answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server

@@ -25,7 +25,7 @@ from tests.experiments import space_file
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asking a cloud is a failure."""
+    """Fail if a cloud is asked."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("the network was asked")

@@ -12,9 +12,9 @@ PIP = "pip install"
 PIN = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]*)(?:\[[\w,\s-]*\])?==([\w.+!]+)")
 WHEEL = re.compile(r"([A-Za-z]\w*)-(\d[\w.+!]*)-py3-none-any\.whl")
 GIT = re.compile(r"git\+\w+://(?:[^@/\s]+@)?[^@\s\"'#]+(@[\w./-]+)?")
-RAYS_IMAGE = re.compile(
-    r"(?:^|/)rayproject/ray(?:-ml|-llm)?(?::(\d+\.\d+\.\d+)\b.*?)?(-py3(\d+)\b.*)?$"
-)
+RAYS_IMAGE = re.compile(r"(?:^|/)rayproject/ray(?:-ml|-llm)?(?:[:@]|$)")
+RAY, PYTHON = re.compile(r":(\d+\.\d+\.\d+)\b"), re.compile(r"-py3(\d+)")
+"""Versions in a tag of Ray's images, such as 2.60.0-py311-gpu."""
 FROM_A_FILE = re.compile(r"\s(-r|--requirement|-e|--editable)\b|\s[\"']?\.[^\s\d]*(\s|$)")
 """Of ``pip install``: what is installed is written in a file or folder not seen from here."""
 NEEDED = ("ray", "torch", "dann-search")
@@ -23,14 +23,20 @@ NEEDED = ("ray", "torch", "dann-search")
 def check_versions(file: LauncherFile) -> Iterator[Finding]:
     """Compare the versions of the head with those of each worker type and of this machine."""
     head = _pins(file, file.head)
-    workers: list[NodeType | None] = [*file.workers] or [None]
-    for node_type in workers:
-        name = node_type.name if node_type else "workers"
+    for node_type in _nodes(file):
+        image = file.image(node_type)
+        if image and RAYS_IMAGE.search(image.text) and not RAY.search(image.text):
+            yield file.warning(
+                image.path,
+                f"must name a version, or a node that joins later gets another; got {image.text}",
+            )
         for package, (mine, path) in _pins(file, node_type).items():
             theirs, _ = head.get(package, (mine, path))
             if mine != theirs:
                 yield file.error(
-                    path, f"{package}: the head has {theirs}, {name} {mine}; all nodes need one"
+                    path,
+                    f"{package}: the head has {theirs}, {_name(node_type)} {mine}; all nodes need "
+                    "the same",
                 )
     for package in ("ray", "dann-search"):
         here = _installed(package)
@@ -48,11 +54,12 @@ def check_versions(file: LauncherFile) -> Iterator[Finding]:
 def _pins(file: LauncherFile, node_type: NodeType | None) -> dict[str, tuple[str, KeyPath]]:
     """Return the versions that a node gets, each with its place in the file."""
     pins = {name: (v, c.path) for c in file.setup(node_type) for name, v in _versions(c).items()}
-    if (image := file.image(node_type)) and (found := RAYS_IMAGE.search(image.text)):
-        if found[1]:
-            pins.setdefault("ray", (found[1], image.path))
-        if found[3]:
-            pins["python"] = (f"3.{found[3]}", image.path)
+    image = file.image(node_type)
+    if image and RAYS_IMAGE.search(image.text):
+        if ray := RAY.search(image.text):
+            pins.setdefault("ray", (ray[1], image.path))
+        if python := PYTHON.search(image.text):
+            pins["python"] = (f"3.{python[1]}", image.path)
     return pins
 
 
@@ -84,17 +91,32 @@ def _check_pinned(file: LauncherFile, command: Command) -> Iterator[Finding]:
 def _check_project(file: LauncherFile) -> Iterator[Finding]:
     if file.provider in CLOUDS and "setup_commands" not in file.content:
         yield file.error(("setup_commands",), "is missing: Ray's default installs a nightly Ray")
-    installs = [command for command in file.commands if PIP in command.text]
-    image = file.image(file.a_worker)
-    # The user's own image may hold anything, and so may a machine without pip commands.
-    unknown = not RAYS_IMAGE.search(image.text) if image else not installs
-    unknown = unknown or any(FROM_A_FILE.search(c.text.partition(PIP)[2]) for c in installs)
-    if not unknown and not any(re.search(r"dann[-_]search", c.text) for c in installs):
+    lacking: dict[KeyPath, list[str]] = {}
+    for node_type in _nodes(file):
+        installs = [c.text for c in file.setup(node_type) if PIP in c.text]
+        image = file.image(node_type)
+        # The user's own image may hold anything, and so may a machine without pip commands.
+        unknown = not RAYS_IMAGE.search(image.text) if image else not installs
+        unknown = unknown or any(FROM_A_FILE.search(text.partition(PIP)[2]) for text in installs)
+        if not unknown and not any(re.search(r"dann[-_]search", text) for text in installs):
+            own = node_type is not None and "worker_setup_commands" in node_type.content
+            path = (*node_type.path, "worker_setup_commands") if own else ("setup_commands",)
+            lacking.setdefault(path, []).append(_name(node_type))
+    for path, names in lacking.items():
         yield file.error(
-            ("setup_commands",),
-            "nothing installs this project; add its wheel (pip wheel --no-deps --wheel-dir dist .) "
-            "and bring it with file_mounts",
+            path,
+            f"nothing installs this project on {', '.join(names)}; add its wheel (pip wheel "
+            "--no-deps --wheel-dir dist .) and bring it with file_mounts",
         )
+
+
+def _nodes(file: LauncherFile) -> list[NodeType | None]:
+    """Return the head and the types of workers; None for machines listed by their addresses."""
+    return [file.head, *file.workers] if file.workers else [file.head, None]
+
+
+def _name(node_type: NodeType | None) -> str:
+    return node_type.name if node_type else "workers"
 
 
 def _installed(package: str) -> str | None:

@@ -123,7 +123,17 @@ BROKEN = [
     Broken(
         "nothing installs this project",
         '\n    "$HOME/dist/dann_search-0.1.0-py3-none-any.whl[s3]"', "", "setup_commands",
-        ("nothing installs this project",), at="setup_commands:",
+        ("nothing installs this project on head, gpu_spot, gpu_on_demand",), at="setup_commands:",
+    ),
+    Broken(
+        "nothing installs this project on one type", "    priority: 10",
+        "    worker_setup_commands: [pip install torch==2.13.0]\n    priority: 10",
+        f"{SPOT}.worker_setup_commands", ("nothing installs this project on gpu_spot;",),
+    ),
+    Broken(
+        "a container of no version", "rayproject/ray:2.60.0-py311-gpu",
+        "rayproject/ray:latest-py311-gpu", "docker.image", ("must name a version",), at="  image:",
+        severity="warning",
     ),
     Broken(
         "Ray's default set-up", "\nsetup_commands:\n", "\ncluster_synced_files:\n",
