@@ -40,6 +40,11 @@ class NodeType:
         """Its place in the file."""
         return (TYPES, self.name)
 
+    @property
+    def has_own_setup(self) -> bool:
+        """Whether it has set-up commands of its own instead of the common ones."""
+        return not self.is_head and "worker_setup_commands" in self.content
+
     def amount(self, resource: str) -> float | None:
         """Return the declared amount of a resource; None if Ray finds it out by itself."""
         stated = section(self.content, "resources").get(resource)
@@ -126,7 +131,7 @@ class LauncherFile:
 
     def setup(self, node_type: NodeType | None) -> list[Command]:
         """Return the commands that set up a node of a type; None stands for any worker."""
-        if node_type and not node_type.is_head and "worker_setup_commands" in node_type.content:
+        if node_type and node_type.has_own_setup:
             return self.texts(TYPES, node_type.name, "worker_setup_commands")
         return [
             *self.texts("setup_commands"),

@@ -99,8 +99,9 @@ def _check_project(file: LauncherFile) -> Iterator[Finding]:
         unknown = not RAYS_IMAGE.search(image.text) if image else not installs
         unknown = unknown or any(FROM_A_FILE.search(text.partition(PIP)[2]) for text in installs)
         if not unknown and not any(re.search(r"dann[-_]search", text) for text in installs):
-            own = node_type is not None and "worker_setup_commands" in node_type.content
-            path = (*node_type.path, "worker_setup_commands") if own else ("setup_commands",)
+            path: KeyPath = ("setup_commands",)
+            if node_type and node_type.has_own_setup:
+                path = (*node_type.path, "worker_setup_commands")
             lacking.setdefault(path, []).append(_name(node_type))
     for path, names in lacking.items():
         yield file.error(
