@@ -117,9 +117,9 @@ def stop(experiment: Experiment, as_json: Json = False) -> None:
     """
     from dann_search.cluster import remote_control
 
-    folder = remote_control.stop(experiment)
-    message = f"stopped; go on with: dann-search resume {folder}"
-    emit(as_json, {"experiment": str(folder), "stopped": True}, _plain(message))
+    result = remote_control.stop(experiment)
+    message = f"stopped; go on with: dann-search resume {result.experiment}"
+    emit(as_json, result.model_dump(mode="json"), _plain(message))
 
 
 def _is_job(address: str, detach: bool) -> bool:
@@ -139,11 +139,11 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
 
     if not isinstance(experiment, str):
         lines = [
-            f"submitted as job {experiment.job.id} to {experiment.job.address}",
-            *experiment.then(),
+            f"submitted as job {experiment.job} to {experiment.address}",
+            *remote_control.next_steps(experiment),
         ]
         if detach:
-            emit(as_json, experiment.to_json(), *map(_plain, lines))
+            emit(as_json, experiment.model_dump(mode="json"), *map(_plain, lines))
             return
         for line in lines:
             err.print(line, markup=False, soft_wrap=True)
@@ -152,8 +152,9 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
     except KeyboardInterrupt:
         err.print("left; the search goes on", markup=False)
         raise
-    emit(as_json, result, _plain(f"next: dann-search evaluate {result['experiment']}"))
-    if result["stopped_by"] == "interrupt":
+    evaluate = f"next: dann-search evaluate {result.experiment}"
+    emit(as_json, result.model_dump(mode="json"), _plain(evaluate))
+    if result.stopped_by == "interrupt":
         raise typer.Exit(INTERRUPTED)
 
 

@@ -1,5 +1,6 @@
-"""What only users of a cluster need: jobs, ``doctor``, spot instances, the cluster launcher's file.
+"""What only clusters need: jobs, ``doctor``, spot nodes, checks of a launcher's file.
 
-A search on a laptop never enters this room. Start with ``jobs.py`` for ``launch --detach``, with
-``doctor/run.py`` for ``doctor``, and with ``file/check.py`` for ``validate-cluster``.
+A search on a laptop never enters this room. Start reading with ``remote_control.py`` for
+``launch --detach``, with ``doctor/run.py`` for ``doctor`` and with ``validate_cluster.py`` for
+``validate-cluster``. It may import Ray and every room but ``cli`` and ``api``.
 """

@@ -1,7 +1,7 @@
-"""Which job searches on an experiment: written where the experiment lies, before it is submitted.
+"""The record of the job that searches an experiment, written before the job is submitted.
 
-Where the experiment lies on the cluster's own disk, which this machine does not see, the record is
-in this user's cache folder.
+It is stored with the experiment, or in this user's cache folder if this machine does not see the
+experiment's storage.
 """
 
 import contextlib
@@ -17,19 +17,19 @@ from dann_search.storage.remote_folder import cache_folder
 
 @dataclass(frozen=True)
 class Job:
-    """Where a search runs: address of the cluster's job server, and Ray's name of the job."""
+    """Address of a cluster's job server, and Ray's id of the job."""
 
     address: str
     id: str
 
 
 def seen_here(folder: ExperimentFolder) -> bool:
-    """Whether this machine sees the storage of an experiment, so far as can be told."""
+    """Whether this machine sees the storage of an experiment, judged by the folder above it."""
     return folder.url is not None or folder.root.parent.parent.is_dir()
 
 
 def write_job(folder: ExperimentFolder, job: Job) -> None:
-    """Note a job, in the place of an earlier one.
+    """Write the record of a job, which replaces that of an earlier one.
 
     Raises:
         RunError: storage behind a URL cannot be written.
@@ -46,7 +46,7 @@ def write_job(folder: ExperimentFolder, job: Job) -> None:
 
 
 def read_job(folder: ExperimentFolder) -> Job | None:
-    """The job that was last noted; None where there is none, or what is there is damaged.
+    """Read the record of the last job; None if there is none, or it is damaged.
 
     Raises:
         RunError: storage behind a URL cannot be read.
@@ -61,7 +61,7 @@ def read_job(folder: ExperimentFolder) -> Job | None:
 
 
 def put_back(folder: ExperimentFolder, before: Job | None) -> None:
-    """Leave what was noted before a job that was not submitted."""
+    """Restore the record from before a job that was not submitted."""
     if before:
         write_job(folder, before)
         return

@@ -1,6 +1,6 @@
-"""A cluster's job server over HTTP: who is shown the token, and what its answers and silences mean.
+"""A client of a cluster's job server, which guards the user's token and sorts out failures.
 
-Imports Ray: to be imported where a job server is asked, not before.
+Import it only where a job server is asked: it imports Ray.
 """
 
 import ipaddress
@@ -21,20 +21,20 @@ from dann_search.search.ray_private import own_token, use_own_token
 CONNECT_S = 10.0
 ANSWER_S = 60.0
 UPLOAD_S = 1800.0
-"""For up to 400 MiB over a slow line: a socket's limit is on all that is sent."""
+"""Limit on a whole upload, of up to 400 MiB over a slow line."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15.0
 MARK = "submission"
-"""In a job's metadata: by whose submission it is there."""
+"""Key in a job's metadata that tells one submission from another."""
 
 Answer = TypeVar("Answer")
 
 
 class NoAnswer(Exception):
-    """The server was not reached, failed, or said what makes no sense: worth another try."""
+    """The server was not reached, failed, or gave no valid answer: worth another try."""
 
 
 class Refused(Exception):
-    """The server will not do it, however often it is asked."""
+    """The server refuses the request: another try is no use."""
 
     def __init__(self, status: int, text: str):
         super().__init__(f"HTTP {status}: {last_line(text)}")
@@ -42,30 +42,30 @@ class Refused(Exception):
 
 
 class JobServer(JobSubmissionClient):
-    """Ray's client, which goes to no other address and tells trouble of the line from refusals.
+    """Ray's client, restricted to one address, which tells lost connections from refusals.
 
     Args:
         address: its URL.
-        named: whether the user named the address. One that was read somewhere is not shown the
-            token, unless it is on this machine: the end of a tunnel.
+        named: whether the user named the address. An address that was read from a file gets the
+            token only if it is on this machine, as the end of a tunnel.
     """
 
     def __init__(self, address: str, *, named: bool):
-        for room in ("dashboard_sdk", "job.sdk"):  # what it uploads is nobody's concern
+        for room in ("dashboard_sdk", "job.sdk"):  # do not list what is uploaded
             logging.getLogger(f"ray.dashboard.modules.{room}").setLevel(logging.ERROR)
         self.shows_token = named or is_loopback(address)
         if self.shows_token:
             use_own_token()
-        # Not JobSubmissionClient's own, which goes where $RAY_ADDRESS says, whatever it is given.
+        # Skip JobSubmissionClient's own, which prefers $RAY_ADDRESS to the address it is given.
         super(JobSubmissionClient, self).__init__(address)
         if not self.shows_token:
             self._headers: dict[str, str] = {}
 
     def check(self) -> None:
-        """See that a job server answers.
+        """Check that a job server answers.
 
         Raises:
-            NoAnswer: none does.
+            NoAnswer: it does not answer.
             InputError: it refuses this user.
         """
         with _sense():
@@ -75,7 +75,7 @@ class JobServer(JobSubmissionClient):
             self._server_ray_version = str(response.json()["ray_version"])
 
     def jobs_of(self, experiment: str) -> list[Any]:
-        """Ray's details of every job that was submitted for an experiment; raises as ``check``."""
+        """Return Ray's details of an experiment's jobs; raises like ``check``."""
         with _sense():
             return [
                 job
@@ -84,7 +84,7 @@ class JobServer(JobSubmissionClient):
             ]
 
     def details(self, job_id: str) -> Any | None:
-        """Ray's details of a job; None where it knows no such job. Raises as ``check``."""
+        """Return Ray's details of a job; None if there is no such job. Raises like ``check``."""
         with _sense():
             try:
                 return self.get_job_info(job_id)
@@ -94,14 +94,14 @@ class JobServer(JobSubmissionClient):
                 raise
 
     def start(self, job_id: str, mark: str, **request: Any) -> bool:
-        """Submit a job; whether it is there by the submission of this ``mark``, not another's.
+        """Submit a job, and return whether it is the submission with this ``mark``.
 
-        May be repeated: an id is given once, so that an answer that was lost starts no second job.
+        Safe to repeat after a lost answer: Ray accepts an id once, so no second job starts.
 
         Raises:
-            NoAnswer: whether it was submitted is not known.
-            Refused: it was not.
-            InputError: it refuses this user.
+            NoAnswer: it is unknown whether the job was submitted.
+            Refused: the job was not submitted.
+            InputError: the server refuses this user.
         """
         metadata = {**request.pop("metadata", {}), MARK: mark}
         try:
@@ -131,7 +131,7 @@ class JobServer(JobSubmissionClient):
                 data=data,
                 json=json_data,
                 verify=self._verify,
-                # Code, settings and token are for nobody else.
+                # A redirect would pass code, settings and token on to another server.
                 allow_redirects=False,
                 timeout=UPLOAD_S if data else (CONNECT_S, ANSWER_S),
                 **kwargs,
@@ -175,7 +175,7 @@ class JobServer(JobSubmissionClient):
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a URL leads to this very machine."""
+    """Whether a URL leads to this machine."""
     try:
         host = urlsplit(address).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -186,10 +186,10 @@ def is_loopback(address: str) -> bool:
 def patiently(
     ask: Callable[[], Answer], limit_s: float, lost: Callable[[NoAnswer], object] = lambda _: None
 ) -> Answer:
-    """Ask again after ever longer pauses; ``lost`` is told of the first failure alone.
+    """Call ``ask`` until it answers, with growing pauses; call ``lost`` on the first failure.
 
     Raises:
-        NoAnswer: the last one, after ``limit_s``.
+        NoAnswer: there was still none after ``limit_s``.
     """
     until, pause = 0.0, FIRST_PAUSE_S
     while True:
@@ -207,7 +207,7 @@ def patiently(
 
 @contextmanager
 def _sense() -> Iterator[None]:
-    """What the client trips over, an answer of another shape than a job server's, is none."""
+    """Treat an answer that the client cannot parse as no answer of a job server."""
     try:
         yield
     except requests.RequestException as exc:  # of ``response.json()``
@@ -217,13 +217,13 @@ def _sense() -> Iterator[None]:
 
 
 def last_line(text: str) -> str:
-    """What an error says: of a traceback, which Ray's server answers with, the last line."""
+    """Return the last line of an error: Ray's server answers with whole tracebacks."""
     lines = text.strip().splitlines()
     return lines[-1].strip()[:300] if lines else "no text"
 
 
 def _reason(exc: Exception) -> str:
-    """Without urllib3's account of its retries around the operating system's words."""
+    """Return the operating system's message, without urllib3's account of its retries."""
     if isinstance(exc, requests.Timeout):
         return "no answer in time"
     text = last_line(str(exc))

@@ -1,4 +1,4 @@
-"""A search as a Ray job: it runs on the cluster's head and outlives whoever submitted it."""
+"""A search as a Ray job, which runs on the cluster's head and outlives its submitter."""
 
 import asyncio
 import contextlib
@@ -24,25 +24,25 @@ from dann_search.storage.layout import ExperimentFolder
 
 FILE = "experiment.yaml"
 BUNDLE_LIMIT = 400 * 2**20
-"""Bytes that go with a job; Ray takes up to 500 MiB."""
+"""Bytes that may go with a job; Ray accepts up to 500 MiB."""
 RECONNECT_S = 2.0
 SUBMIT_S = 60.0
-"""How long it is tried again; a head that has just started answers before it can run anything."""
+"""How long a submission is repeated: a new head answers before it can run anything."""
 LOST_S = 180.0
-"""How long a job is followed without an answer: a head that starts again takes some minutes."""
+"""How long a job is followed without an answer: a head takes minutes to restart."""
 SILENCE_S = 300.0
-"""Without a word of the job the connection is made anew: one that was cut may look alive."""
+"""Without output for this long, connect again: a broken connection may look alive."""
 ENDING_S = 45.0
-"""From the last words of a search to the end of its job."""
+"""How long a job may go on after its search has ended."""
 
 
 def submit_launch(experiment: Experiment, folder: ExperimentFolder, address: str) -> Job:
-    """Have the cluster at ``address`` launch an experiment.
+    """Submit a job that launches an experiment to the cluster at ``address``.
 
     Raises:
-        InputError: the cluster cannot be reached or refuses, a job of the experiment is there
-            already, or weights too large to go along.
-        RunError: the connection was lost, and the job may be there.
+        InputError: the cluster cannot be reached or refuses, a job searches the experiment
+            already, or its weights are too large to go with the job.
+        RunError: the connection was lost, and the job may have been submitted.
     """
     words = ["launch", FILE, "--address", "auto"]
     with _bundle(experiment) as bundle:
@@ -50,10 +50,10 @@ def submit_launch(experiment: Experiment, folder: ExperimentFolder, address: str
 
 
 def submit_resume(folder: ExperimentFolder, address: str, options: Sequence[str]) -> Job:
-    """Have the cluster at ``address`` go on with an experiment on storage.
+    """Submit a job that resumes an experiment on storage to the cluster at ``address``.
 
     Raises:
-        InputError, RunError: as ``submit_launch``.
+        InputError, RunError: like ``submit_launch``.
     """
     words = ["resume", str(folder), *options, "--address", "auto"]
     with tempfile.TemporaryDirectory() as empty:
@@ -62,7 +62,7 @@ def submit_resume(folder: ExperimentFolder, address: str, options: Sequence[str]
 
 @contextmanager
 def _bundle(experiment: Experiment) -> Iterator[Path]:
-    """The experiment as one file, with the weights it names, in a folder that goes with the job."""
+    """Yield a folder that goes with the job: the experiment as one file, and its weights."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         weights: dict[str, WeightsFile] = {}
@@ -98,18 +98,18 @@ def _submit(
     except (NoAnswer, Refused) as exc:
         raise _not_there(address, exc) from None
     request = {
-        # Ray hands this to a shell.
+        # Ray runs this in a shell.
         "entrypoint": shlex.join(["python", "-m", "dann_search.cli", *words]),
         "runtime_env": {
             "working_dir": str(bundle),
-            # This very code, whatever version the nodes have installed.
+            # This code, whatever version the nodes have installed.
             "py_modules": [str(Path(__file__).parents[1])],
             "excludes": ["__pycache__"],
         },
         "metadata": {"experiment": str(folder)},
     }
     before, mark = read_job(folder), uuid.uuid4().hex
-    # Before it is submitted: whoever dies in between leaves the name of a job that may be there.
+    # Before the submission: if this process dies in between, the job can still be found.
     write_job(folder, job)
     try:
         ours = patiently(lambda: server.start(job.id, mark, **request), SUBMIT_S)
@@ -124,16 +124,16 @@ def _submit(
             f"have been submitted: see {attach_command(folder, job)}; where there is no such job, "
             "the same command again starts it, and never a second one"
         ) from None
-    if not ours:  # submitted by another client since this one looked; the record is right for both
+    if not ours:  # another client submitted it meanwhile; the record is right for both
         raise _already_there(folder, job)
     return job
 
 
 def _next_id(server: Any, folder: ExperimentFolder, wait_s: float) -> str:
-    """The same for all who submit an experiment now: Ray takes an id once, so one of them wins.
+    """Return the next id of an experiment's jobs: of clients with the same id, Ray accepts one.
 
     Raises:
-        InputError: a job of the experiment is there, and not at its end within ``wait_s``.
+        InputError: a job searches the experiment, and does not end within ``wait_s``.
     """
     until = time.monotonic() + wait_s
     while True:
@@ -168,7 +168,7 @@ def _not_known(folder: ExperimentFolder, job: Job) -> InputError:
 
 
 def attach_command(folder: ExperimentFolder, job: Job) -> str:
-    """What follows a job from here: a token is shown only to an address that is named."""
+    """Return the command that follows a job, with the address if it needs the token."""
     from dann_search.cluster.job_server import is_loopback
 
     named = "" if is_loopback(job.address) else f" --address {job.address}"
@@ -176,10 +176,10 @@ def attach_command(folder: ExperimentFolder, job: Job) -> str:
 
 
 def job_of(folder: ExperimentFolder) -> Job:
-    """The job that last searched on an experiment.
+    """Return the last job of an experiment.
 
     Raises:
-        InputError: it was not submitted as one.
+        InputError: the experiment was not submitted as a job.
     """
     job = read_job(folder)
     if job is None:
@@ -193,16 +193,16 @@ def job_of(folder: ExperimentFolder) -> Job:
 def follow(
     job: Job, folder: ExperimentFolder, write: Callable[[str], object], *, named: bool
 ) -> str:
-    """Pass on what the job prints until it ends, through lost connections; returns its last state.
+    """Pass on a job's output until it ends, across lost connections; return its last state.
 
     Args:
-        job: which.
-        folder: of its experiment.
-        write: takes what it prints.
+        job: the job.
+        folder: folder of its experiment.
+        write: called with its output.
         named: whether the user named the job's address, see ``JobServer``.
 
     Raises:
-        InputError: the cluster does not know the job, cannot be reached, or refuses this user.
+        InputError: the cluster has no such job, cannot be reached, or refuses this user.
         RunError: the connection was lost for longer than ``LOST_S``; the job goes on.
     """
     server = _connect(job.address, named=named)
@@ -234,14 +234,14 @@ def follow(
 
 @dataclass
 class _Log:
-    """What a job has printed, passed on once however often the connection is made anew."""
+    """The output of a job, passed on once however often the connection is made again."""
 
     write: Callable[[str], object]
     seen: int = 0
-    """Characters passed on."""
+    """Number of characters passed on."""
 
     def pass_on(self, stream: AsyncIterator[str]) -> None:
-        """Until the stream ends, breaks or is silent."""
+        """Pass on the stream until it ends, breaks or is silent for too long."""
         import aiohttp
 
         with contextlib.suppress(aiohttp.ClientError, TimeoutError, RuntimeError, OSError):
@@ -262,10 +262,10 @@ class _Log:
 
 
 def _connect(address: str, *, named: bool) -> Any:
-    """The job server at an address.
+    """Connect to the job server at an address.
 
     Raises:
-        InputError: there is none, or it refuses this user.
+        InputError: none answers, or it refuses this user.
     """
     try:
         from dann_search.cluster.job_server import JobServer, NoAnswer

@@ -1,13 +1,11 @@
-"""Searches that run elsewhere: submit, follow and stop them, and read how they ended."""
+"""Submit, follow and stop searches that run elsewhere, and read their results."""
 
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dann_search.cluster import jobs
 from dann_search.cluster.job_record import Job, read_job, seen_here
@@ -15,41 +13,13 @@ from dann_search.config.load import experiment_of, read_source
 from dann_search.config.paths import check_cluster_storage
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import stage_counts
+from dann_search.outputs.search import SearchEnded, Stopped, Submitted
 from dann_search.results.reader import experiment_at, open_experiment
 from dann_search.storage.driver_lock import BEAT_S, driver_is_alive, request_stop
 from dann_search.storage.layout import ExperimentFolder, default_storage
 from dann_search.storage.remote_folder import is_url
 
 STOP_WAIT_S = 120.0
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """A search handed to a cluster."""
-
-    folder: ExperimentFolder
-    job: Job
-
-    def then(self) -> list[str]:
-        """What can be done about it from this machine, and what only where storage is seen."""
-        where = str(self.folder)
-        follow = f"follow it with: {jobs.attach_command(self.folder, self.job)}"
-        if not seen_here(self.folder):
-            return [
-                f"the experiment lies in {where} on the cluster, which this machine does not see: "
-                f"status, stop, best and all else there: ray exec CLUSTER.yaml 'dann-search status "
-                f"{where}'",
-                f"{follow} (its output; from this machine alone)",
-                f"go on with it: dann-search resume {where} --address {self.job.address}",
-            ]
-        lines = [follow, f"stop it with: dann-search stop {where}"]
-        if self.folder.url is None:
-            lines.append(f"it lies in {where}, which must be one folder here and on all nodes")
-        return lines
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``launch --detach --json`` prints it."""
-        return {"experiment": str(self.folder), "job": self.job.id, "address": self.job.address}
 
 
 def submit(
@@ -61,16 +31,16 @@ def submit(
     trials: int | None = None,
     sets: Sequence[str] = (),
 ) -> Submitted:
-    """Validate an experiment file here and have a cluster launch it as a Ray job.
+    """Validate an experiment file here, and submit it to a cluster as a Ray job.
 
-    Data are not looked for here: the cluster's nodes have them, by path or URL.
+    Its data need not be on this machine: the cluster's nodes reach them by path or URL.
 
     Args:
         space_file: the YAML file.
-        address: of the job server, ``http://head:8265``.
-        name: of the experiment; the file's by default.
-        storage: folder that all nodes share, by its absolute path, or its URL.
-        trials: overrides the file's number of trials.
+        address: address of the job server, ``http://head:8265``.
+        name: name of the experiment; by default the file's.
+        storage: absolute path or URL of a folder that all nodes share.
+        trials: number of trials; by default the file's.
         sets: overrides such as ``"training.epochs=5"``.
 
     Raises:
@@ -93,7 +63,7 @@ def submit(
             f"--name {experiment.name}-2"
         )
     _check_idle(folder)
-    return Submitted(folder, jobs.submit_launch(experiment, folder, address))
+    return _submitted(folder, jobs.submit_launch(experiment, folder, address))
 
 
 def submit_resume(
@@ -104,11 +74,11 @@ def submit_resume(
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
 ) -> Submitted:
-    """Have a cluster go on with an experiment that lies on storage it shares.
+    """Submit a job that resumes an experiment on storage which the cluster sees.
 
     Raises:
-        InputError: no experiment there, one that is running or lies where the cluster does not
-            see it, or no cluster.
+        InputError: there is no such experiment, it is running, the cluster does not see it, or
+            there is no cluster.
         RunError: the connection was lost, and the job may have been submitted.
     """
     folder = _unseen(experiment) or open_experiment(experiment)
@@ -124,7 +94,33 @@ def submit_resume(
         options += ["--add-trials", str(add_trials)]
     if allow_wider_space:
         options.append("--allow-wider-space")
-    return Submitted(folder, jobs.submit_resume(folder, address, options))
+    return _submitted(folder, jobs.submit_resume(folder, address, options))
+
+
+def _submitted(folder: ExperimentFolder, job: Job) -> Submitted:
+    return Submitted(experiment=str(folder), job=job.id, address=job.address)
+
+
+def next_steps(submitted: Submitted) -> list[str]:
+    """List the commands that follow up a submission, here or where its storage is seen."""
+    where, folder = submitted.experiment, ExperimentFolder.at(submitted.experiment)
+    follow = f"follow it with: {jobs.attach_command(folder, _job(submitted))}"
+    if not seen_here(folder):
+        return [
+            f"the experiment lies in {where} on the cluster, which this machine does not see; "
+            f"run status, stop, best and the like there: ray exec CLUSTER.yaml 'dann-search "
+            f"status {where}'",
+            f"{follow} (its output; from this machine alone)",
+            f"go on with it: dann-search resume {where} --address {submitted.address}",
+        ]
+    lines = [follow, f"stop it with: dann-search stop {where}"]
+    if folder.url is None:
+        lines.append(f"it lies in {where}, which must be one folder here and on all nodes")
+    return lines
+
+
+def _job(submitted: Submitted) -> Job:
+    return Job(submitted.address, submitted.job)
 
 
 def attach(
@@ -132,22 +128,22 @@ def attach(
     write: Callable[[str], object] = lambda text: sys.stderr.write(text),
     *,
     address: str | None = None,
-) -> dict[str, Any]:
-    """Follow a job to its end; what its search came to, as ``launch --json`` has it.
+) -> SearchEnded:
+    """Follow a job to its end, and return what its search came to.
 
     Args:
-        experiment: its folder, URL or name, or what was submitted.
-        write: takes what the job prints.
-        address: of the job server, where it is another than the one it was submitted to: the end
-            of another tunnel. Only a server that is named, or is on this machine, is shown the
-            user's token.
+        experiment: its folder, URL or name, or its submission.
+        write: called with the job's output.
+        address: address of the job server; by default the one it was submitted to. The user's
+            token goes only to a server that is named, or is on this machine.
 
     Raises:
         InputError: there is no such job.
-        RunError: it failed, its end is not seen here, or the connection was lost.
+        RunError: the job failed, its result is not seen from here, or the connection was lost.
     """
     if isinstance(experiment, Submitted):
-        folder, job, named = experiment.folder, experiment.job, True
+        folder, job = ExperimentFolder.at(experiment.experiment), _job(experiment)
+        named = True
     else:
         folder, named = _place(experiment), address is not None
         job = jobs.job_of(folder)
@@ -161,18 +157,18 @@ def attach(
         )
     folder.fetch(folder.result)
     try:
-        # Written as a search ends, taken away as one begins.
-        result: dict[str, Any] = json.loads(folder.result.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        # Written when a search ends, removed when one begins.
+        return SearchEnded.model_validate_json(folder.result.read_bytes())
+    except (OSError, ValueError) as exc:
+        why = "" if isinstance(exc, OSError) else f" that this version can read ({folder.result})"
         raise RunError(
-            f"job {job.id} ended as {state} without a result; what was trained is kept: "
+            f"job {job.id} ended as {state} without a result{why}; what was trained is kept: "
             f"dann-search resume {folder} --address {job.address}"
         ) from None
-    return result
 
 
 def _place(experiment: str | Path) -> ExperimentFolder:
-    """Of an experiment that may not have been laid out yet: its job is submitted before."""
+    """Return the folder of an experiment, which its job may not have written yet."""
     try:
         return open_experiment(experiment)
     except InputError:
@@ -183,7 +179,7 @@ def _place(experiment: str | Path) -> ExperimentFolder:
 
 
 def _unseen(experiment: str | Path) -> ExperimentFolder | None:
-    """An experiment of a job submitted from here that lies on the cluster alone."""
+    """Return the folder of a job submitted from here, if only the cluster sees it."""
     if is_url(experiment):
         return None
     folder = experiment_at(str(experiment))
@@ -191,7 +187,7 @@ def _unseen(experiment: str | Path) -> ExperimentFolder | None:
 
 
 def _named_in_full(experiment: str | Path, folder: ExperimentFolder) -> bool:
-    """Whether the user said where it is on every machine, not relative to a folder of this one."""
+    """Whether the user named an absolute path, which may be the same on all machines."""
     storage = default_storage()
     return os.path.isabs(experiment) or (
         os.path.isabs(storage) and folder.root.parent == Path(storage).resolve()
@@ -199,16 +195,16 @@ def _named_in_full(experiment: str | Path, folder: ExperimentFolder) -> bool:
 
 
 def _check_idle(folder: ExperimentFolder) -> None:
-    """Refuse an experiment that a driver works on, also one that has not laid it out yet."""
+    """Refuse an experiment that a driver searches, even if it has written nothing yet."""
     if driver_is_alive(folder):
         raise InputError(f"{folder}: a search is already running on it; see dann-search attach")
 
 
-def stop(experiment: str | Path, *, wait_s: float = STOP_WAIT_S) -> ExperimentFolder:
-    """Have the driver of an experiment, wherever it runs, end as after Ctrl-C.
+def stop(experiment: str | Path, *, wait_s: float = STOP_WAIT_S) -> Stopped:
+    """Stop the driver of an experiment, wherever it runs, as Ctrl-C does.
 
     Raises:
-        InputError: no experiment there, or nothing searches it.
+        InputError: there is no such experiment, or nothing searches it.
         RunError: the driver has not ended in time.
     """
     if folder := _unseen(experiment):
@@ -228,4 +224,4 @@ def stop(experiment: str | Path, *, wait_s: float = STOP_WAIT_S) -> ExperimentFo
                 f"step: see dann-search status {folder}"
             )
         time.sleep(BEAT_S / 5)
-    return folder
+    return Stopped(experiment=str(folder), stopped=True)

@@ -1,13 +1,14 @@
-"""A scorer for Ray's autoscaler: node types that the cloud refused a while ago come last.
+"""A scorer for Ray's autoscaler that ranks node types last which the cloud refused recently.
 
-Ray 2.60 chooses the node type by how well the demand fills it, and by name among equals. That EC2
-just refused one it knows, reports and ignores, so that it asks for the same spot nodes for ever.
-Named in ``RAY_AUTOSCALER_UTILIZATION_SCORER`` when the head starts, this scorer puts what was
-refused behind everything else; Ray forgets a refusal after half an hour
-(``AUTOSCALER_NODE_AVAILABILITY_MAX_STALENESS_S``) and then asks for it again.
+Ray 2.60 chooses the node type that the demand fills best, and by name among equals. It reports a
+refusal of EC2's but does not act on it, so it asks for the same spot nodes forever. Set
+``RAY_AUTOSCALER_UTILIZATION_SCORER`` to this scorer when the head starts. Ray forgets a refusal
+after half an hour (``AUTOSCALER_NODE_AVAILABILITY_MAX_STALENESS_S``) and asks for the type again.
 """
 
 from typing import Any
+
+from dann_search.search.ray_private import usual_score
 
 
 def score(
@@ -17,25 +18,23 @@ def score(
     *,
     node_availability_summary: Any,
 ) -> tuple[Any, ...] | None:
-    """Ray's own score, behind whether the type is to be had; higher is better.
+    """Return Ray's own score, preceded by whether the type is available; higher is better.
 
     Args:
-        node_resources: what a node of the type offers.
-        resources: the demands that wait.
-        node_type: its name.
-        node_availability_summary: how the last requests for each type ended.
+        node_resources: resources of a node of the type.
+        resources: pending demands.
+        node_type: name of the type.
+        node_availability_summary: outcome of the last request for each type.
 
     Returns:
-        None where the type cannot hold any demand.
+        The score, or None if the type cannot hold any demand.
     """
-    from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer
-
-    usual = _default_utilization_scorer(
+    usual = usual_score(
         node_resources, resources, node_type, node_availability_summary=node_availability_summary
     )
     if usual is None:
         return None
     last = node_availability_summary.node_availabilities.get(node_type)
     fills_gpus, *rest = usual
-    # A GPU node for work that needs none is worse than waiting for what was refused.
+    # Using a GPU node for work that needs no GPU is worse than waiting for the refused type.
     return (fills_gpus, last is None or last.is_available, *rest)

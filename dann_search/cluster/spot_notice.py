@@ -1,9 +1,9 @@
-"""A spot node's watch: when the cloud says that it takes the node away, Ray is told to drain it.
+"""Watch for the cloud's notice that it takes a spot node away, and have Ray drain the node.
 
-Ray 2.60's launcher does not listen to the clouds' notices. On a node that is drained, trials are
-saved at their next step and go on elsewhere; without a notice they go back to their last epoch.
-Runs beside Ray on every spot node: ``python -m dann_search.cluster.spot_notice aws`` (or ``gcp``);
-``now`` drains at once, for whoever knows by itself that the node will go.
+Ray 2.60's launcher does not listen to these notices. On a drained node, trials are saved at their
+next step and go on elsewhere; without a notice they go back to their last epoch. Run
+``python -m dann_search.cluster.spot_notice aws`` (or ``gcp``) beside Ray on every spot node. With
+``now`` it drains at once, for callers that have received the notice themselves.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ from pathlib import Path
 LOOK_S = 5.0
 ANSWER_S = 2.0
 LEFT_S = {"aws": 120, "gcp": 30, "now": 60}
-"""From the notice to the end. AWS: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/
+"""Seconds from the notice to the end. AWS: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/
 spot-instance-termination-notices.html; GCP: https://cloud.google.com/compute/docs/instances/spot"""
 USAGE = f"usage: python -m dann_search.cluster.spot_notice {'|'.join(LEFT_S)}"
 
@@ -32,15 +32,15 @@ NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def aws_takes_it() -> bool:
-    """Ask EC2's metadata service (version 2); 404 means no.
+    """Ask EC2's metadata service (version 2) whether it takes this node; 404 means no.
 
     Raises:
         OSError: no answer, or an error.
-        ValueError: an answer that is none of the service's.
+        ValueError: not an answer of the service.
     """
     host = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or "http://169.254.169.254"
     root = f"{host.rstrip('/')}/latest"
-    # A new token a question, so that none expires.
+    # A new token for each request, so that none expires.
     lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
     token = _read(f"{root}/api/token", lifetime, method="PUT")
     try:
@@ -58,7 +58,7 @@ def aws_takes_it() -> bool:
 
 
 def gcp_takes_it() -> bool:
-    """Ask Google's metadata service; raises as ``aws_takes_it``."""
+    """Ask Google's metadata service; raises like ``aws_takes_it``."""
     host = os.environ.get("GCE_METADATA_HOST") or "metadata.google.internal"
     url = f"http://{host}/computeMetadata/v1/instance/preempted"
     answer = _read(url, {"Metadata-Flavor": "Google"})
@@ -77,7 +77,7 @@ def _read(url: str, headers: dict[str, str], method: str = "GET") -> str:
 
 
 def drain(left_s: int) -> None:
-    """Tell Ray that this node ends in so many seconds.
+    """Have Ray drain this node, which ends in ``left_s`` seconds.
 
     Raises:
         SubprocessError: Ray does not answer in that time, or refuses.
@@ -95,9 +95,9 @@ def drain(left_s: int) -> None:
 
 
 def watch(taken: Callable[[], bool], tell_ray: Callable[[], None], look_s: float = LOOK_S) -> None:
-    """Look until the node is taken, then tell Ray once; what fails is done again.
+    """Poll until the node is taken, then tell Ray once; repeat what fails.
 
-    Only the first failure of a row is reported: the log of a node that is up for weeks stays short.
+    Report only the first of several failures in a row, to keep the log of a long-lived node short.
     """
 
     def told() -> bool:
@@ -126,7 +126,7 @@ def _until_done(action: Callable[[], bool], pause_s: float, who: str, done: str)
 
 
 def main(arguments: list[str]) -> int:
-    """Watch as the first argument says; at most one watch a machine."""
+    """Run the watch named by the argument, at most one on a machine."""
     if len(arguments) != 1 or arguments[0] not in LEFT_S:
         print(USAGE, file=sys.stderr)
         return 2
@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> int:
     if kind == "now":
         drain(LEFT_S[kind])
         return 0
-    # A launcher that sets the node up again starts this again.
+    # A launcher that sets the node up again also starts this again.
     with open(Path(tempfile.gettempdir()) / "dann-search-spot-notice.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What doctor and validate-cluster print: of machines, and of a cluster's file."""
+"""What ``doctor`` and ``validate-cluster`` print."""
 
 from typing import Literal
 
@@ -8,37 +8,39 @@ from dann_search.outputs.base import Output
 
 
 class Check(Output):
-    """One thing that was looked at, on one node."""
+    """One check of one node."""
 
-    name: str = Field(description="what was looked at")
-    node: str = Field(description="host name and the start of Ray's id; or between which nodes")
-    ok: bool = Field(description="whether it is well")
+    name: str = Field(description="what was checked")
+    node: str = Field(description="host name and the start of Ray's id of the node, or an address")
+    ok: bool = Field(description="whether the check passed")
     found: str = Field(description="what was found, for people")
-    remedy: str | None = Field(description="what to do about it; null where it is well")
+    remedy: str | None = Field(description="what to do about it; null if the check passed")
 
 
 class Doctor(Output):
-    """A machine or a cluster that was looked at. Exit code 0 where all is well, else 1."""
+    """The checks of a machine or a cluster. Exit code 0 if all passed, else 1."""
 
-    ok: bool = Field(description="whether every check is well")
-    checks: list[Check] = Field(description="node by node")
-    not_checked: list[str] = Field(description="what an option is missing for, in sentences")
+    ok: bool = Field(description="whether all checks passed")
+    checks: list[Check] = Field(description="in the order in which they were made")
+    not_checked: list[str] = Field(description="what was not checked, and why, in sentences")
 
 
 class Finding(Output):
-    """Something about a cluster's file."""
+    """One fault of a cluster's file."""
 
     severity: Literal["error", "warning"] = Field(
-        description="error: it will not work, or lets strangers in; warning: it costs"
+        description="error: it will not work, or lets strangers in; warning: it costs money or time"
     )
     file: str = Field(description="the cluster's file, or the search space's")
-    line: int | None = Field(description="in it, from 1; null where nothing is written of it")
-    key: str = Field(description="with dots between its parts; empty for the file as a whole")
-    message: str = Field(description="what is wrong and what would be right, for people")
+    line: int | None = Field(
+        description="line of the key, from 1; null if the file does not have it"
+    )
+    key: str = Field(description="path of the key, joined by dots; empty for the file as a whole")
+    message: str = Field(description="what is wrong and what is expected, for people")
 
 
 class ClusterFile(Output):
-    """A cluster's file that was looked at. Exit code 0 where it is valid, else 2."""
+    """The faults of a cluster's file. Exit code 0 if it is valid, else 2."""
 
-    valid: bool = Field(description="whether there is no error; there may be warnings")
-    findings: list[Finding] = Field(description="errors first, each kind from the file's top")
+    valid: bool = Field(description="whether there are no errors; there may be warnings")
+    findings: list[Finding] = Field(description="errors first, then in the order of the file")

@@ -5,6 +5,7 @@ test_ray_private.py calls them, so that a new version that lacks one is noticed.
 """
 
 import math
+from typing import Any
 
 HEAD = "node:__internal_head__"
 """Resource of the head node: what asks for it runs there. No label of the head is public."""
@@ -120,3 +121,21 @@ def ask_head(address: str, token: str | None) -> str:
                 return REFUSED
             return str(exc.code().name.lower().replace("_", " "))
     return ANSWERED
+
+
+def validate_launcher_file(content: dict[str, Any]) -> None:
+    """Raise what ``ray up`` would raise for a launcher's file before it asks a cloud.
+
+    Ray validates such a file in its command line alone.
+    """
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    validate_config(prepare_config(content))
+
+
+def usual_score(*arguments: Any, **options: Any) -> tuple[Any, ...] | None:
+    """Return what the autoscaler's own scorer of node types returns; it can only be replaced."""
+    from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer
+
+    score: tuple[Any, ...] | None = _default_utilization_scorer(*arguments, **options)
+    return score

@@ -1,4 +1,4 @@
-"""A server that answers as Ray's job server does, with faults where a test wants them."""
+"""A server that answers like Ray's job server, with faults on request."""
 
 import asyncio
 import threading
@@ -97,7 +97,7 @@ async def hang_up(server: FakeJobServer, request: web.Request) -> web.StreamResp
 
 
 async def hang_up_after(server: FakeJobServer, request: web.Request) -> web.StreamResponse:
-    """Do as asked, and lose the answer."""
+    """Handle the request, and lose the answer."""
     await server.served(request)
     return await hang_up(server, request)
 
@@ -108,7 +108,7 @@ async def say_nothing(server: FakeJobServer, request: web.Request) -> web.Stream
 
 
 async def fall_silent(server: FakeJobServer, request: web.Request) -> web.StreamResponse:
-    """A log whose connection was cut without a word: nothing more comes, and no end."""
+    """Send no more of the log, and do not end the connection."""
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     await socket.send_str(server.tails.pop(0))
@@ -125,7 +125,7 @@ def say(status: int, text: str, **headers: str) -> Fault:
 
 @contextmanager
 def fake_job_server() -> Iterator[FakeJobServer]:
-    """One on the loopback, in a thread."""
+    """Run a server on the loopback, in a thread."""
     server, loop, up = FakeJobServer(), asyncio.new_event_loop(), threading.Event()
 
     async def serve() -> web.AppRunner:

@@ -1,4 +1,4 @@
-"""What the doctor says about what nodes say, and about this machine without any Ray."""
+"""The verdicts of doctor on the facts of nodes, and on this machine without Ray."""
 
 import os
 import socket
@@ -15,8 +15,8 @@ from dann_search.cli import main
 from dann_search.cluster.doctor import all_reduce, judge, places, probe
 from dann_search.cluster.doctor.authentication import check_dashboard
 from dann_search.cluster.doctor.needs import Needs, needs_of
-from dann_search.cluster.doctor.nodes import NoAnswer, Node
-from dann_search.cluster.doctor.places import Place
+from dann_search.cluster.doctor.nodes import Node, Silence
+from dann_search.cluster.doctor.places import DataPlace
 from dann_search.cluster.doctor.probe import Disk, Facts
 from tests.experiments import space_file
 from tests.json_output import printed
@@ -44,7 +44,7 @@ def test_a_node_with_the_drivers_versions_is_green_and_another_torch_is_named() 
     check = judge.judge_versions(NODE, other, WITH_GPU)
     assert not check.ok
     assert check.found == f"torch 2.99.0, the driver has {HERE['torch']}"
-    assert "one version on all nodes" in check.remedy
+    assert "one version on all nodes" in str(check.remedy)
 
 
 def test_the_cpu_build_of_the_same_torch_is_the_same_version() -> None:
@@ -58,7 +58,7 @@ def test_what_this_project_needs_is_asked_of_a_single_machine() -> None:
     del versions["optuna"]
     check = judge.judge_versions(NODE, replace(WITH_GPU, versions=versions))
     assert "torch 2.1.0, needs >=" in check.found and "optuna missing" in check.found
-    assert "pip install 'torch>=" in check.remedy
+    assert "pip install 'torch>=" in str(check.remedy)
 
 
 def test_drivers_must_agree_on_nodes_with_gpus_alone() -> None:
@@ -74,20 +74,20 @@ def test_torch_without_cuda_beside_a_driver_is_red() -> None:
     (check,) = judge.judge_cuda({NODE: facts})
     assert not check.ok and "built without CUDA" in check.found
     seen = judge.judge_gpus(NODE, facts)
-    assert seen.found == "1 there, torch sees 0" and "--gpus=all" in seen.remedy
+    assert seen.found == "1 there, torch sees 0" and "--gpus=all" in str(seen.remedy)
 
 
 @pytest.mark.parametrize(("ray", "ok"), [(1.0, True), (0.0, False), (2.0, False), (None, True)])
 def test_ray_must_offer_the_gpus_that_torch_sees(ray: float | None, ok: bool) -> None:
     check = judge.judge_gpus(NODE, WITH_GPU, ray)
     assert check.ok is ok
-    assert ok or "GPU: 1" in check.remedy
+    assert ok or "GPU: 1" in str(check.remedy)
 
 
 def test_dockers_64_mib_of_shared_memory_are_too_little() -> None:
     check = judge.judge_shared_memory(NODE, replace(WITH_GPU, shared_memory=64 * 2**20), 5e8)
     assert check.found == "/dev/shm has 64 MiB, 477 MiB are needed"
-    assert "--shm-size" in check.remedy
+    assert "--shm-size" in str(check.remedy)
     assert judge.judge_shared_memory(NODE, WITH_GPU, 5e8).ok
 
 
@@ -123,7 +123,7 @@ def test_storage_that_hides_another_nodes_file_is_not_shared() -> None:
     assert judge.judge_storage("node a", "/runs", "", ("a", "b"), written).ok
     check = judge.judge_storage("node a", "/runs", "", ("a",), written)
     assert "/runs: does not show what node b wrote" in check.found
-    assert "mounted file system or object storage" in check.remedy
+    assert "mounted file system or object storage" in str(check.remedy)
 
 
 def two_nodes() -> list[Node]:
@@ -135,7 +135,7 @@ def test_nccl_adds_up_over_every_gpu_of_every_node(monkeypatch: pytest.MonkeyPat
 
     def answer(calls: Any, function: Any, *, limit_s: float) -> dict[Any, Any]:
         asked.update(calls)
-        return {("b", 1): NoAnswer("DistBackendError"), **dict.fromkeys(list(calls)[:-1], 10.0)}
+        return {("b", 1): Silence("DistBackendError"), **dict.fromkeys(list(calls)[:-1], 10.0)}
 
     monkeypatch.setattr(all_reduce, "ask_each", answer)
     checks = all_reduce.check_all_reduce(two_nodes(), "127.0.0.1", {"a": 2, "b": 2})
@@ -152,7 +152,7 @@ def test_nccl_adds_up_over_every_gpu_of_every_node(monkeypatch: pytest.MonkeyPat
 def test_each_process_adds_up_on_a_gpu_of_its_own(
     monkeypatch: pytest.MonkeyPatch, gpu: int | None, device: str
 ) -> None:
-    """CUDA and NCCL have stand-ins: the device is noted, gloo adds up."""
+    """CUDA and NCCL are replaced: the device is recorded, gloo adds up."""
     import torch
     import torch.distributed as dist
 
@@ -200,10 +200,10 @@ def test_missing_data_are_named_by_their_key(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     found = places.missing(
         (
-            Place("data.source.folder", str(tmp_path / "full"), False),
-            Place("data.target.folder", str(tmp_path / "empty"), False),
-            Place("data.target.manifest", str(tmp_path / "no.csv"), True),
-            Place("data.target.unlabelled", "nosuch://bucket/x", False),
+            DataPlace("data.source.folder", str(tmp_path / "full"), False),
+            DataPlace("data.target.folder", str(tmp_path / "empty"), False),
+            DataPlace("data.target.manifest", str(tmp_path / "no.csv"), True),
+            DataPlace("data.target.unlabelled", "nosuch://bucket/x", False),
         )
     )
     assert found.keys() == {"data.target.folder", "data.target.manifest", "data.target.unlabelled"}
@@ -282,7 +282,7 @@ def test_an_address_where_nobody_listens_is_one_red_line(
 
 @pytest.fixture
 def dashboard() -> Iterator[Any]:
-    """A server that answers every request with the status of the test's choice."""
+    """A server that answers every request with the status that the test sets."""
 
     class Answer(BaseHTTPRequestHandler):
         status = 200
@@ -294,7 +294,7 @@ def dashboard() -> Iterator[Any]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    # A loopback address that is not 127.0.0.1: to the check it is one of a network.
+    # The check takes this loopback address for one of a network.
     server = ThreadingHTTPServer(("127.0.0.2", 0), Answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -309,7 +309,7 @@ def test_a_dashboard_on_the_network_must_refuse_strangers(
     dashboard.RequestHandlerClass.status = status
     check = check_dashboard(f"127.0.0.2:{dashboard.server_port}")
     assert check.ok is ok
-    assert ok or "--dashboard-host=127.0.0.1" in check.remedy
+    assert ok or "--dashboard-host=127.0.0.1" in str(check.remedy)
 
 
 def test_a_dashboard_on_the_loopback_is_well() -> None:

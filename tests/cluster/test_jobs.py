@@ -1,4 +1,4 @@
-"""The way to a job server: lost connections, one job an experiment, storage, the token."""
+"""Jobs over HTTP: lost connections, one job for each experiment, storage, the token."""
 
 import json
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ from dann_search.cli import main
 from dann_search.cluster import job_server, jobs
 from dann_search.cluster.job_record import Job, write_job
 from dann_search.cluster.job_server import JobServer
+from dann_search.outputs.search import SearchEnded
+from dann_search.outputs.shared import TrialCounts
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 from tests.cluster.fake_job_server import (
@@ -65,7 +67,7 @@ def folder_of(path: Path) -> ExperimentFolder:
 
 
 def running_job(server: FakeJobServer, path: Path) -> ExperimentFolder:
-    """A job that runs on the server, and the experiment where it is noted."""
+    """Start a job on the server, and return the experiment that has its record."""
     folder = folder_of(path)
     server.add("one", "RUNNING")
     write_job(folder, Job(server.url, "one"))
@@ -74,8 +76,16 @@ def running_job(server: FakeJobServer, path: Path) -> ExperimentFolder:
 
 def leave_result(folder: ExperimentFolder) -> None:
     folder.root.mkdir(parents=True, exist_ok=True)
-    result = {"experiment": str(folder), "stopped_by": "trials"}
-    folder.result.write_text(json.dumps(result))
+    result = SearchEnded(
+        experiment=str(folder),
+        trials=TrialCounts(completed=2, pruned=0, failed=0),
+        objective="f1_macro",
+        best=None,
+        confirmation=None,
+        elapsed_s=1.5,
+        stopped_by="trials",
+    )
+    folder.result.write_text(result.model_dump_json())
 
 
 def launch(tmp_path: Path, server: FakeJobServer, *words: str) -> int:
@@ -152,7 +162,7 @@ def test_an_experiment_whose_job_is_live_is_not_submitted_again(
     (job_id,) = server.jobs
     said = capsys.readouterr().err
     assert job_id in said and "dann-search attach" in said
-    server.jobs[job_id]["status"] = "FAILED"  # before it laid the experiment out
+    server.jobs[job_id]["status"] = "FAILED"  # before it wrote the experiment
     assert launch(tmp_path, server) == 0
     assert len(server.jobs) == 2
 
@@ -208,6 +218,30 @@ def test_a_connection_that_was_cut_without_a_word_is_made_anew(
     server.fail("GET /api/jobs/one/logs/tail", fall_silent)
     assert main(["attach", str(folder.root)]) == 0
     assert capsys.readouterr().err == "trial 0\ntrial 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "ended as SUCCEEDED without a result; what was trained is kept"),
+        ('{"experiment": "small"}', "without a result that this version can read ("),
+    ],
+)
+def test_a_job_without_a_result_ends_with_the_way_to_resume(
+    text: str | None,
+    message: str,
+    server: FakeJobServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = running_job(server, tmp_path)
+    if text is not None:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        folder.result.write_text(text)
+    server.tails = ["trial 0\n"]
+    assert main(["attach", str(folder.root)]) == 1
+    said = capsys.readouterr().err
+    assert message in said and f"dann-search resume {folder} --address {server.url}" in said
 
 
 @pytest.mark.parametrize("fault", ["server error", "hung up", "not JSON"])
@@ -315,7 +349,7 @@ def test_storage_that_nobody_names_is_refused_and_that_of_the_environment_by_its
 def test_an_experiment_on_the_clusters_disk_is_followed_and_resumed_from_here(
     server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = tmp_path / "mnt" / "efs" / "small"  # of the cluster: not here
+    place = tmp_path / "mnt" / "efs" / "small"  # exists on the cluster alone
     assert launch(tmp_path, server, "--storage", str(place.parent)) == 0
     said = capsys.readouterr().out
     assert "this machine does not see" in said and f"'dann-search status {place}'" in said
@@ -373,7 +407,7 @@ def test_a_search_goes_on_as_soon_as_its_stopped_job_has_ended(
 def test_an_experiment_that_a_driver_works_on_is_not_launched(
     server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with DriverLock(folder_of(tmp_path)):  # packing, say: there is no record yet
+    with DriverLock(folder_of(tmp_path)):  # it may be packing: there is no record yet
         assert launch(tmp_path, server) == 2
     assert "already running" in capsys.readouterr().err
     assert not server.jobs
@@ -381,7 +415,7 @@ def test_an_experiment_that_a_driver_works_on_is_not_launched(
 
 @pytest.fixture
 def token(monkeypatch: pytest.MonkeyPatch) -> str:
-    """This user's, as far as Ray's client is asked in this process, which reads it once."""
+    """Set the user's token, which Ray's client reads once in a process."""
     header = {"authorization": "Bearer secret"}
     module = "ray.dashboard.modules.dashboard_sdk.get_auth_headers_if_auth_enabled"
     monkeypatch.setattr(module, lambda headers: dict(header))
@@ -403,7 +437,7 @@ def test_a_redirect_is_refused_and_nothing_goes_where_it_leads(
         server.fail("POST /api/jobs/", say(307, "", Location=f"{other.url}/api/jobs/"))
         assert launch(tmp_path, server) == 2
         assert not other.asked and shown_to(server)
-        # Of a log, which is followed on a connection of its own.
+        # The log is followed on a connection of its own.
         folder = running_job(server, tmp_path)
         where = say(302, "", Location=f"{other.url}/api/jobs/one/logs/tail")
         server.fail("GET /api/jobs/one/logs/tail", where)

@@ -1,4 +1,4 @@
-"""Ray's own choice of node types, with the scorer that `cluster.yaml` names and without."""
+"""Ray's choice of node types, with and without the scorer that `cluster.yaml` names."""
 
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ def tracker(clock: Clock) -> NodeProviderAvailabilityTracker:
 
 
 def refuse(tracker: NodeProviderAvailabilityTracker, name: str, at: float) -> None:
-    """As Ray's launcher notes EC2's answer."""
+    """Record a refusal as Ray's launcher does."""
     error = NodeLaunchException("InsufficientInstanceCapacity", "no spot capacity", None)
     tracker.update_node_availability(name, int(at), error)
 
@@ -62,7 +62,7 @@ def test_on_demand_nodes_stand_in_for_half_an_hour_after_a_refusal(
     tracker: NodeProviderAvailabilityTracker, clock: Clock
 ) -> None:
     refuse(tracker, "gpu_spot", clock.now)
-    # Ray's own scorer is told and asks for the same again: why there is one of ours.
+    # Ray's own scorer asks for the same type again, which is why we have one.
     assert chosen(tracker, [TRIAL], _default_utilization_scorer) == {"gpu_spot": 1}
     assert chosen(tracker, [TRIAL], spot_first.score) == {"gpu_on_demand": 1}
     clock.now += 31 * 60
@@ -86,6 +86,6 @@ def test_a_demand_that_fits_no_type_gets_no_node(
 def test_the_name_in_cluster_yaml_is_that_of_the_scorer() -> None:
     from ray.autoscaler._private.loader import load_function_or_class
 
-    from dann_search.cluster.file.spot import OURS
+    from dann_search.cluster.file.capacity import SCORER
 
-    assert load_function_or_class(OURS) is spot_first.score
+    assert load_function_or_class(SCORER.partition("=")[2]) is spot_first.score

@@ -1,4 +1,4 @@
-"""The clouds' notices, from a server that answers as their metadata services are documented to."""
+"""The clouds' notices, from a server that answers as their metadata services document."""
 
 import subprocess
 import threading
@@ -35,7 +35,7 @@ def cloud() -> Iterator[Any]:
         def do_GET(self) -> None:
             if self.faults:
                 fault, type(self).faults = self.faults[0], self.faults[1:]
-                if not self.faults:  # from here on no slow machine is a fault
+                if not self.faults:  # from here on, a slow machine is no fault
                     spot_notice.ANSWER_S = 60.0
                 fault(self)
                 return
@@ -58,7 +58,7 @@ def cloud() -> Iterator[Any]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: object, client_address: object) -> None:
-            """Clients that hang up are none."""
+            """Ignore clients that hang up."""
 
     server = Server(("127.0.0.1", 0), Metadata)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -130,7 +130,7 @@ def test_a_watch_outlives_questions_that_fail_and_says_so_once(
     taken = {"aws": spot_notice.aws_takes_it, "gcp": spot_notice.gcp_takes_it}[kind]
     spot_notice.watch(taken, lambda: told.append(1), look_s=0.0)
     assert told == [1]
-    assert cloud.RequestHandlerClass.asked >= 3  # what failed took no node
+    assert cloud.RequestHandlerClass.asked >= 3  # failures took no node
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2, said
     assert "asked again" in said[0] and "answers again" in said[1]

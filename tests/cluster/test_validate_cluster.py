@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dann_search.cli import main
-from tests.cluster.file.broken import AWS, line_of
+from tests.cluster.file.shipped import AWS, line_of
 from tests.experiments import space_file
 from tests.json_output import printed
 
@@ -15,7 +15,7 @@ LINE = line_of("max_workers: 8", AWS.read_text())
 def broken(folder: Path) -> Path:
     text = AWS.read_text().replace("max_workers: 8 ", "max_worker: 8 ", 1)
     path = folder / "cluster.yaml"
-    path.write_text(text.replace("cache_stopped_nodes: false", "cache_stopped_nodes: true"))
+    path.write_text(text.replace("torch==2.13.0", "torch>=2.13"))
     return path
 
 
@@ -25,9 +25,9 @@ def test_all_findings_are_listed_a_line_each(
     path = broken(tmp_path)
     assert main(["validate-cluster", str(path)]) == 2
     lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(":")[0] for line in lines[:-1]] == ["error", "warning", "warning"]
+    assert [line.partition(":")[0] for line in lines[:-1]] == ["error", "warning"]
     assert lines[0].startswith(f"error: {path}:{LINE}: max_worker: unknown key 'max_worker'")
-    assert lines[-1] == f"{path}: 1 error, 2 warnings"
+    assert lines[-1] == f"{path}: 1 error, 1 warning"
 
 
 def test_the_json_has_the_same_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +64,7 @@ def test_what_is_no_launchers_file_is_refused_in_one_line(
 
 def test_warnings_alone_are_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "cluster.yaml"
-    path.write_text(AWS.read_text().replace("idle_timeout_minutes: 10", "idle_timeout_minutes: 90"))
+    path.write_text(AWS.read_text().replace("torch==2.13.0", "torch>=2.13"))
     assert main(["validate-cluster", str(path)]) == 0
     assert "0 errors, 1 warning" in capsys.readouterr().out
 

@@ -19,14 +19,14 @@ pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 
 ROOT = Path(__file__).parents[2]
 IN_A_HURRY = """
-import json, sys
+import sys
 from dann_search.cluster.doctor import all_reduce, cluster
 from dann_search.cluster.doctor.run import examine
 cluster.LOOK_S = cluster.CLOCK_S = cluster.STORAGE_S = 8
 report = examine(sys.argv[1], storage=sys.argv[2])
-print(json.dumps(report.to_json()))
+print(report.model_dump_json())
 """
-"""The doctor with less patience, so that a test of who does not answer need not wait for long."""
+"""The doctor with less patience, so that a test of a node that does not answer is short."""
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""Is this machine, is that cluster fit for a search: a line a check, a remedy for what is not."""
+"""Check that a machine or a cluster is fit for a search; start reading with ``run.py``."""

@@ -1,4 +1,4 @@
-"""A sum over all nodes or GPUs: whether the workers of a trial can reach each other."""
+"""Check that workers can reach each other, with a sum over all nodes or GPUs."""
 
 import contextlib
 import os
@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from dann_search.cluster.doctor.nodes import NoAnswer, Node, ask_each
-from dann_search.cluster.doctor.report import Check, verdict
+from dann_search.cluster.doctor.nodes import Node, Silence, ask_each
+from dann_search.cluster.doctor.verdict import verdict
+from dann_search.outputs.cluster import Check
 
 LIMIT_S = 90
-"""Torch is imported on every node first: tens of seconds on a busy one."""
+"""Every node imports torch first, which takes tens of seconds on a busy one."""
 
 
 def check_all_reduce(
@@ -19,14 +20,14 @@ def check_all_reduce(
     """Let every node, or every GPU of the nodes, take part in one collective.
 
     Args:
-        nodes: all that take part.
-        host: this machine's address, where the processes find each other.
-        gpus: how many each node has, by its id: then NCCL adds up over them, a process for each as
-            in training. Without, gloo adds up over the nodes, one process on each.
+        nodes: those that take part.
+        host: this machine's address, where the processes meet.
+        gpus: number of GPUs by node id: NCCL adds up over them, with one process a GPU as in
+            training. By default gloo adds up over the nodes, with one process a node.
     """
     import torch.distributed as dist
 
-    # The meeting point, for as long as this takes.
+    # The processes meet here; the store lives until they are done.
     store = dist.TCPStore(  # type: ignore[attr-defined]
         "0.0.0.0", 0, is_master=True, wait_for_workers=False
     )
@@ -55,12 +56,12 @@ def check_all_reduce(
 
 
 def add_up(rank: int, size: int, host: str, port: int, gpu: int | None, limit_s: int) -> float:
-    """One process's part: the sum of all ranks, each plus one.
+    """Add rank + 1 to the sum of all processes, and return the sum.
 
-    ``gpu`` is the index of its own on this machine; without one it adds up on the CPU.
+    ``gpu`` is the index of its GPU on this machine; without one it adds up on the CPU.
     """
     if gpu is not None:
-        # Ray hides GPUs from a task that asks for none.
+        # Ray hides the GPUs from a task that reserves none.
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     import torch
     import torch.distributed as dist
@@ -91,7 +92,7 @@ def _judge(node: Node, answers: list[Any], expected: float, backend: str, over: 
     )
     wrong = ""
     for answer in answers:
-        if isinstance(answer, NoAnswer):
+        if isinstance(answer, Silence):
             return verdict(name, node.name, "", answer.why, remedy)
         if answer != expected:
             wrong = f"the sum is {answer:g}, expected {expected:g}"

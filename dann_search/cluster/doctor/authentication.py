@@ -1,9 +1,10 @@
-"""Whether a stranger could run code: the token before Ray's ports, the dashboard's address."""
+"""Check that no stranger can run code: the token of Ray's ports, the dashboard's address."""
 
 import http.client
 import os
 
-from dann_search.cluster.doctor.report import Check, verdict
+from dann_search.cluster.doctor.verdict import verdict
+from dann_search.outputs.cluster import Check
 from dann_search.search.ray_private import ANSWERED, LIMIT_S, REFUSED, ask_head, own_token
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -15,7 +16,7 @@ REMEDY = (
 
 
 def check_own_mode(node: str) -> Check:
-    """Of a cluster that a launch starts on this machine."""
+    """Check the mode of the clusters that launches start on this machine."""
     mode = os.environ.get("RAY_AUTH_MODE", "token").lower()
     wrong = f"RAY_AUTH_MODE={mode}: whoever reaches this machine can run code" * (mode != "token")
     found = "on: Ray makes a token for the clusters it starts here"
@@ -23,10 +24,10 @@ def check_own_mode(node: str) -> Check:
 
 
 def check_gcs(address: str) -> Check:
-    """Ask the cluster for its nodes without a token: it must refuse."""
+    """Ask the cluster for its nodes without a token, which it must refuse."""
     answer = ask_head(address, None)
     if answer == REFUSED:
-        return verdict(NAME, address, "on: who has no token is refused")
+        return verdict(NAME, address, "on: refuses requests without a token")
     if answer != ANSWERED:
         remedy = "is a firewall between this machine and it?"
         return verdict(NAME, address, "", f"could not be asked: {answer}", remedy)
@@ -35,7 +36,7 @@ def check_gcs(address: str) -> Check:
 
 
 def check_own_token(address: str) -> Check:
-    """Ask it with this machine's token: Ray itself would try for long and not say why."""
+    """Ask the cluster with this machine's token: Ray would try for long and not say why."""
     token = own_token()
     wrong = ""
     if ask_head(address, token) == REFUSED:
@@ -46,7 +47,7 @@ def check_own_token(address: str) -> Check:
 
 
 def check_dashboard(url: str) -> Check:
-    """The dashboard takes jobs: it must sit on the loopback, or refuse who has no token."""
+    """Check that the dashboard, which runs jobs, is on the loopback or asks for a token."""
     host, _, port = url.removeprefix("http://").rpartition(":")
     if host in LOOPBACK:
         return verdict("dashboard", url, "on the loopback: reach it through a tunnel")
@@ -58,6 +59,6 @@ def check_dashboard(url: str) -> Check:
         return verdict("dashboard", url, f"not reached from here ({type(exc).__name__})")
     finally:
         connection.close()
-    wrong = "open: lists its jobs to whoever asks" if status not in (401, 403) else ""
+    wrong = "open: lists its jobs to anyone" if status not in (401, 403) else ""
     remedy = "start the head with --dashboard-host=127.0.0.1 and RAY_AUTH_MODE=token"
-    return verdict("dashboard", url, "refuses who has no token", wrong, remedy)
+    return verdict("dashboard", url, "refuses requests without a token", wrong, remedy)

@@ -1,4 +1,4 @@
-"""All nodes of a cluster, each check with a limit and the names of those that did not answer."""
+"""Check all nodes of a cluster, within time limits, and name the nodes that do not answer."""
 
 import logging
 import os
@@ -21,33 +21,34 @@ from dann_search.cluster.doctor.authentication import (
     check_own_token,
 )
 from dann_search.cluster.doctor.needs import Needs
-from dann_search.cluster.doctor.nodes import NoAnswer, Node, answers, ask, living_nodes
-from dann_search.cluster.doctor.report import Check, Report, verdict
+from dann_search.cluster.doctor.nodes import Node, Silence, ask, living_nodes
+from dann_search.cluster.doctor.places import DataPlace
+from dann_search.cluster.doctor.verdict import diagnosis, verdict
+from dann_search.outputs.cluster import Check, Doctor
 from dann_search.search.authentication import do_as_the_cluster_does
 from dann_search.search.interrupts import handlers_kept
 from dann_search.search.ray_private import dashboard_url
 from dann_search.search.ray_session import ENVIRONMENT
-from dann_search.storage.remote_folder import is_url
 
 CONNECT_S = 10
 LOOK_S, CLOCK_S, STORAGE_S, DATA_S = 90, 15, 60, 120
-"""How long the last node may take; a worker process is started on each first."""
+"""Limits on the slowest node; each starts a worker process first."""
 
 Tell = Callable[[str], None]
 
 
-def check_cluster_at(address: str, needs: Needs, tell: Tell) -> Report:
+def check_cluster_at(address: str, needs: Needs, tell: Tell) -> Doctor:
     """Join the cluster as a driver and check all of its nodes."""
     tell(f"joining the cluster at {address}")
     try:
         with _joined(address):
             return _check(needs, tell)
     except CannotJoin as exc:
-        return Report([exc.check])
+        return diagnosis([exc.check])
 
 
 class CannotJoin(Exception):
-    """The cluster could not be joined: one red line."""
+    """The cluster could not be joined; has the red check that says why."""
 
     def __init__(self, check: Check):
         super().__init__(check.found)
@@ -64,7 +65,7 @@ def _joined(address: str) -> Iterator[None]:
         do_as_the_cluster_does(address)
         with handlers_kept():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    # Ray has an error of its own for each way in which this can go wrong.
+    # Ray raises errors of many kinds here.
     except Exception as exc:
         raise CannotJoin(_why(address, exc)) from None
     try:
@@ -75,7 +76,7 @@ def _joined(address: str) -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Whether anybody listens there and lets this machine in: Ray would try for long."""
+    """Check that the cluster answers and accepts this machine's token: Ray would try for long."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         return
@@ -107,110 +108,93 @@ def _why(address: str, exc: Exception) -> Check:
     return verdict("cluster", address, "", said, remedy)
 
 
-def _check(needs: Needs, tell: Tell) -> Report:
+def _check(needs: Needs, tell: Tell) -> Doctor:
     nodes = living_nodes()
-    report = Report([check_gcs(ray.get_runtime_context().gcs_address)])
+    checks = [check_gcs(ray.get_runtime_context().gcs_address)]
     if url := dashboard_url():
-        report.checks.append(check_dashboard(url))
+        checks.append(check_dashboard(url))
     tell(f"looking at {len(nodes)} nodes")
-    storage = needs.storage
-    folders = (storage,) if storage is not None and not is_url(storage) else ()
-    looked = ask(nodes, probe.look, (folders,), limit_s=LOOK_S)
-    report.checks += _silent("node", looked, nodes)
-    nodes = [node for node, _ in answers(looked, nodes)]
-    report.checks += _judge_looks(nodes, looked, needs)
-    report.checks += _clocks(nodes)
-    report.checks += _storage(nodes, needs, tell, report)
-    report.checks += _data(nodes, needs, tell, report)
-    report.checks += _collectives(nodes, looked, tell, report)
-    return report
-
-
-def _silent(name: str, asked: dict[str, Any], nodes: list[Node]) -> list[Check]:
-    """A red line for each node that gave no answer."""
-    remedy = "look at its logs (/tmp/ray/session_latest/logs), or take it out: ray drain-node"
-    return [
-        verdict(name, node.name, "", asked[node.id].why, remedy)
-        for node in nodes
-        if isinstance(asked[node.id], NoAnswer)
-    ]
-
-
-def _judge_looks(nodes: list[Node], looked: dict[str, Any], needs: Needs) -> list[Check]:
-    reference = probe.look()
-    own = judge.judge_versions(f"driver ({socket.gethostname()})", reference)
-    facts = {node.name: looked[node.id] for node in nodes}
-    checks = [own]
-    checks += [judge.judge_versions(name, one, reference) for name, one in facts.items()]
-    checks += judge.judge_cuda(facts)
-    for node in nodes:
-        checks.append(judge.judge_gpus(node.name, looked[node.id], node.gpus))
-    for node in nodes:
-        checks.append(judge.judge_shared_memory(node.name, looked[node.id], node.store_bytes))
-    for node in nodes:
-        checks.append(judge.judge_disk(node.name, looked[node.id], needs))
-    return checks
-
-
-def _clocks(nodes: list[Node]) -> list[Check]:
-    checks = []
-    for node in nodes:
-        before = time.time()
-        asked = ask([node], probe.clock, limit_s=CLOCK_S)
-        error = (time.time() - before) / 2
-        checks += _silent("clock", asked, [node])
-        for _, then in answers(asked, [node]):
-            checks.append(judge.judge_skew(node.name, then - (before + error), error))
-    return checks
-
-
-def _storage(nodes: list[Node], needs: Needs, tell: Tell, report: Report) -> list[Check]:
-    storage = needs.storage
-    if storage is None:
-        report.not_checked.append("storage: name it with --storage DIR|URL or --space SPACE.yaml")
-        return []
-    tell(f"writing to {storage} from every node")
-    run = uuid.uuid4().hex
-    wrote = ask(nodes, places.write, lambda node: (storage, run, node.id), limit_s=STORAGE_S)
-    written = {node.id: node.name for node, one in answers(wrote, nodes) if not one.error}
-    made = any(one.made for _, one in answers(wrote, nodes))
-    seen = ask(nodes, places.marks, (storage, run), limit_s=STORAGE_S)
-    # Where they do not share it, each has something to take away.
-    ask(nodes, places.erase, (storage, run, made), limit_s=STORAGE_S)
-    checks = _silent("storage", wrote, nodes)
-    for node, one in answers(wrote, nodes):
-        if isinstance(seen[node.id], NoAnswer):
-            checks += _silent("storage", seen, [node])
-        else:
-            sees = seen[node.id]
-            checks.append(judge.judge_storage(node.name, storage, one.error, sees, written))
-    return checks
-
-
-def _data(nodes: list[Node], needs: Needs, tell: Tell, report: Report) -> list[Check]:
-    if needs.places is None:
-        report.not_checked.append("data: name the search with --space SPACE.yaml")
-        return []
-    tell("reaching for the data from every node")
-    asked = ask(nodes, places.missing, (needs.places,), limit_s=DATA_S)
-    checks = _silent("data", asked, nodes)
-    for node, missing in answers(asked, nodes):
-        checks.append(judge.judge_data(node.name, needs.places, missing))
-    return checks
-
-
-def _collectives(
-    nodes: list[Node], looked: dict[str, Any], tell: Tell, report: Report
-) -> list[Check]:
-    gpus = {node.id: looked[node.id].torch_gpus or 0 for node in nodes}
-    checks: list[Check] = []
+    looked = ask(nodes, probe.look, (needs.folders,), limit_s=LOOK_S)
+    checks += [_silent("node", n, looked[n.id]) for n in nodes if not _answered(looked[n.id])]
+    nodes = [node for node in nodes if _answered(looked[node.id])]
+    checks += _judge_looks(nodes, looked, needs)
+    checks += [_clock(node) for node in nodes]
+    not_checked = list(needs.not_checked)
+    if needs.storage is not None:
+        tell(f"writing to {needs.storage} from every node")
+        checks += _storage(nodes, needs.storage)
+    if needs.places is not None:
+        tell("reaching for the data from every node")
+        checks += _data(nodes, needs.places)
     host = ray.util.get_node_ip_address()
     if len(nodes) > 1:
         tell("adding up over all nodes")
         checks += check_all_reduce(nodes, host)
     else:
-        report.not_checked.append("all-reduce: one node, nothing between nodes")
+        not_checked.append("all-reduce: one node, nothing between nodes")
+    gpus = {node.id: looked[node.id].torch_gpus or 0 for node in nodes}
     if sum(gpus.values()) > 1:
         tell("adding up over all GPUs")
         checks += check_all_reduce([node for node in nodes if gpus[node.id]], host, gpus)
+    return diagnosis(checks, not_checked)
+
+
+def _answered(answer: Any) -> bool:
+    return not isinstance(answer, Silence)
+
+
+def _silent(name: str, node: Node, silence: Silence) -> Check:
+    remedy = "look at its logs (/tmp/ray/session_latest/logs), or take it out: ray drain-node"
+    return verdict(name, node.name, "", silence.why, remedy)
+
+
+def _judge_looks(nodes: list[Node], looked: dict[str, Any], needs: Needs) -> list[Check]:
+    reference = probe.look()
+    facts = {node.name: looked[node.id] for node in nodes}
+    return [
+        judge.judge_versions(f"driver ({socket.gethostname()})", reference),
+        *(judge.judge_versions(name, one, reference) for name, one in facts.items()),
+        *judge.judge_cuda(facts),
+        *(judge.judge_gpus(node.name, facts[node.name], node.gpus) for node in nodes),
+        *(judge.judge_shared_memory(n.name, facts[n.name], n.store_bytes) for n in nodes),
+        *(judge.judge_disk(name, one, needs) for name, one in facts.items()),
+    ]
+
+
+def _clock(node: Node) -> Check:
+    before = time.time()
+    then = ask([node], probe.clock, limit_s=CLOCK_S)[node.id]
+    error = (time.time() - before) / 2
+    if not _answered(then):
+        return _silent("clock", node, then)
+    return judge.judge_skew(node.name, then - (before + error), error)
+
+
+def _storage(nodes: list[Node], storage: str) -> list[Check]:
+    run = uuid.uuid4().hex
+    wrote = ask(nodes, places.write, lambda node: (storage, run, node.id), limit_s=STORAGE_S)
+    answers = {node: wrote[node.id] for node in nodes if _answered(wrote[node.id])}
+    written = {node.id: node.name for node, one in answers.items() if not one.error}
+    made = any(one.made for one in answers.values())
+    seen = ask(nodes, places.marks, (storage, run), limit_s=STORAGE_S)
+    # On every node: if they do not share the storage, each has a folder to remove.
+    ask(nodes, places.erase, (storage, run, made), limit_s=STORAGE_S)
+    checks = []
+    for node in nodes:
+        silent = [one for one in (wrote[node.id], seen[node.id]) if not _answered(one)]
+        if silent:
+            checks.append(_silent("storage", node, silent[0]))
+        else:
+            error, sees = answers[node].error, seen[node.id]
+            checks.append(judge.judge_storage(node.name, storage, error, sees, written))
     return checks
+
+
+def _data(nodes: list[Node], wanted: tuple[DataPlace, ...]) -> list[Check]:
+    asked = ask(nodes, places.missing, (wanted,), limit_s=DATA_S)
+    return [
+        judge.judge_data(node.name, wanted, asked[node.id])
+        if _answered(asked[node.id])
+        else _silent("data", node, asked[node.id])
+        for node in nodes
+    ]

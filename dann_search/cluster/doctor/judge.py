@@ -1,4 +1,4 @@
-"""From what nodes say of themselves to green and red lines. Pure: no node is asked in here."""
+"""Judge the facts that nodes report. Pure functions: no node is asked here."""
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, requires
@@ -7,24 +7,25 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from dann_search.cluster.doctor.needs import Needs
-from dann_search.cluster.doctor.places import Place
+from dann_search.cluster.doctor.places import DataPlace
 from dann_search.cluster.doctor.probe import Facts
-from dann_search.cluster.doctor.report import Check, verdict
+from dann_search.cluster.doctor.verdict import verdict
+from dann_search.outputs.cluster import Check
 from dann_search.storage.remote_folder import is_url
 
 GIB, MIB = 2**30, 2**20
 PROJECT = "dann-search"
 NEEDED = ("ray", "torch", "torchvision", "optuna")
 PER_GPU_SHM = 256 * MIB
-"""What NCCL may take of /dev/shm between the GPUs of one node."""
+"""Bytes of /dev/shm that NCCL may use for each GPU of a node with several."""
 MAX_SKEW_S = 2.0
-"""Beyond it heartbeats look stale and logs cannot be read side by side."""
+"""With a larger skew, heartbeats look stale and logs cannot be compared."""
 LOGS = 2 * GIB
-"""Beside the packed store: logs and a checkpoint on its way."""
+"""Bytes for logs and a checkpoint in transit, besides the packed store."""
 
 
 def judge_versions(node: str, facts: Facts, reference: Facts | None = None) -> Check:
-    """Against what this project needs and, on a cluster, against the driver's machine."""
+    """Compare versions with this project's needs and, on a cluster, with the driver's machine."""
     wrong, remedies = [], []
     for package, rule in _requirements().items():
         has = facts.versions.get(package)
@@ -43,7 +44,7 @@ def judge_versions(node: str, facts: Facts, reference: Facts | None = None) -> C
 
 
 def judge_cuda(facts: Mapping[str, Facts]) -> list[Check]:
-    """CUDA of torch and NVIDIA's driver, the same on all nodes that have GPUs."""
+    """Require the same CUDA and NVIDIA driver on all nodes that have GPUs."""
     with_gpus = {node: one for node, one in facts.items() if one.gpus or one.driver}
     if not with_gpus:
         return []
@@ -66,7 +67,7 @@ _CUDA_BUILD = "install torch's CUDA build: pip install torch, without the CPU in
 
 
 def judge_gpus(node: str, facts: Facts, ray_gpus: float | None = None) -> Check:
-    """GPUs by the driver, by torch and, on a cluster, by Ray."""
+    """Compare the GPUs that the driver, torch and, on a cluster, Ray see."""
     there, torch_sees = len(facts.gpus), facts.torch_gpus
     names = ", ".join(sorted(set(facts.gpus))) or "none"
     found = f"{there} ({names})" if there else "none"
@@ -87,7 +88,7 @@ def judge_gpus(node: str, facts: Facts, ray_gpus: float | None = None) -> Check:
 
 
 def judge_shared_memory(node: str, facts: Facts, store_bytes: float) -> Check:
-    """Ray's object store and NCCL live in /dev/shm."""
+    """Require room in /dev/shm for Ray's object store and NCCL."""
     several = len(facts.gpus) if len(facts.gpus) > 1 else 0
     needed = int(store_bytes) + several * PER_GPU_SHM
     has = facts.shared_memory
@@ -99,7 +100,7 @@ def judge_shared_memory(node: str, facts: Facts, store_bytes: float) -> Check:
 
 
 def judge_disk(node: str, facts: Facts, needs: Needs) -> Check:
-    """Room for the packed store where this node keeps it."""
+    """Require room for the packed store where this node keeps it."""
     needed = needs.store_bytes + LOGS
     first = facts.disks[0]
     size = _size(needs.store_bytes)
@@ -108,7 +109,7 @@ def judge_disk(node: str, facts: Facts, needs: Needs) -> Check:
     )
     if needs.places is None:
         store = "a small packed store"
-    # What has no size is no disk (/proc): writing there fails, and is told as storage.
+    # A file system without a size (/proc) is no disk: the storage check reports it.
     tight = [disk for disk in facts.disks if disk.total and disk.free < needed]
     wrong = "; ".join(f"{_size(disk.free)} free at {disk.folder}" for disk in tight)
     return verdict(
@@ -122,7 +123,7 @@ def judge_disk(node: str, facts: Facts, needs: Needs) -> Check:
 
 
 def judge_skew(node: str, skew_s: float, error_s: float) -> Check:
-    """A node's clock against the driver's; ``error_s`` is how well it could be measured."""
+    """Compare a node's clock with the driver's, measured to within ``error_s``."""
     known = max(0.0, abs(skew_s) - error_s)
     ahead = "ahead of" if skew_s > 0 else "behind"
     wrong = f"{known:.1f} s {ahead} the driver's" if known > MAX_SKEW_S else ""
@@ -133,14 +134,14 @@ def judge_skew(node: str, skew_s: float, error_s: float) -> Check:
 def judge_storage(
     node: str, storage: str, error: str, sees: tuple[str, ...], written: Mapping[str, str]
 ) -> Check:
-    """Written from here, and all that was written anywhere is seen from here.
+    """Require that a node can write to the storage and sees what all others wrote.
 
     Args:
-        node: this one.
-        storage: the place.
-        error: of writing here.
-        sees: names that this node finds.
-        written: of all nodes that could write, by name.
+        node: name of the node.
+        storage: path or URL.
+        error: why the node could not write; empty if it could.
+        sees: names of the files that the node sees.
+        written: names of the nodes that could write, by the file of each.
     """
     if error:
         remedy = f"mount it on every node and let {PROJECT} write there, or name another: --storage"
@@ -153,8 +154,8 @@ def judge_storage(
     return verdict("storage", node, f"{storage}: written, renamed, read", wrong, remedy)
 
 
-def judge_data(node: str, places: tuple[Place, ...], missing: Mapping[str, str]) -> Check:
-    """Every folder, manifest and URL of the search is reached from here."""
+def judge_data(node: str, places: tuple[DataPlace, ...], missing: Mapping[str, str]) -> Check:
+    """Require that a node reaches every folder, manifest and URL of the search."""
     found = f"{len(places)} places reached" if places else "embedded, nothing to reach"
     wrong = "; ".join(f"{key}: {why}" for key, why in missing.items())
     remedy = "mount or copy it under the same path on every node, or put it behind a URL"

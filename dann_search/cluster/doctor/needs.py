@@ -1,4 +1,4 @@
-"""What a search needs of the machines that carry it: places, bytes."""
+"""What a search needs of its machines: storage, data, room for the packed store."""
 
 import csv
 import os
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dann_search.cluster.doctor.places import Place
+from dann_search.cluster.doctor.places import DataPlace
 from dann_search.config.data import PLACES, DataConfig, DomainConfig
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import load_experiment
@@ -17,31 +17,45 @@ from dann_search.storage.remote_folder import is_url
 
 GIB = 2**30
 EMBEDDED_IMAGES = 1797
-"""Of scikit-learn's digits."""
+"""Number of scikit-learn's digits."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What is to be found on every node.
+    """What every node must have.
 
     Attributes:
-        storage: absolute path or URL; None where nobody named one.
-        places: data to be reached; None where no search is named.
-        store_bytes: the packed store's size, or the most that it may have.
-        store_is_known: whether the images were counted.
+        storage: absolute path or URL; None if none was named.
+        places: data to reach; None if no search was named.
+        store_bytes: size of the packed store, or its limit.
+        store_is_known: whether the size was computed from the number of images.
     """
 
     storage: str | None
-    places: tuple[Place, ...] | None = None
+    places: tuple[DataPlace, ...] | None = None
     store_bytes: int = GIB
     store_is_known: bool = False
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folder whose disk the storage uses, if it is one."""
+        return () if self.storage is None or is_url(self.storage) else (self.storage,)
+
+    @property
+    def not_checked(self) -> list[str]:
+        """What cannot be checked because an option is missing."""
+        missing = {
+            "storage: name it with --storage DIR|URL or --space SPACE.yaml": self.storage,
+            "data: name the search with --space SPACE.yaml": self.places,
+        }
+        return [sentence for sentence, given in missing.items() if given is None]
+
 
 def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, local: bool) -> Needs:
-    """From the options of ``doctor``; on one machine storage is ``runs`` by default.
+    """Read the needs from the options of ``doctor``; one machine has a default storage.
 
     Raises:
-        InputError: the experiment file is none.
+        InputError: the experiment file is invalid.
     """
     if space is None:
         named = storage or (default_storage() if local else None)
@@ -60,8 +74,8 @@ def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, lo
     )
 
 
-def places_of(experiment: Experiment) -> tuple[Place, ...]:
-    """Folders, manifests and URLs of a search's data, and its weights."""
+def places_of(experiment: Experiment) -> tuple[DataPlace, ...]:
+    """List the folders, manifests and URLs of a search's data, and its weights."""
     data = experiment.data
     sources = [(f"data.source.{n}", one) for n, one in enumerate(data.sources)]
     if isinstance(data.source, DomainConfig):
@@ -70,14 +84,14 @@ def places_of(experiment: Experiment) -> tuple[Place, ...]:
     for path, domain in [*sources, ("data.target", data.target)]:
         for key in ("root", *PLACES):
             if (where := getattr(domain, key)) is not None:
-                found.append(Place(f"{path}.{key}", str(where), key == "manifest"))
+                found.append(DataPlace(f"{path}.{key}", str(where), key == "manifest"))
     for name, weights in experiment.weights.items():
-        found.append(Place(f"weights.{name}", str(weights.file), True))
+        found.append(DataPlace(f"weights.{name}", str(weights.file), True))
     return tuple(found)
 
 
 def _count(data: DataConfig) -> int | None:
-    """Images of both domains; None where this machine cannot count them."""
+    """Count the images of both domains; None if this machine cannot."""
     numbers = [_count_domain(domain) for domain in (*data.sources, data.target)]
     return None if None in numbers else sum(number or 0 for number in numbers)
 
@@ -96,7 +110,7 @@ def _count_domain(domain: DomainConfig) -> int | None:
 
 
 def _rows(place: str | Path) -> int:
-    """Images of a folder, or lines of a manifest; nothing of Parquet without reading it."""
+    """Count the images of a folder or a CSV manifest, but not those of a Parquet file."""
     path = Path(place)
     if path.is_dir():
         files = (name for _, _, names in os.walk(path) for name in names)

@@ -1,7 +1,7 @@
-"""A cluster's nodes, and a question put to each of them with a time limit."""
+"""Run a function on each node of a cluster, with a time limit."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from dann_search.search.ray_private import HEAD
 
 @dataclass(frozen=True)
 class Node:
-    """A node that Ray says is alive."""
+    """A node that is alive, by Ray's account."""
 
     id: str
     host: str
@@ -23,19 +23,19 @@ class Node:
 
     @property
     def name(self) -> str:
-        """As people are told; nodes of one host are told apart."""
+        """Its name in messages, which tells nodes of one host apart."""
         return f"{self.host}/{self.id[:6]}{' (head)' if self.is_head else ''}"
 
 
 @dataclass(frozen=True)
-class NoAnswer:
-    """What came in an answer's place."""
+class Silence:
+    """Stands for the answer of a node that gave none."""
 
     why: str
 
 
 def living_nodes() -> list[Node]:
-    """The head first, then by name."""
+    """List the nodes, the head first, then by name."""
     nodes = [
         Node(
             id=one["NodeID"],
@@ -60,13 +60,13 @@ def ask(
     """Run a function on each node at once.
 
     Args:
-        nodes: which.
+        nodes: the nodes.
         function: importable on the nodes.
         arguments: the same for all, or made for each.
-        limit_s: how long to wait for the last of them.
+        limit_s: how long to wait for the slowest node.
 
     Returns:
-        By node id its answer, or ``NoAnswer`` where there was none in time.
+        Each node's answer, or ``Silence`` if it gave none in time, by node id.
     """
     calls = {
         node.id: (node, arguments(node) if callable(arguments) else arguments) for node in nodes
@@ -80,15 +80,15 @@ def ask_each(
     *,
     limit_s: float,
 ) -> dict[Any, Any]:
-    """Make all calls at once, each in a process of its own, any number of them on a node.
+    """Make all calls at once, each in its own process, any number of them on a node.
 
     Args:
-        calls: the node and the arguments of each, by what names the call.
+        calls: node and arguments of each call, by its name.
         function: importable on the nodes.
-        limit_s: how long to wait for the last of them.
+        limit_s: how long to wait for the slowest call.
 
     Returns:
-        By the call's name its answer, or ``NoAnswer`` where there was none in time.
+        The answer to each call, or ``Silence`` if there was none in time, by the call's name.
     """
     task = ray.remote(function)
     asked = {}
@@ -99,27 +99,17 @@ def ask_each(
     for reference in late:
         with contextlib.suppress(Exception):
             ray.cancel(reference, force=True)
+    late_answer = Silence(f"did not answer within {limit_s:.0f} s")
     return {
-        name: _answer(reference) if reference in ready else _silence(limit_s)
+        name: _answer(reference) if reference in ready else late_answer
         for name, reference in asked.items()
     }
-
-
-def answers(asked: Mapping[str, Any], nodes: list[Node]) -> Iterator[tuple[Node, Any]]:
-    """Nodes and their answers, without those that gave none."""
-    for node in nodes:
-        if not isinstance(asked[node.id], NoAnswer):
-            yield node, asked[node.id]
-
-
-def _silence(limit_s: float) -> NoAnswer:
-    return NoAnswer(f"did not answer within {limit_s:.0f} s")
 
 
 def _answer(reference: Any) -> Any:
     try:
         return ray.get(reference, timeout=10)
-    # What a node raises arrives as an error of Ray's that names it in its last line.
+    # Ray wraps what a node raises in an error that names it in its last line.
     except Exception as exc:
         lines = [line for line in str(exc).strip().splitlines() if line.strip()]
-        return NoAnswer(lines[-1].strip() if lines else type(exc).__name__)
+        return Silence(lines[-1].strip() if lines else type(exc).__name__)

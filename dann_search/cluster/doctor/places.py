@@ -1,4 +1,4 @@
-"""Storage and data from one node: written, read, renamed, seen. Runs on every node."""
+"""Write to the storage and look for the data. Runs on every node."""
 
 import contextlib
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ FOLDER = ".dann-search-doctor"
 
 
 @dataclass(frozen=True)
-class Place:
+class DataPlace:
     """A folder or file that a search reads.
 
     Attributes:
-        key: where the experiment's file names it.
+        key: its key in the experiment file.
         where: absolute path or URL.
         is_file: whether it is a file.
     """
@@ -25,7 +25,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Written:
-    """How writing went: the error, or nothing; whether the storage's folder had to be made."""
+    """The error of writing, empty if there was none, and whether the storage's folder was made."""
 
     error: str = ""
     made: bool = False
@@ -43,14 +43,14 @@ def write(storage: str, run: str, mark: str) -> Written:
         system.mv(f"{folder}/{mark}.new", f"{folder}/{mark}")
         if system.cat_file(f"{folder}/{mark}") != mark.encode():
             return Written("what was written does not read back the same", made)
-    # Each file system has its own errors.
+    # Each file system raises its own errors.
     except Exception as exc:
         return Written(_said(exc), made)
     return Written(made=made)
 
 
 def marks(storage: str, run: str) -> tuple[str, ...]:
-    """The files of a run that this node sees."""
+    """List the files of a run that this node sees."""
     try:
         system, root = _system(storage)
         system.invalidate_cache()
@@ -61,19 +61,19 @@ def marks(storage: str, run: str) -> tuple[str, ...]:
 
 
 def erase(storage: str, run: str, made: bool) -> None:
-    """Leave nothing of a run, nor the storage's folder where it was made for it."""
+    """Remove the files of a run, and the storage's folder if it was made for them."""
     with contextlib.suppress(Exception):
         system, root = _system(storage)
         system.rm(f"{root}/{FOLDER}/{run}", recursive=True)
-    # Fails while another doctor is at work: the folder is not empty then.
+    # This fails while another doctor is at work, whose files are in the folder.
     with contextlib.suppress(Exception):
         system.rmdir(f"{root}/{FOLDER}")
         if made:
             system.rmdir(root)
 
 
-def missing(places: tuple[Place, ...]) -> dict[str, str]:
-    """What cannot be reached from this node: why, by key."""
+def missing(places: tuple[DataPlace, ...]) -> dict[str, str]:
+    """Say by key why this node cannot reach a place, for each that it cannot."""
     found = {}
     for place in places:
         try:

@@ -1,4 +1,4 @@
-"""What a node says of itself. Runs on every node: no Ray in here, nothing that hangs."""
+"""Collect the facts of a node. Runs on every node, without Ray, with a limit on each command."""
 
 import importlib.metadata
 import importlib.util
@@ -23,7 +23,7 @@ SEES = "import json, torch; print(json.dumps(torch.cuda.device_count()))"
 
 @dataclass(frozen=True)
 class Disk:
-    """Free and whole bytes of the file system that a folder lies on, or would lie on."""
+    """Free and total bytes of the file system where a folder is, or would be."""
 
     folder: str
     free: int
@@ -35,15 +35,15 @@ class Facts:
     """What a node has.
 
     Attributes:
-        hostname: its name for itself.
-        versions: of Python and packages; those that are missing are left out.
-        cuda: that torch was built for.
-        driver: NVIDIA's; None without one.
+        hostname: name of the machine.
+        versions: of Python and of the packages that are installed.
+        cuda: version that torch was built for.
+        driver: version of NVIDIA's driver; None without one.
         gpus: their names by NVIDIA's driver.
-        torch_gpus: how many of them torch sees; None where it could not be asked, see ``trouble``.
-        trouble: what torch or the driver said.
-        shared_memory: bytes of /dev/shm.
-        disks: one for each folder asked about, the first that of the packed stores.
+        torch_gpus: number of GPUs that torch sees; None if it could not be asked.
+        trouble: error of torch or the driver; empty if there was none.
+        shared_memory: bytes of /dev/shm; None without one.
+        disks: that of the packed stores, then those of the folders asked about.
     """
 
     hostname: str
@@ -58,7 +58,7 @@ class Facts:
 
 
 def look(folders: tuple[str, ...] = ()) -> Facts:
-    """Look around on this machine; ``folders`` beside the cache are where disk is needed."""
+    """Collect the facts of this machine; ``folders`` need disk besides the cache."""
     driver, gpus, trouble = _driver()
     torch_gpus: int | None = 0
     if gpus:
@@ -77,12 +77,12 @@ def look(folders: tuple[str, ...] = ()) -> Facts:
 
 
 def clock() -> float:
-    """Seconds since 1970 by this machine's clock."""
+    """Return the seconds since 1970 by this machine's clock."""
     return time.time()
 
 
 def disk(folder: Path) -> Disk:
-    """Room where a folder lies or would be made."""
+    """Return the disk where a folder is or would be made."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -101,7 +101,7 @@ def _versions() -> dict[str, str]:
 
 
 def _cuda_of_torch() -> str | None:
-    """Read from torch's own note: importing torch takes seconds."""
+    """Read torch's version file: importing torch takes seconds."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -112,7 +112,7 @@ def _cuda_of_torch() -> str | None:
 
 
 def _driver() -> tuple[str | None, tuple[str, ...], str]:
-    """NVIDIA's driver, its GPUs, and what it said instead."""
+    """Return the version of NVIDIA's driver, the names of its GPUs, and its error."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return None, (), ""
@@ -123,7 +123,7 @@ def _driver() -> tuple[str | None, tuple[str, ...], str]:
 
 
 def _torch_gpus() -> tuple[int | None, str]:
-    """Asked in a process of its own: CUDA can hang, and Ray hides GPUs from small tasks."""
+    """Ask torch in a subprocess: CUDA can hang, and Ray hides GPUs from small tasks."""
     environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
     out, trouble = _output([sys.executable, "-c", SEES], environment)
     try:
@@ -133,7 +133,7 @@ def _torch_gpus() -> tuple[int | None, str]:
 
 
 def _output(command: list[str], environment: dict[str, str] | None = None) -> tuple[str, str]:
-    """Standard output, and the last line of what went wrong."""
+    """Return standard output, and the last line of the error."""
     try:
         done = subprocess.run(
             command,

@@ -1,1 +1,1 @@
-"""A Ray cluster launcher's file, checked for what Ray's own validation lets through."""
+"""Checks of a cluster launcher's file that Ray does not make: each yields its findings."""

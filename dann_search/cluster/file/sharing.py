@@ -1,118 +1,78 @@
-"""Storage that all nodes share and data that all of them reach."""
+"""Whether all nodes share the storage and reach the data of a search."""
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from dann_search.cluster.file.cluster_file import ClusterFile
-from dann_search.cluster.file.finding import Notes
+from dann_search.cluster.file.launcher_file import CLOUDS, LauncherFile, section
 from dann_search.config.data import PLACES
 from dann_search.config.source import KeyPath, SourceFile
+from dann_search.outputs.cluster import Finding
 
-MOUNTS = re.compile(
+MOUNT = re.compile(
     r"\b(mount|mount\.\w+|mountpoint|findmnt|gcsfuse|s3fs|mount-s3|sshfs|juicefs mount)\s"
 )
 BIND = re.compile(r"(?:-v|--volume)[=\s]+[\"']?[^\s:\"']+:([^\s:\"']+)")
-PACKAGES = {
-    "s3": ("s3fs", "s3"),
-    "gs": ("gcsfs", "gcs"),
-    "gcs": ("gcsfs", "gcs"),
-    "az": ("adlfs", None),
-    "abfs": ("adlfs", None),
-}
-"""What a URL's scheme needs, and this project's extra that brings it."""
 
 
 def check_sharing(
-    file: ClusterFile, notes: Notes, space: SourceFile, storage: str, origin: str | None
-) -> None:
-    """Storage and data of a search space.
+    file: LauncherFile, space: SourceFile, storage: str, origin: str | None
+) -> Iterator[Finding]:
+    """Check the storage and the data of a search.
 
     Args:
-        file: the cluster.
-        notes: told what is wrong.
+        file: the cluster's file.
         space: the experiment's file.
-        storage: where experiments are to lie: a URL or an absolute path.
-        origin: what said so in the place of the file, such as ``--storage runs``.
+        storage: URL or absolute path of the storage.
+        origin: the option that names the storage instead of the file.
     """
-    if "://" in storage:
-        _check_package(file, notes, storage)
-    elif not _is_shared(storage, file):
-        report = notes.error if file.provider in ("aws", "gcp") else notes.warning
+    report = file.error if file.provider in CLOUDS else file.warning
+    shared = _mounts(file)
+    if "://" not in storage and not _is_below(storage, shared):
         message = (
             f"{storage} is on each node's own disk, which goes with the node; "
             "name object storage (s3://bucket/runs) or a mounted file system"
         )
-        if origin is None:
-            report(("storage",), message, space)
-        else:
-            report((), f"{origin}: {message}")
-    data = space.content.get("data")
-    for path, domain in _domains(data if isinstance(data, dict) else {}):
-        for key in ("root", *PLACES):
-            _check_place(domain.get(key), (*path, key), file, notes, space)
+        yield report((), f"{origin}: {message}") if origin else report(("storage",), message, space)
+    brought = [str(target) for target in section(file.content, "file_mounts")]
+    for path, place in _places(section(space.content, "data")):
+        where = str(space.base(path) / PurePosixPath(place))
+        if "://" not in place and not _is_below(where, [*shared, *brought]):
+            yield report(
+                path,
+                f"{where} is on this machine and the nodes do not see it; copy it to object "
+                "storage and name its URL, or bring it with file_mounts",
+                space,
+            )
 
 
-def _check_place(
-    place: Any, path: KeyPath, file: ClusterFile, notes: Notes, space: SourceFile
-) -> None:
-    if not isinstance(place, str) or "://" in place:
-        return
-    where = str(space.base(path) / PurePosixPath(place))
-    if _is_shared(where, file) or _is_mounted(where, file):
-        return
-    report = notes.error if file.provider in ("aws", "gcp") else notes.warning
-    report(
-        path,
-        f"{where} is on this machine and the nodes do not see it; copy it to object storage and "
-        "name its URL, or bring it with file_mounts",
-        space,
-    )
-
-
-def _domains(data: dict[str, Any]) -> list[tuple[KeyPath, dict[str, Any]]]:
-    found: list[tuple[KeyPath, dict[str, Any]]] = []
+def _places(data: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the folders, manifests and URLs of all domains, by key."""
     for role in ("source", "target"):
         one = data.get(role)
-        items = one if isinstance(one, list) else [one]
-        for index, item in enumerate(items):
-            if isinstance(item, dict):
-                inner: KeyPath = (index,) if isinstance(one, list) else ()
-                found.append((("data", role, *inner), item))
-    return found
+        domains = enumerate(one) if isinstance(one, list) else [(None, one)]
+        for index, domain in domains:
+            for key in ("root", *PLACES):
+                if isinstance(domain, dict) and isinstance(domain.get(key), str):
+                    inner: KeyPath = () if index is None else (index,)
+                    yield ("data", role, *inner, key), domain[key]
 
 
-def _is_shared(path: str, file: ClusterFile) -> bool:
-    """Whether a command of the file mounts something at the path or above it."""
-    places = [
-        word
-        for command in file.all_commands
-        if MOUNTS.search(command.text)
-        for word in command.words
-        if word.startswith("/") and len(word) > 1
-    ]
-    if file.docker:
-        # What the host mounts is in the container only where it is bound there too.
-        options = " ".join(file.worker_options(next(iter(file.workers), None)))
-        places = [target for target in BIND.findall(options) if len(target) > 1]
-    return any(PurePosixPath(path).is_relative_to(place) for place in places)
+def _mounts(file: LauncherFile) -> list[str]:
+    """Return where the file mounts a file system, as the nodes' Python processes see it."""
+    if file.image(file.a_worker):
+        # A container sees what its host mounts only where it is bound as well.
+        places = BIND.findall(" ".join(option.text for option in file.options(file.a_worker)))
+    else:
+        places = [
+            w
+            for c in file.commands
+            if MOUNT.search(c.text)
+            for w in re.split(r"[\s\"';&|]+", c.text)
+        ]
+    return [place for place in places if place.startswith("/") and place != "/"]
 
 
-def _is_mounted(path: str, file: ClusterFile) -> bool:
-    mounts = file.content.get("file_mounts")
-    targets = [str(target) for target in mounts] if isinstance(mounts, dict) else []
-    return any(PurePosixPath(path).is_relative_to(t) for t in targets if t.startswith("/"))
-
-
-def _check_package(file: ClusterFile, notes: Notes, storage: str) -> None:
-    package, extra = PACKAGES.get(storage.partition("://")[0], (None, None))
-    commands = [c.text for c in file.all_commands if "pip install" in c.text]
-    # Without a pip command the image is a made one, and nobody can tell what it holds.
-    if package is None or not commands:
-        return
-    brings = re.compile(rf"\b{package}\b" + (rf"|\[[^\]]*\b{extra}\b" if extra else ""))
-    if not any(brings.search(text) for text in commands):
-        what = f"the extra dann-search[{extra}]" if extra else package
-        notes.error(
-            ("setup_commands",), f"nothing installs {package}, which {storage} needs: add {what}"
-        )
+def _is_below(path: str, places: list[str]) -> bool:
+    return any(PurePosixPath(path).is_relative_to(place) for place in places if place)

@@ -1,100 +1,128 @@
-"""One version of everything on every node."""
+"""Whether every node gets this project, and one version of it, Ray, torch and Python."""
 
 import re
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from dann_search.cluster.file.cluster_file import ClusterFile, Command, NodeType
-from dann_search.cluster.file.finding import Notes
+from dann_search.cluster.file.launcher_file import CLOUDS, Command, LauncherFile, NodeType
 from dann_search.config.source import KeyPath
+from dann_search.outputs.cluster import Finding
 
+PIP = "pip install"
 PIN = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]*)(?:\[[\w,\s-]*\])?==([\w.+!]+)")
 WHEEL = re.compile(r"([A-Za-z]\w*)-(\d[\w.+!]*)-py3-none-any\.whl")
 GIT = re.compile(r"git\+\w+://(?:[^@/\s]+@)?[^@\s\"'#]+(@[\w./-]+)?")
+RAYS_IMAGE = re.compile(r"(?:^|/)rayproject/ray(?:-ml|-llm)?(?:[:@]|$)")
+RAY, PYTHON = re.compile(r":(\d+\.\d+\.\d+)\b"), re.compile(r"-py3(\d+)")
+"""Versions in a tag of Ray's images, such as 2.60.0-py311-gpu."""
+FROM_A_FILE = re.compile(r"\s(-r|--requirement|-e|--editable)\b|\s[\"']?\.[^\s\d]*(\s|$)")
+"""Of ``pip install``: what is installed is written in a file or folder not seen from here."""
 NEEDED = ("ray", "torch", "dann-search")
-"""What must not differ between nodes, and is installed by name."""
-
-Pins = dict[str, tuple[str, KeyPath]]
 
 
-def check_versions(file: ClusterFile, notes: Notes) -> None:
-    """Pins of the head against those of each worker type, images likewise."""
-    head = _pins(file.head_setup, file.head_image)
-    workers: list[NodeType | None] = [*file.workers] or [None]
-    for node_type in workers:
-        here = _pins(file.worker_setup(node_type), file.worker_image(node_type))
-        name = node_type.name if node_type else "the workers"
-        for package in sorted(head.keys() & here.keys()):
-            (theirs, _), (mine, path) = head[package], here[package]
+def check_versions(file: LauncherFile) -> Iterator[Finding]:
+    """Compare the versions of the head with those of each worker type and of this machine."""
+    head = _pins(file, file.head)
+    for node_type in _nodes(file):
+        image = file.image(node_type)
+        if image and RAYS_IMAGE.search(image.text) and not RAY.search(image.text):
+            yield file.warning(
+                image.path,
+                f"must name a version, or a node that joins later gets another; got {image.text}",
+            )
+        for package, (mine, path) in _pins(file, node_type).items():
+            theirs, _ = head.get(package, (mine, path))
             if mine != theirs:
-                notes.error(
-                    path, f"{package}: the head has {theirs}, {name} {mine}; all nodes need one"
+                yield file.error(
+                    path,
+                    f"{package}: the head has {theirs}, {_name(node_type)} {mine}; all nodes need "
+                    "the same",
                 )
-    if file.provider in ("aws", "gcp") and "setup_commands" not in file.content:
-        notes.error(("setup_commands",), "is missing: Ray's default installs a nightly Ray")
-    _check_pinned(file, notes)
-    _check_client(head, notes)
-
-
-def _pins(setup: list[Command], image: tuple[KeyPath, str] | None) -> Pins:
-    pins = _pins_of(setup)
-    if image:
-        path, name = image
-        tag = name.partition("@")[0].rpartition(":")[2]
-        if (ray := re.match(r"(\d+\.\d+\.\d+)\b", tag)) and "rayproject/" in name:
-            pins.setdefault("ray", (ray[1], path))
-            if python := re.search(r"-py3(\d+)", tag):
-                pins["python"] = (f"3.{python[1]}", path)
-    return pins
-
-
-def _pins_of(commands: list[Command]) -> Pins:
-    pins: Pins = {}
-    for command in commands:
-        for match in (*PIN.finditer(command.text), *WHEEL.finditer(command.text)):
-            pins[match[1].lower().replace("_", "-")] = (match[2], command.path)
-    return pins
-
-
-def _check_pinned(file: ClusterFile, notes: Notes) -> None:
-    for command in file.all_commands:
-        if "pip install" not in command.text or re.search(r"\s(-c|--constraint)\b", command.text):
-            continue
-        pinned = _pins_of([command])
-        for package in NEEDED:
-            # A word of its own, with or without extras, and no version or a range behind it.
-            bare = rf"(?<![\w./-]){package}(\[[\w,\s-]*\])?(?=[\s\"'<>~!]|$)(?!\s*@)"
-            if package not in pinned and re.search(bare, command.text.partition("install")[2]):
-                notes.warning(
-                    command.path,
-                    f"{package} has no exact version: a node that joins later may get another; "
-                    f"write {package}=={_installed(package) or 'VERSION'}",
-                )
-        for link in GIT.finditer(command.text):
-            if not link[1]:
-                notes.warning(
-                    command.path,
-                    f"{link[0]} names no commit: a node that joins later may get another; write "
-                    f"{link[0]}@COMMIT",
-                )
-
-
-def _check_client(head: Pins, notes: Notes) -> None:
-    reasons = {
-        "ray": "ray up writes what its own version reads",
-        "dann-search": "build the wheel of this one, or the search is another's",
-    }
-    for package, why in reasons.items():
+    for package in ("ray", "dann-search"):
         here = _installed(package)
         if here and package in head and head[package][0] != here:
-            notes.warning(
-                head[package][1],
-                f"the cluster gets {package} {head[package][0]} and this machine has {here}: {why}",
+            there, path = head[package]
+            yield file.warning(
+                path, f"installs {package} {there}, and this machine has {here}: use one version"
             )
+    for command in file.commands:
+        if PIP in command.text and not re.search(r"\s(-c|--constraint)\b", command.text):
+            yield from _check_pinned(file, command)
+    yield from _check_project(file)
+
+
+def _pins(file: LauncherFile, node_type: NodeType | None) -> dict[str, tuple[str, KeyPath]]:
+    """Return the versions that a node gets, each with its place in the file."""
+    pins = {name: (v, c.path) for c in file.setup(node_type) for name, v in _versions(c).items()}
+    image = file.image(node_type)
+    if image and RAYS_IMAGE.search(image.text):
+        if ray := RAY.search(image.text):
+            pins.setdefault("ray", (ray[1], image.path))
+        if python := PYTHON.search(image.text):
+            pins["python"] = (f"3.{python[1]}", image.path)
+    return pins
+
+
+def _versions(command: Command) -> dict[str, str]:
+    matches = [*PIN.finditer(command.text), *WHEEL.finditer(command.text)]
+    return {match[1].lower().replace("_", "-"): match[2] for match in matches}
+
+
+def _check_pinned(file: LauncherFile, command: Command) -> Iterator[Finding]:
+    pinned, installed = _versions(command), command.text.partition("install")[2]
+    for package in NEEDED:
+        # The package as a word of its own, with or without extras, followed by a range or nothing.
+        bare = rf"(?<![\w./-]){package}(\[[\w,\s-]*\])?(?=[\s\"'<>~!]|$)(?!\s*@)"
+        if package not in pinned and re.search(bare, installed):
+            yield file.warning(
+                command.path,
+                f"{package} has no exact version, so a node that joins later may get another; "
+                f"write {package}=={_installed(package) or 'VERSION'}",
+            )
+    for link in GIT.finditer(command.text):
+        if not link[1]:
+            yield file.warning(
+                command.path,
+                f"{link[0]} names no commit, so a node that joins later may get another version; "
+                f"write {link[0]}@COMMIT",
+            )
+
+
+def _check_project(file: LauncherFile) -> Iterator[Finding]:
+    if file.provider in CLOUDS and "setup_commands" not in file.content:
+        yield file.error(("setup_commands",), "is missing: Ray's default installs a nightly Ray")
+    lacking: dict[KeyPath, list[str]] = {}
+    for node_type in _nodes(file):
+        installs = [c.text for c in file.setup(node_type) if PIP in c.text]
+        image = file.image(node_type)
+        # The user's own image may hold anything, and so may a machine without pip commands.
+        unknown = not RAYS_IMAGE.search(image.text) if image else not installs
+        unknown = unknown or any(FROM_A_FILE.search(text.partition(PIP)[2]) for text in installs)
+        if not unknown and not any(re.search(r"dann[-_]search", text) for text in installs):
+            path: KeyPath = ("setup_commands",)
+            if node_type and node_type.has_own_setup:
+                path = (*node_type.path, "worker_setup_commands")
+            lacking.setdefault(path, []).append(_name(node_type))
+    for path, names in lacking.items():
+        yield file.error(
+            path,
+            f"nothing installs this project on {', '.join(names)}; add its wheel (pip wheel "
+            "--no-deps --wheel-dir dist .) and bring it with file_mounts",
+        )
+
+
+def _nodes(file: LauncherFile) -> list[NodeType | None]:
+    """Return the head and the types of workers; None for machines listed by their addresses."""
+    return [file.head, *file.workers] if file.workers else [file.head, None]
+
+
+def _name(node_type: NodeType | None) -> str:
+    return node_type.name if node_type else "workers"
 
 
 def _installed(package: str) -> str | None:
     try:
-        # Without a build's name: 2.13.0+cpu is not what nodes with GPUs install.
+        # Without the build: nodes with GPUs do not install 2.13.0+cpu.
         return version(package).partition("+")[0]
     except PackageNotFoundError:
         return None

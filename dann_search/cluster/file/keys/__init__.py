@@ -1,1 +1,0 @@
-"""The keys that Ray's launcher and the clouds accept, at every level."""
