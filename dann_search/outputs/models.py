@@ -73,8 +73,8 @@ class ReliabilityBin(Output):
     accuracy: float | None = Field(description="share classified right; null for no image")
 
 
-class Evaluation(CalibrationError, Metrics):
-    """A model measured on labelled images of the target."""
+class Scores(Metrics):
+    """Predicted classes against the labels of a set of images."""
 
     split: str = Field(description="test, or the folder that --data names")
     n: int = Field(description="images")
@@ -86,11 +86,21 @@ class Evaluation(CalibrationError, Metrics):
     confusion: list[list[int]] = Field(
         description="images by true class (rows) and predicted class (columns), in label order"
     )
+
+
+class Measurement(CalibrationError, Scores):
+    """Predicted probabilities against the labels of a set of images."""
+
     temperature: float = Field(description="by which logits are divided; 1 if not calibrated")
     reliability: list[ReliabilityBin] = Field(description="15 bins of equal width")
     uncalibrated: CalibrationError | None = Field(
         description="the same at temperature 1; null for a model that is not calibrated"
     )
+
+
+class Evaluation(Measurement):
+    """A model measured on labelled images of the target."""
+
     model: str = Field(description="folder of the model")
     trial: int = Field(description="number of the model's trial")
     epoch: int = Field(description="that trial's best epoch, from 1, whose weights these are")

@@ -76,6 +76,11 @@ class MetricIntervals(Output):
     recall_macro: Interval
     f1_macro: Interval
 
+    def __getitem__(self, metric: str) -> tuple[float, float]:
+        """Return the interval of a metric by its name."""
+        ends: tuple[float, float] = getattr(self, metric)
+        return ends
+
 
 class ClassRow(Output):
     """One class."""

@@ -100,7 +100,7 @@ def test_the_validation_metrics_have_intervals_of_the_very_images(
     )
     assert model.record["validation"]["f1_macro_val"] == pytest.approx(expected.f1_macro)
     ends = {name: tuple(pair) for name, pair in model.record["validation_ci95"].items()}
-    assert ends == expected.ci95
+    assert ends == dict(expected.ci95)
 
 
 def test_the_json_has_every_field_of_the_contract(
