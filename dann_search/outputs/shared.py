@@ -86,7 +86,7 @@ class ClassRow(Output):
     """One class."""
 
     name: str = Field(alias="class", description="its name")
-    n: int = Field(description="its images")
     precision: float = Field(description="0 to 1; 0 where it is never predicted")
     recall: float = Field(description="0 to 1; 0 where it has no images")
     f1: float = Field(description="0 to 1")
+    n: int = Field(description="its images")

@@ -40,7 +40,7 @@ def test_a_comparison_is_read(folder: ExperimentFolder) -> None:
     assert comparison.model_dump(mode="json") == content_of(folder.compare / "comparison.json")
     lead = comparison.methods["source_only"].lead
     assert lead is not None and comparison.methods["dann"].lead is None
-    assert str(comparison.methods["dann"].f1_macro_test) == "0.822 ± 0.038"
+    assert str(comparison.methods["dann"].f1_macro_test) == "0.805 ± 0.035"
 
 
 def test_fields_that_a_later_version_adds_are_ignored(folder: ExperimentFolder) -> None:
