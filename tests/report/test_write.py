@@ -171,8 +171,9 @@ def test_every_figure_is_drawn_as_png_and_svg_whatever_classes_are_called(
     report = write_report(few, figures=tmp_path)
     expected = {f"{name}.{kind}" for name in NAMES for kind in KINDS}
     # Six trials and more make a parameter's importance.
-    assert {path.name for path in report.figures} == expected - {"importance.png", "importance.svg"}
-    for path in report.figures:
+    drawn = [Path(figure) for figure in report.figures]
+    assert {path.name for path in drawn} == expected - {"importance.png", "importance.svg"}
+    for path in drawn:
         if path.suffix == ".png":
             with Image.open(path) as picture:
                 # One column of a paper or both, at 300 dots an inch.
@@ -205,12 +206,12 @@ def test_a_large_search_of_many_classes_stays_below_five_megabytes(few: Experime
                               for i in ("", *range(1, 8))}}
         ),
         info=replace(content.info, class_names=names),
-        test=content.inside.val.model_copy(
+        inside=replace(content.inside, val=content.inside.val.model_copy(
             update={
                 "per_class": [ClassRow.model_validate({"class": name, **row}) for name in names],
                 "confusion": np.random.default_rng(0).poisson(0.3, (345, 345)).tolist(),
             }
-        ),
+        )),
     )  # fmt: skip
     page = render(large, "today")
     assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
@@ -234,6 +235,9 @@ def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(
     row = {"precision": 0.5, "recall": 0.5, "n": 40}
     scores = [ClassRow.model_validate({"class": n, "f1": draw.random(), **row}) for n in names]
     labels = draw.integers(0, 1000, len(content.inside.source_labels))
+    val = content.inside.val.model_copy(
+        update={"per_class": scores, "confusion": np.eye(1000, dtype=int).tolist()}
+    )
     large = replace(
         content,
         search=replace(
@@ -244,10 +248,7 @@ def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(
             slices=points,
         ),
         info=replace(content.info, class_names=names),
-        inside=replace(content.inside, source_labels=labels),
-        test=content.inside.val.model_copy(
-            update={"per_class": scores, "confusion": np.eye(1000, dtype=int).tolist()}
-        ),
+        inside=replace(content.inside, source_labels=labels, val=val),
     )
     page = render(large, "today")
     assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
@@ -336,7 +337,7 @@ def test_a_comparison_is_shown_with_intervals_and_p_values_where_it_has_them(
     assert f"p = {lead['p_value']:.3g}" in text
     assert written["verdict"] in text and written["fairness"]["notes"][0] in text
     labels = plots_of(report)["baselines"]["data"][1]["y"]
-    assert labels == ["dann", "source_only"]  # by another name it is not drawn again
+    assert labels == ["source_only", "dann"]  # by another name it is not drawn again
 
 
 def test_the_network_without_adaptation_is_shown_where_the_comparison_names_it(
