@@ -146,13 +146,13 @@ def _legend(content: Content) -> list[tuple[str, str, str]]:
     """Return label, symbol and style of each class on the planes."""
     if content.inside is None:
         return []
-    found = []
+    legend = []
     for number, name in enumerate(content.info.class_names):
         colour, symbol = theme.class_look(number)
-        found.append((name, theme.SYMBOLS[symbol], f"c{theme.CLASSES.index(colour)}"))
+        legend.append((name, theme.SYMBOLS[symbol], f"c{theme.CLASSES.index(colour)}"))
     if (content.inside.target_labels == NO_LABEL).any():
-        found.append(("unlabelled target", theme.SYMBOLS["circle"], "cf"))
-    return found
+        legend.append(("unlabelled target", theme.SYMBOLS["circle"], "cf"))
+    return legend
 
 
 def _record(content: Content) -> dict[str, Any]:

@@ -136,11 +136,11 @@ def _words(recipe: Recipe) -> list[tuple[str, str]]:
 def _augmented(recipe: Recipe) -> dict[str, list[Augmented]]:
     data, config = recipe.data, recipe.config
     side = input_side(config, data)
-    found = {"source": augmented(data.source_images, side, config, 1.0)}
+    images = {"source": augmented(data.source_images, side, config, 1.0)}
     if config.adapts:
         strength = config.target_augmentation
-        found["target"] = augmented(data.target_images, side, config, strength)
-    return found
+        images["target"] = augmented(data.target_images, side, config, strength)
+    return images
 
 
 def _features(
@@ -153,8 +153,8 @@ def _features(
 ) -> Iterator[Features]:
     """Yield features before training, without adaptation if compared, and of the best model."""
     yield recipe.features("before training", recipe.network(None), source, target)
-    if found := _source_only(folder, recipe, compared):
-        plain, path = found
+    if pair := _source_only(folder, recipe, compared):
+        plain, path = pair
         yield plain.features(PLAIN, plain.network(path), source, target)
     name = f"trained by {recipe.config.method}"
     yield recipe.features(

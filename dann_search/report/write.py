@@ -47,11 +47,11 @@ def write_report(
         InputError: no trial has finished, a file is in the way or cannot be written, or Plotly or
             Jinja is not installed.
     """
-    found = folder if isinstance(folder, ExperimentFolder) else open_experiment(folder)
+    experiment = folder if isinstance(folder, ExperimentFolder) else open_experiment(folder)
     _check_installed()
-    file = found.root / "report" / "index.html"
+    file = experiment.root / "report" / "index.html"
     if out is None:
-        found.fetch(file)
+        experiment.fetch(file)
     else:
         file = Path(out).expanduser().resolve()
     _check_file(file, force)
@@ -63,7 +63,7 @@ def write_report(
     from dann_search.report.figures.save import save_figures
     from dann_search.report.page import render
 
-    content = gather(found, progress)
+    content = gather(experiment, progress)
     progress("drawing")
     page = render(content, datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")).encode()
     try:
@@ -73,7 +73,7 @@ def write_report(
     except OSError as exc:
         raise InputError(f"{exc.filename or file}: cannot be written: {exc.strerror}") from None
     if out is None:
-        found.publish(file)
+        experiment.publish(file)
     report = summarize(content, file, len(page))
     notes = [*report.notes, *([f"{drawn}: {remark}"] if remark else [])]
     return report.model_copy(update={"figures": list(map(str, written)), "notes": notes})
