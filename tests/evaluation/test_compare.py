@@ -13,12 +13,14 @@ import pytest
 from dann_search.cli import main
 from dann_search.config.data import DataConfig
 from dann_search.config.experiment import Experiment
+from dann_search.config.trial import TrialConfig
 from dann_search.data.open_domain import open_domain
-from dann_search.data.store import open_images, pack
+from dann_search.data.store import open_images, pack, read_info
 from dann_search.data.target_labels import target_train_labels
 from dann_search.errors import InputError, RunError
 from dann_search.evaluation.compare import _new_seeds, compare
 from dann_search.evaluation.comparison import notes
+from dann_search.evaluation.fairness import fairness
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
 from dann_search.storage.compare_lock import alone
 from dann_search.storage.driver_lock import DriverLock
@@ -156,6 +158,22 @@ def test_seeds_that_confirmed_the_winner_are_not_used_again(
     winner = next(row for row in rows if row.state == "completed")
     again = replace(winner, number=9, confirms=winner.number, config=winner.config | {"seed": 2})
     assert _new_seeds(winner, [*rows, again], 3) == [1, 3, 4]
+
+
+def test_terms_count_the_target_labels_and_trials_that_chose_the_recipe(
+    experiment: ExperimentFolder,
+) -> None:
+    content, rows = read_experiment(experiment), read_trials(experiment)
+    winner, info = TrialConfig(**rows[0].config), read_info(experiment.data)
+    search = content.search.model_copy(update={"objective": "info_max"})
+    label_free = content.model_copy(update={"search": search})
+    by_labels, without = (
+        fairness(one, rows, winner, ["dann", "source_only"], [1, 2], info).tuned
+        for one in (content, label_free)
+    )
+    assert by_labels.target_val_labels == info.sizes["target"]["val"] > 0
+    assert without.target_val_labels == 0
+    assert by_labels.trials == 3  # two completed, one pruned; the failed one chose nothing
 
 
 def test_tllibs_recipe_is_trained_beside_the_winner_and_features_that_stay_as_they_are(
