@@ -421,9 +421,9 @@ FAULTS = (
         "val evaluated instead of test",
         "dann_search/evaluation/evaluate.py",
         'labels = open_labels(found.store, "target", "test")\n'
-        '    batches = stored_batches(found.store, "target", "test", model.image_size)',
+        '        batches = stored_batches(found.store, "target", "test", model.image_size)',
         'labels = open_labels(found.store, "target", "val")\n'
-        '    batches = stored_batches(found.store, "target", "val", model.image_size)',
+        '        batches = stored_batches(found.store, "target", "val", model.image_size)',
         (
             "tests/evaluation/test_evaluate.py::test_metrics_equal_scikit_learns_on_every_test_image",
         ),

@@ -21,9 +21,9 @@ import numpy as np
 
 from dann_search.evaluation.paired_bootstrap import (
     Floats,
-    Interval,
     Ints,
     image_weights,
+    percentile_interval,
     resample,
     scores_on,
 )
@@ -61,8 +61,7 @@ def from_all(labels: Ints, predictions: Ints, classes: int) -> tuple[float, floa
     rng = np.random.default_rng(0)
     weights = rng.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), RESAMPLES).T
     f1, _ = scores_on(labels, predictions[None], classes, weights.astype(float))
-    found = Interval.of(f1[0])
-    return found.low, found.high
+    return percentile_interval(f1[0])
 
 
 def evaluate_row(classes: int, n: int, right: float, worlds: int) -> str:
@@ -138,8 +137,7 @@ def compare_row(classes: int, n: int, seeds: int, luck: float, worlds: int) -> s
         predictions = two_methods(rng, labels, classes, seeds, luck)
         mine, other = resample(labels, predictions, classes, RESAMPLES).f1_macro
         for kind, values in enumerate((mine - other, gaps(labels, predictions, classes, weights))):
-            interval = Interval.of(values)
-            ends[number, kind] = interval.low, interval.high
+            ends[number, kind] = percentile_interval(values)
         deviations.append((predictions == labels).mean(2)[0].std(ddof=1))
     low, high = ends[..., 0], ends[..., 1]
     covered, width = ((low <= true) & (true <= high)).mean(0), (high - low).mean(0)

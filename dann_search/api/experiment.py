@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dann_search.api.launching import SearchResult
-    from dann_search.evaluation.comparison import Comparison
-    from dann_search.evaluation.scoring import Evaluation
     from dann_search.inference.best import BestModel
     from dann_search.inference.export.export import Export
     from dann_search.inference.model import DannModel, Prediction
-    from dann_search.report import Report
+    from dann_search.outputs.comparison import Comparison
+    from dann_search.outputs.models import Evaluation
+    from dann_search.outputs.report import Report
     from dann_search.results.status import ExperimentStatus
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from dann_search.config.experiment import Experiment
 from dann_search.data.node_store import store_of
 from dann_search.evaluation.compare import compare as compare_trained
-from dann_search.evaluation.comparison import Comparison
 from dann_search.inference.best import BestModel
 from dann_search.inference.refit import write_refit
+from dann_search.outputs.comparison import Comparison
 from dann_search.results.reader import open_experiment
 from dann_search.search.trainings import train_through_ray
 from dann_search.storage.layout import ExperimentFolder
@@ -28,7 +28,7 @@ def compare(
     ::
 
         comparison = dann_search.compare("quickstart", seeds=5)
-        print(comparison.verdict())
+        print(comparison.verdict)
         comparison.to_frame()  # a pandas DataFrame, a row a method
 
     Args:

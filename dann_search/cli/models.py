@@ -80,13 +80,15 @@ def evaluate(
 
     Example: dann-search evaluate quickstart --calibrated
     """
+    from dann_search.cli.evaluation_tables import evaluation_table
     from dann_search.evaluation.evaluate import evaluate_target
 
-    result = evaluate_target(target, data, calibrated=calibrated, device=device)
+    notes: list[str] = []
+    result = evaluate_target(target, data, calibrated=calibrated, device=device, note=notes.append)
     if as_json:
-        for notice in result.notices:
-            err.print(f"note: {notice}", soft_wrap=True)
-    emit(as_json, result.to_json(), result.render())
+        for note in notes:
+            err.print(f"note: {note}", soft_wrap=True)
+    emit(as_json, result.model_dump(mode="json"), evaluation_table(result, notes))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The command that writes a page about a search."""
+"""The command report, which writes a page about a search."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,10 +24,11 @@ def report(
 
     Example: dann-search report quickstart --figures figures
     """
+    from dann_search.cli.evaluation_tables import report_table
     from dann_search.report import write_report
 
-    def told(line: str) -> None:
+    def show(line: str) -> None:
         err.print(line, markup=False, style="dim", soft_wrap=True)
 
-    written = write_report(experiment, out_file, figures, force, progress=told)
-    emit(as_json, written.to_json(), written.render())
+    written = write_report(experiment, out_file, figures, force, progress=show)
+    emit(as_json, written.model_dump(mode="json"), report_table(written))

@@ -115,7 +115,10 @@ def compare(
     Example: dann-search compare quickstart --seeds 5
     """
     from dann_search.api import retraining
+    from dann_search.cli.evaluation_tables import comparison_table
+    from dann_search.results.reader import open_experiment
 
     chosen = methods.split(",") if methods else None
     result = retraining.compare(experiment, methods=chosen, seeds=seeds)
-    emit(as_json, result.to_json(), result.render())
+    table = comparison_table(result, open_experiment(experiment))
+    emit(as_json, result.model_dump(mode="json"), table)

@@ -1,6 +1,6 @@
-"""What is set beside the winner: every method by name, each as one recipe.
+"""The methods that compare can train beside the winner, each as one recipe.
 
-All of them have the winner's images, backbone, epochs and batch size: the same budget.
+All of them share the winner's images, backbone, epochs and batch size: the same budget.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,29 +12,29 @@ from dann_search.config.trial import IMPLIED_CONDITIONS, Method, TrialConfig
 from dann_search.errors import InputError, nearest
 
 FROZEN = "frozen_features"
-"""Source-only on the features as they are: nothing but the heads is trained."""
+"""Source-only on frozen features: only the heads are trained."""
 
 TLLIB = "tllib_dann"
-"""DANN by tllib's defaults rather than by the winner's recipe."""
+"""DANN with tllib's defaults instead of the winner's recipe."""
 
 SUPERVISED = "target_supervised"
-"""The upper bound: the winner's recipe on the target's own training images with their labels."""
+"""Upper bound: the winner's recipe, trained on the target's training images and labels."""
 
 METHODS: tuple[str, ...] = (*get_args(Method), FROZEN, TLLIB, SUPERVISED)
 
-# What tllib has and we have not: batch norm in the discriminator, and a learning rate of
-# (1 + 20 p)^-0.75 where "ganin" is (1 + 10 p)^-0.75.
+# Two things differ from tllib: its discriminator has batch norm, and its learning rate decays as
+# (1 + 20 p)^-0.75 where "ganin" decays as (1 + 10 p)^-0.75.
 TLLIB_RECIPE: dict[str, Any] = PUBLISHED["tllib"]
 
-# There, --scratch gives the backbone the heads' learning rate.
+# tllib's --scratch gives the backbone the learning rate of the heads.
 TLLIB_SCRATCH: dict[str, Any] = {"learning_rate": 0.01, "head_lr_factor": 1.0}
 
 
 def checked(methods: Sequence[str]) -> list[str]:
-    """The names without repetitions.
+    """Return the names without repetitions.
 
     Raises:
-        InputError: one that is not known, with the nearest.
+        InputError: a name is unknown; the error suggests the nearest.
     """
     names = list(dict.fromkeys(name.strip() for name in methods if name.strip()))
     for name in names:
@@ -44,7 +44,7 @@ def checked(methods: Sequence[str]) -> list[str]:
 
 
 def default_methods(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> list[str]:
-    """The winner's method and the baselines that need no label of the target's training images."""
+    """Return the winner's method and the baselines that read no label of the target's train."""
     frozen = [FROZEN] if starts_pretrained(winner, files) else []
     names = [winner.method, "source_only", *frozen, "from_scratch", TLLIB]
     return list(dict.fromkeys(names))
@@ -53,7 +53,7 @@ def default_methods(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> li
 def recipe(
     winner: TrialConfig, method: str, seed: int, files: Mapping[str, WeightsFile]
 ) -> TrialConfig:
-    """What a method trains."""
+    """Return the recipe that a method trains."""
     if method == TLLIB:
         return _tllib(winner, seed, files)
     changes: dict[str, Any] = {"method": method, "seed": seed}
@@ -72,9 +72,9 @@ def _tllib(winner: TrialConfig, seed: int, files: Mapping[str, WeightsFile]) -> 
 
 
 def starts_pretrained(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> bool:
-    """Whether the winner's backbone has pre-trained weights that it may use.
+    """Return whether baselines of the winner start from pre-trained weights.
 
-    A winner that is from scratch does not use them; its baselines do.
+    They do even if the winner itself is from scratch.
     """
     from dann_search.models.build import uses_pretrained
 
@@ -82,10 +82,10 @@ def starts_pretrained(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> 
 
 
 def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialConfig:
-    """The recipe with everything that has no effect on its training at one value.
+    """Return the recipe with every field that has no effect set to a fixed value.
 
-    Two recipes that are equal then train the same network to the last digit. (The reverse need not
-    hold: that costs a training, no more.)
+    If two recipes are then equal, they train the same network to the last digit. The reverse need
+    not hold; it only costs one more training.
     """
     from dann_search.models.build import uses_pretrained
     from dann_search.models.registry import spec_of
@@ -99,7 +99,7 @@ def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialCon
     if depth == 0:
         changes |= {"gradual_unfreezing": 0, "stage_lr_decay": 1.0}
     if not config.adapts:
-        # No target passes through batch norm, and frozen stages keep their statistics anyway.
+        # No target images pass through batch norm, and frozen stages keep their statistics.
         learnt = config.method == "from_scratch" or config.batch_norm != "frozen"
         changes["batch_norm"] = "separate" if learnt and depth else "frozen"
         changes["target_augmentation"] = _default("target_augmentation")
@@ -108,7 +108,7 @@ def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialCon
 
 
 def _idle(config: TrialConfig) -> dict[str, Any]:
-    """Defaults of the fields whose condition does not hold."""
+    """Return the defaults of fields whose condition does not hold."""
     return {
         name: _default(name)
         for name, conditions in IMPLIED_CONDITIONS.items()

@@ -1,13 +1,13 @@
-"""The winner against its baselines: the same splits, budget and seeds, several trainings each.
+"""Train the winner and its baselines on the same splits, budget and seeds, and compare them.
 
-All models are trained, and their checkpoints fixed, before any test label is read.
+All models are trained and their checkpoints fixed before any test label is read.
 """
 
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,12 @@ from dann_search.data.store import open_labels, read_info
 from dann_search.data.target_labels import write_supervised_store
 from dann_search.errors import InputError, RunError
 from dann_search.evaluation.baselines import SUPERVISED, checked, default_methods, effective, recipe
-from dann_search.evaluation.comparison import Comparison
+from dann_search.evaluation.comparison import verdict
 from dann_search.evaluation.comparison_tables import write_comparison
 from dann_search.evaluation.fairness import fairness
-from dann_search.evaluation.method_scores import Scores, score_methods
+from dann_search.evaluation.method_scores import score_methods
 from dann_search.evaluation.paired_bootstrap import RESAMPLES
+from dann_search.outputs.comparison import Comparison, MethodScores
 from dann_search.results.choose import choose
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
 from dann_search.results.store import packed_store
@@ -44,13 +45,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """As progress and errors call it."""
+        """Name of the run in progress lines and errors."""
         return f"{self.method}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained: a run a seed of every method, but of those whose runs are another's."""
+    """Runs by method, one per seed; ``same_as`` names methods that share another method's runs."""
 
     runs: dict[str, list[Run]]
     same_as: dict[str, str]
@@ -65,23 +66,23 @@ def compare(
 ) -> Comparison:
     """Train the winner and its baselines anew and score them on the target's test split.
 
-    The model of a run is its best epoch by the search's objective. A run that was finished before,
-    on whatever machine, is not trained again, one that was cut off here goes on, and methods whose
-    recipes come to the same share their runs.
+    The model of a run is its best epoch by the search's objective. Runs that finished before, on
+    any machine, are not trained again; runs that were interrupted here continue. Methods whose
+    recipes are equivalent share their runs.
 
     Args:
         folder: the experiment.
-        train_all: trains what is planned here.
-        methods: names; by default the winner's method, source_only, frozen_features where the
+        train_all: trains the planned runs.
+        methods: names; by default the winner's method, source_only, frozen_features if the
             backbone has pre-trained weights, from_scratch and tllib_dann. The upper bound
             target_supervised reads the labels of the target's training images.
-        seeds: runs a method, with seeds the search never used for the winner.
+        seeds: runs per method, with seeds that the search never used for the winner.
 
     Raises:
-        InputError: no finished trial, a search or a comparison that is still running, an unknown
-            method, fewer than two seeds, or labels of the target that cannot be had for
-            target_supervised.
-        RunError: a training of the winner failed; baselines that did are left out.
+        InputError: no trial has finished, a search or a comparison is still running, a method is
+            unknown, there are fewer than two seeds, or target_supervised cannot get the target's
+            labels.
+        RunError: a training of the winner failed; failed baselines are left out.
     """
     named = checked(methods or [])
     if seeds < 2:
@@ -104,35 +105,35 @@ def compare(
     scores = _scored(store, experiment, plan, names, winner.method)
     info = read_info(store)
     comparison = Comparison(
+        methods=scores,
         winner=winner.method,
         trial=row.number,
         seeds=numbers,
-        methods=scores,
         n_test=info.sizes["target"]["test"],
         resamples=RESAMPLES,
+        verdict=verdict(winner.method, scores),
         fairness=fairness(experiment, rows, winner, names, numbers, info),
         failed=failed,
-        folder=folder,
     )
-    write_comparison(comparison)
+    write_comparison(comparison, folder)
     return comparison
 
 
 def _failed(plan: Plan, names: Sequence[str], failures: Failures) -> dict[str, str]:
-    """Methods one of whose trainings failed, and why: a mean over the others would flatter them."""
-    found = {}
+    """Return methods with a failed training, and why: a mean over the other runs would flatter."""
+    failed = {}
     for name in names:
         runs = plan.runs[plan.same_as.get(name, name)]
-        reasons = [failures[run.name] for run in runs if run.name in failures]
-        if reasons:
-            found[name] = f"{len(reasons)} of {len(runs)} trainings failed, the first: {reasons[0]}"
-    return found
+        if reasons := [failures[run.name] for run in runs if run.name in failures]:
+            count = f"{len(reasons)} of {len(runs)} trainings failed"
+            failed[name] = f"{count}, the first: {reasons[0]}"
+    return failed
 
 
 def _scored(
     store: Path, experiment: Experiment, plan: Plan, names: Sequence[str], winner: str
-) -> dict[str, Scores]:
-    """Every method's scores. All runs have ended: only here are test labels read."""
+) -> dict[str, MethodScores]:
+    """Score every method; all runs have ended, and only here are test labels read."""
     wanted = dict.fromkeys(plan.same_as.get(name, name) for name in names)
     trained = {
         method: np.stack([predict_run(run, experiment, store) for run in plan.runs[method]])
@@ -143,17 +144,18 @@ def _scored(
     predictions = {name: trained[plan.same_as.get(name, name)] for name in names}
     scores = score_methods(labels, predictions, class_names, winner)
     return {
-        name: replace(
-            one,
-            same_as=plan.same_as.get(name),
-            runs=[run.folder.name for run in plan.runs[plan.same_as.get(name, name)]],
+        name: one.model_copy(
+            update={
+                "same_as": plan.same_as.get(name),
+                "runs": [run.folder.name for run in plan.runs[plan.same_as.get(name, name)]],
+            }
         )
         for name, one in scores.items()
     }
 
 
 def _new_seeds(winner: TrialRow, rows: Sequence[TrialRow], count: int) -> list[int]:
-    """Seeds on which the winner was not chosen: neither its own nor those that confirmed it."""
+    """Return seeds that did not choose the winner: neither its own nor those that confirmed it."""
     used = {row.config["seed"] for row in rows if winner.number in (row.number, row.confirms)}
     free = (seed for seed in itertools.count(winner.config["seed"] + 1) if seed not in used)
     return list(itertools.islice(free, count))
@@ -188,7 +190,7 @@ def _plan(
 def planned_run(
     folder: ExperimentFolder, experiment: Experiment, winner: TrialConfig, method: str, seed: int
 ) -> Run:
-    """A method's run; its folder is named after all that decides the outcome, and nothing else."""
+    """Return a method's run; its folder is named after everything that decides the outcome."""
     config = recipe(winner, method, seed, experiment.weights)
     decides = effective(config, experiment.weights)
     trained_as = SUPERVISED if method == SUPERVISED else decides.method
@@ -200,7 +202,7 @@ def planned_run(
 def _stores(
     folder: ExperimentFolder, experiment: Experiment, store: Path, methods: Sequence[str]
 ) -> Iterator[dict[str, Path]]:
-    """Packed stores of the methods that are not trained on the experiment's own, while needed."""
+    """Provide packed stores for methods that do not train on the experiment's own store."""
     remove_left_labels(folder)
     if SUPERVISED not in methods:
         yield {}
@@ -212,7 +214,7 @@ def _stores(
 def _jobs(
     experiment: ExperimentFolder, plan: Plan, stores: Mapping[str, Path], store: Path
 ) -> list[TrainingJob]:
-    """The planned runs, those that another machine trained brought here."""
+    """Return a job for each planned run, after fetching what other machines have trained."""
     jobs = [
         TrainingJob(
             name=run.name,
@@ -230,7 +232,7 @@ def _jobs(
 
 
 def predict_run(run: Run, experiment: Experiment, store: Path) -> NDArray[np.int64]:
-    """Classes a finished run's best epoch gives the packed target's test images, shape (n,)."""
+    """Predict classes of the target's test images with a run's best epoch, shape (n,)."""
     import torch
 
     from dann_search.data.training_data import as_tensor, open_training_data
@@ -246,7 +248,7 @@ def predict_run(run: Run, experiment: Experiment, store: Path) -> NDArray[np.int
     network = build_network(run.config, data.classes, experiment.weights)
     restore_network(network, load_checkpoint(run.folder / BEST), run.folder / BEST)
     logits = predict_logits(
-        # As it was trained and validated, and as convolutions run fastest.
+        # The memory format of training and validation, in which convolutions run fastest.
         network.to(device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         as_tensor(store, "target", "test"),
         spec_of(run.config.backbone, experiment.weights),

@@ -1,4 +1,4 @@
-"""The confusion matrix: as a picture, and the mistakes that are most frequent in it."""
+"""The confusion matrix: draw it, and list the most frequent mistakes."""
 
 import math
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from dann_search.evaluation.picture import picture_style
 from dann_search.inference.markup import one_line
 
 LONGEST_NAME = 24
-"""Of a class, in characters: longer ones would leave no room for the matrix."""
+"""Characters of a class name: longer names would leave no room for the matrix."""
 CLASS_SIDE, LARGEST_SIDE, DPI = 0.5, 14.0, 150
-"""Inches for a class, and for the picture however many there are: 2,100 pixels."""
+"""Inches per class, inches of the whole picture at most, dots per inch."""
 MOST_NUMBERED = 40
-"""Classes up to which counts are written into the cells and every class is named."""
+"""With more classes, cells have no counts and not every class is named."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """Images of one class that were taken for another: their number, and their share of it."""
+    """Images of one class predicted as another: their number, and their share of the class."""
 
     true: str
     predicted: str
@@ -31,7 +31,7 @@ class Mistake:
 def frequent_mistakes(
     confusion: list[list[int]], names: list[str], most: int = 10
 ) -> list[Mistake]:
-    """Return the pairs of classes most often confused, the most images first."""
+    """Return the pairs of classes confused most often, most images first."""
     counts = np.array(confusion)
     images = counts.sum(1)
     np.fill_diagonal(counts, 0)
@@ -45,14 +45,14 @@ def frequent_mistakes(
 
 
 def write_confusion(path: Path, confusion: list[list[int]], names: list[str]) -> str:
-    """Draw the confusion matrix: colour by share of the true class, with counts where classes fit.
+    """Draw the confusion matrix, coloured by share of the true class.
 
-    The picture has at most 2,100 x 2,100 pixels. Of many classes every n-th is named.
+    The picture has at most 2,100 x 2,100 pixels. With many classes only every n-th is named.
 
     Returns:
-        A remark on letters that no installed font has; empty where there are none.
+        A remark on letters that no installed font has, or an empty string.
     """
-    # Not by pyplot, whose backend is the caller's: a notebook would lose its own.
+    # Not pyplot: switching its backend would break a caller's notebook.
     from matplotlib.figure import Figure
 
     names = [one_line(name) for name in names]
@@ -66,7 +66,7 @@ def write_confusion(path: Path, confusion: list[list[int]], names: list[str]) ->
     with picture_style(names) as remark:
         figure = Figure(figsize=(side, side), layout="constrained")
         axes = figure.subplots()
-        # Each class keeps its pixels; coloured once they are scaled, which takes half the memory.
+        # Nearest keeps every class visible; colouring after scaling takes half the memory.
         scaling: Any = {"interpolation": "nearest", "interpolation_stage": "data"}
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, **scaling)
         axes.set_xticks(places, named, rotation=90 if max(map(len, names)) > 2 else 0)

@@ -1,9 +1,10 @@
-"""How good a model is on images it never saw: the target's test split, or a labelled folder."""
+"""Evaluate a model on images it never saw: the target's test split, or a labelled folder."""
 
 import contextlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dann_search.data.store import open_labels
 from dann_search.errors import InputError, in_one_line, nearest
 from dann_search.evaluation.calibration import doubt, fit_temperature
 from dann_search.evaluation.confusion import write_confusion
-from dann_search.evaluation.scoring import Evaluation, score_logits
+from dann_search.evaluation.scoring import score_logits
 from dann_search.inference.batched_logits import (
     batch_size_for,
     batch_size_of,
@@ -33,10 +34,11 @@ from dann_search.inference.batched_logits import (
 from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import CONFUSION, EVALUATION, RECORD, write_record
+from dann_search.outputs.models import Evaluation
 from dann_search.storage.atomic_file import write_atomically
 
 LONGEST_HINT = 300
-"""Characters: a model may have hundreds of classes."""
+"""Characters of a list of classes in an error: a model may have hundreds."""
 
 
 def evaluate_target(
@@ -45,20 +47,22 @@ def evaluate_target(
     *,
     calibrated: bool = False,
     device: str = "cpu",
+    note: Callable[[str], None] = warnings.warn,
 ) -> Evaluation:
     """Evaluate an experiment's best model, or a model folder.
 
-    What is measured on the test split is kept beside the model.
+    An evaluation on the test split is written beside the model.
 
     Args:
         target: an experiment (folder or name), or a folder with model.safetensors and model.json.
         data: a labelled folder instead of the target's test split.
         calibrated: first fit a temperature on the target's validation split and keep it in
-            model.json: this and every later probability is of the calibrated model.
+            model.json, for this evaluation and all later predictions.
         device: ``cpu``, ``cuda`` or ``auto``.
+        note: called with each remark on the result, such as a doubtful temperature.
 
     Raises:
-        InputError: nothing to evaluate, nothing to evaluate on, or other classes.
+        InputError: there is no model or no image to evaluate, or the classes are not the model's.
     """
     found = find_model(target)
     where = find_device(device)
@@ -66,21 +70,22 @@ def evaluate_target(
         raise found.without_experiment("test split", "name a labelled folder: --data FOLDER")
     images = None if data is None else labelled_folder(found.record["class_names"], data)
     model = load_model(found.folder).to(where)
-    warning = ""
+    remarks = []
     if calibrated:
-        warning = _calibrate(model, found)
+        remarks.append(_calibrate(model, found))
         found.publish()
     if images is not None:
-        batches = images.batches(model)
-        result = _scored(model, found, images.labels, batches, str(data))
-        return replace(result, warning=warning)
-    assert found.store is not None
-    labels = open_labels(found.store, "target", "test")
-    batches = stored_batches(found.store, "target", "test", model.image_size)
-    result = _scored(model, found, labels, batches, "test")
-    notices = _keep(result, found.folder, model.record)
-    found.publish()
-    return replace(result, warning=warning, notices=notices)
+        result = _scored(model, found, images.labels, images.batches(model), str(data))
+    else:
+        assert found.store is not None
+        labels = open_labels(found.store, "target", "test")
+        batches = stored_batches(found.store, "target", "test", model.image_size)
+        result = _scored(model, found, labels, batches, "test")
+        remarks.append(_write(result, found.folder, model.record))
+        found.publish()
+    for remark in filter(None, remarks):
+        note(remark)
+    return result
 
 
 def _scored(
@@ -91,16 +96,19 @@ def _scored(
     split: str,
 ) -> Evaluation:
     logits = logits_of(model, batches)
-    result = score_logits(labels, logits, model.class_names, split, model.temperature)
-    trial, epoch = found.record["trial"], found.record["epoch"]
-    return replace(result, model=str(found.folder), trial=trial, epoch=epoch)
+    return Evaluation(
+        **dict(score_logits(labels, logits, model.class_names, split, model.temperature)),
+        model=str(found.folder),
+        trial=found.record["trial"],
+        epoch=found.record["epoch"],
+    )
 
 
 def _calibrate(model: DannModel, found: FoundModel) -> str:
-    """Fit the model's temperature on the target's validation labels and write it down.
+    """Fit the model's temperature on the target's validation labels and record it.
 
     Returns:
-        What speaks against it, if anything.
+        A reason to doubt the temperature, or an empty string.
     """
     if found.store is None:
         raise found.without_experiment(
@@ -117,39 +125,40 @@ def _calibrate(model: DannModel, found: FoundModel) -> str:
     return doubt(logits, labels, model.temperature)
 
 
-def _keep(result: Evaluation, folder: Path, record: dict[str, Any]) -> tuple[str, ...]:
-    """Write the result, the card that tells of it, and its picture.
+def _write(result: Evaluation, folder: Path, record: dict[str, Any]) -> str:
+    """Write the result, the model card that shows it, and the picture of its confusion matrix.
 
     Returns:
-        Notices for people, of a picture that could not be drawn or lacks letters.
+        A remark on a picture that failed or lacks letters, or an empty string.
     """
+    content = json.dumps(result.model_dump(mode="json"), indent=1)
     try:
-        write_atomically(folder / EVALUATION, json.dumps(result.to_json(), indent=1).encode())
+        write_atomically(folder / EVALUATION, content.encode())
         write_record(folder, record)
     except OSError as exc:
         raise InputError(f"{folder}: cannot be written: {exc.strerror}") from None
     picture, names = folder / CONFUSION, [one.name for one in result.per_class]
     try:
         remark = write_confusion(picture, result.confusion, names)
-    except Exception as exc:  # of any kind: the result is worth more than its picture
+    except Exception as exc:  # any kind: a failed picture must not cost the result
         with contextlib.suppress(OSError):
-            picture.unlink(missing_ok=True)  # an earlier result's, or half of this one's
-        return (f"{CONFUSION} could not be drawn: {in_one_line(exc)}; the result is complete",)
-    return (f"{CONFUSION}: {remark}",) if remark else ()
+            picture.unlink(missing_ok=True)  # of an earlier result, or incomplete
+        return f"{CONFUSION} could not be drawn: {in_one_line(exc)}; the result is complete"
+    return f"{CONFUSION}: {remark}" if remark else ""
 
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """Images of a folder, their labels (n,) by the model's numbers."""
+    """Images of a folder, and their labels (n,) in the model's numbering."""
 
     domain: Domain
     labels: NDArray[np.int64]
 
     def batches(self, model: DannModel) -> Iterator[Tensor]:
-        """Decode the images as a model needs them, shape (m, 3, side, side), a batch at a time.
+        """Yield batches of images as the model expects them, shape (m, 3, side, side).
 
         Raises:
-            UnreadableImageError: one of them cannot be decoded.
+            UnreadableImageError: an image cannot be decoded.
         """
         rows, side = range(len(self.domain)), model.stored_size
         decoded = decoded_batches(
@@ -163,10 +172,10 @@ class LabelledFolder:
 
 
 def labelled_folder(class_names: list[str], data: Path) -> LabelledFolder:
-    """A folder of class folders, whose names are classes of the model.
+    """Open a folder of class folders whose names are classes of the model.
 
     Raises:
-        InputError: images without labels, splits, or a class that the model does not know.
+        InputError: it holds images without labels, splits, or a class unknown to the model.
     """
     names = folder_names(data)
     if bare := images_directly_in(data):
@@ -176,7 +185,7 @@ def labelled_folder(class_names: list[str], data: Path) -> LabelledFolder:
         )
     unknown = sorted(names - set(class_names))
     if unknown and all(map(is_split_name, names)):
-        # Together they would hold images that the model was trained on, or was chosen by.
+        # Together they would include images that trained or chose the model.
         one = min(sorted(names), key=_untrained)
         raise InputError(
             f"{data}: holds splits ({', '.join(sorted(names))}), not class folders; name one of "
@@ -192,14 +201,14 @@ def labelled_folder(class_names: list[str], data: Path) -> LabelledFolder:
 
 
 def _untrained(split: str) -> int:
-    """Order names of splits by how fit their images are to evaluate on: test, others, train."""
+    """Rank names of splits by how suitable they are for an evaluation: test, others, train."""
     written = split.casefold()
     return 0 if written.startswith("test") else 2 if written.startswith("train") else 1
 
 
 @torch.no_grad()
 def predict_classes(model: torch.nn.Module, images: Tensor) -> NDArray[np.int64]:
-    """The class of largest logit for uint8 images (n, 3, side, side)."""
+    """Predict the class of each of the uint8 images (n, 3, side, side)."""
     batches = torch.split(images, batch_size_for(images.shape[-1]))
     classes: NDArray[np.int64] = torch.cat([model(batch).argmax(1) for batch in batches]).numpy()
     return classes

@@ -1,26 +1,26 @@
 """Intervals and p-values of differences over test images and seeds, by a paired bootstrap.
 
-The scores of m methods with k seeds each are known on the same n test images. Chance enters twice:
-other images would have been drawn, and other seeds. A resample therefore draws
+m methods with k seeds each are scored on the same n test images. Two things are random: which
+images were drawn, and which seeds. Each resample therefore draws
 
-- within each class, images with replacement, the same ones for every method and seed (stratified:
-  Davison and Hinkley 1997, section 3.2; paired as in Koehn 2004), and, independently of them,
+- images with replacement within each class, the same ones for every method and seed (stratified:
+  Davison and Hinkley 1997, section 3.2; paired: Koehn 2004), and, independently,
 - k seeds with replacement, the same ones for every method: runs of one seed see their images in the
   same order, so they are pairs.
 
-The test split is stratified, so its classes are kept as they are: drawing from all images loses
-classes, which then count as F1 0. Of a class's n images n - 1 are drawn that weigh n / (n - 1), for
-n drawn from n vary by (n - 1) / n of what they should (Rao and Wu 1988): by half where there are
-two. For the same reason the deviations of a mean of k seeds drawn from k are stretched by
-sqrt(k / (k - 1)).
+The test split is stratified, so a resample keeps the size of each class: drawing from all images
+would lose classes, which then count as F1 0. From a class of n images, n - 1 are drawn and weigh
+n / (n - 1) each, because n draws out of n have only (n - 1) / n of the true variance (Rao and Wu
+1988), half of it where n is 2. For the same reason the deviations of a mean over k seeds are
+stretched by sqrt(k / (k - 1)).
 
-Images and seeds are crossed, not nested: every seed is scored on every image. Resampling both sides
-on their own is Owen's pigeonhole bootstrap (2007), which errs on the side of wide intervals.
-Macro-F1 is no mean of images, so resamples are biased against the measured score, as that is
-against the truth. They are therefore reflected at it (the basic bootstrap, Davison and Hinkley,
-section 5.2). Moving them instead would be too sure where methods differ on one image: resamples
-without it, a third of all, would leave 0. How often such intervals cover the truth:
-docs/compare.md.
+Images and seeds are crossed, not nested: every seed is scored on every image. Resampling each side
+independently is Owen's pigeonhole bootstrap (2007), which errs towards wide intervals. Macro-F1 is
+not a mean over images, so resamples are biased against the measured score just as the score is
+biased against the truth. They are therefore reflected about it (the basic bootstrap, Davison and
+Hinkley, section 5.2). Shifting them instead would be overconfident where methods differ on one
+image: a third of all resamples lack that image and would leave 0. docs/compare.md says how often
+such intervals cover the truth.
 """
 
 from collections.abc import Iterator
@@ -32,35 +32,27 @@ from scipy.sparse import csr_array
 
 RESAMPLES = 2000
 CELLS = 4_000_000
-"""Counts held at a time: larger test sets are resampled in several parts."""
+"""Counts held in memory at a time: larger test sets are resampled in several parts."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Interval:
-    """Two ends that hold the truth in some 95 of 100 test sets."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Floats) -> "Interval":
-        """The 2.5 and 97.5 percentiles of possible differences, shape (resamples,).
-
-        They are cut at -1 and 1, beyond which stretched deviations may lead.
-        """
-        low, high = np.percentile(values, [2.5, 97.5]).clip(-1, 1)
-        return cls(float(low), float(high))
-
-
-@dataclass(frozen=True)
 class Resampled:
-    """Where every method's scores may lie, one a resample, means over seeds, (m, resamples)."""
+    """Where every method's mean over seeds may lie, one value per resample, (m, resamples)."""
 
     f1_macro: Floats
     accuracy: Floats
+
+
+def percentile_interval(values: Floats) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 percentiles of possible differences, shape (resamples,).
+
+    They are clipped to [-1, 1], which stretched deviations may leave.
+    """
+    low, high = np.percentile(values, [2.5, 97.5]).clip(-1, 1)
+    return float(low), float(high)
 
 
 def resample(
@@ -68,15 +60,15 @@ def resample(
 ) -> Resampled:
     """Score all methods on the same resamples of images and seeds.
 
-    A class with one image does not vary; the others' deviations are stretched for it, as if all
-    images were equally hard. Where no class has two, the images are drawn from all.
+    A class with one image cannot vary; the deviations of the others are stretched to make up for
+    it, as if all images were equally hard. If no class has two images, they are drawn from all.
 
     Args:
-        labels: of the test images, shape (n,).
+        labels: labels of the test images, shape (n,).
         predictions: class of each method, seed and image, shape (m, k, n).
-        classes: their number.
-        resamples: how many.
-        seed: of the draws.
+        classes: number of classes.
+        resamples: number of resamples.
+        seed: seed of the draws.
     """
     rng = np.random.default_rng(seed)
     methods, seeds, n = predictions.shape
@@ -99,7 +91,7 @@ def resample(
 
 
 def stretch(strata: Ints) -> tuple[float, float]:
-    """By how much a macro average and accuracy would vary more if single images did too."""
+    """Return how much more macro averages and accuracy would vary if single images varied too."""
     sizes = np.unique(strata, return_counts=True)[1]
     vary = sizes[sizes > 1]
     macro, accuracy = (1 / sizes).sum() / (1 / vary).sum(), sizes.sum() / vary.sum()
@@ -107,19 +99,19 @@ def stretch(strata: Ints) -> tuple[float, float]:
 
 
 def reflected(observed: Floats, resampled: Floats, by: float) -> Floats:
-    """Where the truth may lie: as far on the other side as resamples err, times a stretch.
+    """Return where the truth may lie: as far on the other side as resamples err, stretched.
 
     Args:
-        observed: score of each run, shape (runs, 1).
-        resampled: shape (runs, resamples).
-        by: the stretch.
+        observed: measured score of each run, shape (runs, 1).
+        resampled: scores of its resamples, shape (runs, resamples).
+        by: factor of the stretch.
     """
     possible: Floats = observed + (observed - resampled) * by
     return possible
 
 
 def image_weights(rng: np.random.Generator, strata: Ints, resamples: int) -> Iterator[Floats]:
-    """How much each image weighs in each resample, shape (n, resamples), in parts."""
+    """Yield the weight of each image in each resample, shape (n, resamples), in parts."""
     n = len(strata)
     _, sizes = np.unique(strata, return_counts=True)
     draws = np.maximum(sizes - 1, 1)
@@ -139,13 +131,13 @@ def image_weights(rng: np.random.Generator, strata: Ints, resamples: int) -> Ite
 def scores_on(
     labels: Ints, predictions: Ints, classes: int, weights: Floats
 ) -> tuple[Floats, Floats]:
-    """Macro-F1 and accuracy of runs on images that weigh so much.
+    """Return macro-F1 and accuracy of runs on weighted images.
 
     Args:
         labels: shape (n,).
-        predictions: of each run, shape (runs, n).
-        classes: their number.
-        weights: of each image in each resample, shape (n, resamples).
+        predictions: predicted classes of each run, shape (runs, n).
+        classes: number of classes.
+        weights: weight of each image in each resample, shape (n, resamples).
 
     Returns:
         Both of shape (runs, resamples).
@@ -164,18 +156,18 @@ def scores_on(
 
 
 def _of_class(members: Ints, classes: int, kept: NDArray[np.bool_] | None = None) -> csr_array:
-    """Which images belong to each class, shape (classes, n), of the kept ones."""
+    """Return which of the kept images belong to each class, shape (classes, n)."""
     columns = np.arange(len(members)) if kept is None else np.flatnonzero(kept)
     ones = np.ones(len(columns), dtype=np.int64)
     return csr_array((ones, (members[columns], columns)), shape=(classes, len(members)))
 
 
 def over_seeds(scores: Floats, drawn: Ints) -> Floats:
-    """Mean over the drawn seeds, its distance from the mean over all stretched.
+    """Average over the drawn seeds, and stretch the distance from the mean over all seeds.
 
     Args:
         scores: shape (m, k, resamples).
-        drawn: numbers of seeds, shape (resamples, k).
+        drawn: indices of seeds, shape (resamples, k).
 
     Returns:
         Shape (m, resamples).
@@ -188,10 +180,10 @@ def over_seeds(scores: Floats, drawn: Ints) -> Floats:
 
 
 def p_value(differences: Floats) -> float:
-    """Two-sided: twice the smaller share of resamples at or beyond 0, never below 2 / (B + 1).
+    """Return twice the smaller share of resamples at or beyond 0, at least 2 / (B + 1).
 
-    This inverts the percentile interval: p falls below 0.05 where the 95 % interval leaves out 0,
-    but for one or two resamples.
+    This inverts the percentile interval: up to one or two resamples, p is below 0.05 exactly where
+    the 95 % interval excludes 0.
     """
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     return min(1.0, 2 * (1 + int(beyond)) / (1 + len(differences)))

@@ -1,4 +1,4 @@
-"""Settings of every picture drawn by Matplotlib: text is never markup, in a font that has it."""
+"""Settings for every Matplotlib picture: no text is markup, and fonts have its letters."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -10,15 +10,15 @@ SHOWN_LETTERS = 10
 
 @contextmanager
 def picture_style(texts: Iterable[str] = (), settings: Any = None) -> Iterator[str]:
-    """Draw and save pictures whose text is shown as it is.
+    """Draw and save pictures inside this context to show text literally.
 
     Args:
-        texts: what users wrote, such as class names. Matplotlib's own font has no Chinese letters,
-            for instance: fonts that have what it lacks are looked for among those installed.
+        texts: text from users, such as class names. Letters that Matplotlib's default font lacks,
+            Chinese ones for instance, are looked up in the installed fonts.
         settings: further entries of Matplotlib's ``rcParams``, a dict.
 
     Yields:
-        A remark on the letters that no installed font has; empty where there are none.
+        A remark on letters that no installed font has, or an empty string.
     """
     import matplotlib
 
@@ -26,25 +26,25 @@ def picture_style(texts: Iterable[str] = (), settings: Any = None) -> Iterator[s
         families, lacking = _fallbacks(set("".join(texts)))
         matplotlib.rcParams.update(
             {
-                # A class may be called "$5": that is no formula, to Matplotlib or to LaTeX.
+                # A class may be called "$5", which is not a formula.
                 "text.parse_math": False,
                 "text.usetex": False,
                 "font.family": [*matplotlib.rcParams["font.family"], *families],
             }
         )
-        # The remark says it, once.
+        # The remark says it once; Matplotlib would for every letter.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         yield _remark(lacking)
 
 
 def _fallbacks(letters: set[str]) -> tuple[list[str], set[str]]:
-    """Find font families for letters that the present font lacks, and letters that none has."""
+    """Return font families for letters that the current font lacks, and letters that none has."""
     from matplotlib.font_manager import FontProperties, findfont, fontManager
 
     wanted = {letter for letter in letters if letter.isprintable() and not letter.isspace()}
     lacking, families = wanted - _letters_of(findfont(FontProperties())), []
     for font in fontManager.ttflist if lacking else ():
-        # The last resort has a box for every letter.
+        # Fonts of last resort have a box for every letter.
         if font.style != "normal" or font.weight != 400 or "LastResort" in font.fname:
             continue
         if found := lacking & _letters_of(font.fname):
@@ -54,13 +54,13 @@ def _fallbacks(letters: set[str]) -> tuple[list[str], set[str]]:
 
 
 def _letters_of(path: str) -> set[str]:
-    """Return the letters of a font file; none of a file that Matplotlib cannot draw with."""
+    """Return the letters of a font file, or none if Matplotlib cannot draw with it."""
     from matplotlib.font_manager import get_font
 
     try:
         font = get_font(path)
         return {chr(code) for code in font.get_charmap()} if font.scalable else set()
-    except (OSError, RuntimeError):  # a font of bitmaps, such as of coloured emoji
+    except (OSError, RuntimeError):  # a bitmap font, such as coloured emoji
         return set()
 
 

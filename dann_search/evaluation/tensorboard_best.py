@@ -1,10 +1,11 @@
-"""The best trial in TensorBoard: confusion matrix, precision-recall curves, embeddings, batches.
+"""Show the best trial in TensorBoard: confusion matrix, PR curves, embeddings, batches.
 
-Written by torch's SummaryWriter into the run ``best``, anew each time. Labels are those of the
-validation splits, which chose the trial; nothing here opens the target's test split.
+torch's SummaryWriter writes the run ``best`` anew each time. Labels are those of the validation
+splits, which chose the trial; nothing here opens the target's test split.
 """
 
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
 from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
@@ -41,26 +41,27 @@ from dann_search.training.predict import Outputs, predict_outputs
 
 RUN = "best"
 POINTS = 500
-"""Images of each domain among the embeddings."""
+"""Images of each domain in the embedding."""
 DIMENSIONS = 64
-"""Of an embedding: wider features by their principal components, as the projector shows them."""
+"""Dimensions of the embedding; wider features are reduced to principal components."""
 THUMBNAIL = 32
-"""Side in pixels of an embedding's image."""
+"""Side in pixels of the images in the embedding."""
 CLASSES = 40
-"""In the confusion matrix; of more classes those that are most often mistaken."""
+"""Classes in the confusion matrix; of more, those confused most often."""
 CURVES = 100
-"""Classes with a precision-recall curve, chosen likewise."""
+"""Classes with a precision-recall curve, chosen in the same way."""
 BATCH_IMAGES, BATCH_SIDE = 32, 96
-"""Images of an augmented batch that are shown, and their largest side in pixels."""
+"""Images shown of an augmented batch, and their largest side in pixels."""
 BYTES = 6_000_000
-"""What the run takes at most."""
+"""Upper bound of the size of the run."""
 
 
 @dataclass(frozen=True)
 class BestTrial:
-    """The best trial at its best epoch, and what its network makes of the validation splits.
+    """The best trial at its best epoch, and its network's outputs on the validation splits.
 
-    ``source`` is of those images of source val that are embedded, ``target`` of all of target val.
+    ``source`` has the outputs for the embedded images of source val, ``target`` those for all of
+    target val.
     """
 
     number: int
@@ -73,25 +74,21 @@ class BestTrial:
 
 
 def show_best(folder: ExperimentFolder) -> None:
-    """Write the best trial's run; where that cannot be done, say so, but fail nothing else.
+    """Write the best trial's run; on failure, print a note instead of raising.
 
-    Ctrl-C leaves it out: who presses it does not want to wait, and all else is written.
+    Ctrl-C skips it: everything else is written, and the user does not want to wait.
     """
     try:
         write_best_run(folder)
     except KeyboardInterrupt:
-        shutil.rmtree(folder.tensorboard / RUN, ignore_errors=True)  # it may be half of one
+        shutil.rmtree(folder.tensorboard / RUN, ignore_errors=True)  # it may be incomplete
     except Exception as exc:  # a full disk, a full GPU, a picture that cannot be drawn
-        Console(stderr=True, markup=False, emoji=False).print(
-            "note: the best trial could not be shown in TensorBoard: "
-            f"{in_one_line(exc)}; try again with: dann-search best {folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        reason = f"the best trial could not be shown in TensorBoard: {in_one_line(exc)}"
+        print(f"note: {reason}; try again with: dann-search best {folder}", file=sys.stderr)
 
 
 def write_best_run(folder: ExperimentFolder) -> Path:
-    """Write the run ``best`` of an experiment's TensorBoard folder; returns that run's folder.
+    """Write the run ``best`` of an experiment's TensorBoard folder and return its path.
 
     Args:
         folder: the experiment.
@@ -107,7 +104,7 @@ def write_best_run(folder: ExperimentFolder) -> Path:
 
 
 def write_run(run: Path, best: BestTrial) -> None:
-    """Write a trial as a TensorBoard run, in the place of what was there."""
+    """Write a trial as a TensorBoard run, replacing an earlier one."""
     from torch.utils.tensorboard import SummaryWriter
 
     shutil.rmtree(run, ignore_errors=True)
@@ -147,7 +144,7 @@ def _open(folder: ExperimentFolder) -> BestTrial:
 
 
 def _sample(images: int) -> Tensor:
-    """Which of so many images are embedded, the same each time."""
+    """Return the indices of the images to embed, the same each time."""
     drawn = torch.randperm(images, generator=torch.Generator().manual_seed(0))
     return drawn[:POINTS].sort().values
 
@@ -170,14 +167,14 @@ def _add_confusion(writer: Any, best: BestTrial) -> None:
 
 
 def most_mistaken(confusion: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """At most ``count`` classes, those with most mistakes to or from them, in label order."""
+    """Return the ``count`` classes with most mistakes to or from them, in label order."""
     right = np.diagonal(confusion)
     mistakes = confusion.sum(0) + confusion.sum(1) - 2 * right
     return np.sort(np.argsort(-mistakes, kind="stable")[:count])
 
 
 def _add_curves(writer: Any, best: BestTrial) -> None:
-    """Each class against all others, on target val."""
+    """Add a precision-recall curve of each class against all others, on target val."""
     labels, names = best.data.val_labels.numpy(), best.data.info.class_names
     probabilities = best.target.logits.double().softmax(1).numpy()
     counts = confusion_matrix(labels, probabilities.argmax(1), labels=range(len(names)))
@@ -187,7 +184,7 @@ def _add_curves(writer: Any, best: BestTrial) -> None:
 
 
 def _add_batches(writer: Any, best: BestTrial) -> None:
-    """The images of the trial's very first step, as the network saw them but for their scale."""
+    """Add the images of the trial's first step, as the network saw them before scaling."""
     config, data = best.config, best.data
     sizes = len(data.source_images), len(data.target_images)
     balanced = data.source_labels if config.class_balanced else None
@@ -206,26 +203,26 @@ def _add_batches(writer: Any, best: BestTrial) -> None:
 
 
 def _small(images: Tensor, side: int) -> Tensor:
-    """Float images (n, 3, h, h) of at most ``side`` pixels."""
+    """Reduce float images (n, 3, h, h) to at most ``side`` pixels."""
     if images.shape[-1] <= side:
         return images
     return F.interpolate(images, (side, side), mode="bilinear", antialias=True)
 
 
 def _framed(images: Tensor) -> Tensor:
-    """With a white line around each."""
+    """Draw a white line around each image."""
     return F.pad(images, (1, 1, 1, 1), value=1.0)
 
 
 def _add_embeddings(writer: Any, best: BestTrial) -> None:
-    """Features of both domains, with a thumbnail, label and prediction of each image."""
+    """Add features of both domains, with each image's thumbnail, label and prediction."""
     data = best.data
     of_source, of_target = _sample(len(data.source_val_images)), _sample(len(data.val_images))
     images = [data.source_val_images[of_source], data.val_images[of_target]]
     labels = torch.cat([data.source_val_labels[of_source], data.val_labels[of_target]])
     predicted = torch.cat([best.source.logits, best.target.logits[of_target]]).argmax(1)
     domains = [one_line(f"{role}: {data.info.domains[role]}") for role in ("source", "target")]
-    # A tab or a new line would begin another cell of the projector's table.
+    # A tab or a line break would start another cell of the projector's table.
     names = [one_line(name) for name in data.info.class_names]
     metadata = [
         [domains[number >= len(of_source)], names[label], names[guess], str(label == guess)]
@@ -245,7 +242,7 @@ def _add_embeddings(writer: Any, best: BestTrial) -> None:
 
 
 def _narrow(features: Tensor) -> Tensor:
-    """Features (n, size) in at most DIMENSIONS, in four digits: the projector's files are text."""
+    """Reduce features (n, size) to DIMENSIONS columns of four digits: the files are text."""
     values = features.double().numpy()
     if values.shape[1] > DIMENSIONS:
         values = PCA(min(DIMENSIONS, len(values)), random_state=0).fit_transform(values)

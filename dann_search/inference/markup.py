@@ -1,4 +1,4 @@
-"""Text from users that stays text in Markdown and LaTeX."""
+"""Escape text from users for Markdown and LaTeX."""
 
 import re
 
@@ -7,21 +7,21 @@ LATEX = {
     "\\": r"$\backslash$", "^": r"\^{}", "~": r"\~{}", "<": "$<$", ">": "$>$", "|": "$|$",
     "[": "{[}", "]": "{]}", "*": "{*}",
 }  # fmt: skip
-"""What LaTeX reads as something else; ``[`` and ``*`` only at the beginning of a table's row."""
+"""Characters with a meaning in LaTeX; ``[`` and ``*`` only at the start of a table's row."""
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, in a table's cell too.
+    """Return text that Markdown shows literally, also in a table's cell.
 
-    ``$`` begins a formula on some pages, ``&`` a character's name. ``a_b`` is safe as it stands.
+    Some renderers read ``$`` as a formula, and ``&`` begins an entity. ``a_b`` needs no escape.
     """
     return re.sub(r"([\\`*\[\]<>|$&~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", one_line(text))
 
 
 def escape_latex(text: str) -> str:
-    """Return text that LaTeX prints as it is."""
+    """Return text that LaTeX prints literally."""
     escaped = "".join(LATEX.get(character, character) for character in one_line(text))
-    # A hyphen before a figure is a minus.
+    # A hyphen before a digit is a minus.
     return re.sub(r"(?<![\w])-(?=\d)", "$-$", escaped).replace("±", r"$\pm$")
 
 

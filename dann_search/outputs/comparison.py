@@ -1,9 +1,14 @@
-"""What compare prints; comparison.json has the same."""
+"""What compare prints and returns; comparison.json holds the same object."""
+
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from dann_search.outputs.base import Output
 from dann_search.outputs.shared import ClassRow, Interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 BY_SPLIT = "by role (source, target) and split (train, val, test)"
 
@@ -11,22 +16,31 @@ BY_SPLIT = "by role (source, target) and split (train, val, test)"
 class Spread(Output):
     """A score over the seeds."""
 
-    mean: float = Field(description="over the seeds, 0 to 1")
-    sd: float = Field(description="standard deviation")
-    values: list[float] = Field(description="one a seed, in the order of seeds")
+    mean: float = Field(description="mean over the seeds, 0 to 1")
+    sd: float = Field(description="standard deviation over the seeds")
+    values: list[float] = Field(description="one per seed, in the order of seeds")
     ci95: Interval | None = Field(
-        description="of the mean, over images and seeds; null for precision and recall"
+        description="interval of the mean, over images and seeds; null for precision and recall"
     )
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.sd:.3f}"
 
 
 class Difference(Output):
     """The winner's score minus this method's, seed by seed."""
 
     mean: float = Field(description="above 0 where the winner is better")
-    sd: float = Field(description="standard deviation")
-    values: list[float] = Field(description="one a seed, in the order of seeds")
+    sd: float = Field(description="standard deviation over the seeds")
+    values: list[float] = Field(description="one per seed, in the order of seeds")
     ci95: Interval
-    p_value: float = Field(description="two-sided, of no difference; not corrected for many tests")
+    p_value: float = Field(
+        description="two-sided, of no difference; not corrected for multiple tests"
+    )
+
+    def __str__(self) -> str:
+        low, high = self.ci95
+        return f"{self.mean:+.3f} ({low:+.3f}, {high:+.3f})"
 
 
 class ClassSpread(ClassRow):
@@ -39,7 +53,7 @@ class MethodScores(Output):
     """One method on the target's test split."""
 
     f1_macro_test: Spread = Field(description="macro-F1")
-    accuracy_test: Spread = Field(description="share of images classified right")
+    accuracy_test: Spread = Field(description="share of images classified correctly")
     precision_macro_test: Spread = Field(description="mean precision over classes")
     recall_macro_test: Spread = Field(description="mean recall over classes")
     per_class: list[ClassSpread] = Field(description="in label order")
@@ -50,14 +64,37 @@ class MethodScores(Output):
     same_as: str | None = Field(
         description="the method whose runs these are, where both recipes are the same; else null"
     )
-    runs: list[str] = Field(description="folders in compare/ of its trainings, one a seed")
+    runs: list[str] = Field(description="folders of its trainings in compare/, one per seed")
+
+    @property
+    def lead(self) -> Difference | None:
+        """The winner's macro-F1 minus this method's, where it was tested."""
+        return self.difference.get("f1_macro")
+
+    def flat(self) -> dict[str, Any]:
+        """Return the numbers as one row of a table; a number that does not exist is None."""
+        row: dict[str, Any] = {}
+        for name in ("f1_macro", "accuracy", "precision_macro", "recall_macro"):
+            score: Spread = getattr(self, f"{name}_test")
+            row |= {name: score.mean, f"{name}_sd": score.sd}
+        for name in ("f1_macro", "accuracy"):
+            row |= _ends(name, getattr(self, f"{name}_test"))
+        for name in ("f1_macro", "accuracy"):
+            gap, key = self.difference.get(name), f"difference_{name}"
+            row |= {key: gap and gap.mean} | _ends(key, gap) | {f"{key}_p": gap and gap.p_value}
+        return row | {f"f1 {one.name}": one.f1 for one in self.per_class}
+
+
+def _ends(name: str, score: Spread | Difference | None) -> dict[str, float | None]:
+    low, high = score.ci95 if score and score.ci95 else (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 class Tuned(Output):
     """What the search did for one method and not for the others."""
 
-    method: str = Field(description="the winner's")
-    trials: int = Field(description="of the search, that chose its recipe")
+    method: str = Field(description="the winner's method")
+    trials: int = Field(description="trials of the search that chose its recipe")
     among: list[str] = Field(description="methods that were searched")
     target_val_labels: int = Field(
         description="labels of the target that chose recipe and epochs; 0 for an objective "
@@ -66,13 +103,17 @@ class Tuned(Output):
 
 
 class Fairness(Output):
-    """What the methods share, and what not."""
+    """What the methods share, and what they do not."""
 
-    epochs: int = Field(description="of every training")
-    batch_size: int = Field(description="images a domain and step")
+    epochs: int = Field(description="epochs of every training")
+    batch_size: int = Field(description="images per domain and step")
     sizes: dict[str, dict[str, int]] = Field(description=f"images {BY_SPLIT}")
-    hashes: dict[str, dict[str, str]] = Field(description=f"of contents and labels {BY_SPLIT}")
-    objective: str = Field(description="f1_macro or a validator's name; chose recipe and epochs")
+    hashes: dict[str, dict[str, str]] = Field(
+        description=f"hashes of contents and labels {BY_SPLIT}"
+    )
+    objective: str = Field(
+        description="f1_macro or the name of the validator that chose recipe and epochs"
+    )
     tuned: Tuned = Field(description="what the search did for the winner alone")
     notes: list[str] = Field(description="the same in sentences")
 
@@ -80,14 +121,27 @@ class Fairness(Output):
 class Comparison(Output):
     """The winner against its baselines, all trained anew."""
 
-    methods: dict[str, MethodScores] = Field(description="by name, in the order asked for")
+    methods: dict[str, MethodScores] = Field(
+        min_length=1, description="by name, in the order asked for"
+    )
     winner: str = Field(description="method of the search's best trial")
     trial: int = Field(description="number of that trial")
-    seeds: list[int] = Field(description="of the trainings, the same for all methods")
+    seeds: list[int] = Field(description="seeds of the trainings, the same for all methods")
     n_test: int = Field(description="images of the target's test split")
-    resamples: int = Field(description="that intervals and p-values rest on")
-    verdict: str = Field(description="whether adaptation helps here, in a sentence")
-    fairness: Fairness = Field(description="what the methods share, and what not")
+    resamples: int = Field(description="resamples behind the intervals and p-values")
+    verdict: str = Field(description="whether adaptation helps here, in one sentence")
+    fairness: Fairness = Field(description="what the methods share, and what they do not")
     failed: dict[str, str] = Field(
-        description="methods that are left out for a training of theirs failed, and why"
+        description="methods left out because one of their trainings failed, and why"
     )
+
+    def to_frame(self) -> "DataFrame":
+        """Return a row for each method, with the columns of comparison.csv."""
+        from pandas import DataFrame
+
+        shared = {"n_test": self.n_test, "seeds": len(self.seeds)}
+        rows = [
+            {"method": name, "same_as": one.same_as} | shared | one.flat()
+            for name, one in self.methods.items()
+        ]
+        return DataFrame(rows).set_index("method")

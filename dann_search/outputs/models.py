@@ -64,33 +64,43 @@ class CalibrationError(Output):
 
 
 class ReliabilityBin(Output):
-    """The images whose largest probability lies in the bin."""
+    """The images whose largest probability lies in one bin."""
 
-    low: float = Field(description="lower edge, excluded but for 0")
-    high: float = Field(description="upper edge, included")
-    n: int = Field(description="images in it")
-    confidence: float | None = Field(description="mean largest probability; null for no image")
-    accuracy: float | None = Field(description="share classified right; null for no image")
+    low: float = Field(description="lower edge, exclusive except for 0")
+    high: float = Field(description="upper edge, inclusive")
+    n: int = Field(description="images in the bin")
+    confidence: float | None = Field(description="mean largest probability; null without images")
+    accuracy: float | None = Field(description="share classified correctly; null without images")
 
 
-class Evaluation(CalibrationError, Metrics):
-    """A model measured on labelled images of the target."""
+class Scores(Metrics):
+    """Predicted classes against the labels of a set of images."""
 
     split: str = Field(description="test, or the folder that --data names")
     n: int = Field(description="images")
     ci95: MetricIntervals = Field(description="95 % intervals of the four metrics")
     per_class: list[ClassRow] = Field(description="in label order")
     absent_classes: list[str] = Field(
-        description="classes without an image here, which count as 0 in the macro averages"
+        description="classes without an image here; they count as 0 in the macro averages"
     )
     confusion: list[list[int]] = Field(
         description="images by true class (rows) and predicted class (columns), in label order"
     )
-    temperature: float = Field(description="by which logits are divided; 1 if not calibrated")
+
+
+class Measurement(CalibrationError, Scores):
+    """Predicted probabilities against the labels of a set of images."""
+
+    temperature: float = Field(description="divisor of the logits; 1 if not calibrated")
     reliability: list[ReliabilityBin] = Field(description="15 bins of equal width")
     uncalibrated: CalibrationError | None = Field(
-        description="the same at temperature 1; null for a model that is not calibrated"
+        description="the same at temperature 1; null if the model is not calibrated"
     )
+
+
+class Evaluation(Measurement):
+    """A model measured on labelled images of the target."""
+
     model: str = Field(description="folder of the model")
     trial: int = Field(description="number of the model's trial")
     epoch: int = Field(description="that trial's best epoch, from 1, whose weights these are")

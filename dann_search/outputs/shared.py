@@ -76,12 +76,17 @@ class MetricIntervals(Output):
     recall_macro: Interval
     f1_macro: Interval
 
+    def __getitem__(self, metric: str) -> tuple[float, float]:
+        """Return the interval of a metric by its name."""
+        ends: tuple[float, float] = getattr(self, metric)
+        return ends
+
 
 class ClassRow(Output):
     """One class."""
 
     name: str = Field(alias="class", description="its name")
-    n: int = Field(description="its images")
     precision: float = Field(description="0 to 1; 0 where it is never predicted")
     recall: float = Field(description="0 to 1; 0 where it has no images")
     f1: float = Field(description="0 to 1")
+    n: int = Field(description="its images")

@@ -1,4 +1,4 @@
-"""Everything a report shows, gathered from storage before anything is drawn."""
+"""Gather everything that a report shows before anything is drawn."""
 
 import os
 from collections.abc import Callable
@@ -8,12 +8,11 @@ from typing import Any
 from dann_search.config.experiment import Experiment
 from dann_search.data.store import StoreInfo
 from dann_search.errors import InputError, RunError
+from dann_search.outputs.comparison import Comparison
+from dann_search.outputs.models import Evaluation, Measurement
 from dann_search.report.inside import Inside, look_inside
 from dann_search.report.measured import (
     Absent,
-    Bin,
-    Compared,
-    Measured,
     read_comparison,
     read_evaluation,
     shown,
@@ -28,18 +27,18 @@ from dann_search.storage.layout import ExperimentFolder
 
 @dataclass(frozen=True)
 class Content:
-    """One experiment, its best trial, and what is known of it.
+    """One experiment, its best trial, and what is known about it.
 
     Attributes:
         folder, experiment, record, info: the experiment as it was launched, and its data.
         status: its trials by state.
         search: its trials one by one.
-        best: the trial this report is about.
-        epochs: every epoch of it.
-        test: its scores on the target's test split, as ``evaluate`` left them.
-        compared: what ``compare`` found.
-        inside: what running its network showed.
-        notes: what is missing or not final, a sentence each, for the reader.
+        best: the trial that this report is about.
+        epochs: every epoch of that trial.
+        test: its scores on the target's test split, as ``evaluate`` wrote them.
+        compared: the comparison, as ``compare`` wrote it.
+        inside: what running its network shows.
+        notes: what is missing or not final, one sentence each.
     """
 
     folder: ExperimentFolder
@@ -50,39 +49,20 @@ class Content:
     search: Search
     best: TrialRow
     epochs: list[Epoch]
-    test: Measured | None
-    compared: Compared | None
+    test: Evaluation | None
+    compared: Comparison | None
     inside: Inside | None
     notes: list[str]
 
     @property
     def partial(self) -> bool:
-        """Whether the search is not over."""
+        """Whether the search is not over yet."""
         return self.status.state != "done"
 
     @property
-    def measured(self) -> Measured | None:
-        """Of test where it was evaluated, else of val: what classes are shown by."""
+    def measured(self) -> Measurement | None:
+        """Scores by class and calibration: on test if it was evaluated, else on val."""
         return self.test or (self.inside.val if self.inside else None)
-
-    @property
-    def calibration(self) -> "Calibrated | None":
-        """On test where ``evaluate`` measured it, else on val."""
-        if self.test and self.test.reliability and self.test.ece is not None:
-            return Calibrated("test", self.test.reliability, self.test.ece, self.test)
-        if self.inside:
-            return Calibrated("val", self.inside.bins, self.inside.ece, self.inside.val)
-        return None
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """Whether probabilities can be believed, and the split it was measured on: test or val."""
-
-    split: str
-    bins: list[Bin]
-    ece: float
-    measured: Measured
 
 
 def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
@@ -138,11 +118,11 @@ def _inside(
     folder: ExperimentFolder,
     experiment: Experiment,
     best: TrialRow,
-    compared: Compared | None,
+    compared: Comparison | None,
     tell: Callable[[str], None],
     notes: list[str],
 ) -> Inside | None:
-    """None, and a note, where the model cannot be run here: the rest is worth having."""
+    """Run the model; where that is impossible, add a note and return None."""
     try:
         inside = look_inside(folder, experiment, best, compared, tell)
     except (InputError, RunError, OSError, ValueError) as exc:

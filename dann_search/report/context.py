@@ -1,22 +1,23 @@
-"""What the page's templates are told: the content in the words they use."""
+"""Provide the names that the page's templates use."""
 
 import base64
 from typing import Any
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data.domain import NO_LABEL
+from dann_search.evaluation.comparison import BASE
+from dann_search.outputs.comparison import Comparison
+from dann_search.outputs.report import Spent
 from dann_search.report import tables, theme
 from dann_search.report.content import Content
 from dann_search.report.figures.classes import MOST_CLASSES
-from dann_search.report.measured import Compared
 from dann_search.report.reproduce import reproduction
-from dann_search.report.search import Spent
 from dann_search.report.thumbnails import SMALL
 from dann_search.tracking.board import duration
 
 
 def context(content: Content) -> dict[str, Any]:
-    """Every name of the templates but plots and what the page is made of."""
+    """Return every name of the templates except plots and assets."""
     return {**_result(content), **_search(content), **_inside(content), **_record(content)}
 
 
@@ -33,20 +34,19 @@ def _result(content: Content) -> dict[str, Any]:
         "trials": status.completed + status.pruned + status.failed + status.unfinished,
         "test": content.test,
         "compared": content.compared,
-        "gain": content.compared.gain if content.compared else None,
-        **_columns(content.compared),
+        **_comparison(content.compared),
         "cost": _cost(content),
         "choice": _choice(content),
         "recipe": tables.recipe(content),
     }
 
 
-def _columns(compared: Compared | None) -> dict[str, bool]:
-    """Which columns the table of the comparison has."""
-    methods = compared.methods.values() if compared else ()
+def _comparison(compared: Comparison | None) -> dict[str, Any]:
+    """Return the gain over source-only, and whether there are differences to show."""
+    methods = compared.methods if compared else {}
     return {
-        "intervals": any(one.lead for one in methods),
-        "wide": any(one.precision_macro_test for one in methods),
+        "gain": methods[BASE].lead if BASE in methods else None,
+        "intervals": any(one.lead for one in methods.values()),
     }
 
 
@@ -63,7 +63,7 @@ def _cost(content: Content) -> dict[str, str]:
 
 
 def _hours(spent: Spent) -> list[tuple[str, float, float | None]]:
-    """What was counted: GPU or CPU, its hours, and those saved."""
+    """Return what was counted: GPU or CPU, its hours, and the hours saved."""
     counted = (
         ("GPU", spent.gpu_hours, spent.gpu_hours_saved),
         ("CPU", spent.cpu_hours, spent.cpu_hours_saved),
@@ -72,13 +72,14 @@ def _hours(spent: Spent) -> list[tuple[str, float, float | None]]:
 
 
 def _scaled(kind: str, hours: float) -> tuple[str, str]:
-    """Hours as a number and its unit."""
+    """Return hours as a number and its unit."""
     value, unit = (hours, "hours") if hours >= 1 else (60 * hours, "minutes")
     return f"{value:.3g}", f"{kind}-{unit}"
 
 
 def _saved(spent: Spent) -> str:
-    return f"{spent.saved} ({100 * spent.saved_share:.0f}\u202f%)"
+    share = spent.epochs_saved / max(spent.epochs + spent.epochs_saved, 1)
+    return f"{spent.epochs_saved} ({100 * share:.0f}\u202f%)"
 
 
 def _choice(content: Content) -> str:
@@ -132,7 +133,6 @@ def _inside(content: Content) -> dict[str, Any]:
         "inside": inside,
         "measured": content.measured,
         "split_name": "test" if content.test else "validation",
-        "calibration": content.calibration,
         "most_classes": MOST_CLASSES,
         "shift": inside.domains if inside else [],
         "legend": _legend(content),
@@ -143,16 +143,16 @@ def _inside(content: Content) -> dict[str, Any]:
 
 
 def _legend(content: Content) -> list[tuple[str, str, str]]:
-    """Label, symbol and style of each class on the planes."""
+    """Return label, symbol and style of each class on the planes."""
     if content.inside is None:
         return []
-    found = []
+    legend = []
     for number, name in enumerate(content.info.class_names):
         colour, symbol = theme.class_look(number)
-        found.append((name, theme.SYMBOLS[symbol], f"c{theme.CLASSES.index(colour)}"))
+        legend.append((name, theme.SYMBOLS[symbol], f"c{theme.CLASSES.index(colour)}"))
     if (content.inside.target_labels == NO_LABEL).any():
-        found.append(("unlabelled target", theme.SYMBOLS["circle"], "cf"))
-    return found
+        legend.append(("unlabelled target", theme.SYMBOLS["circle"], "cf"))
+    return legend
 
 
 def _record(content: Content) -> dict[str, Any]:

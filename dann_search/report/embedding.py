@@ -1,4 +1,4 @@
-"""Features on a plane."""
+"""Project features onto a plane."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +9,19 @@ from threadpoolctl import threadpool_limits
 Floats = NDArray[np.float64]
 
 FEW = 60
-"""Below so many points t-SNE shows shapes that are not there; principal components do not."""
+"""With fewer points t-SNE shows shapes that do not exist, so principal components are used."""
 COMPONENTS = 50
 
 
 def on_a_plane(features: Floats) -> tuple[Floats, str]:
-    """Places of features (n, size) on a plane, shape (n, 2), and the name of the method.
+    """Project features (n, size) onto a plane; return positions (n, 2) and the method's name.
 
-    t-SNE (van der Maaten & Hinton 2008) after reduction to 50 principal components, or, of few
-    different points, their first two principal components. The same features give the same places.
+    The method is t-SNE (van der Maaten & Hinton 2008) on 50 principal components, or the first two
+    principal components if there are few distinct points. Equal features give equal positions.
     """
-    # More than one thread would add in another order, and t-SNE would end elsewhere.
+    # With several threads sums are added in another order, and t-SNE ends elsewhere.
     with threadpool_limits(1):
-        # Distinct ones: scikit-learn's t-SNE crashes on points that all lie in one place.
+        # Count distinct points: scikit-learn's t-SNE crashes if all points coincide.
         if len(np.unique(features, axis=0)) < FEW:
             return principal_components(features, 2), "PCA"
         reduced = principal_components(features, COMPONENTS)
@@ -32,7 +32,7 @@ def on_a_plane(features: Floats) -> tuple[Floats, str]:
 
 
 def principal_components(features: Floats, count: int) -> Floats:
-    """The first ``count`` of features (n, size), or as many as there can be but at least two."""
+    """Return up to ``count`` principal components of features (n, size), but at least two."""
     most = min(count, *features.shape)
     if not np.ptp(features, axis=0).any():
         return np.zeros((len(features), max(2, most)))

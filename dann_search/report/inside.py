@@ -1,4 +1,4 @@
-"""What the best model's own images and features show: everything that has to run a network."""
+"""Run the best model on images of train and val: scores, features, galleries."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,24 +11,15 @@ from threadpoolctl import threadpool_limits
 from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.data.training_data import open_training_data
-from dann_search.evaluation.calibration import (
-    ReliabilityBin,
-    expected_calibration_error,
-    reliability,
-    to_probabilities,
-)
-from dann_search.evaluation.scoring import score
+from dann_search.evaluation.calibration import to_probabilities
+from dann_search.evaluation.comparison import BASE
+from dann_search.evaluation.scoring import score_logits
 from dann_search.models.build import uses_pretrained
 from dann_search.models.registry import spec_of
+from dann_search.outputs.comparison import Comparison, MethodScores
+from dann_search.outputs.models import Measurement
 from dann_search.report.embedding import on_a_plane
-from dann_search.report.measured import BASE, Bin, Compared, Measured, Method
-from dann_search.report.networks import (
-    Features,
-    Recipe,
-    Sample,
-    few_threads,
-    take_sample,
-)
+from dann_search.report.networks import Features, Recipe, Sample, few_threads, take_sample
 from dann_search.report.shift import DomainShift, domain_shift
 from dann_search.report.thumbnails import (
     Augmented,
@@ -54,10 +45,10 @@ class Domains:
     """Both domains as one network sees them.
 
     Attributes:
-        name: of the network.
-        shift: how far they lie apart.
-        source, target: places on a plane, shapes (m, 2) and (n, 2).
-        method: that put them there.
+        name: name of the network.
+        shift: distance of the domains.
+        source, target: positions on a plane, shapes (m, 2) and (n, 2).
+        method: how the features were projected onto the plane.
     """
 
     name: str
@@ -69,23 +60,20 @@ class Domains:
 
 @dataclass(frozen=True)
 class Inside:
-    """What running the best model showed.
+    """What running the best model shows.
 
     Attributes:
-        words: its recipe in sentences, as (what, sentences).
-        val: its scores on the target's validation split.
-        bins, ece: reliability of its probabilities there, and their calibration error.
+        words: its recipe in sentences, as (topic, sentences).
+        val: its scores and calibration on the target's validation split.
         mistakes, uncertain: images of that split.
-        augmented: of both training splits, by role.
-        source_labels, target_labels: of the images on the planes; ``NO_LABEL`` for those without.
+        augmented: images of both training splits, by role.
+        source_labels, target_labels: labels of the images on the planes; ``NO_LABEL`` if unknown.
         domains: by network, in the order of training; the best model's last.
-        lacks_plain: the network without adaptation was compared, but is not there any more.
+        lacks_plain: whether the network without adaptation was compared but is gone now.
     """
 
     words: list[tuple[str, str]]
-    val: Measured
-    bins: list[Bin]
-    ece: float
+    val: Measurement
     mistakes: list[Thumbnail]
     uncertain: list[Thumbnail]
     augmented: dict[str, list[Augmented]]
@@ -99,13 +87,13 @@ def look_inside(
     folder: ExperimentFolder,
     experiment: Experiment,
     best: TrialRow,
-    compared: Compared | None,
+    compared: Comparison | None,
     tell: Tell,
 ) -> Inside:
-    """Run the best model, and those it is held against, on images of train and val.
+    """Run the best model, and the networks it is compared with, on images of train and val.
 
     Raises:
-        InputError: weights or a library that the network needs cannot be had.
+        InputError: weights or a library that the network needs are not available.
         RunError: its checkpoint is damaged or of another network.
         OSError: a file is gone or damaged.
     """
@@ -119,9 +107,7 @@ def look_inside(
         network = recipe.network(checkpoint)
         logits = recipe.outputs(network, data.val_images).logits.double().numpy()
         labels, names = data.val_labels.numpy(), data.info.class_names
-        val = score(labels, logits.argmax(1), names, "val")
         probabilities = to_probabilities(logits)
-        bins = reliability(probabilities, labels)
         source, target = (take_sample(store, role) for role in ("source", "target"))
         seen = [
             _domains(features, tell)
@@ -129,9 +115,7 @@ def look_inside(
         ]
         return Inside(
             words=_words(recipe),
-            val=Measured.model_validate(val.to_json()),
-            bins=[_bin(one) for one in bins],
-            ece=expected_calibration_error(bins),
+            val=score_logits(labels, logits, names, "val"),
             mistakes=confident_mistakes(data.val_images, labels, probabilities, names),
             uncertain=uncertain_images(data.val_images, labels, probabilities, names),
             augmented=_augmented(recipe),
@@ -143,12 +127,6 @@ def look_inside(
         )
 
 
-def _bin(one: ReliabilityBin) -> Bin:
-    """As ``evaluate`` writes it: None for the means of no image."""
-    confidence, accuracy = (one.confidence, one.accuracy) if one.n else (None, None)
-    return Bin(low=one.low, high=one.high, n=one.n, confidence=confidence, accuracy=accuracy)
-
-
 def _words(recipe: Recipe) -> list[tuple[str, str]]:
     config = recipe.config
     spec = spec_of(config.backbone, recipe.weights)
@@ -158,25 +136,25 @@ def _words(recipe: Recipe) -> list[tuple[str, str]]:
 def _augmented(recipe: Recipe) -> dict[str, list[Augmented]]:
     data, config = recipe.data, recipe.config
     side = input_side(config, data)
-    found = {"source": augmented(data.source_images, side, config, 1.0)}
+    images = {"source": augmented(data.source_images, side, config, 1.0)}
     if config.adapts:
         strength = config.target_augmentation
-        found["target"] = augmented(data.target_images, side, config, strength)
-    return found
+        images["target"] = augmented(data.target_images, side, config, strength)
+    return images
 
 
 def _features(
     recipe: Recipe,
     folder: ExperimentFolder,
     best: TrialRow,
-    compared: Compared | None,
+    compared: Comparison | None,
     source: Sample,
     target: Sample,
 ) -> Iterator[Features]:
-    """Of the network as training began, without adaptation if compared, and as it was chosen."""
+    """Yield features before training, without adaptation if compared, and of the best model."""
     yield recipe.features("before training", recipe.network(None), source, target)
-    if found := _source_only(folder, recipe, compared):
-        plain, path = found
+    if pair := _source_only(folder, recipe, compared):
+        plain, path = pair
         yield plain.features(PLAIN, plain.network(path), source, target)
     name = f"trained by {recipe.config.method}"
     yield recipe.features(
@@ -184,15 +162,15 @@ def _features(
     )
 
 
-def _compared_plain(recipe: Recipe, compared: Compared | None) -> Method | None:
-    """What the comparison says of the same recipe without adaptation."""
+def _compared_plain(recipe: Recipe, compared: Comparison | None) -> MethodScores | None:
+    """Return the scores of the same recipe without adaptation, if it was compared."""
     return compared.methods.get(BASE) if compared and recipe.config.adapts else None
 
 
 def _source_only(
-    folder: ExperimentFolder, recipe: Recipe, compared: Compared | None
+    folder: ExperimentFolder, recipe: Recipe, compared: Comparison | None
 ) -> tuple[Recipe, Path] | None:
-    """The comparison's first training of the same recipe without adaptation, if it is there."""
+    """Return the first training without adaptation whose checkpoint still exists."""
     method = _compared_plain(recipe, compared)
     if compared is None or method is None:
         return None
@@ -209,7 +187,7 @@ def _domains(features: Features, tell: Tell) -> Domains:
     tell(f"placing {len(features.source) + len(features.target)} images, {features.name}")
     both = np.concatenate([features.source, features.target])
     count = len(features.source)
-    # Small problems: more threads would only wait for each other.
+    # The problems are small: more threads would only wait for each other.
     with threadpool_limits(1):
         places, method = on_a_plane(both)
         shift = domain_shift(features.source, features.target)

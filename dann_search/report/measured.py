@@ -1,6 +1,6 @@
-"""Scores of the best model as other commands left them: ``evaluate`` on test, ``compare``.
+"""Read what ``evaluate`` and ``compare`` have measured of the best model.
 
-Read defensively: these files are of other commands, of other days, perhaps of another model.
+Read defensively: other commands wrote these files, perhaps in another version or of another model.
 """
 
 import json
@@ -8,138 +8,32 @@ import shlex
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from dann_search.evaluation.comparison_tables import JSON
 from dann_search.inference.model_files import EVALUATION, RECORD
+from dann_search.outputs.base import Output
+from dann_search.outputs.comparison import Comparison
+from dann_search.outputs.models import Evaluation
 from dann_search.storage.layout import ExperimentFolder
 
-Interval = tuple[float, float]
-BASE, JSON = "source_only", "comparison.json"
-Kind = TypeVar("Kind", bound=BaseModel)
-
-
-class _Read(BaseModel):
-    """Fields that are not known here are left alone."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
-
-
-class ClassRow(_Read):
-    """One class of a measurement."""
-
-    name: str = Field(alias="class")
-    precision: float
-    recall: float
-    f1: float
-    n: int
-
-
-class Bin(_Read):
-    """Images of about one confidence; the means are None where there are none."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float | None
-    accuracy: float | None
-
-
-class Measured(_Read):
-    """Metrics on one split of the target, as ``evaluate --json`` prints them."""
-
-    split: str
-    n: int
-    accuracy: float
-    precision_macro: float
-    recall_macro: float
-    f1_macro: float
-    ci95: dict[str, Interval]
-    per_class: list[ClassRow]
-    confusion: list[list[int]]
-    reliability: list[Bin] = []
-    ece: float | None = None
-    temperature: float = 1.0
-
-
-class Summary(_Read):
-    """One metric of one method over its seeds, and its interval over images and seeds."""
-
-    mean: float
-    sd: float
-    values: list[float]
-    ci95: Interval | None = None
-
-
-class Difference(_Read):
-    """The winner's mean minus a method's."""
-
-    mean: float
-    ci95: Interval | None = None
-    p_value: float | None = None
-
-
-class Method(_Read):
-    """One method of the comparison."""
-
-    f1_macro_test: Summary
-    accuracy_test: Summary | None = None
-    precision_macro_test: Summary | None = None
-    recall_macro_test: Summary | None = None
-    difference: dict[str, Difference] = {}
-    same_as: str | None = None
-    runs: list[str] = []
-
-    @property
-    def lead(self) -> Difference | None:
-        """Of the winner's macro-F1 over this method's, where ``compare`` tested it."""
-        return self.difference.get("f1_macro")
-
-
-class Terms(_Read):
-    """What the methods share, and what not, in sentences."""
-
-    notes: list[str] = []
-
-
-class Compared(_Read):
-    """The comparison of the winner with its baselines."""
-
-    methods: dict[str, Method] = Field(min_length=1)
-    trial: int
-    seeds: list[int]
-    named: str = Field("", alias="winner")
-    verdict: str = ""
-    fairness: Terms = Terms()
-
-    @property
-    def winner(self) -> str:
-        """Its method."""
-        return self.named or next(iter(self.methods))
-
-    @property
-    def gain(self) -> Difference | None:
-        """Over source-only, where both are among the methods."""
-        mine, base = self.methods.get(self.winner), self.methods.get(BASE)
-        if mine is None or base is None or self.winner == BASE:
-            return None
-        mean = mine.f1_macro_test.mean - base.f1_macro_test.mean
-        return base.lead or Difference(mean=mean)
-
-
-def shown(folder: ExperimentFolder) -> str:
-    """The experiment as a word of a command line."""
-    return shlex.quote(str(folder))
+Kind = TypeVar("Kind", bound=Output)
 
 
 class Absent(Exception):
-    """There is nothing to show; the message says why and what to do, for people."""
+    """There is nothing to show; the message tells a reader why and what to do."""
 
 
-def read_evaluation(folder: ExperimentFolder, trial: int) -> Measured:
-    """What ``evaluate`` measured of this trial's model on the target's test split.
+def shown(folder: ExperimentFolder) -> str:
+    """Return the experiment as one word of a command line."""
+    return shlex.quote(str(folder))
+
+
+def read_evaluation(folder: ExperimentFolder, trial: int) -> Evaluation:
+    """Read the evaluation of this trial's model on the target's test split.
 
     Raises:
-        Absent: it did not, or of another model, or before this one was calibrated.
+        Absent: there is none, or it is of another model, or older than the model's calibration.
     """
     again = f"run: dann-search evaluate {shown(folder)}"
     path, record = folder.best / EVALUATION, folder.best / RECORD
@@ -154,35 +48,35 @@ def read_evaluation(folder: ExperimentFolder, trial: int) -> Measured:
         )
     if "refit" in model:
         raise Absent(
-            f"The model in {folder.best.name}/ was trained again on train and val: what it reached "
-            "on the test split says nothing of the model of this report"
+            f"The model in {folder.best.name}/ was trained again on train and val: its scores on "
+            "the test split say nothing about the model of this report"
         )
-    measured = _validated(Measured, path)
-    if measured.split != "test":
+    evaluation = _validated(Evaluation, path, again)
+    if evaluation.split != "test":
         raise Absent(f"{path.name} is of other images than the test split; {again}")
-    if measured.temperature != model.get("temperature", 1.0):
+    if evaluation.temperature != model.get("temperature", 1.0):
         raise Absent(f"The model was calibrated since it was evaluated on the test split; {again}")
-    return measured
+    return evaluation
 
 
-def read_comparison(folder: ExperimentFolder, trial: int) -> Compared:
-    """What ``compare`` found for this trial.
+def read_comparison(folder: ExperimentFolder, trial: int) -> Comparison:
+    """Read the comparison of this trial with its baselines.
 
     Raises:
-        Absent: it was not run, or for another trial.
+        Absent: there is none, or it is of another trial.
     """
     again = f"run: dann-search compare {shown(folder)}"
     path = folder.compare / JSON
     folder.fetch(path)
     if not path.is_file():
         raise Absent(f"The best model was not compared with its baselines yet; {again}")
-    compared = _validated(Compared, path)
-    if compared.trial != trial:
+    comparison = _validated(Comparison, path, again)
+    if comparison.trial != trial:
         raise Absent(
-            f"The comparison is of trial {compared.trial}, and trial {trial} is the best now; "
+            f"The comparison is of trial {comparison.trial}, and trial {trial} is the best now; "
             f"{again}"
         )
-    return compared
+    return comparison
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -193,10 +87,12 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _validated(kind: type[Kind], path: Path) -> Kind:
+def _validated(kind: type[Kind], path: Path, again: str) -> Kind:
+    content = _read(path)
     try:
-        return kind.model_validate(_read(path))
+        # A later version may have added fields. Lists stand for tuples in JSON, hence not strict.
+        return kind.model_validate(content, strict=False, extra="ignore")
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise Absent(f"{path.name} cannot be read: {where}: {first['msg']}") from None
+        raise Absent(f"{path.name} cannot be read: {where}: {first['msg']}; {again}") from None

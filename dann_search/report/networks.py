@@ -1,6 +1,6 @@
-"""The networks a report looks at, and what they make of images: features, and logits on val.
+"""Build the networks that a report compares, and compute their features and logits.
 
-No image of the target's test split is opened here, and no label of its training split exists.
+No image of the target's test split is opened here, and labels of its training split do not exist.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,18 +29,18 @@ from dann_search.training.predict import Outputs, predict_outputs
 Floats = NDArray[np.float64]
 
 PER_DOMAIN = 600
-"""Images of each domain whose features are compared and drawn."""
+"""Images per domain whose features are compared and drawn."""
 MOST_THREADS = 8
 BATCH = 32
-"""Images at a time: on a CPU the activations of many cost more than they save."""
+"""Images per batch: on a CPU larger batches are slower, because of their activations."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Images of one domain, of its val and train splits, and their labels where there are any.
+    """Images of one domain from its val and train splits, with their labels.
 
-    ``images`` are uint8 of shape (n, 3, side, side); ``labels`` have shape (n,), ``NO_LABEL`` for
-    the target's training images.
+    ``images`` are uint8 of shape (n, 3, side, side); ``labels`` have shape (n,) and are
+    ``NO_LABEL`` for the target's training images.
     """
 
     images: Tensor
@@ -49,7 +49,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Features:
-    """What the label classifier of one network sees of both samples, shapes (m|n, size)."""
+    """Features that one network computes for both samples, shapes (m, size) and (n, size)."""
 
     name: str
     source: Floats
@@ -57,7 +57,7 @@ class Features:
 
 
 def take_sample(store: Path, role: str, most: int = PER_DOMAIN) -> Sample:
-    """Up to ``most`` images, half of them of val where there are enough; the same ones always."""
+    """Take up to ``most`` images, half of them from val if possible; always the same ones."""
     rng = np.random.default_rng(0)
     val, train = as_tensor(store, role, "val"), as_tensor(store, role, "train")
     of_val = min(len(val), max(most // 2, most - len(train)))
@@ -74,27 +74,27 @@ def take_sample(store: Path, role: str, most: int = PER_DOMAIN) -> Sample:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What it takes to build a trial's network and to show it images."""
+    """Everything needed to build a trial's network and to run it on images."""
 
     config: TrialConfig
     weights: Mapping[str, WeightsFile]
     data: TrainingData
 
     def network(self, checkpoint: Path | None) -> DannNetwork:
-        """As training began with it, or with the weights of a checkpoint.
+        """Build the network as before training, or with the weights of a checkpoint.
 
         Raises:
-            InputError: pre-trained weights that cannot be had.
-            RunError: a checkpoint that is damaged or of another network.
+            InputError: pre-trained weights are not available.
+            RunError: the checkpoint is damaged or of another network.
         """
         network = build_network(self.config, self.data.classes, self.weights)
         if checkpoint is not None:
             restore_network(network, load_checkpoint(checkpoint), checkpoint)
-        # As in training: convolutions are faster so.
+        # The memory format of training, in which convolutions are faster.
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def outputs(self, network: DannNetwork, images: Tensor) -> Outputs:
-        """Logits and features of images (n, 3, side, side)."""
+        """Compute logits and features of images (n, 3, side, side)."""
         spec = spec_of(self.config.backbone, self.weights)
         side, device = input_side(self.config, self.data), torch.device("cpu")
         pieces = [
@@ -106,7 +106,7 @@ class Recipe:
         )
 
     def features(self, name: str, network: DannNetwork, source: Sample, target: Sample) -> Features:
-        """Of both samples."""
+        """Compute the features of both samples."""
         both = (
             self.outputs(network, sample.images).features.double().numpy()
             for sample in (source, target)
@@ -116,7 +116,7 @@ class Recipe:
 
 @contextmanager
 def few_threads() -> Iterator[None]:
-    """At most eight of this process's cores for torch and numpy, until the block ends."""
+    """Limit torch and numpy to eight threads within this context."""
     before = torch.get_num_threads()
     count = min(MOST_THREADS, before)
     torch.set_num_threads(count)

@@ -1,4 +1,4 @@
-"""What it takes to get the same results again: the experiment as a file, and two commands."""
+"""Reproduce an experiment: its file, and the commands that run it again."""
 
 import json
 import shlex
@@ -12,9 +12,9 @@ from dann_search.results.reader import TrialRow
 
 @dataclass(frozen=True)
 class Reproduction:
-    """An experiment file by name and content, and what to run beside it.
+    """Name and content of an experiment file, and two commands to run beside it.
 
-    ``winner`` trains the best trial alone and ``search`` the whole search.
+    ``winner`` trains the best trial alone, ``search`` repeats the whole search.
     """
 
     file: str
@@ -24,10 +24,10 @@ class Reproduction:
 
 
 def reproduction(experiment: Experiment, best: TrialRow, trials: int) -> Reproduction:
-    """Of an experiment, its best trial, and as many trials as it had in the end.
+    """Return what reproduces an experiment of so many trials, and its best trial.
 
-    The file is the resolved experiment: every default as it was, every path absolute. The best
-    trial keeps the space around it, since images are packed at the size its widest backbone needs.
+    The file is the resolved experiment: defaults are written out and paths are absolute. The best
+    trial keeps the whole space, because images are packed at the size of its largest backbone.
     """
     file = f"{experiment.name}.yaml"
     content = experiment.model_dump(mode="json", exclude_none=True)

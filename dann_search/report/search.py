@@ -1,4 +1,4 @@
-"""What the study tells of a search: its trials, their curves, what mattered, what it cost."""
+"""Read a search from its study: trials, curves, importance of parameters, cost."""
 
 import math
 import statistics
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dann_search.config.experiment import Experiment
+from dann_search.outputs.report import Spent
 from dann_search.results import insight
 from dann_search.results.epochs import read_epochs
 from dann_search.results.leaderboard import ranked
@@ -15,33 +16,7 @@ from dann_search.study.study_names import SPENT
 from dann_search.study.study_storage import find_study, opened, study_place
 
 MOST_TIMED = 200
-"""Trials stopped early whose epochs are read, evenly taken: behind a URL each is a request."""
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a search cost.
-
-    Attributes:
-        hours, cpu_hours, gpu_hours: as the search counted them; None where it did not.
-        epochs: trained by all trials.
-        saved: epochs that trials stopped early were spared.
-        cpu_hours_saved, gpu_hours_saved: what those would have taken, estimated; None where no
-            epoch of such a trial was timed, or the search did not count hours.
-    """
-
-    hours: float | None
-    cpu_hours: float | None
-    gpu_hours: float | None
-    epochs: int
-    saved: int
-    cpu_hours_saved: float | None
-    gpu_hours_saved: float | None
-
-    @property
-    def saved_share(self) -> float:
-        """Of the epochs that training every trial to its end would have taken."""
-        return self.saved / max(self.epochs + self.saved, 1)
+"""Pruned trials whose epochs are read, evenly spaced: behind a URL each costs a request."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +27,7 @@ class Search:
         rows: every trial, best first.
         curves: the objective after each epoch, by trial.
         history, slices, importance: see ``results.insight``.
-        spent: what it cost.
+        spent: the cost of the search.
     """
 
     rows: list[TrialRow]
@@ -66,7 +41,7 @@ class Search:
 def look_at_search(
     folder: ExperimentFolder, experiment: Experiment, rows: Sequence[TrialRow]
 ) -> Search:
-    """What else the study tells of trials just read; a search that still runs may have more."""
+    """Read the rest of what the study knows about trials; a running search may have added more."""
     return Search(
         rows=ranked(rows),
         curves={
@@ -81,7 +56,7 @@ def look_at_search(
 
 
 def _counted(folder: ExperimentFolder, experiment: Experiment) -> dict[str, float]:
-    """Hours that the search itself counted."""
+    """Return the hours that the search counted."""
     place = study_place(folder, experiment.search.study)
     with opened(place) as storage:
         study = find_study(storage, place, experiment.name, folder)
@@ -91,6 +66,7 @@ def _counted(folder: ExperimentFolder, experiment: Experiment) -> dict[str, floa
 
 def _spent(folder: ExperimentFolder, experiment: Experiment, rows: Sequence[TrialRow]) -> Spent:
     counted, takes = _counted(folder, experiment), experiment.resources
+    # Epochs that each pruned trial did not train.
     spared = {row.number: _epochs_spared(row) for row in rows if row.state == "pruned"}
     saved, cpu_hours = sum(spared.values()), counted.get("cpu_hours")
     seconds = _mean_seconds(folder, spared)
@@ -98,14 +74,14 @@ def _spent(folder: ExperimentFolder, experiment: Experiment, rows: Sequence[Tria
     if seconds is not None and cpu_hours:
         cpus = takes.workers_per_trial * takes.cpus_per_worker
         cpu_saved = saved * seconds / 3600 * cpus
-        # Both were counted of the same trials: their ratio is that of what a trial reserves.
+        # Both were counted for the same trials, so their ratio is that of a trial's resources.
         gpu_saved = cpu_saved * counted.get("gpu_hours", 0.0) / cpu_hours
     return Spent(
         hours=counted.get("hours"),
         cpu_hours=cpu_hours,
         gpu_hours=counted.get("gpu_hours"),
         epochs=sum(row.epochs for row in rows),
-        saved=saved,
+        epochs_saved=saved,
         cpu_hours_saved=cpu_saved,
         gpu_hours_saved=gpu_saved,
     )
@@ -116,7 +92,7 @@ def _epochs_spared(row: TrialRow) -> int:
 
 
 def _mean_seconds(folder: ExperimentFolder, spared: dict[int, int]) -> float | None:
-    """Of an epoch that was spared: each trial's own seconds an epoch, weighed by such epochs."""
+    """Average each trial's seconds per epoch, weighted by the epochs it was spared."""
     step = max(1, math.ceil(len(spared) / MOST_TIMED))
     weighed = []
     for trial, epochs in list(spared.items())[::step]:

@@ -1,4 +1,4 @@
-"""How far two domains lie apart in a network's features: proxy A-distance and MMD."""
+"""The distance of two domains in a network's features: proxy A-distance and MMD."""
 
 import warnings
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 FOLDS = 5
 COMPONENTS = 64
-"""Principal components compared: with as many as images, any two sets can be told apart."""
+"""Principal components compared: with as many as images, any two sets are separable."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class DomainShift:
     Attributes:
         a_distance: proxy A-distance, between 0 (a linear classifier cannot tell the domains apart)
             and 2 (it always can).
-        mmd2: squared maximum mean discrepancy, unbiased, so that it may lie below 0.
-        bandwidth: of its Gaussian kernel: the median distance between two images.
-        n: images a domain.
+        mmd2: squared maximum mean discrepancy; unbiased, so it may be below 0.
+        bandwidth: bandwidth of its Gaussian kernel, the median distance between two images.
+        n: images per domain.
     """
 
     a_distance: float
@@ -38,10 +38,10 @@ class DomainShift:
 
 
 def domain_shift(source: Floats, target: Floats) -> DomainShift:
-    """Measure both distances on the first images of each domain, as many of one as of the other.
+    """Measure both distances on the same number of images of each domain.
 
-    Features are first brought to mean 0 and standard deviation 1 over both domains and reduced to
-    their principal components, so that networks of other width and scale can be compared.
+    Features are first standardized over both domains and reduced to their principal components, so
+    that networks of different width and scale can be compared.
 
     Args:
         source: features, shape (m, size).
@@ -62,9 +62,9 @@ def domain_shift(source: Floats, target: Floats) -> DomainShift:
 
 
 def proxy_a_distance(source: Floats, target: Floats) -> float:
-    """2 (1 - 2 e), e the error of a linear classifier of domains (Ben-David et al. 2007, 2010).
+    """Return 2 (1 - 2 e), e the error of a linear classifier of domains (Ben-David et al. 2010).
 
-    The error is that on images held out in five folds; worse than chance counts as chance.
+    The error is measured by five-fold cross-validation; worse than chance counts as chance.
     """
     folds = min(FOLDS, len(source), len(target))
     if folds < 2:
@@ -73,18 +73,18 @@ def proxy_a_distance(source: Floats, target: Floats) -> float:
     classifier = LogisticRegression(max_iter=200)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        told = cross_val_predict(
+        predicted = cross_val_predict(
             classifier,
             np.concatenate([source, target]),
             domains,
             cv=StratifiedKFold(folds, shuffle=True, random_state=0),
         )
-    error = float((told != domains).mean())
+    error = float((predicted != domains).mean())
     return max(0.0, 2 * (1 - 2 * error))
 
 
 def squared_mmd(source: Floats, target: Floats, bandwidth: float) -> float:
-    """The unbiased estimate with k(x, y) = exp(-|x - y|² / 2 s²) (Gretton et al. 2012, eq. 3)."""
+    """Estimate MMD² without bias, k(x, y) = exp(-|x - y|² / 2 s²) (Gretton et al. 2012, eq. 3)."""
     m, n = len(source), len(target)
     if min(m, n) < 2 or bandwidth <= 0:
         return float("nan")
@@ -99,6 +99,6 @@ def squared_mmd(source: Floats, target: Floats, bandwidth: float) -> float:
 
 
 def median_distance(points: Floats) -> float:
-    """Between two of the points: the usual bandwidth (Gretton et al. 2012, section 8)."""
+    """Return the median distance of two points, the usual bandwidth (Gretton et al. 2012, 8)."""
     distances = cdist(points, points)
     return float(np.median(distances[np.triu_indices(len(points), 1)]))

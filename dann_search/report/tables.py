@@ -1,4 +1,4 @@
-"""Tables of the page: what stands in each cell, and by what it is sorted."""
+"""Tables of the page: the text and the sort key of each cell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from dann_search.results.reader import TrialRow
 from dann_search.training.result import F1_MACRO
 
 MOST_CELLS = 20_000
-"""Of the leaderboard: a thousand trials of twenty columns, the best."""
+"""Cells of the leaderboard: the best thousand trials of twenty columns."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and what it is sorted by; None where there is nothing."""
+    """The text of a cell and its sort key, which is None for an empty cell."""
 
     text: str
     key: str | None = None
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's title, the name filters use, and whether it holds numbers."""
+    """A column's title, its name in filters, and whether it holds numbers."""
 
     title: str
     name: str
@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and rows, each row with the state of its trial."""
+    """Columns, rows with the state of their trial, and the number of rows left out."""
 
     columns: list[Column]
     rows: list[tuple[str, list[Cell]]]
@@ -42,7 +42,7 @@ class Table:
 
 
 def leaderboard(content: Content) -> Table:
-    """Every trial with every searched parameter, blank where it does not apply."""
+    """List every trial with every searched parameter, blank where it does not apply."""
     rows = content.search.rows
     objective = content.experiment.search.objective
     searched = list(content.experiment.space)
@@ -105,7 +105,7 @@ def _remark(row: TrialRow) -> str | None:
 
 
 def recipe(content: Content) -> list[tuple[str, str, bool, str]]:
-    """Every parameter of the best trial: name, value, whether it was searched, what it means."""
+    """List the best trial's parameters: name, value, whether it was searched, meaning."""
     fields = TrialConfig.model_fields
     return [
         (name, number(value), name in content.best.params, fields[name].description or "")
@@ -115,7 +115,7 @@ def recipe(content: Content) -> list[tuple[str, str, bool, str]]:
 
 
 def splits(content: Content) -> list[tuple[str, str, int, str, str]]:
-    """Role, split, images, hash, and what its labels are for."""
+    """List role, split, images, hash and label use of every split."""
     sizes, hashes = content.info.sizes, content.info.hashes
     oracle = content.experiment.search.objective == F1_MACRO
     return [
@@ -132,13 +132,13 @@ def splits(content: Content) -> list[tuple[str, str, int, str, str]]:
 
 
 def seeds(content: Content) -> list[tuple[str, int]]:
-    """What is random, and by which seed."""
+    """List everything that is random, and its seed."""
     experiment = content.experiment
-    found = [
+    seeds_of = [
         ("training", int(content.best.config.get("seed", 0))),
         ("search", experiment.search.seed),
         ("splits of the target", experiment.data.splits_of("target").seed),
         ("splits of the source", experiment.data.splits_of("source").seed),
     ]
     compared = content.compared.seeds if content.compared else []
-    return found + [(f"comparison {index}", seed) for index, seed in enumerate(compared, 1)]
+    return seeds_of + [(f"comparison {index}", seed) for index, seed in enumerate(compared, 1)]

@@ -1,4 +1,4 @@
-"""Small pictures that lie inside the page: what the network gets wrong, what it is trained on."""
+"""Small pictures inside the page: mistakes, uncertain images, augmented images."""
 
 import base64
 import io
@@ -19,13 +19,13 @@ Floats = NDArray[np.float64]
 SHOWN = 24
 """Images in each gallery."""
 LARGEST, SMALL = 112, 48
-"""Side in pixels to which larger images are reduced; up to which they are kept pixel by pixel."""
+"""Sides in pixels: larger images are reduced to the first; up to the second they stay lossless."""
 ORIGINALS, VARIANTS = 4, 5
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One image as a data URI, what is written below it, and its place in the target's val."""
+    """One image as a data URI, its caption, and its row in the target's val split."""
 
     uri: str
     true: str
@@ -36,14 +36,14 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Augmented:
-    """An image of the store and what training saw of it in several epochs, as data URIs."""
+    """An image, and its augmented variants as training saw them, as data URIs."""
 
     original: str
     variants: list[str]
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
-    """A uint8 image (3, side, side) as PNG where it is tiny, else as JPEG of at most 112 pixels."""
+    """Encode a uint8 image (3, side, side): PNG if it is tiny, else JPEG of at most 112 pixels."""
     picture = Image.fromarray(image.transpose(1, 2, 0))
     content = io.BytesIO()
     if picture.width <= SMALL:
@@ -59,7 +59,7 @@ def data_uri(image: NDArray[np.uint8]) -> str:
 def confident_mistakes(
     images: Tensor, labels: NDArray[np.int64], probabilities: Floats, names: list[str]
 ) -> list[Thumbnail]:
-    """Images predicted wrongly, those of largest probability first."""
+    """Return images that are predicted wrongly, the most confident first."""
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     order = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")]
     return _thumbnails(images, labels, probabilities, names, order[:SHOWN])
@@ -68,7 +68,7 @@ def confident_mistakes(
 def uncertain_images(
     images: Tensor, labels: NDArray[np.int64], probabilities: Floats, names: list[str]
 ) -> list[Thumbnail]:
-    """Images of largest entropy over the classes, right or wrong."""
+    """Return the images of largest entropy over the classes, right or wrong."""
     order = np.argsort(-entropy(probabilities), kind="stable")
     return _thumbnails(images, labels, probabilities, names, order[:SHOWN])
 
@@ -93,11 +93,11 @@ def _thumbnails(
 
 
 def augmented(images: Tensor, side: int, config: TrialConfig, strength: float) -> list[Augmented]:
-    """Some images of a training split, evenly spaced, each augmented several times.
+    """Augment some images of a training split, evenly spaced, several times each.
 
     Args:
         images: the split, uint8 of shape (n, 3, any, any).
-        side: at which the network sees them, in pixels.
+        side: side in pixels at which the network sees them.
         config: the recipe.
         strength: 1 for the source, ``config.target_augmentation`` for the target.
     """

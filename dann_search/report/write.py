@@ -1,19 +1,22 @@
-"""The report of an experiment: check, gather, draw, write."""
+"""Write the report of an experiment: check, gather, draw, write."""
 
 import importlib.util
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from dann_search.errors import InputError
+from dann_search.outputs.report import (
+    AllTrialCounts,
+    CalibrationOn,
+    MeanAndSd,
+    OnTest,
+    Report,
+    Shift,
+)
 from dann_search.results.reader import open_experiment
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.layout import ExperimentFolder
@@ -22,51 +25,6 @@ if TYPE_CHECKING:
     from dann_search.report.content import Content
 
 NEEDED = ("plotly", "jinja2")
-
-
-@dataclass(frozen=True)
-class Report:
-    """A report that was written.
-
-    Attributes:
-        file: the page.
-        bytes: its size.
-        figures: files for a paper, where they were asked for.
-        numbers: the key numbers it shows, as ``report --json`` prints them.
-    """
-
-    file: Path
-    bytes: int
-    figures: list[Path] = field(default_factory=list)
-    numbers: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``report --json`` prints it."""
-        return {
-            "report": str(self.file),
-            "bytes": self.bytes,
-            "figures": [str(path) for path in self.figures],
-            **self.numbers,
-        }
-
-    def render(self) -> Group:
-        """What people read on the terminal."""
-        file = Text(str(self.file), no_wrap=True, overflow="ignore")
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        table.add_row("size", f"{self.bytes / 1e6:.1f} MB")
-        if self.figures:
-            folder = self.figures[0].parent
-            table.add_row("figures", f"{len(self.figures)} files in {folder}")
-        table.add_row("best", f"trial {self.numbers['trial']}")
-        table.add_row("macro-F1, target val", f"{self.numbers['f1_macro_val']:.3f}")
-        if test := self.numbers["test"]:
-            low, high = test["ci95"]["f1_macro"]
-            text = f"{test['f1_macro']:.3f}, 95 % interval {low:.3f} to {high:.3f}"
-            table.add_row("macro-F1, target test", text)
-        notes = [Text(f"note: {note}", overflow="fold") for note in self.numbers["notes"]]
-        return Group(file, table, *notes)
 
 
 def write_report(
@@ -82,18 +40,18 @@ def write_report(
         folder: the experiment: its folder, or its name under ``runs``.
         out: the file; ``report/index.html`` in the experiment's folder by default.
         figures: a folder for the figures as PNG and SVG.
-        force: replace what is there.
-        progress: told what is being done, a line each.
+        force: replace existing files.
+        progress: called with a line for each step.
 
     Raises:
         InputError: no trial has finished, a file is in the way or cannot be written, or Plotly or
             Jinja is not installed.
     """
-    found = folder if isinstance(folder, ExperimentFolder) else open_experiment(folder)
+    experiment = folder if isinstance(folder, ExperimentFolder) else open_experiment(folder)
     _check_installed()
-    file = found.root / "report" / "index.html"
+    file = experiment.root / "report" / "index.html"
     if out is None:
-        found.fetch(file)
+        experiment.fetch(file)
     else:
         file = Path(out).expanduser().resolve()
     _check_file(file, force)
@@ -105,7 +63,7 @@ def write_report(
     from dann_search.report.figures.save import save_figures
     from dann_search.report.page import render
 
-    content = gather(found, progress)
+    content = gather(experiment, progress)
     progress("drawing")
     page = render(content, datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")).encode()
     try:
@@ -115,11 +73,10 @@ def write_report(
     except OSError as exc:
         raise InputError(f"{exc.filename or file}: cannot be written: {exc.strerror}") from None
     if out is None:
-        found.publish(file)
-    numbers = _numbers(content)
-    if remark:
-        numbers["notes"] = [*numbers["notes"], f"{drawn}: {remark}"]
-    return Report(file, len(page), written, numbers)
+        experiment.publish(file)
+    report = summarize(content, file, len(page))
+    notes = [*report.notes, *([f"{drawn}: {remark}"] if remark else [])]
+    return report.model_copy(update={"figures": list(map(str, written)), "notes": notes})
 
 
 def _check_installed() -> None:
@@ -139,7 +96,7 @@ def _check_file(file: Path, force: bool) -> None:
 
 
 def _check_parent(folder: Path) -> None:
-    """Refuse a folder that cannot be written, before time is spent on what is to lie in it."""
+    """Refuse a folder that cannot be written before spending time on its files."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir():
         raise InputError(f"{folder}: cannot be written: {there} is a file")
@@ -162,52 +119,58 @@ def _check_figures(folder: Path, force: bool) -> None:
     _check_parent(folder)
 
 
-def _numbers(content: "Content") -> dict[str, Any]:
-    """What the page's headline says."""
-    inside, compared, spent = content.inside, content.compared, content.search.spent
-    calibration = content.calibration
-    return {
-        "experiment": str(content.folder),
-        "partial": content.partial,
-        "notes": content.notes,
-        "trial": content.best.number,
-        "epoch": content.best.best_epoch,
-        "f1_macro_val": content.best.f1_macro_val,
-        "ci95_val": list(inside.val.ci95["f1_macro"]) if inside else None,
-        "test": content.test and content.test.model_dump(
-            include={"n", "accuracy", "precision_macro", "recall_macro", "f1_macro", "ci95"}
+def summarize(content: "Content", file: Path, size: int) -> Report:
+    """Return the key numbers of a page.
+
+    Args:
+        content: what the page shows.
+        file: where it lies.
+        size: its size in bytes.
+    """
+    best, inside, measured = content.best, content.inside, content.measured
+    test, methods = content.test, content.compared.methods if content.compared else None
+    assert best.best_epoch is not None and best.f1_macro_val is not None  # it was chosen by them
+    return Report(
+        report=str(file),
+        bytes=size,
+        figures=[],
+        experiment=str(content.folder),
+        partial=content.partial,
+        notes=content.notes,
+        trial=best.number,
+        epoch=best.best_epoch,
+        f1_macro_val=best.f1_macro_val,
+        ci95_val=inside.val.ci95.f1_macro if inside else None,
+        test=OnTest(**{name: getattr(test, name) for name in OnTest.model_fields})
+        if test
+        else None,
+        baselines=None
+        if methods is None
+        else {
+            name: MeanAndSd(mean=one.f1_macro_test.mean, sd=one.f1_macro_test.sd)
+            for name, one in methods.items()
+        },
+        ece=CalibrationOn(split="test" if test else "val", value=measured.ece)
+        if measured
+        else None,
+        domain_shift=[
+            Shift(
+                network=one.name,
+                a_distance=_or_none(one.shift.a_distance),
+                mmd2=_or_none(one.shift.mmd2),
+            )
+            for one in (inside.domains if inside else [])
+        ],
+        trials=AllTrialCounts(
+            completed=content.status.completed,
+            pruned=content.status.pruned,
+            failed=content.status.failed,
+            running=content.status.unfinished,
         ),
-        "baselines": compared and {
-            name: {"mean": one.f1_macro_test.mean, "sd": one.f1_macro_test.sd}
-            for name, one in compared.methods.items()
-        },
-        "ece": calibration and {"split": calibration.split, "value": calibration.ece},
-        "domain_shift": [
-            {
-                "network": one.name,
-                "a_distance": _or_null(one.shift.a_distance),
-                "mmd2": _or_null(one.shift.mmd2),
-            }
-            for one in inside.domains
-        ] if inside else [],
-        "trials": {
-            "completed": content.status.completed,
-            "pruned": content.status.pruned,
-            "failed": content.status.failed,
-            "running": content.status.unfinished,
-        },
-        "spent": {
-            "hours": spent.hours,
-            "cpu_hours": spent.cpu_hours,
-            "gpu_hours": spent.gpu_hours,
-            "epochs": spent.epochs,
-            "epochs_saved": spent.saved,
-            "cpu_hours_saved": spent.cpu_hours_saved,
-            "gpu_hours_saved": spent.gpu_hours_saved,
-        },
-    }  # fmt: skip
+        spent=content.search.spent,
+    )
 
 
-def _or_null(distance: float) -> float | None:
-    """Of too few images, or of features that are all the same, there is none."""
+def _or_none(distance: float) -> float | None:
+    """Return None for nan: too few images, or features that are all the same."""
     return None if math.isnan(distance) else distance

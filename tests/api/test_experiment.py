@@ -59,7 +59,7 @@ def test_its_model_predicts_and_is_evaluated_as_on_the_command_line(
     assert opened.best().folder == experiment.best
     assert opened.best(rank=2, out=experiment.root / "second").record["trial"] == 0
     assert opened.evaluate() == evaluate_target(experiment.root)
-    assert opened.evaluate(calibrated=True).calibration.temperature != 1  # type: ignore[union-attr]
+    assert opened.evaluate(calibrated=True).temperature != 1
     export = opened.export("safetensors", out=experiment.root / "shipped")
     assert export.model == experiment.best and (export.folder / "model.py").is_file()
     assert opened.status().state == "done"

@@ -1,16 +1,20 @@
 """Comparisons without trainings: from made-up predictions, or from scores as a test wants them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from dann_search.evaluation.comparison import Comparison
-from dann_search.evaluation.fairness import Fairness
-from dann_search.evaluation.method_scores import Difference, Scores, Values, score_methods
-from dann_search.evaluation.paired_bootstrap import Interval
-from dann_search.storage.layout import ExperimentFolder
+from dann_search.evaluation.comparison import verdict
+from dann_search.evaluation.fairness import sentences
+from dann_search.evaluation.method_scores import score_methods, spread
+from dann_search.outputs.comparison import (
+    Comparison,
+    Difference,
+    Fairness,
+    MethodScores,
+    Spread,
+    Tuned,
+)
 
 SEEDS = [1, 2, 3]
 
@@ -18,7 +22,6 @@ SEEDS = [1, 2, 3]
 def predicted(
     class_names: list[str],
     shares: Mapping[str, float],
-    folder: Path,
     *,
     winner: str = "dann",
     n: int = 60,
@@ -32,7 +35,7 @@ def predicted(
         for name, share in shares.items()
     }
     scores = score_methods(labels, predictions, class_names, winner, resamples=200)
-    return compared(scores, winner=winner, folder=folder, n=n)
+    return compared(scores, winner=winner, n=n)
 
 
 def stated(
@@ -44,23 +47,32 @@ def stated(
     other: str = "source_only",
 ) -> Comparison:
     """A winner and another method, of these scores by seed and this interval of the difference."""
-    gap = Difference([a - b for a, b in zip(mine, base, strict=True)], Interval(*interval), 0.5)
+    gaps = spread([a - b for a, b in zip(mine, base, strict=True)], interval)
+    gap = Difference(**dict(gaps), p_value=0.5)
     scores = {
-        winner: _scores(Values(mine, Interval(0, 1))),
-        other: replace(_scores(Values(base, Interval(0, 1))), difference={"f1_macro": gap}),
+        winner: _scores(spread(mine, (0, 1)), {}),
+        other: _scores(spread(base, (0, 1)), {"f1_macro": gap}),
     }
     return compared(scores, winner=winner)
 
 
-def _scores(values: Values) -> Scores:
-    return Scores(values, values, values, values)
+def _scores(one: Spread, difference: dict[str, Difference]) -> MethodScores:
+    return MethodScores(
+        f1_macro_test=one,
+        accuracy_test=one,
+        precision_macro_test=one,
+        recall_macro_test=one,
+        per_class=[],
+        difference=difference,
+        same_as=None,
+        runs=[],
+    )
 
 
 def compared(
-    scores: dict[str, Scores],
+    scores: dict[str, MethodScores],
     *,
     winner: str,
-    folder: Path = Path("runs/office"),
     n: int = 60,
     objective: str = "f1_macro",
     searched: tuple[str, ...] = ("dann",),
@@ -68,16 +80,28 @@ def compared(
 ) -> Comparison:
     """The scores on the terms of some search."""
     terms = Fairness(
-        winner=winner,
-        methods=list(scores),
         epochs=6,
         batch_size=32,
-        seeds=SEEDS,
         sizes={"source": {"train": 573}, "target": {"train": 179, "val": 58, "test": n}},
         hashes={},
         objective=objective,
-        trials=40,
-        unfinished=unfinished,
-        searched_methods=list(searched),
+        tuned=Tuned(
+            method=winner,
+            trials=40,
+            among=list(searched),
+            target_val_labels=58 if objective == "f1_macro" else 0,
+        ),
+        notes=[],
     )
-    return Comparison(winner, 12, SEEDS, scores, n, 2000, terms, ExperimentFolder(folder))
+    notes = sentences(terms, list(scores), SEEDS, unfinished)
+    return Comparison(
+        methods=scores,
+        winner=winner,
+        trial=12,
+        seeds=SEEDS,
+        n_test=n,
+        resamples=2000,
+        verdict=verdict(winner, scores),
+        fairness=terms.model_copy(update={"notes": notes}),
+        failed={},
+    )

@@ -1,6 +1,5 @@
 """The winner against its baselines."""
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,16 +9,18 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-from rich.console import Console
 
 from dann_search.cli import main
 from dann_search.config.data import DataConfig
 from dann_search.config.experiment import Experiment
+from dann_search.config.trial import TrialConfig
 from dann_search.data.open_domain import open_domain
-from dann_search.data.store import open_images, pack
+from dann_search.data.store import open_images, pack, read_info
 from dann_search.data.target_labels import target_train_labels
 from dann_search.errors import InputError, RunError
 from dann_search.evaluation.compare import _new_seeds, compare
+from dann_search.evaluation.comparison import notes
+from dann_search.evaluation.fairness import fairness
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
 from dann_search.storage.compare_lock import alone
 from dann_search.storage.driver_lock import DriverLock
@@ -52,7 +53,7 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
         "dann-seed1", "dann-seed2", "source_only-seed1", "source_only-seed2",
     ]  # fmt: skip
     content = json.loads((experiment.compare / "comparison.json").read_text())
-    assert printed("compare", json.dumps(content)) == result.to_json()
+    assert printed("compare", json.dumps(content)) == result.model_dump(mode="json")
     runs = content["methods"]["source_only"]["runs"]
     assert content["methods"]["from_scratch"]["runs"] == runs
     assert all((experiment.compare / run / BEST).is_file() for run in runs)
@@ -69,7 +70,7 @@ def test_baselines_share_the_recipe_and_test_labels_change_only_the_scores(
     lines.clear()
     again = compare(experiment, train, methods=METHODS, seeds=2)
     assert lines == ["4 of 4 trainings are there from before"]
-    assert again.methods["dann"].f1_macro.values != result.methods["dann"].f1_macro.values
+    assert again.methods["dann"].f1_macro_test.values != result.methods["dann"].f1_macro_test.values
     assert weights(experiment) == trained
 
     for path in experiment.compare.glob("*/done"):
@@ -110,7 +111,7 @@ def test_what_one_machine_trained_another_does_not_train_again(
     lines.clear()
     there = compare(open_experiment(url), train, methods=names, seeds=2)
     assert lines == ["4 of 4 trainings are there from before"]
-    assert there.to_json()["methods"] == here.to_json()["methods"]
+    assert there.methods == here.methods
     files.rm("/compared", recursive=True)
 
 
@@ -145,8 +146,7 @@ def test_a_baseline_that_diverges_is_left_out_and_a_winner_that_does_is_an_error
     result = compare(experiment, failing("source_only"), methods=["dann", "source_only"], seeds=2)
     reason = "1 of 2 trainings failed, the first: the loss became nan in epoch 1"
     assert list(result.methods) == ["dann"] and result.failed == {"source_only": reason}
-    assert result.to_json()["failed"] == {"source_only": reason}
-    assert f"source_only is left out: {reason}" in result.notes()
+    assert f"source_only is left out: {reason}" in notes(result)
     with pytest.raises(RunError, match="dann: 1 of 2 trainings failed"):
         compare(experiment, failing("dann"), methods=["dann", "source_only"], seeds=2)
 
@@ -158,6 +158,22 @@ def test_seeds_that_confirmed_the_winner_are_not_used_again(
     winner = next(row for row in rows if row.state == "completed")
     again = replace(winner, number=9, confirms=winner.number, config=winner.config | {"seed": 2})
     assert _new_seeds(winner, [*rows, again], 3) == [1, 3, 4]
+
+
+def test_terms_count_the_target_labels_and_trials_that_chose_the_recipe(
+    experiment: ExperimentFolder,
+) -> None:
+    content, rows = read_experiment(experiment), read_trials(experiment)
+    winner, info = TrialConfig(**rows[0].config), read_info(experiment.data)
+    search = content.search.model_copy(update={"objective": "info_max"})
+    label_free = content.model_copy(update={"search": search})
+    by_labels, without = (
+        fairness(one, rows, winner, ["dann", "source_only"], [1, 2], info).tuned
+        for one in (content, label_free)
+    )
+    assert by_labels.target_val_labels == info.sizes["target"]["val"] > 0
+    assert without.target_val_labels == 0
+    assert by_labels.trials == 3  # two completed, one pruned; the failed one chose nothing
 
 
 def test_tllibs_recipe_is_trained_beside_the_winner_and_features_that_stay_as_they_are(
@@ -179,10 +195,9 @@ def test_the_upper_bound_is_trained_on_the_target_with_its_labels(
 ) -> None:
     result = compare(experiment, train_here, methods=["source_only", "target_supervised"], seeds=2)
     bound, base = (result.methods[name] for name in ("target_supervised", "source_only"))
-    assert bound.f1_macro.mean > base.f1_macro.mean
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(result.render())
-    assert "upper bound: it was trained on the target's own labels" in console.export_text()
+    assert bound.f1_macro_test.mean > base.f1_macro_test.mean
+    said = "target_supervised is an upper bound: it was trained on the target's own labels"
+    assert said in notes(result)
     # Nothing but weights and scores is left of it.
     files = {path.name for path in experiment.compare.rglob("*") if path.is_file()}
     results = {f"comparison.{suffix}" for suffix in ("json", "csv", "md", "tex")}

@@ -4,13 +4,13 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from dann_search.evaluation.comparison import Comparison
+from dann_search.cli.evaluation_tables import comparison_table
 from dann_search.evaluation.comparison_tables import (
     to_csv,
     to_latex,
@@ -18,6 +18,8 @@ from dann_search.evaluation.comparison_tables import (
     write_comparison,
 )
 from dann_search.inference.markup import escape_latex, escape_markdown
+from dann_search.outputs.comparison import Comparison
+from dann_search.storage.layout import ExperimentFolder
 from tests.evaluation.comparisons import compared, predicted, stated
 
 ODD = ["R&D_50%", "a|b", r"C:\x{1}~^", "*star*", "[half] #1 $", "<i>"]
@@ -26,14 +28,17 @@ SHARES = dict(zip((*METHODS, "target_supervised"), (0.8, 0.6, 0.5, 0.2, 0.75, 0.
 
 
 @pytest.fixture
-def odd(tmp_path: Path) -> Comparison:
-    (tmp_path / "compare").mkdir()
-    return predicted(ODD, SHARES, tmp_path)
+def odd() -> Comparison:
+    return predicted(ODD, SHARES)
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    return comparison.model_dump(mode="json")
 
 
 def printed(comparison: Comparison, width: int = 80) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(comparison.render())
+    console.print(comparison_table(comparison, ExperimentFolder(Path("runs/office"))))
     return console.export_text()
 
 
@@ -51,25 +56,25 @@ def printed(comparison: Comparison, width: int = 80) -> str:
 def test_adaptation_helps_only_beyond_the_interval_and_the_noise_of_seeds(
     dann: list[float], base: list[float], interval: tuple[float, float], words: str
 ) -> None:
-    verdict = stated(dann, base, interval).verdict()
+    verdict = stated(dann, base, interval).verdict
     assert words in verdict
     assert f"95 % interval {interval[0]:+.3f} to {interval[1]:+.3f}" in verdict
 
 
 def test_a_winner_that_does_not_adapt_is_held_against_one_that_does() -> None:
     mine, other, interval = [0.7, 0.72, 0.71], [0.5, 0.52, 0.51], (0.1, 0.3)
-    worse = stated(mine, other, interval, winner="source_only", other="tllib_dann").verdict()
+    worse = stated(mine, other, interval, winner="source_only", other="tllib_dann").verdict
     assert worse.startswith("adaptation does not help here: the winner, source_only, against tllib")
-    better = stated(other, mine, (-0.3, -0.1), winner="source_only", other="dann").verdict()
+    better = stated(other, mine, (-0.3, -0.1), winner="source_only", other="dann").verdict
     assert better.startswith("adaptation helps here: the winner, source_only, against dann macro")
-    alone = stated(mine, other, interval, winner="source_only", other="from_scratch").verdict()
+    alone = stated(mine, other, interval, winner="source_only", other="from_scratch").verdict
     assert "name dann among the methods" in alone
-    assert "name both methods" in stated(mine, other, interval, other="from_scratch").verdict()
+    assert "name both methods" in stated(mine, other, interval, other="from_scratch").verdict
 
 
 def test_the_terms_say_who_was_tuned_on_which_labels() -> None:
-    scores = predicted(["a", "b"], SHARES, Path()).methods
-    shared, tuned, tllib = compared(scores, winner="dann").fairness.lines()
+    scores = predicted(["a", "b"], SHARES).methods
+    shared, tuned, tllib = compared(scores, winner="dann").fairness.notes
     assert "6 epochs, batches of 32, seeds 1, 2, 3" in shared
     assert "macro-F1 on 58 target val labels" in shared
     assert "40 trials tuned the recipe of dann by macro-F1 on 58 target val labels" in tuned
@@ -78,12 +83,10 @@ def test_the_terms_say_who_was_tuned_on_which_labels() -> None:
     assert "tllib_dann is tllib's default recipe" in tllib
     lines = compared(
         scores, winner="dann", objective="info_max", searched=("dann", "mcc"), unfinished=2
-    ).fairness.lines()
+    ).fairness.notes
     assert "info_max, without target labels" in lines[1] and "val labels" not in lines[1]
     assert "and the method, among dann, mcc, by" in lines[1]
     assert "2 trials of the search have not ended" in lines[3]
-    content = compared(scores, winner="dann").to_json()["fairness"]
-    assert content["tuned"]["target_val_labels"] == 58
 
 
 def test_the_table_fits_80_columns_and_repeats_what_the_json_holds(odd: Comparison) -> None:
@@ -92,7 +95,7 @@ def test_the_table_fits_80_columns_and_repeats_what_the_json_holds(odd: Comparis
     assert [row.split()[0] for row in rows] == list(SHARES)
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "…" not in text
-    for row, (name, content) in zip(rows, odd.to_json()["methods"].items(), strict=True):
+    for row, (name, content) in zip(rows, as_json(odd)["methods"].items(), strict=True):
         f1 = content["f1_macro_test"]
         assert f"{f1['mean']:.3f} ± {f1['sd']:.3f}" in row
         if name == "dann":
@@ -107,35 +110,36 @@ def test_the_table_fits_80_columns_and_repeats_what_the_json_holds(odd: Comparis
 
 def test_shared_runs_are_named() -> None:
     scores = stated([0.4, 0.5, 0.6], [0.4, 0.5, 0.6], (0, 0)).methods
-    methods = scores | {"from_scratch": replace(scores["dann"], same_as="dann")}
+    same = scores["dann"].model_copy(update={"same_as": "dann"})
+    methods = scores | {"from_scratch": same}
     comparison = compared(methods, winner="dann")
     assert "from_scratch: the same runs as dann" in printed(comparison)
-    assert comparison.to_json()["methods"]["from_scratch"]["same_as"] == "dann"
 
 
 def test_without_the_winner_there_are_scores_and_no_differences(tmp_path: Path) -> None:
     (tmp_path / "compare").mkdir()
-    comparison = predicted(["a", "b"], {"source_only": 0.6, "cdan": 0.7}, tmp_path)
+    comparison = predicted(["a", "b"], {"source_only": 0.6, "cdan": 0.7})
     assert "no differences: the winner, dann, is not among the methods" in printed(comparison)
-    assert comparison.to_json()["methods"]["cdan"]["difference"] == {}
-    write_comparison(comparison)
+    assert comparison.methods["cdan"].difference == {}
+    write_comparison(comparison, ExperimentFolder(tmp_path))
 
 
 def test_per_class_scores_are_means_over_seeds(odd: Comparison) -> None:
-    content = odd.to_json()["methods"]["dann"]["per_class"]
-    assert [one["class"] for one in content] == ODD
-    assert sum(one["n"] for one in content) == odd.n_test
-    mean = sum(one["f1"] for one in content) / len(content)
-    assert mean == pytest.approx(odd.methods["dann"].f1_macro.mean)
+    classes = odd.methods["dann"].per_class
+    assert [one.name for one in classes] == ODD
+    assert sum(one.n for one in classes) == odd.n_test
+    mean = sum(one.f1 for one in classes) / len(classes)
+    assert mean == pytest.approx(odd.methods["dann"].f1_macro_test.mean)
 
 
 def test_files_hold_the_same_scores(odd: Comparison, tmp_path: Path) -> None:
-    write_comparison(odd)
+    (tmp_path / "compare").mkdir()
+    write_comparison(odd, ExperimentFolder(tmp_path))
     assert {path.name for path in (tmp_path / "compare").iterdir()} == {
         "comparison.csv", "comparison.json", "comparison.md", "comparison.tex",
     }  # fmt: skip
     content = json.loads((tmp_path / "compare" / "comparison.json").read_text())
-    assert content == odd.to_json()
+    assert content == as_json(odd)
     rows = list(csv.DictReader(io.StringIO(to_csv(odd))))
     assert [row["method"] for row in rows] == list(content["methods"])
     for row in rows:
@@ -154,7 +158,7 @@ def test_files_hold_the_same_scores(odd: Comparison, tmp_path: Path) -> None:
 def test_the_frame_is_the_csv(odd: Comparison) -> None:
     frame = odd.to_frame()
     assert list(frame.index) == list(SHARES)
-    assert frame.loc["tllib_dann", "accuracy"] == odd.methods["tllib_dann"].accuracy.mean
+    assert frame.loc["tllib_dann", "accuracy"] == odd.methods["tllib_dann"].accuracy_test.mean
     assert frame["difference_f1_macro"].isna().tolist() == [True, *[False] * 5]
     assert ["method", *frame.columns] == to_csv(odd).splitlines()[0].split(",")
 
@@ -184,20 +188,18 @@ def test_latex_needs_no_package_and_no_name_breaks_a_row(odd: Comparison) -> Non
         assert line.count("{") - line.count(r"\{") == line.count("}") - line.count(r"\}")
 
 
-def test_tables_for_pages_show_the_worst_of_many_classes_and_say_where_all_are(
-    tmp_path: Path,
-) -> None:
+def test_tables_for_pages_show_the_worst_of_many_classes_and_say_where_all_are() -> None:
     names = [f"class {number}" for number in range(100)]
-    many = predicted(names, {"dann": 0.9, "source_only": 0.6}, tmp_path, n=400)
+    many = predicted(names, {"dann": 0.9, "source_only": 0.6}, n=400)
     markdown, latex = to_markdown(many), to_latex(many)
     for text, row in ((markdown, r"\| class \d+ \|"), (latex, r"class \d+ &")):
         assert len(re.findall(row, text)) == 40
         assert "the 40 of 100 classes with the lowest F1" in text
         assert "comparison.csv and comparison.json" in text
     f1 = [
-        (one.f1.mean + other.f1.mean, one.name)
+        (one.f1 + other.f1, one.name)
         for one, other in zip(*(s.per_class for s in many.methods.values()), strict=True)
     ]
     assert re.findall(r"\| (class \d+) \|", markdown)[0] == min(f1, key=lambda pair: pair[0])[1]
     assert to_csv(many).splitlines()[0].count(",f1 class ") == 100
-    assert len(many.to_json()["methods"]["dann"]["per_class"]) == 100
+    assert len(many.methods["dann"].per_class) == 100

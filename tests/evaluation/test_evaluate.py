@@ -4,7 +4,6 @@ import io
 import json
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
+from dann_search.cli.evaluation_tables import evaluation_table
 from dann_search.data.store import open_images, open_labels
 from dann_search.data.training_data import as_tensor
 from dann_search.errors import InputError
@@ -34,9 +34,10 @@ from dann_search.evaluation.calibration import (
 )
 from dann_search.evaluation.evaluate import evaluate_target, predict_classes
 from dann_search.evaluation.evaluate import labelled_folder as labelled_images
-from dann_search.evaluation.scoring import Evaluation, score
+from dann_search.evaluation.scoring import score, score_logits
 from dann_search.inference.best import write_best
 from dann_search.inference.model import load_model
+from dann_search.outputs.models import Evaluation, Scores
 from dann_search.report.measured import Absent, read_evaluation
 from dann_search.results.intervals import wilson
 from dann_search.storage.layout import ExperimentFolder
@@ -90,7 +91,7 @@ def test_intervals_hold_their_estimate_with_many_classes_of_few_images(
     guess = rng.integers(0, classes, len(labels))
     predicted = np.where(rng.random(len(labels)) < right, labels, guess)
     result = score(labels, predicted, list(map(str, range(classes))), "test")
-    for name, (low, high) in result.ci95.items():
+    for name, (low, high) in result.ci95:
         assert 0 <= low < getattr(result, name) <= high <= 1
         # Wilson's is as wide for as many images, but for what precision and F1 vary more.
         ends = wilson(getattr(result, name), len(labels))
@@ -103,7 +104,7 @@ def test_intervals_cover_the_score_that_such_test_sets_have_on_average() -> None
     labels, names = np.repeat(np.arange(65), 3), list(map(str, range(65)))
     easy = rng.beta(6, 2, 65)[labels]
 
-    def test_set() -> Evaluation:
+    def test_set() -> Scores:
         guess = rng.integers(0, 65, len(labels))
         return score(labels, np.where(rng.random(len(labels)) < easy, labels, guess), names, "")
 
@@ -129,7 +130,7 @@ def test_the_result_and_a_picture_lie_beside_the_model(experiment: ExperimentFol
 
 
 def test_the_json_has_every_field_of_the_contract(experiment: ExperimentFolder) -> None:
-    content = evaluate_target(experiment.root).to_json()
+    content = evaluate_target(experiment.root).model_dump(mode="json")
     printed("evaluate", json.dumps(content))
     assert content["temperature"] == 1 and content["absent_classes"] == []
     assert json.loads((experiment.best / "evaluation.json").read_text()) == content
@@ -141,10 +142,14 @@ def test_the_json_has_every_field_of_the_contract(experiment: ExperimentFolder) 
 
 def test_the_table_names_the_model(experiment: ExperimentFolder) -> None:
     result = evaluate_target(experiment.root)
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(result.render())
     named = f"trial {result.trial}, epoch {result.epoch}: {experiment.best}"
-    assert console.export_text().startswith(named)
+    assert shown(result).startswith(named)
+
+
+def shown(result: Evaluation, width: int = 200) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(evaluation_table(result))
+    return console.export_text()
 
 
 def table_of(classes: int) -> list[str]:
@@ -153,15 +158,15 @@ def table_of(classes: int) -> list[str]:
     place = np.tile(np.arange(classes + 1), classes)
     predicted = np.where(place < labels, labels, 0)
     names = [f"class {number:04}" for number in range(classes)]
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(score(labels, predicted, names, "test").render())
-    return console.export_text().splitlines()
+    measured = score_logits(labels, 5 * np.eye(classes)[predicted], names, "test")
+    result = Evaluation(**dict(measured), model="m", trial=0, epoch=1)
+    return shown(result, width=100).splitlines()
 
 
 def test_of_many_classes_the_worst_come_first_and_how_to_see_all_is_said() -> None:
     lines = table_of(100)
-    shown = [line.split("  ")[0] for line in lines if re.match(r"class \d{4}  +[01]\.\d", line)]
-    assert shown[0] == "class 0001" and len(shown) == 20
+    rows = [line.split("  ")[0] for line in lines if re.match(r"class \d{4}  +[01]\.\d", line)]
+    assert rows[0] == "class 0001" and len(rows) == 20
     assert any("the 20 of 100 classes with the lowest F1; all: add --json" in x for x in lines)
     begin = next(i for i, line in enumerate(lines) if line.startswith("most frequent mistakes"))
     assert re.match(r"class 0001 +class 0000 +100 +99%", lines[begin + 1])
@@ -170,8 +175,8 @@ def test_of_many_classes_the_worst_come_first_and_how_to_see_all_is_said() -> No
 
 def test_few_classes_are_all_shown_in_their_order() -> None:
     lines = table_of(10)
-    shown = [line.split("  ")[0] for line in lines if re.match(r"class \d{4}  +[01]\.\d", line)]
-    assert shown == [f"class {number:04}" for number in range(10)]
+    rows = [line.split("  ")[0] for line in lines if re.match(r"class \d{4}  +[01]\.\d", line)]
+    assert rows == [f"class {number:04}" for number in range(10)]
     assert not any("lowest F1" in line or "mistakes" in line for line in lines)
 
 
@@ -214,13 +219,11 @@ def test_classes_without_images_are_named_and_count_as_zero(tmp_path: Path) -> N
     model = write_random_model(tmp_path / "model", "dann_cnn", side=16)
     data = write_domain(tmp_path / "photos", {"mug": 7})
     result = evaluate_target(model, data)
-    assert result.absent_classes == result.to_json()["absent_classes"] == ["bike", "lamp", "desk"]
+    assert result.absent_classes == ["bike", "lamp", "desk"]
     predicted = [one.label for one in load_model(model).predict(sorted(data.rglob("*.jpg")))]
     options = {"average": "macro", "labels": ["bike", "mug", "lamp", "desk"], "zero_division": 0}
     assert result.f1_macro == pytest.approx(f1_score(["mug"] * 7, predicted, **options))
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(result.render())
-    text = console.export_text()
+    text = shown(result)
     assert "3 of the model's 4 classes have no image here" in text and "bike, lamp, desk" in text
 
 
@@ -238,20 +241,21 @@ def test_calibration_is_fitted_on_val_kept_and_used_from_then_on(
     temperature = fit_temperature(val, open_labels(experiment.data, "target", "val"))
     labels = open_labels(experiment.data, "target", "test")
     probabilities = to_probabilities(test, temperature)
-    assert result.calibration is not None and result.uncalibrated is not None
-    assert result.calibration.temperature == pytest.approx(temperature, rel=1e-3)
-    assert result.calibration.ece == pytest.approx(
+    assert result.uncalibrated is not None
+    assert result.temperature == pytest.approx(temperature, rel=1e-3)
+    assert result.ece == pytest.approx(
         expected_calibration_error(reliability(probabilities, labels)), abs=1e-3
     )
-    assert result.calibration.nll == pytest.approx(log_loss(labels, probabilities), abs=1e-4)
+    assert result.nll == pytest.approx(log_loss(labels, probabilities), abs=1e-4)
     one_hot = np.eye(10)[labels]
     brier = ((probabilities - one_hot) ** 2).sum(1).mean()
-    assert result.calibration.brier == pytest.approx(brier, abs=1e-4)
-    assert result.uncalibrated == before.calibration
+    assert result.brier == pytest.approx(brier, abs=1e-4)
+    for name in ("ece", "nll", "brier"):
+        assert getattr(result.uncalibrated, name) == getattr(before, name)
     assert result.confusion == before.confusion
     # Every later use is of the calibrated model.
-    assert load_model(experiment.best).temperature == result.calibration.temperature
-    assert evaluate_target(experiment.root).to_json() == result.to_json()
+    assert load_model(experiment.best).temperature == result.temperature
+    assert evaluate_target(experiment.root) == result
     image = as_tensor(experiment.data, "target", "test")[:1]
     (prediction,) = load_model(experiment.best).predict(image)
     assert prediction.probability == pytest.approx(probabilities[0].max(), abs=1e-4)
@@ -261,9 +265,8 @@ def test_a_temperature_that_validation_cannot_tell_is_said(
     experiment: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "doubt", lambda *_: "all right, which says little")
-    console = Console(width=200, record=True, file=io.StringIO())
-    console.print(evaluate_target(experiment.root, calibrated=True).render())
-    assert "careful: all right, which says little" in console.export_text()
+    with pytest.warns(UserWarning, match="all right, which says little"):
+        evaluate_target(experiment.root, calibrated=True)
 
 
 def test_an_evaluation_from_before_a_calibration_is_not_shown_as_the_models(
@@ -274,7 +277,7 @@ def test_an_evaluation_from_before_a_calibration_is_not_shown_as_the_models(
     assert "at temperature 1.00" in card.read_text()
     data = labelled_folder(experiment, tmp_path / "photos", {})
     result = evaluate_target(experiment.root, data, calibrated=True)
-    assert result.calibration and result.calibration.temperature != 1
+    assert result.temperature != 1
     text = card.read_text()
     assert "It was calibrated since it was evaluated on the test split: `dann-search eval" in text
     assert "\n| test |" not in text and "at temperature" not in text and "Weakest" not in text
@@ -282,9 +285,9 @@ def test_an_evaluation_from_before_a_calibration_is_not_shown_as_the_models(
         read_evaluation(experiment, trial)
     evaluate_target(experiment.root)
     text = card.read_text()
-    assert f"at temperature {result.calibration.temperature:.2f}" in text
+    assert f"at temperature {result.temperature:.2f}" in text
     assert "calibrated since" not in text
-    assert read_evaluation(experiment, trial).temperature == result.calibration.temperature
+    assert read_evaluation(experiment, trial).temperature == result.temperature
 
 
 def test_a_model_outside_its_experiment_is_tested_and_calibrated_on_its_images(
@@ -293,8 +296,8 @@ def test_a_model_outside_its_experiment_is_tested_and_calibrated_on_its_images(
     model = write_best(experiment, out=tmp_path / "model").folder
     outside = evaluate_target(model, calibrated=True)
     inside = evaluate_target(experiment.root, calibrated=True)
-    assert replace(outside, model=inside.model) == inside
-    assert load_model(model).temperature == outside.calibration.temperature != 1  # type: ignore[union-attr]
+    assert outside.model_copy(update={"model": inside.model}) == inside
+    assert load_model(model).temperature == outside.temperature != 1
     assert (model / "evaluation.json").exists()
 
 

@@ -5,7 +5,6 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +97,8 @@ class Opened:
 
 
 def written(folder: ExperimentFolder, **options: Any) -> Written:
-    test = evaluate_target(folder.root).to_json()
-    methods = compare(folder, partial(train_here), seeds=2, **options).to_json()["methods"]
+    test = evaluate_target(folder.root).model_dump(mode="json")
+    methods = compare(folder, train_here, seeds=2, **options).model_dump(mode="json")["methods"]
     return Written(folder, write_report(folder), test, methods)
 
 

@@ -25,14 +25,16 @@ from dann_search.errors import InputError
 from dann_search.evaluation.evaluate import evaluate_target
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
-from dann_search.report import Report, write_report
+from dann_search.outputs.report import Report
+from dann_search.outputs.shared import ClassRow
+from dann_search.report import write_report
 from dann_search.report.content import Content, gather
 from dann_search.report.context import context
 from dann_search.report.figures.save import KINDS, NAMES
-from dann_search.report.measured import ClassRow
 from dann_search.report.page import render
 from dann_search.report.search import look_at_search
 from dann_search.report.shift import DomainShift, domain_shift
+from dann_search.report.write import summarize
 from dann_search.results.confirmation import Confirmation
 from dann_search.results.insight import ParameterImportance
 from dann_search.results.leaderboard import ranked, to_json
@@ -47,6 +49,7 @@ from tests.json_output import printed
 from tests.report.conftest import FORMULA, HOSTILE
 
 MEGABYTES = 1_000_000
+WRITTEN = Path(__file__).parents[1] / "evaluation" / "written_by_0_1_0"
 
 
 class Page(HTMLParser):
@@ -102,10 +105,10 @@ def test_a_finalist_is_the_best_of_all_only_once_the_confirmation_is_whole(
 
 
 def test_key_numbers_are_those_of_the_other_commands(few: ExperimentFolder) -> None:
-    test = evaluate_target(few.root).to_json()
+    test = evaluate_target(few.root).model_dump(mode="json")
     report = write_report(few)
     best = to_json(ranked(read_trials(few)))["trials"][0]
-    content = report.to_json()
+    content = report.model_dump(mode="json")
     assert report.file == few.root / "report" / "index.html"
     assert content["bytes"] == report.file.stat().st_size < 5 * MEGABYTES
     assert (content["trial"], content["f1_macro_val"]) == (best["trial"], best["f1_macro_val"])
@@ -142,7 +145,7 @@ def test_no_name_becomes_a_tag_a_script_or_a_formula(few: ExperimentFolder, tmp_
     content = with_backbones(gather(few, lambda line: None), HOSTILE, FORMULA)
     file = tmp_path / "index.html"
     file.write_text(render(content, "today"))
-    report = Report(file, file.stat().st_size)
+    report = summarize(content, file, file.stat().st_size)
     page = page_of(report)
     assert f"unfrozen_depth of {HOSTILE} (stages)" in page.text
     assert f"unfrozen_depth of {FORMULA} (stages)" in page.text
@@ -168,8 +171,9 @@ def test_every_figure_is_drawn_as_png_and_svg_whatever_classes_are_called(
     report = write_report(few, figures=tmp_path)
     expected = {f"{name}.{kind}" for name in NAMES for kind in KINDS}
     # Six trials and more make a parameter's importance.
-    assert {path.name for path in report.figures} == expected - {"importance.png", "importance.svg"}
-    for path in report.figures:
+    drawn = [Path(figure) for figure in report.figures]
+    assert {path.name for path in drawn} == expected - {"importance.png", "importance.svg"}
+    for path in drawn:
         if path.suffix == ".png":
             with Image.open(path) as picture:
                 # One column of a paper or both, at 300 dots an inch.
@@ -202,12 +206,12 @@ def test_a_large_search_of_many_classes_stays_below_five_megabytes(few: Experime
                               for i in ("", *range(1, 8))}}
         ),
         info=replace(content.info, class_names=names),
-        test=content.inside.val.model_copy(
+        inside=replace(content.inside, val=content.inside.val.model_copy(
             update={
                 "per_class": [ClassRow.model_validate({"class": name, **row}) for name in names],
                 "confusion": np.random.default_rng(0).poisson(0.3, (345, 345)).tolist(),
             }
-        ),
+        )),
     )  # fmt: skip
     page = render(large, "today")
     assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
@@ -231,6 +235,9 @@ def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(
     row = {"precision": 0.5, "recall": 0.5, "n": 40}
     scores = [ClassRow.model_validate({"class": n, "f1": draw.random(), **row}) for n in names]
     labels = draw.integers(0, 1000, len(content.inside.source_labels))
+    val = content.inside.val.model_copy(
+        update={"per_class": scores, "confusion": np.eye(1000, dtype=int).tolist()}
+    )
     large = replace(
         content,
         search=replace(
@@ -241,10 +248,7 @@ def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(
             slices=points,
         ),
         info=replace(content.info, class_names=names),
-        inside=replace(content.inside, source_labels=labels),
-        test=content.inside.val.model_copy(
-            update={"per_class": scores, "confusion": np.eye(1000, dtype=int).tolist()}
-        ),
+        inside=replace(content.inside, source_labels=labels, val=val),
     )
     page = render(large, "today")
     assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
@@ -266,7 +270,10 @@ def test_test_labels_are_never_opened_and_are_not_needed(few: ExperimentFolder) 
     (few.data / "target.test.labels.npy").unlink()
     (few.data / "target.test.images.npy").unlink()
     report = write_report(few)
-    assert report.to_json()["test"] is not None and report.to_json()["ece"] is not None
+    assert (
+        report.model_dump(mode="json")["test"] is not None
+        and report.model_dump(mode="json")["ece"] is not None
+    )
     assert not (few.data / ".".join([*UNLABELLED, "labels", "npy"])).exists()
 
 
@@ -275,7 +282,10 @@ def test_what_was_not_run_is_said_with_the_command_that_runs_it(few: ExperimentF
     text = page_of(report).text
     assert f"dann-search evaluate {few.root}" in text
     assert f"dann-search compare {few.root}" in text
-    assert report.to_json()["test"] is None and report.to_json()["baselines"] is None
+    assert (
+        report.model_dump(mode="json")["test"] is None
+        and report.model_dump(mode="json")["baselines"] is None
+    )
     assert "validation split" in text
 
 
@@ -286,45 +296,28 @@ def test_scores_of_another_model_are_not_passed_off_as_the_best_ones(
     write_best(few, trial=second, out=few.best)
     evaluate_target(few.best)
     few.compare.mkdir()
-    summary = {"mean": 0.5, "sd": 0.1, "values": [0.4, 0.6]}
-    content = {"methods": {"dann": {"f1_macro_test": summary}}, "trial": second, "seeds": [1, 2]}
+    content = compared(few) | {"trial": second}
     (few.compare / "comparison.json").write_text(json.dumps(content))
     report = write_report(few)
-    assert report.to_json()["test"] is None and report.to_json()["baselines"] is None
-    assert len([n for n in report.numbers["notes"] if f"trial {second}" in n]) == 2
+    assert (
+        report.model_dump(mode="json")["test"] is None
+        and report.model_dump(mode="json")["baselines"] is None
+    )
+    assert len([n for n in report.notes if f"trial {second}" in n]) == 2
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"methods": {}, "trial": 0, "seeds": []}'])
 def test_a_damaged_comparison_is_a_note_not_a_failure(few: ExperimentFolder, content: str) -> None:
     few.compare.mkdir()
     (few.compare / "comparison.json").write_text(content)
-    notes = write_report(few).numbers["notes"]
+    notes = write_report(few).notes
     assert any("comparison.json cannot be read" in note for note in notes)
 
 
-def compared(few: ExperimentFolder, **more: Any) -> dict[str, Any]:
-    """A comparison as a later version may write it."""
-    best = ranked(read_trials(few))[0].number
-
-    def method(mean: float) -> dict[str, Any]:
-        values = [mean - 0.02, mean + 0.02]
-        summary = {"mean": mean, "sd": 0.028, "values": values, "ci95": [mean - 0.1, mean + 0.1]}
-        return {f"{name}_test": summary for name in ("f1_macro", "accuracy", "precision_macro")}
-
-    lead = {"mean": 0.125, "ci95": [0.04, 0.21], "p_value": 0.012}
-    return {
-        "methods": {
-            "source_only": {**method(0.5), "difference": {"f1_macro": lead}},
-            "dann": method(0.625),
-            "from_scratch": {**method(0.5), "same_as": "source_only"},
-        },
-        "winner": "dann",
-        "trial": best,
-        "seeds": [1, 2],
-        "verdict": "dann is above source_only & more",
-        "fairness": {"notes": ["shared by all: seeds"], "further": 1},
-        **more,
-    }
+def compared(few: ExperimentFolder) -> dict[str, Any]:
+    """What ``compare`` of version 0.1.0 wrote, of this experiment's best trial."""
+    content: dict[str, Any] = json.loads((WRITTEN / "comparison.json").read_text())
+    return content | {"trial": ranked(read_trials(few))[0].number}
 
 
 def test_a_comparison_is_shown_with_intervals_and_p_values_where_it_has_them(
@@ -333,13 +326,18 @@ def test_a_comparison_is_shown_with_intervals_and_p_values_where_it_has_them(
     few.compare.mkdir()
     (few.compare / "comparison.json").write_text(json.dumps(compared(few)))
     report = write_report(few)
-    content = printed("report", json.dumps(report.to_json()))
-    assert content["baselines"]["dann"] == {"mean": 0.625, "sd": 0.028}
+    content = printed("report", json.dumps(report.model_dump(mode="json")))
+    written = compared(few)
+    spread = written["methods"]["dann"]["f1_macro_test"]
+    assert content["baselines"]["dann"] == {"mean": spread["mean"], "sd": spread["sd"]}
+    lead = written["methods"]["source_only"]["difference"]["f1_macro"]
     text = page_of(report).text
-    assert "+0.125" in text and "+0.040 to +0.210" in text and "p = 0.012" in text
-    assert "dann is above source_only & more" in text and "shared by all: seeds" in text
+    low, high = lead["ci95"]
+    assert f"{lead['mean']:+.3f}" in text and f"{low:+.3f} to {high:+.3f}" in text
+    assert f"p = {lead['p_value']:.3g}" in text
+    assert written["verdict"] in text and written["fairness"]["notes"][0] in text
     labels = plots_of(report)["baselines"]["data"][1]["y"]
-    assert labels == ["dann", "source_only"]  # by another name it is not drawn again
+    assert labels == ["source_only", "dann"]  # by another name it is not drawn again
 
 
 def test_the_network_without_adaptation_is_shown_where_the_comparison_names_it(
@@ -355,11 +353,11 @@ def test_the_network_without_adaptation_is_shown_where_the_comparison_names_it(
     content = compared(few)
     content["methods"]["source_only"]["runs"] = [run.name, "source_only-seed2-gone"]
     (few.compare / "comparison.json").write_text(json.dumps(content))
-    networks = [one["network"] for one in write_report(few).to_json()["domain_shift"]]
+    networks = [one["network"] for one in write_report(few).model_dump(mode="json")["domain_shift"]]
     assert networks == ["before training", "trained without adaptation", "trained by dann"]
 
     shutil.rmtree(run)
-    left = write_report(few, force=True).to_json()
+    left = write_report(few, force=True).model_dump(mode="json")
     assert [one["network"] for one in left["domain_shift"]] == [networks[0], networks[2]]
     assert any("trained without adaptation is not shown" in note for note in left["notes"])
 
@@ -376,7 +374,7 @@ def test_reliability_is_of_the_test_split_where_evaluate_wrote_it(few: Experimen
     model = few.best / "model.json"
     model.write_text(json.dumps(json.loads(model.read_text()) | {"temperature": 1.5}))
     report = write_report(few)
-    assert report.to_json()["ece"] == {"split": "test", "value": 0.125}
+    assert report.model_dump(mode="json")["ece"] == {"split": "test", "value": 0.125}
     assert plots_of(report)["reliability"]["data"][1]["y"] == [0.625]
     assert "logits divided by the temperature 1.5" in page_of(report).text
 
@@ -469,7 +467,7 @@ def test_an_experiment_behind_a_url_is_fetched_and_its_report_put_there(
     shutil.rmtree(few.data)
     files.put(str(few.root), "/bucket/small", recursive=True)
     report = write_report("memory://bucket/small")
-    content = report.to_json()
+    content = report.model_dump(mode="json")
     assert content["experiment"] == "memory://bucket/small"
     assert content["test"] is not None and content["ece"] is not None
     assert files.info("/bucket/small/report/index.html")["size"] == report.bytes
@@ -489,7 +487,10 @@ def test_a_search_that_is_not_over_gives_a_partial_report(few: ExperimentFolder)
     record.report(begun.number, [0.1])
     record.close()
     report = write_report(few)
-    assert report.to_json()["partial"] and report.to_json()["trials"]["running"] == 1
+    assert (
+        report.model_dump(mode="json")["partial"]
+        and report.model_dump(mode="json")["trials"]["running"] == 1
+    )
     page = page_of(report)
     assert "This report is partial: the search was interrupted. 4 of 7 trials are over" in page.text
     with open(few.root / "driver.lock", "a") as lock:
@@ -511,14 +512,14 @@ def test_where_the_images_are_gone_the_rest_is_reported(few: ExperimentFolder) -
     record["experiment"]["data"]["target"]["folder"] = str(few.root / "gone")
     few.record.write_text(yaml.safe_dump(record))
     report = write_report(few)
-    assert any("features, images) is missing" in note for note in report.numbers["notes"])
-    assert report.to_json()["ece"] is None and "history" in plots_of(report)
+    assert any("features, images) is missing" in note for note in report.notes)
+    assert report.model_dump(mode="json")["ece"] is None and "history" in plots_of(report)
 
 
 def test_hours_are_those_the_search_counted(few: ExperimentFolder) -> None:
     count_hours(few, hours=0.5, cpu_hours=1.5, gpu_hours=0.0)
     report = write_report(few)
-    spent = report.to_json()["spent"]
+    spent = report.model_dump(mode="json")["spent"]
     assert (spent["hours"], spent["cpu_hours"], spent["gpu_hours"]) == (0.5, 1.5, 0.0)
     # Two trials of two epochs, and one of two that was stopped after its first.
     assert (spent["epochs"], spent["epochs_saved"]) == (5, 1)
@@ -551,7 +552,7 @@ def test_hours_saved_are_estimated_from_each_stopped_trials_own_seconds(
     takes = experiment.resources.model_copy(update={"workers_per_trial": 2, "cpus_per_worker": 4})
     experiment = experiment.model_copy(update={"resources": takes})
     search = look_at_search(few, experiment, [rows[0], fast, slow])
-    assert search.spent.saved == 14
+    assert search.spent.epochs_saved == 14
     assert search.spent.cpu_hours_saved == pytest.approx(1.05 * 8)
     assert search.spent.gpu_hours_saved == pytest.approx(1.05 * 2)  # a trial had 8 CPUs, 2 GPUs
     content = gather(few, lambda line: None)

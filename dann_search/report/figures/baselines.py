@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import plotly.graph_objects as go
 from matplotlib.figure import Figure as PaperFigure
 
+from dann_search.outputs.comparison import Comparison, MethodScores
 from dann_search.report import theme
 from dann_search.report.content import Content
 from dann_search.report.figures.plot import Paper, Plot, paper, plain
-from dann_search.report.measured import Compared, Method
 
 TITLE = "macro-F1 on target test"
 
@@ -27,12 +27,12 @@ def papers(content: Content) -> Iterator[Paper]:
         yield Paper("baselines", lambda: _on_paper(compared))
 
 
-def _shown(compared: Compared) -> list[tuple[str, Method]]:
+def _shown(compared: Comparison) -> list[tuple[str, MethodScores]]:
     """The winner above; a method that is another by a second name is not drawn twice."""
     return [(name, one) for name, one in compared.methods.items() if one.same_as is None][::-1]
 
 
-def _figure(compared: Compared) -> go.Figure:
+def _figure(compared: Comparison) -> go.Figure:
     figure = go.Figure()
     shown = _shown(compared)
     labels = [plain(name) for name, _ in shown]
@@ -68,7 +68,7 @@ def _figure(compared: Compared) -> go.Figure:
     return figure
 
 
-def _on_paper(compared: Compared) -> PaperFigure:
+def _on_paper(compared: Comparison) -> PaperFigure:
     shown = _shown(compared)
     figure = paper(1, 0.8 + 0.3 * len(shown))
     axes = figure.subplots()

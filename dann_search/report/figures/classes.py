@@ -9,10 +9,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as PaperFigure
 from numpy.typing import NDArray
 
+from dann_search.outputs.models import Measurement, ReliabilityBin
 from dann_search.report import theme
 from dann_search.report.content import Content
 from dann_search.report.figures.plot import Paper, Plot, cut, paper, plain
-from dann_search.report.measured import Bin, Measured
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -27,8 +27,7 @@ def plots(content: Content) -> list[Plot]:
     if content.measured:
         height = min(900, 130 + max(26 * len(content.measured.per_class), 170))
         found.append(Plot("confusion", _confusion(content.measured), "Confusion matrix", height))
-    if content.calibration:
-        figure = _reliability(content.calibration.bins)
+        figure = _reliability(content.measured.reliability)
         found.append(Plot("reliability", figure, "Reliability", 470))
     return found
 
@@ -37,11 +36,10 @@ def papers(content: Content) -> Iterator[Paper]:
     """The same for paper."""
     if measured := content.measured:
         yield Paper("confusion", lambda: _confusion_on_paper(measured))
-    if calibration := content.calibration:
-        yield Paper("reliability", lambda: _reliability_on_paper(calibration.bins))
+        yield Paper("reliability", lambda: _reliability_on_paper(measured.reliability))
 
 
-def _shares(measured: Measured) -> tuple[list[str], Counts, Floats]:
+def _shares(measured: Measurement) -> tuple[list[str], Counts, Floats]:
     """Class names, counts, and counts as shares of each true class; of many the worst."""
     counts = np.array(measured.confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -51,7 +49,7 @@ def _shares(measured: Measured) -> tuple[list[str], Counts, Floats]:
     return [measured.per_class[label].name for label in shown], counts[among], shares[among]
 
 
-def _confusion(measured: Measured) -> go.Figure:
+def _confusion(measured: Measurement) -> go.Figure:
     names, counts, shares = _shares(measured)
     # Short labels may be the same: places are whole names.
     places = [plain(name, 200) for name in names]
@@ -81,7 +79,7 @@ def _confusion(measured: Measured) -> go.Figure:
     return figure
 
 
-def _confusion_on_paper(measured: Measured) -> PaperFigure:
+def _confusion_on_paper(measured: Measurement) -> PaperFigure:
     names, counts, shares = _shares(measured)
     side = max(3.4, min(10.0, 0.26 * len(names) + 1.2))
     figure = PaperFigure(figsize=(side, side), layout="constrained")
@@ -104,11 +102,11 @@ def _confusion_on_paper(measured: Measured) -> PaperFigure:
     return figure
 
 
-def _filled(bins: Sequence[Bin]) -> list[Bin]:
+def _filled(bins: Sequence[ReliabilityBin]) -> list[ReliabilityBin]:
     return [one for one in bins if one.n]
 
 
-def _reliability(bins: Sequence[Bin]) -> go.Figure:
+def _reliability(bins: Sequence[ReliabilityBin]) -> go.Figure:
     filled = _filled(bins)
     middles = [round((one.low + one.high) / 2, 4) for one in filled]
     widths = [one.high - one.low for one in filled]
@@ -150,7 +148,7 @@ def _reliability(bins: Sequence[Bin]) -> go.Figure:
     return figure
 
 
-def _reliability_on_paper(bins: Sequence[Bin]) -> PaperFigure:
+def _reliability_on_paper(bins: Sequence[ReliabilityBin]) -> PaperFigure:
     filled = _filled(bins)
     middles = [(one.low + one.high) / 2 for one in filled]
     widths = [one.high - one.low for one in filled]
