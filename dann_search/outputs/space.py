@@ -1,4 +1,4 @@
-"""What space and schema print: of the experiment's file alone."""
+"""Results of space and schema, which read the experiment file alone."""
 
 from typing import Any, Literal
 
