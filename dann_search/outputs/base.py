@@ -30,5 +30,5 @@ class Failure(Output):
     """
 
     error: str = Field(
-        description="what is wrong, where, and what to do about it; written for people, so it may change"
+        description="what is wrong, where, and what to do about it; for people, so it may change"
     )
