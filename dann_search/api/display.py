@@ -24,12 +24,14 @@ IDLE_SHARE = 4
 
 
 class Display:
-    """Shows the progress of ``launch`` and ``resume``: plain lines, a table in a notebook.
+    """Shows the progress of ``launch`` and ``resume``; subclasses show it otherwise.
 
-    Pass an instance of a subclass to show it otherwise.
+    Args:
+        plain: print lines in a notebook, too, instead of a table.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, plain: bool = False) -> None:
+        self.plain = plain
         # A notebook shows what goes through its own sys.stdout, not through a file descriptor.
         self.notebook = sys.stdout if _in_notebook() else None
 
@@ -44,8 +46,9 @@ class Display:
             terminal: the real standard error: that of the process goes into a log meanwhile.
             header: what goes into the search.
         """
-        print(header, file=self.notebook or terminal, flush=True)
-        return NotebookView() if self.notebook else LinesView(terminal)
+        file = self.notebook or terminal
+        print(header, file=file, flush=True)
+        return NotebookView() if self.notebook and not self.plain else LinesView(file)
 
 
 class NotebookView:
@@ -97,8 +100,8 @@ class Following(Observer):
 
     def __init__(self, record: StudyRecord, folder: ExperimentFolder, view: View):
         self.record, self.folder, self.view = record, folder, view
-        self.begun, self.reported = time.time(), None
-        self.due = 0.0
+        self.begun, self.due = time.time(), 0.0
+        self.reported: float | None = None
         self._show()
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:

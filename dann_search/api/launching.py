@@ -57,6 +57,7 @@ def launch(
     trials: int | None = None,
     sets: Sequence[str] = (),
     address: str = "local",
+    plain: bool = False,
     display: Display | None = None,
 ) -> SearchEnded:
     """Validate an experiment, run its search and write its best model.
@@ -70,13 +71,15 @@ def launch(
         sets: overrides such as ``"training.epochs=5"``.
         address: Ray cluster: ``local`` starts one on this machine, ``auto`` joins the one this
             machine belongs to, ``HOST:PORT`` joins another.
-        display: shows the progress; by default plain lines, in a notebook a table.
+        plain: print lines in a notebook, too, instead of a table.
+        display: shows the progress instead; by default it is printed in plain lines, in a notebook
+            shown as a table.
 
     Raises:
         InputError: the input is invalid; nothing was started.
         RunError: the search could not run, or every trial failed.
     """
-    display = display or Display()
+    display = display or Display(plain)
     source = read_source(
         space if isinstance(space, Mapping) else Path(space),
         sets=sets,
@@ -99,6 +102,7 @@ def resume(
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
     address: str = "local",
+    plain: bool = False,
     display: Display | None = None,
 ) -> SearchEnded:
     """Resume a search: unfinished trials from their checkpoints, then new ones.
@@ -109,7 +113,8 @@ def resume(
         sets: overrides such as ``"search.budget.hours=4"``, kept in the experiment's record.
         allow_wider_space: accept ranges that only grew.
         address: Ray cluster, as in ``launch``; it may differ from the one before.
-        display: shows the progress, as in ``launch``.
+        plain: as in ``launch``.
+        display: as in ``launch``.
 
     Raises:
         InputError: there is no such experiment, it is running, or its record was changed.
@@ -130,7 +135,7 @@ def resume(
             content,
             space,
             folder,
-            display or Display(),
+            display or Display(plain),
             add_trials=add_trials,
             known=known,
             allow_wider=allow_wider_space,

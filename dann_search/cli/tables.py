@@ -9,7 +9,6 @@ from rich.text import Text
 
 from dann_search.cli.app import sentence
 from dann_search.config.space import Space
-from dann_search.inference.export.verification import in_words
 from dann_search.inference.model_files import read_record_of_model
 from dann_search.outputs import models, search, trials
 from dann_search.outputs import space as spaces
@@ -105,7 +104,7 @@ def leaderboard(board: trials.Leaderboard, top: int | None = None) -> Group:
         style = LEADERBOARD_STYLES[one.state]
         table.add_row(str(one.trial), one.state, *cells, Text(_described(one)), style=style)
     notes = incomplete(board.confirmation)
-    if (count := len(board.trials)) > len(shown):
+    if top is None and (count := len(board.trials)) > SHOWN:
         notes.append(f"the best {len(shown)} of {count} trials; all: --top {count}")
     return Group(table, *notes)
 
@@ -237,7 +236,7 @@ def export(result: models.Export) -> Iterator[Text]:
     for path in result.files:
         size = path.stat().st_size / 2**20
         yield sentence(f"    {path.name}" + (f", {size:.1f} MiB" if size >= 0.1 else ""))
-    yield sentence(in_words(result.verification))
+    yield sentence(str(result.verification))
 
 
 def predictions(

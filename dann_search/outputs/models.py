@@ -140,6 +140,13 @@ class Verification(Output):
     top1_agree: int = Field(description="images whose likeliest class is the same")
     tolerance: float = Field(description="largest difference allowed")
 
+    def __str__(self) -> str:
+        return (
+            f"verified on {self.images} {self.of}: largest difference of probabilities "
+            f"{self.max_difference:.1e} (tolerance {self.tolerance:.0e}), top-1 agrees on "
+            f"{self.top1_agree} of {self.images}"
+        )
+
 
 class Export(Output):
     """A model that was written for use without dann-search."""

@@ -12,7 +12,7 @@ from dann_search.report.measured import Compared
 from dann_search.report.reproduce import reproduction
 from dann_search.report.search import Spent
 from dann_search.report.thumbnails import SMALL
-from dann_search.tracking.board import duration
+from dann_search.results.lines import duration
 
 
 def context(content: Content) -> dict[str, Any]:

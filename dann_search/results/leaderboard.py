@@ -4,8 +4,9 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from typing import cast
 
-from dann_search.outputs.shared import BestTrial
+from dann_search.outputs.shared import BestTrial, State
 from dann_search.outputs.trials import Confirmed, Leaderboard, LeaderboardTrial
 from dann_search.results.confirmation import confirmation_of
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
@@ -67,7 +68,7 @@ def best_trial(rows: Sequence[TrialRow]) -> BestTrial | None:
 def _entry(row: TrialRow) -> LeaderboardTrial:
     return LeaderboardTrial(
         trial=row.number,
-        state=row.state,
+        state=cast(State, row.state),
         f1_macro_val=row.f1_macro_val,
         score=row.score,
         validators=row.validators,

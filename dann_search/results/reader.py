@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
-from dann_search.outputs.shared import State, StoppedBy
+from dann_search.outputs.shared import StoppedBy
 from dann_search.results.confirmation import with_confirmations
 from dann_search.storage.driver_lock import driver_is_alive, driver_is_here
 from dann_search.storage.layout import ExperimentFolder, default_storage
@@ -29,7 +29,7 @@ from dann_search.study.study_names import (
     is_own,
 )
 
-STATES: dict[str, State] = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
+STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
 """Our names of Optuna's states; any other state is unfinished: ``running``."""
 
 
@@ -57,7 +57,7 @@ class TrialRow:
     """
 
     number: int
-    state: State
+    state: str
     score: float | None
     f1_macro_val: float | None
     validators: dict[str, float]

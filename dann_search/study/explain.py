@@ -1,5 +1,7 @@
 """Explain a search space: its dimensions, its number of configurations, and some of them."""
 
+from typing import cast
+
 import optuna
 
 from dann_search.config.experiment import Experiment
@@ -7,6 +9,7 @@ from dann_search.config.grid import combinations
 from dann_search.config.parameter import Choice, Parameter, Range
 from dann_search.config.space import Space
 from dann_search.outputs import space as outputs
+from dann_search.outputs.space import Kind
 from dann_search.study.pruning import describe_scheduler
 from dann_search.study.suggest import suggest
 
@@ -30,7 +33,7 @@ def _described(name: str, parameter: Parameter) -> outputs.SearchedParameter:
         own = {backbone: list(bounds) for backbone, bounds in parameter.own_bounds.items()}
     return outputs.SearchedParameter(
         name=name,
-        kind=parameter.kind,
+        kind=cast(Kind, parameter.kind),
         range=ranges,
         step=parameter.increment if isinstance(parameter, Range) else None,
         per_backbone=own,

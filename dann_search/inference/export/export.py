@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dann_search.errors import InputError, RunError, in_one_line, nearest
 from dann_search.inference.export import onnx_file, program, safetensors_folder
-from dann_search.inference.export.verification import images_for, in_words, verify
+from dann_search.inference.export.verification import images_for, verify
 from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_card import model_card
@@ -155,6 +155,6 @@ def _describe(
         }
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-    loading = f"{kind.loading(model).strip()}\n\nThis export was {in_words(verification)}."
+    loading = f"{kind.loading(model).strip()}\n\nThis export was {verification}."
     card = model_card(record, read_evaluation(found.folder), loading)
     (folder / CARD).write_text(card, encoding="utf-8")

@@ -82,16 +82,6 @@ def verify(model: DannModel, run: Callable[[Tensor], Tensor], images: Images) ->
     )
 
 
-def in_words(verification: Verification) -> str:
-    """Return the comparison in one sentence."""
-    images = verification.images
-    return (
-        f"verified on {images} {verification.of}: largest difference of probabilities "
-        f"{verification.max_difference:.1e} (tolerance {verification.tolerance:.0e}), top-1 agrees "
-        f"on {verification.top1_agree} of {images}"
-    )
-
-
 def _batches(pixels: Tensor) -> Iterator[Tensor]:
     """Yield one image alone, then many: an export that holds a fixed batch size fails."""
     yield pixels[:1]
