@@ -19,6 +19,8 @@ from dann_search.tracking.packing import ImageLines
 
 EVERY_S = 0.5
 """Seconds between two snapshots of a running search, at least."""
+WIDTH = 100
+"""Columns of the table in a notebook, which wraps longer lines."""
 IDLE_SHARE = 4
 """Summarizing thousands of trials takes time: rest this many times as long."""
 
@@ -83,7 +85,9 @@ def _as_text(snapshot: Snapshot, left: str) -> str:
     lines = []
     for *cells, recipe in rows:
         aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
-        lines.append("  ".join([*aligned, recipe]))
+        aligned[1] = cells[1].ljust(widths[1])
+        line = "  ".join([*aligned, recipe])
+        lines.append(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…")
     return "\n".join([*lines, headline(snapshot, left)])
 
 

@@ -109,11 +109,13 @@ def headline(snapshot: Snapshot, left: str = "") -> str:
     parts.append(f"{status.finished}/{status.total} trials done, {len(snapshot.running)} running")
     if best := _best_so_far(snapshot):
         parts.append(f"best {label(status)} {best[1]:.3f} (trial {best[0]})")
-    starting = snapshot.begun is not None and snapshot.reported is None
-    parts.append("starting Ray" if starting else state_in_words(status))
-    if snapshot.begun is not None:
+    if snapshot.begun is None:
+        parts.append(state_in_words(status))
+    else:  # this process searches, and its user knows
+        parts += ["starting Ray"] if snapshot.reported is None else []
         parts.append(f"elapsed {duration(time.time() - snapshot.begun)}")
-    if status.searching and snapshot.reported is not None:
+    awaited = snapshot.running or snapshot.begun is None
+    if status.searching and awaited and snapshot.reported is not None:
         parts.append(f"last report {duration(max(0.0, time.time() - snapshot.reported))} ago")
     return "   ".join([*parts, left] if left else parts)
 

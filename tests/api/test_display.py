@@ -68,7 +68,7 @@ def test_the_live_table_shows_running_trials_and_the_headline(
     console.print(view.render())
     following.close()
     shown = text.getvalue()
-    assert "2/8 trials done, 1 running   best F1 0.600 (trial 0)   searching" in shown
+    assert "2/8 trials done, 1 running   best F1 0.600 (trial 0)   elapsed 0s" in shown
     assert "last report 0s ago" in shown and "1/3" in shown
 
 
