@@ -31,14 +31,6 @@ LEADERBOARD_STYLES = {"completed": "", "pruned": "dim", "running": "cyan", "fail
 LIVE_STYLES = {"completed": "bold", "running": "cyan", "failed": "red"}
 
 
-def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """Return a table without lines; the columns named in ``right`` are aligned to the right."""
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
-    return table
-
-
 def live(snapshot: Snapshot, left: str = "") -> Table:
     """Return the live table of one search: trials at work or just ended, above the headline."""
     # The recipe alone is cut where the console is narrow.
@@ -59,8 +51,11 @@ def live(snapshot: Snapshot, left: str = "") -> Table:
 
 def experiments(snapshots: Sequence[Snapshot]) -> Group:
     """Return one line per experiment, below them why some cannot be read."""
-    numbers = ("trials done", "stopped early", "failed", "best F1 val", "trial", "last report")
-    table = plain_table("experiment", "state", *numbers, right=numbers)
+    table = Table(box=None, pad_edge=False)
+    for name in ("experiment", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("trials done", "stopped early", "failed", "best F1 val", "trial", "last report"):
+        table.add_column(name, justify="right")
     for one in (snapshot.status for snapshot in snapshots):
         if one.error:
             table.add_row(one.name, one.state)
@@ -94,8 +89,9 @@ def leaderboard(board: trials.Leaderboard, top: int | None = None) -> Group:
     objective, shown = board.objective, board.trials[: top or SHOWN]
     scores = ["F1 val"] if objective == F1_MACRO else [objective, "F1 val"]
     confirmed = ["new seeds"] if any(one.confirmed.values for one in shown) else []
-    numbers = ["trial", *scores, "epochs", *confirmed]
-    table = plain_table("trial", "state", *scores, "epochs", *confirmed, right=numbers)
+    table = Table(box=None, pad_edge=False)
+    for name in ("trial", "state", *scores, "epochs", *confirmed):
+        table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
     table.add_column("searched parameters", overflow="fold")
     for one in shown:
         values = [one.f1_macro_val] if objective == F1_MACRO else [one.score, one.f1_macro_val]
