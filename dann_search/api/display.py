@@ -38,7 +38,7 @@ class Display:
         self.notebook = sys.stdout if _in_notebook() else None
 
     def packing(self) -> AbstractContextManager[Callable[[int, int], None]]:
-        """Return a function to be told ``(images done, images)``, for the time of packing."""
+        """Return a function to call with ``(images done, images)`` while packing."""
         return nullcontext(ImageLines(self.notebook or sys.stderr, "packed"))
 
     def searching(self, terminal: TextIO, header: str) -> View:

@@ -112,7 +112,7 @@ def display(as_json: bool) -> Display:
 
 @contextmanager
 def image_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """Draw a bar on standard error; yield a function to be told ``(images done, images)``."""
+    """Draw a bar on standard error; yield a function to call with ``(images done, images)``."""
     columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("", total=None)

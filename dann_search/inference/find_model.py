@@ -25,8 +25,8 @@ class FoundModel:
     @cached_property
     def experiment(self) -> ExperimentFolder | None:
         """The experiment that contains it, else the one it was written from, if it still exists."""
-        told = self.record.get(PLACE)
-        places = [*self.around, *([ExperimentFolder.at(told)] if told else [])]
+        recorded = self.record.get(PLACE)
+        places = [*self.around, *([ExperimentFolder.at(recorded)] if recorded else [])]
         # The last place of a root wins: for a local copy of remote storage, that of the record.
         distinct = {place.root: place for place in places}.values()
         return next((place for place in distinct if _has_images_of(place, self.record)), None)

@@ -169,13 +169,13 @@ def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterat
 
 def _recipe(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    told = [
+    sentences = [
         f"Trial {record['trial']} of experiment {escape_markdown(record['experiment'])}, "
         f"epoch {record['epoch']}, seed {record['seeds']['training']}; "
         f"splits of seed {record['seeds']['splits']}."
     ]
     if refit := record.get("refit"):
-        told.append(
+        sentences.append(
             f"Trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}."
         )
     if record["searched"]:
@@ -183,10 +183,10 @@ def _recipe(record: dict[str, Any]) -> str:
             f"{escape_markdown(name)} {_number(value)}"
             for name, value in record["searched"].items()
         )
-        told.append(f"Searched: {', '.join(values)}.")
-    told.append("The whole recipe is in model.json.")
-    told.append(f"Versions: {versions}.")
-    return " ".join(told)
+        sentences.append(f"Searched: {', '.join(values)}.")
+    sentences.append("The whole recipe is in model.json.")
+    sentences.append(f"Versions: {versions}.")
+    return " ".join(sentences)
 
 
 def _number(value: Any) -> str:
