@@ -1,4 +1,4 @@
-"""Export weights under torchvision's names, beside a loader that needs only torchvision."""
+"""Export weights under torchvision's names, beside a loader without dann-search."""
 
 import importlib.util
 import inspect
@@ -26,7 +26,7 @@ READER_IMPORT = "from dann_search.data.image_pixels import ImageSource, read_pix
 """The one line of ``standalone`` that needs dann-search; exports hold that file's text instead."""
 
 LOADING = """\
-Needs torch and torchvision ({needs}no dann-search). From this folder:
+Needs torch, torchvision and safetensors ({needs}no dann-search). From this folder:
 
 ```python
 from model import load

@@ -1,4 +1,4 @@
-"""Load and run the image classifier in this folder with torch, torchvision and Pillow alone.
+"""Load and run the image classifier in this folder with torch, torchvision, safetensors and Pillow.
 
     from model import load
 
@@ -11,7 +11,6 @@ model.json. dann-search wrote these files and is not needed to use them. A backb
 """
 
 import json
-import struct
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -22,6 +21,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dann_search.data.image_pixels import ImageSource, read_pixels
@@ -38,12 +39,6 @@ except RuntimeError:
 
 HERE = Path(__file__).resolve().parent
 NEWEST_FORMAT = 3
-
-TYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,7 +125,11 @@ def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
     record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     if record["format"] > NEWEST_FORMAT:
         raise ValueError(f"{folder}: format {record['format']}; use the model.py that came with it")
-    state = read_safetensors(folder / "model.safetensors")
+    weights = folder / "model.safetensors"
+    try:
+        state = load_file(weights)
+    except (OSError, SafetensorError) as exc:
+        raise ValueError(f"{weights}: cannot be read: {exc}") from None
     # timm's networks hold tensors that are not part of their state; torchvision's hold none, so
     # that they need not be filled with random numbers first.
     where = "cpu" if record["backbone"].startswith("timm/") else "meta"
@@ -203,38 +202,6 @@ def _timm(name: str) -> nn.Module:
         name.removeprefix("timm/"), pretrained=False, num_classes=0
     )
     return network
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file, by name.
-
-    The format: eight bytes, the length of the header as a little-endian integer; the header in
-    JSON, with type, shape and place of each tensor; their bytes.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    content = bytearray(path.read_bytes())
-    try:
-        (length,) = struct.unpack_from("<Q", content)
-        header = json.loads(content[8 : 8 + length].decode())
-        header.pop("__metadata__", None)
-        return {name: _tensor(content, 8 + length, entry) for name, entry in header.items()}
-    except (struct.error, ValueError, KeyError, TypeError, RuntimeError) as exc:
-        raise ValueError(f"{path}: not a whole safetensors file: {exc}") from None
-
-
-def _tensor(content: bytearray, start: int, entry: dict[str, Any]) -> Tensor:
-    dtype, shape = TYPES[entry["dtype"]], entry["shape"]
-    begin, end = entry["data_offsets"]
-    size = torch.Size(shape).numel()
-    if end - begin != size * dtype.itemsize or start + end > len(content):
-        raise ValueError("a tensor lies outside of the file")
-    if not size:
-        return torch.empty(shape, dtype=dtype)
-    # The copy is aligned as the type requires.
-    raw = torch.frombuffer(content, dtype=torch.uint8, count=end - begin, offset=start + begin)
-    return raw.clone().view(dtype).reshape(shape)
 
 
 def decode(image: ImageSource, side: int) -> Tensor:
