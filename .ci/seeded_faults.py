@@ -528,8 +528,8 @@ FAULTS = (
     Fault(
         "predictions with sorted classes",
         "dann_search/inference/predict.py",
-        "(model.class_names[number], value)",
-        "(sorted(model.class_names)[number], value)",
+        "label=model.class_names[number]",
+        "label=sorted(model.class_names)[number]",
         (
             "tests/inference/test_predict.py"
             "::test_predictions_are_the_models_own_and_in_the_order_of_the_files",

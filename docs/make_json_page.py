@@ -1,4 +1,4 @@
-"""Write docs/json.md: introduction.md and the examples of docs/json, and the models' fields.
+"""Generate docs/json.md from the models in dann_search.outputs and the texts in docs/json.
 
 python docs/make_json_page.py
 """
@@ -23,8 +23,8 @@ Node = dict[str, Any]
 
 
 def page() -> str:
-    """The whole page."""
-    models = [one.model for each in OUTPUTS.values() for one in each] + [Failure]
+    """Return the whole page."""
+    models = [model for each in OUTPUTS.values() for model in each.values()] + [Failure]
     unique = list(dict.fromkeys(models))
     _, schema = models_json_schema([(model, "validation") for model in unique])
     fields = _Fields(schema["$defs"], {model.__name__ for model in unique})
@@ -32,9 +32,9 @@ def page() -> str:
     parts += ["## Failures", *fields.section("Failure", "failures"), *_example("failure")]
     for command, kinds in OUTPUTS.items():
         parts.append(f"## {command}")
-        for number, one in enumerate(kinds):
-            parts.append(f"`dann-search {one.words} --json`")
-            parts += fields.section(one.model.__name__, command)
+        for number, (words, model) in enumerate(kinds.items()):
+            parts.append(f"`dann-search {words} --json`")
+            parts += fields.section(model.__name__, command)
             parts += [] if number else _example(command)
     parts.append("## Objects that several of them hold")
     for name in sorted(fields.shared):
@@ -48,15 +48,20 @@ def _example(command: str) -> list[str]:
 
 
 class _Fields:
-    """Tables of fields; what is held in one place is told of there, the rest in a section.
+    """Tables of fields.
+
+    An object that one field alone holds is described in place; one that several hold gets a
+    section of its own.
 
     Args:
         definitions: JSON Schemas by name.
-        printed: names of those that are a command's whole output.
+        printed: names of the models that are a command's whole output.
     """
 
     def __init__(self, definitions: dict[str, Node], printed: set[str]):
-        self.definitions, self.told = definitions, dict[str, str]()
+        self.definitions = definitions
+        self.described: dict[str, str] = {}
+        """Title of the section that describes an object, by the object's name."""
         held = Counter(
             name
             for one in definitions.values()
@@ -66,10 +71,10 @@ class _Fields:
         self.shared = {name for name, count in held.items() if count > 1} - printed
 
     def section(self, name: str, title: str) -> list[str]:
-        """Paragraphs about an object, below this title; a reference where it was told of before."""
-        if name in self.told:
-            return [f"The same as of [{self.told[name]}](#{self.told[name]})."]
-        self.told[name] = title
+        """Describe an object below this title, or refer to where it was described before."""
+        if name in self.described:
+            return [f"The same as of [{self.described[name]}](#{self.described[name]})."]
+        self.described[name] = title
         node = self.definitions[name]
         words = " ".join(node["description"].split())
         return [_as_markdown(words), "\n".join([HEAD, *self._rows(node, "")])]
@@ -79,14 +84,14 @@ class _Fields:
             meaning = _as_markdown(field.get("description", ""))
             yield f"| `{before}{name}` | {self._type(field)} | {meaning} |"
             for inside, step in _held(field):
-                if inside not in self.shared and inside not in self.told:
+                if inside not in self.shared and inside not in self.described:
                     yield from self._rows(self.definitions[inside], f"{before}{name}{step}.")
 
     def _type(self, node: Node) -> str:
         if "$ref" in node:
             name = _named(node)
-            anchored = name in self.shared or name in self.told
-            title = self.told.get(name, name)
+            anchored = name in self.shared or name in self.described
+            title = self.described.get(name, name)
             return f"[{title}](#{title.lower()})" if anchored else "object"
         if "anyOf" in node:
             kinds = list(dict.fromkeys(map(self._type, node["anyOf"])))
@@ -106,7 +111,7 @@ class _Fields:
 
 
 def _held(node: Node, step: str = "") -> Iterator[tuple[str, str]]:
-    """Names of the objects in a field, with how one gets to them: ``[]`` of a list."""
+    """Yield the names of the objects in a field, each with the path to it: ``[]`` for a list."""
     if "$ref" in node:
         yield _named(node), step
     for option in node.get("anyOf", ()):

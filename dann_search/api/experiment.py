@@ -1,7 +1,4 @@
-"""An experiment as Python sees it: open it, ask it, use its model.
-
-Above the rooms, beside ``api.py``: comparing and resuming train, and reading does not.
-"""
+"""An experiment from Python: open it, read it, use its model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,21 +21,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from dann_search.api.launching import SearchResult
-    from dann_search.inference.best import BestModel
-    from dann_search.inference.export.export import Export
     from dann_search.inference.model import DannModel, Prediction
     from dann_search.outputs.comparison import Comparison
-    from dann_search.outputs.models import Evaluation
+    from dann_search.outputs.models import BestModel, Evaluation, Export
     from dann_search.outputs.report import Report
-    from dann_search.results.status import ExperimentStatus
+    from dann_search.outputs.search import SearchEnded
+    from dann_search.outputs.trials import Status
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a search left on storage, and what can be done with it.
+    """A search on storage.
 
-    Nothing here needs Ray but what trains: ``compare``, ``resume`` and ``best`` with ``refit``.
+    Only what trains needs Ray: ``compare``, ``resume``, and ``best`` with ``refit``.
 
     Example::
 
@@ -52,28 +47,28 @@ class Experiment:
 
     @classmethod
     def open(cls, name_or_path: str | Path) -> "Experiment":
-        """By its folder, or by its name under ``runs``.
+        """Open an experiment by its folder, or by its name under ``runs``.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no such experiment.
         """
         return cls(open_experiment(name_or_path))
 
-    def status(self) -> "ExperimentStatus":
-        """What is running, done and best so far, also while it is searched."""
+    def status(self) -> "Status":
+        """Return what is running, done and best so far, also while the search runs."""
         from dann_search.results.status import status
 
         return status(self.folder)
 
     def trials(self) -> list[TrialRow]:
-        """Every trial, best first."""
+        """Return every trial, best first."""
         return ranked(read_trials(self.folder))
 
     def leaderboard(self) -> "pd.DataFrame":
-        """Every trial, best first, with a column for each searched parameter.
+        """Return every trial, best first, with a column for each searched parameter.
 
         A parameter that does not apply to a trial is missing there. The index is the trial's
-        number. Trials that confirm a finalist with another seed stand last.
+        number. Trials that confirm a finalist with another seed come last.
         """
         import pandas as pd
 
@@ -95,11 +90,11 @@ class Experiment:
         return frame.drop(columns=again)
 
     def curves(self, trial: int | None = None) -> "pd.DataFrame":
-        """What was measured in each epoch of a trial, by default of the best one.
+        """Return what was measured in each epoch of a trial, by default the best one.
 
         Raises:
-            InputError: no such trial, or none has finished.
-            RunError: nothing of the trial can be read.
+            InputError: there is no such trial, or none has finished.
+            RunError: the trial's files cannot be read.
         """
         import pandas as pd
 
@@ -114,15 +109,15 @@ class Experiment:
         return pd.DataFrame(epochs).drop(columns="validators").set_index("epoch")
 
     def importance(self, method: insight.Method = "fanova") -> insight.Importance:
-        """How much each searched parameter matters, the most important first."""
+        """Estimate how much each searched parameter matters, the most important first."""
         return insight.importance(self.folder, method)
 
     def slices(self) -> dict[str, list[insight.Point]]:
-        """Score against value, by parameter."""
+        """Return score against value, by parameter."""
         return insight.slices(self.folder)
 
     def history(self) -> list[insight.Point]:
-        """Trials in the order of their end, with the best score until then."""
+        """Return trials in the order of their end, with the best score until then."""
         return insight.history(self.folder)
 
     def best(
@@ -135,11 +130,11 @@ class Experiment:
         out: str | Path | None = None,
         force: bool = False,
     ) -> "BestModel":
-        """Write a trial's model, as ``write_best`` does, or trained again, as ``refit`` does.
+        """Write a trial's model as ``write_best`` does, or train it again as ``refit`` does.
 
         Raises:
-            InputError: no such trial, it has no model, or ``out`` is in the way.
-            RunError: its checkpoint is damaged, or the training failed.
+            InputError: there is no such trial, it has no model, or ``out`` exists.
+            RunError: the trial's checkpoint is damaged, or the training failed.
         """
         which: dict[str, Any] = {"rank": rank, "trial": trial, "objective": objective}
         which |= {"out": out, "force": force}
@@ -152,7 +147,7 @@ class Experiment:
         return write_best(self.folder, **which)
 
     def model(self) -> "DannModel":
-        """The best model, ready to classify: a torch module with its preprocessing.
+        """Load the best model, a torch module that does its own preprocessing.
 
         Raises:
             InputError: no trial has finished.
@@ -179,8 +174,8 @@ class Experiment:
         """Measure the best model on the target's test split, or on a labelled folder.
 
         Args:
-            data: the folder.
-            calibrated: first fit the model's temperature on the target's validation split.
+            data: the labelled folder.
+            calibrated: fit the model's temperature on the target's validation split first.
             device: ``cpu``, ``cuda`` or ``auto``.
 
         Raises:
@@ -199,8 +194,8 @@ class Experiment:
             options: ``out``, ``force``, ``images``.
 
         Raises:
-            InputError: no trial has finished, no such format, or a folder is in the way.
-            RunError: the export says something else than its model.
+            InputError: no trial has finished, there is no such format, or the folder exists.
+            RunError: the export's probabilities differ from the model's.
         """
         from dann_search.inference.export.export import export_model
 
@@ -212,13 +207,13 @@ class Experiment:
         seeds: int = 3,
         progress: Callable[[str], None] | None = None,
     ) -> "Comparison":
-        """Train the winner and its baselines anew and score them, as ``dann_search.compare``."""
+        """Train and score the winner and its baselines, as ``dann_search.compare`` does."""
         from dann_search.api import retraining
 
         return retraining.compare(str(self.folder), methods=methods, seeds=seeds, progress=progress)
 
-    def resume(self, **options: Any) -> "SearchResult":
-        """Go on with the search, with the options of ``dann_search.resume``."""
+    def resume(self, **options: Any) -> "SearchEnded":
+        """Resume the search, with the options of ``dann_search.resume``."""
         from dann_search.api import launching
 
         return launching.resume(str(self.folder), **options)
@@ -227,7 +222,7 @@ class Experiment:
         """Write the report, one HTML file, with the options of ``write_report``.
 
         Raises:
-            InputError: no trial has finished, or a file is in the way.
+            InputError: no trial has finished, or the file exists.
         """
         from dann_search.report import write_report
 

@@ -1,15 +1,11 @@
-"""A search from Python: launched, resumed, and what it leaves for everyone who comes after."""
+"""Launch or resume a search; leave its leaderboard, best model and result on storage."""
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
-from rich.console import Console
-
+from dann_search.api.display import Display, Following
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import (
     experiment_of,
@@ -25,28 +21,22 @@ from dann_search.data.store import StoreInfo
 from dann_search.errors import RunError
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
-from dann_search.results.confirmation import Confirmation, confirmation_of
-from dann_search.results.leaderboard import best_to_json, finished, write_csv
-from dann_search.results.reader import (
-    TrialRow,
-    open_experiment,
-    read_experiment,
-    read_record,
-    read_trials,
-)
+from dann_search.outputs.search import SearchEnded
+from dann_search.outputs.shared import StoppedBy, TrialCounts
+from dann_search.results.confirmation import confirmation_of
+from dann_search.results.leaderboard import best_trial, write_csv
+from dann_search.results.reader import open_experiment, read_record, read_trials
 from dann_search.results.warm_start import known_trials
 from dann_search.search.checks import check_search, remarks
 from dann_search.search.executor import RayExecutor
 from dann_search.search.interrupts import interrupted_with, interrupts
-from dann_search.search.launch import MakeObserver, Outcome, prepare, search
+from dann_search.search.launch import Outcome, prepare, search
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.study.budget import in_words
 from dann_search.study.record import check_unchanged, recorded_store
+from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
-from dann_search.tracking.packing import packing_progress
-from dann_search.tracking.progress import LiveTable, NotebookTable, PlainLines, SearchProgress
 from dann_search.training.result import F1_MACRO
 
 NOT_CHANGED: dict[str, str] = {
@@ -56,37 +46,7 @@ NOT_CHANGED: dict[str, str] = {
     "search.study": "that is where the trials are that were searched",
     "search.trials": "more are searched with --add-trials",
 }
-"""What a resume does not override, and why, or how else."""
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """How a search ended and the best trial of the experiment, if any finished."""
-
-    outcome: Outcome
-    best: TrialRow | None
-    objective: str = F1_MACRO
-    why: str = ""
-    """What stopped the search, in words."""
-    confirmation: Confirmation | None = None
-    """How far the finalists were trained again, where they are to be."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``launch --json`` prints it."""
-        counts, best = self.outcome.counts, self.best
-        return {
-            "experiment": str(self.outcome.folder),
-            "trials": {
-                "completed": counts.completed,
-                "pruned": counts.pruned,
-                "failed": counts.failed,
-            },
-            "objective": self.objective,
-            "best": best and best_to_json(best),
-            "confirmation": self.confirmation and self.confirmation.to_json(),
-            "elapsed_s": round(self.outcome.elapsed_s, 2),
-            "stopped_by": self.outcome.stopped_by,
-        }
+"""Keys that a resume cannot override: why, or what to do instead."""
 
 
 def launch(
@@ -97,27 +57,29 @@ def launch(
     trials: int | None = None,
     sets: Sequence[str] = (),
     address: str = "local",
-    plain: bool | None = None,
-) -> SearchResult:
+    plain: bool = False,
+    display: Display | None = None,
+) -> SearchEnded:
     """Validate an experiment, run its search and write its best model.
 
     Args:
         space: the YAML file, or its content as a dict; a dict's paths are relative to the working
             folder.
-        name: of the experiment; the file's by default.
+        name: name of the experiment; the file's by default.
         storage: folder of experiments, or its URL.
-        trials: overrides the file's number of trials.
+        trials: number of trials; the file's by default.
         sets: overrides such as ``"training.epochs=5"``.
-        address: of the Ray cluster: ``local`` for one of its own on this machine, ``auto`` for the
-            one this machine is in, or ``HOST:PORT``.
-        plain: lines rather than a live table; by default where there is neither terminal nor
-            notebook.
+        address: Ray cluster: ``local`` starts one on this machine, ``auto`` joins the one this
+            machine belongs to, ``HOST:PORT`` joins another.
+        plain: print lines in a notebook, too, instead of a table.
+        display: shows the progress instead; by default it is printed in plain lines, in a notebook
+            shown as a table.
 
     Raises:
-        InputError: bad input; nothing was started.
+        InputError: the input is invalid; nothing was started.
         RunError: the search could not run, or every trial failed.
     """
-    plain = not _is_live() if plain is None else plain
+    display = display or Display(plain)
     source = read_source(
         space if isinstance(space, Mapping) else Path(space),
         sets=sets,
@@ -128,10 +90,9 @@ def launch(
     with source.placing():
         experiment, found = experiment_of(source, stage_counts())
         known = known_trials(experiment)
-        console = Console(stderr=True, force_jupyter=False, markup=False, emoji=False)
-        with packing_progress(console, plain=plain or _is_notebook()) as progress:
+        with display.packing() as progress:
             folder = prepare(experiment, found, progress, known, address)
-        return _run(experiment, found, folder, known=known, address=address, plain=plain)
+        return _run(experiment, found, folder, display, known=known, address=address)
 
 
 def resume(
@@ -141,21 +102,23 @@ def resume(
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
     address: str = "local",
-    plain: bool | None = None,
-) -> SearchResult:
-    """Go on with a search: unfinished trials from their checkpoints, then new ones.
+    plain: bool = False,
+    display: Display | None = None,
+) -> SearchEnded:
+    """Resume a search: unfinished trials from their checkpoints, then new ones.
 
     Args:
-        experiment: its folder, or its name under ``runs``.
-        add_trials: search so many more.
+        experiment: folder of the experiment, or its name under ``runs``.
+        add_trials: number of trials to add to the total.
         sets: overrides such as ``"search.budget.hours=4"``, kept in the experiment's record.
         allow_wider_space: accept ranges that only grew.
-        address: as of ``launch``; another one than before will do.
-        plain: as of ``launch``.
+        address: Ray cluster, as in ``launch``; it may differ from the one before.
+        plain: as in ``launch``.
+        display: as in ``launch``.
 
     Raises:
-        InputError: no experiment there, one that is running, or one that is another now.
-        RunError: as ``launch``.
+        InputError: there is no such experiment, it is running, or its record was changed.
+        RunError: the search could not run, or every trial failed.
     """
     folder = open_experiment(experiment)
     source = recorded_source(folder.record, read_record(folder)["experiment"], sets)
@@ -165,18 +128,18 @@ def resume(
             _check_not_changed(folder, content, source)
         check_unchanged(folder)
         made = study_place(folder, content.search.study).exists(content.name)
-        # Without a study the launch was cut off before it made one.
+        # If there is no study, the launch was cut off before it created one.
         known = () if made else known_trials(content)
         check_search(content, space, known, address)
         return _run(
             content,
             space,
             folder,
+            display or Display(plain),
             add_trials=add_trials,
             known=known,
             allow_wider=allow_wider_space,
             address=address,
-            plain=not _is_live() if plain is None else plain,
         )
 
 
@@ -193,36 +156,37 @@ def _run(
     experiment: Experiment,
     space: Space,
     folder: ExperimentFolder,
+    display: Display,
     *,
     add_trials: int = 0,
     known: Sequence[KnownTrial] = (),
     allow_wider: bool = False,
     address: str = "local",
-    plain: bool,
-) -> SearchResult:
-    info = recorded_store(folder)
-    objective = experiment.search.objective
-    header = _header(info, objective, remarks(experiment, space, known, address))
-    observer = _observer(space, plain, objective, header)
-    # The lock is held until the results are there: the next driver writes its own.
+) -> SearchEnded:
+    noted = remarks(experiment, space, known, address)
+    header = _header(recorded_store(folder), experiment.search.objective, noted)
+
+    def follow(terminal: TextIO, record: StudyRecord) -> Following:
+        return Following(record, folder, display.searching(terminal, header))
+
     go_on = f"interrupted; go on with: dann-search resume {folder}"
+    # The lock is held until the results are written: the next driver writes its own.
     with interrupted_with(go_on), DriverLock(folder) as lock:
-        # To the end of writing the results, which takes seconds: none is left half-written.
+        # Interrupts are deferred until then, too, so that no result is left half-written.
         with interrupts(lock.stop_requested) as interrupt:
             _forget_result(folder)
             outcome = search(
                 experiment,
                 space,
                 folder,
-                observer,
+                follow,
                 lock,
                 add_trials=add_trials,
                 known=known,
                 allow_wider=allow_wider,
                 executor=RayExecutor(address),
             )
-            why = in_words(outcome.stopped_by, experiment.search.budget)
-            result = _written(outcome, objective, why, lock)
+            result = _write_results(experiment, outcome, lock)
         if result.best and not interrupt.is_set():
             from dann_search.evaluation.tensorboard_best import show_best  # imports torch
 
@@ -230,34 +194,35 @@ def _run(
         return result
 
 
-def _written(outcome: Outcome, objective: str, why: str, lock: DriverLock) -> SearchResult:
-    """Leave the leaderboard, the best model and the result in the experiment's folder."""
-    folder = outcome.folder
+def _write_results(experiment: Experiment, outcome: Outcome, lock: DriverLock) -> SearchEnded:
+    """Write leaderboard, best model and result into the experiment's folder and its storage."""
+    folder, counts = outcome.folder, outcome.counts
     lock.check()
     write_csv(folder)
     folder.publish(folder.leaderboard)
     rows = read_trials(folder)
-    best = finished(rows)
-    if not best:
-        # Others, cut off before their end, may still have a model.
-        if outcome.counts.failed and not outcome.counts.running:
-            failed = [row for row in rows if row.state == "failed"]
-            raise RunError(
-                f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
-                f"logs: {folder.trial(failed[0].number)}, {folder.ray}"
-            )
-        return _kept(SearchResult(outcome, None, objective, why), lock)
-    write_best(folder)
-    confirmation = confirmation_of(read_experiment(folder), rows)
-    return _kept(SearchResult(outcome, best[0], objective, why, confirmation), lock)
-
-
-def _kept(result: SearchResult, lock: DriverLock) -> SearchResult:
-    """Leave it on storage too, for those who follow the search from elsewhere."""
-    folder = result.outcome.folder
+    best = best_trial(rows)
+    # Interrupted trials may still get a model: only if there are none has every trial failed.
+    if best is None and counts.failed and not counts.running:
+        failed = [row for row in rows if row.state == "failed"]
+        raise RunError(
+            f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
+            f"logs: {folder.trial(failed[0].number)}, {folder.ray}"
+        )
+    if best:
+        write_best(folder)
+    result = SearchEnded(
+        experiment=str(folder),
+        trials=TrialCounts(completed=counts.completed, pruned=counts.pruned, failed=counts.failed),
+        objective=experiment.search.objective,
+        best=best,
+        confirmation=confirmation_of(experiment, rows) if best else None,
+        elapsed_s=round(outcome.elapsed_s, 2),
+        stopped_by=cast(StoppedBy, outcome.stopped_by),
+    )
     lock.check()
-    write_atomically(folder.result, json.dumps(result.to_json(), indent=1).encode())
-    folder.publish(folder.result)
+    write_atomically(folder.result, result.model_dump_json(indent=1).encode())
+    folder.publish(folder.result)  # read by whoever follows the search from elsewhere
     return result
 
 
@@ -268,7 +233,7 @@ def _forget_result(folder: ExperimentFolder) -> None:
 
 
 def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
-    """What goes in, and how many target labels are spent on choosing."""
+    """Say what goes into the search, and how many target labels choose the model."""
     labels = info.sizes["target"]["val"]
     chosen = f"{labels} target labels choose the model"
     if objective != F1_MACRO:
@@ -280,31 +245,3 @@ def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
         f"classes; {chosen}"
     )
     return "\n".join([text, *(f"note: {remark}" for remark in [*info.remarks, *noted])])
-
-
-def _observer(space: Space, plain: bool, objective: str, header: str) -> MakeObserver:
-    # What a notebook prints goes through its own stdout, not through a file descriptor.
-    notebook = sys.stdout if _is_notebook() else None
-
-    def make(terminal: Any, record: Any) -> SearchProgress:
-        console = Console(file=notebook or terminal, force_jupyter=False, markup=False, emoji=False)
-        console.print(header, markup=False, highlight=False, soft_wrap=True)
-        kind = PlainLines if plain else NotebookTable if notebook else LiveTable
-        state = (
-            space,
-            record.proposals.total,
-            record.tally.counts().finished,
-            record.tally.best(),
-            objective,
-        )
-        return kind(console, *state)
-
-    return make
-
-
-def _is_notebook() -> bool:
-    return Console().is_jupyter
-
-
-def _is_live() -> bool:
-    return _is_notebook() or Console(stderr=True).is_terminal

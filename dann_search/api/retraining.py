@@ -1,4 +1,4 @@
-"""What trains besides a search, from Python: its winner compared, its winner refitted."""
+"""Trainings besides a search, from Python: compare its winner, refit its winner."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 from dann_search.config.experiment import Experiment
 from dann_search.data.node_store import store_of
 from dann_search.evaluation.compare import compare as compare_trained
-from dann_search.inference.best import BestModel
 from dann_search.inference.refit import write_refit
 from dann_search.outputs.comparison import Comparison
+from dann_search.outputs.models import BestModel
 from dann_search.results.reader import open_experiment
 from dann_search.search.trainings import train_through_ray
 from dann_search.storage.layout import ExperimentFolder
@@ -23,7 +23,7 @@ def compare(
     seeds: int = 3,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Train the winner and its baselines anew; score them on the target's test split.
+    """Train the winner and its baselines again; score them on the target's test split.
 
     ::
 
@@ -32,19 +32,18 @@ def compare(
         comparison.to_frame()  # a pandas DataFrame, a row a method
 
     Args:
-        experiment: its folder, or its name under ``runs``.
-        methods: names; by default the winner's method and the baselines that read no label of the
-            target's training images. docs/compare.md lists them.
-        seeds: trainings a method.
-        progress: told a line for each training that ends; standard error by default.
+        experiment: folder of the experiment, or its name under ``runs``.
+        methods: names of methods, as docs/compare.md lists them; by default the winner's and the
+            baselines that read no label of the target's training images.
+        seeds: number of trainings per method.
+        progress: called with a line for each training that ends; standard error by default.
 
     Raises:
-        InputError: no finished trial, a search that is still running, an unknown method, fewer than
-            two seeds.
+        InputError: no trial has finished, the search is still running, a method is unknown, or
+            there are fewer than two seeds.
         RunError: a training failed.
     """
     folder = open_experiment(experiment)
-
     return compare_trained(folder, _through_ray(folder, progress), methods=methods, seeds=seeds)
 
 
@@ -61,17 +60,17 @@ def refit(
     """Train a trial's recipe again on training and validation images; write the model.
 
     Args:
-        experiment: its folder, or its name under ``runs``.
-        rank: which trial, as for ``write_best``; the best by default.
-        trial: its number instead.
-        objective: another one to rank by.
-        out: where to write; by default ``best-refit`` in the experiment's folder for the
-            leaderboard's first, and a folder under ``models`` for any other.
-        force: replace a model that is there.
-        progress: told a line when the training ends; standard error by default.
+        experiment: folder of the experiment, or its name under ``runs``.
+        rank: rank of the trial, as in ``write_best``; the best by default.
+        trial: number of the trial, instead of its rank.
+        objective: objective to rank by, instead of the search's.
+        out: folder to write; by default ``best-refit`` in the experiment's folder for the
+            first trial of the leaderboard, and a folder under ``models`` for any other.
+        force: replace an existing model.
+        progress: called with a line when the training ends; standard error by default.
 
     Raises:
-        InputError: no such trial, ``out`` is in the way, or the packed images are gone.
+        InputError: there is no such trial, ``out`` exists, or the packed images are gone.
         RunError: the training failed.
     """
     folder = open_experiment(experiment)
@@ -82,7 +81,7 @@ def refit(
 
 
 def _through_ray(folder: ExperimentFolder, progress: Callable[[str], None] | None) -> TrainAll:
-    """Trains an experiment's other trainings in warm worker groups of this machine."""
+    """Return a function that runs trainings of an experiment in warm worker groups."""
 
     def train_all(jobs: Sequence[TrainingJob], experiment: Experiment) -> Failures:
         store = store_of(folder, experiment.data, recorded_store(folder))

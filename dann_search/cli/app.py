@@ -1,4 +1,4 @@
-"""What every command shares: the program, common arguments, one way to print a result."""
+"""What all commands share: the program, common arguments, one way to print a result."""
 
 import json
 import math
@@ -12,11 +12,11 @@ from typer.core import TyperGroup
 
 
 class Interrupted(Exception):
-    """A KeyboardInterrupt, in a form that typer does not turn into a bare exit code."""
+    """A KeyboardInterrupt in a form that typer does not turn into a bare exit code."""
 
 
 class Commands(TyperGroup):
-    """The commands; how an interruption is told is for ``main`` to say."""
+    """The commands; ``main`` reports an interruption."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -43,21 +43,21 @@ Experiment = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
-# What people called their classes, folders and files may look like rich's markup, or emoji.
+# Names of classes, folders and files may look like rich's markup, or like emoji.
 out = Console(markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @dataclass
 class Answer:
-    """The one JSON object of a run, on standard output."""
+    """The one JSON object that a run prints on standard output."""
 
     given: bool = False
 
     def give(self, content: Any) -> None:
-        """Print it, unless there was one: who reads takes the whole of the output for one object.
+        """Print it, unless one was printed: scripts parse the whole output as one object.
 
-        A server, say, has told where it answers before it fails or is interrupted.
+        A server, for example, has printed its address before it fails or is interrupted.
         """
         if not self.given:
             print(json_text(content))
@@ -68,17 +68,28 @@ answer = Answer()
 
 
 def emit(as_json: bool, content: Any, *shown: Any) -> None:
-    """Print the result: one JSON object for scripts, else what people read."""
+    """Print a result: as one JSON object for scripts, else ``shown`` for people.
+
+    Args:
+        as_json: whether ``--json`` was given.
+        content: the result, one of ``dann_search.outputs`` or a mapping.
+        shown: what people read.
+    """
     if as_json:
-        answer.give(content)
+        answer.give(content if isinstance(content, dict) else content.model_dump(mode="json"))
         return
     for item in shown:
-        # Not broken by us: a command in a line of text can be copied whole.
+        # Lines of text are not broken, so that a command in them can be copied whole.
         out.print(item, soft_wrap=isinstance(item, Text))
 
 
+def sentence(text: str) -> Text:
+    """Return a line that is not broken, so that a command in it can be copied whole."""
+    return Text(text, overflow="fold")
+
+
 def json_text(content: Any) -> str:
-    """JSON as other languages read it, too: what is no number is null, for nan is not JSON."""
+    """Return JSON that other languages read, too: nan and infinity, which JSON lacks, are null."""
     try:
         return json.dumps(content, allow_nan=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""From the words of a command line to an exit code."""
+"""From the arguments of a command line to an exit code."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.search.fatal_exit import said_by
 from dann_search.search.interrupts import INTERRUPTED, Received, command_signals
 
-# Each adds its commands, in the order in which the help lists them.
+# Importing a module registers its commands; the help lists them in this order.
 # isort: off
 from dann_search.cli import search  # noqa: F401
 from dann_search.cli import results  # noqa: F401
@@ -46,14 +46,14 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return its exit code.
+    """Run a command and return its exit code.
 
     0: done. 1: failed. 2: bad input. 130: interrupted by Ctrl-C or ``stop``; 143: by SIGTERM; 129:
     by SIGHUP.
     """
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
-    # Wherever it stands on the line: people add it to the end of the command that failed.
+    # Accepted anywhere on the line: people append it to the command that failed.
     words = [word for word in words if word != "--debug"] or ["--help"]
     answer.given = False
     run = partial(app, words, standalone_mode=False, prog_name="dann-search")
@@ -61,12 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
     with said_by(lambda message: _fail(message, 1, as_json)), command_signals() as received:
         try:
             code = _guard(run, debug, as_json, received)
-        except KeyboardInterrupt:  # the first signal came while an error was being printed
+        except KeyboardInterrupt:  # the first signal arrived while an error was being printed
             code = INTERRUPTED
     if received.number is None:
         return code
     _drop_unwritable()
-    # A command that ended in good order after a signal was interrupted all the same.
+    # A command that ended in good order after a signal was interrupted nonetheless.
     return received.exit_code if code in (0, INTERRUPTED) else code
 
 
@@ -94,7 +94,7 @@ def _guard(run: Callable[[], Any], debug: bool, as_json: bool, received: Receive
 def _fail(message: str, code: int, as_json: bool, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
-    with contextlib.suppress(OSError):  # a closed terminal must not hide the JSON or the code
+    with contextlib.suppress(OSError):  # a closed terminal must not cost the JSON or the code
         err.print(f"error: {message}", markup=False, soft_wrap=True)
     if as_json:
         answer.give({"error": message})
@@ -102,7 +102,7 @@ def _fail(message: str, code: int, as_json: bool, debug: bool = False) -> int:
 
 
 def _drop_unwritable() -> None:
-    """Drop what a closed terminal does not take; Python would end with a code of its own."""
+    """Drop output that a closed terminal refuses; Python would exit with a code of its own."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -112,5 +112,5 @@ def _drop_unwritable() -> None:
 
 
 def entry_point() -> None:
-    """The console script."""
+    """Run the console script."""
     sys.exit(main())

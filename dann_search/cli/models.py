@@ -2,44 +2,53 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dann_search.cli.app import Experiment, Json, app, emit, err
 
+if TYPE_CHECKING:
+    from dann_search.outputs.models import FilePrediction
+
+SHOWN_UNREADABLE = 20
+"""Unreadable files that ``predict`` names; the predictions name all."""
+
 Model = Annotated[
     str,
     typer.Argument(
         metavar="EXPERIMENT|MODEL_DIR",
-        help="An experiment, for its best model, or a model's folder.",
+        help="An experiment, for its best model, or the folder of a model.",
         show_default=False,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 
 @app.command()
 def best(
     experiment: Experiment,
     rank: Annotated[
-        int | None, typer.Option(help="1, the default, for the best trial, 2 for the next.", min=1)
+        int | None, typer.Option(help="Rank of the trial: 1, the default, is the best.", min=1)
     ] = None,
-    trial: Annotated[int | None, typer.Option(help="A trial by its number.", min=0)] = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of the trial, instead of its rank.", min=0)
+    ] = None,
     objective: Annotated[
-        str | None, typer.Option(help="Rank by f1_macro or a validator such as info_max instead.")
+        str | None, typer.Option(help="Rank by f1_macro, or by a validator such as info_max.")
     ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write [one in the experiment's].")
+        Path | None, typer.Option("--out", help="Folder to write [in the experiment's].")
     ] = None,
     force: Force = False,
     refit: Annotated[
-        bool, typer.Option("--refit", help="Train it again, on train and val together.")
+        bool, typer.Option("--refit", help="Train the model again on train and val together.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a trial's model: model.safetensors, model.json and a card.
+    """Write the model of a trial: model.safetensors, model.json and a card.
 
     Example: dann-search best quickstart --rank 2 --out models/second
     """
@@ -58,19 +67,21 @@ def best(
             from dann_search.results.reader import open_experiment
 
             show_best(open_experiment(experiment))
-    emit(as_json, model.to_json(), model.render())
+    from dann_search.cli import tables
+
+    emit(as_json, model, tables.best_model(model))
 
 
 @app.command()
 def evaluate(
     target: Model,
     data: Annotated[
-        Path | None, typer.Option(help="A labelled folder instead of the test split.")
+        Path | None, typer.Option(help="A labelled folder, instead of the test split.")
     ] = None,
     calibrated: Annotated[
         bool,
         typer.Option(
-            "--calibrated", help="First fit the model's temperature on target val, and keep it."
+            "--calibrated", help="Fit the model's temperature on target val first, and keep it."
         ),
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
@@ -110,10 +121,11 @@ def export(
 
     Example: dann-search export quickstart --format onnx
     """
+    from dann_search.cli import tables
     from dann_search.inference.export.export import export_model
 
     result = export_model(target, format_, out=out_dir, force=force, images=images)
-    emit(as_json, result.to_json(), *map(_plain, result.lines()))
+    emit(as_json, result, *tables.export(result))
 
 
 @app.command()
@@ -122,16 +134,18 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH", help="Images, folders, patterns in quotes.", show_default=False
+            metavar="PATH", help="Images, folders, or patterns in quotes.", show_default=False
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="File to write [standard output].")] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help="csv or jsonl [by --out's name; csv].")
     ] = None,
-    top: Annotated[int, typer.Option(help="Likeliest classes to tell of.", min=1)] = 1,
+    top: Annotated[
+        int, typer.Option(help="Number of classes per image, the likeliest first.", min=1)
+    ] = 1,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images at a time [by their size].", min=1)
+        int | None, typer.Option(help="Images per batch [by their size].", min=1)
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     force: Force = False,
@@ -141,21 +155,28 @@ def predict(
 
     Example: dann-search predict quickstart photos 'more/**/*.png' --out labels.csv
     """
+    from dann_search.cli import tables
+    from dann_search.cli.watch import image_bar
     from dann_search.inference import prediction_output as output
     from dann_search.inference.predict import predict_to
-    from dann_search.tracking.packing import image_progress
+    from dann_search.tracking.packing import ImageLines
 
     kind = output.output_format(out, format_)
     output.check_out(out, force)
-    collected: list[Any] | None = [] if as_json and out is None else None
-    bar = err.is_terminal and not as_json and (out is not None or not sys.stdout.isatty())
+    collected: list[FilePrediction] | None = [] if as_json and out is None else None
+    unreadable: list[FilePrediction] = []
+    has_bar = err.is_terminal and not as_json and (out is not None or not sys.stdout.isatty())
+    bar = image_bar("classifying") if has_bar else nullcontext(ImageLines(sys.stderr, "classified"))
     try:
-        with (
-            output.writer(out, kind, top, collected) as write,
-            image_progress(err, "classifying", "classified", plain=not bar) as progress,
-        ):
-            summary = predict_to(
-                write,
+        with output.writer(out, kind, top, collected) as write, bar as progress:
+
+            def take(prediction: "FilePrediction") -> None:
+                write(prediction)
+                if prediction.error is not None and len(unreadable) < SHOWN_UNREADABLE:
+                    unreadable.append(prediction)
+
+            result = predict_to(
+                take,
                 target,
                 paths,
                 top=top,
@@ -165,17 +186,11 @@ def predict(
             )
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has enough, as `| head` does. Nothing is left to flush into the pipe.
+        # The reader has enough, as `| head` does: there is nothing to flush into the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    summary.out = None if out is None else str(out)
-    for line in summary.lines():
+    result = result.model_copy(update={"out": out, "predictions": collected})
+    for line in tables.predictions(result, unreadable):
         err.print(line, markup=False, soft_wrap=True)
     if as_json:
-        emit(True, summary.to_json() | {"predictions": collected})
-
-
-def _plain(line: str) -> Any:
-    from rich.text import Text
-
-    return Text(line, overflow="fold")
+        emit(True, result)

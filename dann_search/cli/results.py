@@ -1,23 +1,25 @@
-"""Commands that read what a search left: status, leaderboard, compare."""
+"""Commands that read a search: status, leaderboard, gc, compare."""
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 
-from dann_search.cli.app import Experiment, Json, app, emit, err, out
+from dann_search.cli.app import Experiment, Json, app, emit, out
 from dann_search.search.interrupts import INTERRUPTED
 
 
 @app.command()
 def status(
     experiment: Annotated[
-        str | None, typer.Argument(help="Folder or name; all under runs/ where absent.")
+        str | None,
+        typer.Argument(help="Folder of an experiment, or its name; all under runs/ by default."),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Go on showing it until the search ends, or Ctrl-C.")
+        bool, typer.Option("--watch", help="Keep showing it until the search ends, or Ctrl-C.")
     ] = False,
     interval: Annotated[
-        float, typer.Option(help="Seconds between two looks of --watch.", min=0.1)
+        float, typer.Option(help="Seconds between two updates of --watch.", min=0.1)
     ] = 2.0,
     as_json: Json = False,
 ) -> None:
@@ -25,28 +27,32 @@ def status(
 
     Example: dann-search status quickstart --watch
     """
-    from dann_search.cli.watch import LinesView, LiveView, View
+    from dann_search.cli import tables
+    from dann_search.cli.watch import LiveView
     from dann_search.cli.watch import watch as watch_until_done
     from dann_search.results import status as room
+    from dann_search.results.lines import LinesView, View
     from dann_search.results.reader import open_experiment
     from dann_search.storage.layout import default_storage
 
     folder = None if experiment is None else open_experiment(experiment)
+    one = folder is not None
 
-    def read() -> list[room.ExperimentStatus]:
-        return [room.status(folder)] if folder else room.all_experiments(default_storage())
+    def read() -> list[room.Snapshot]:
+        return [room.snapshot(folder)] if folder else room.all_snapshots(default_storage())
 
     interrupted = False
     if watch:
-        shows = LiveView if out.is_terminal and not as_json else LinesView
-        view: View = shows(err if as_json else out, one=folder is not None)
+        view: View = LinesView(sys.stderr if as_json else sys.stdout, one)
+        if out.is_terminal and not as_json:
+            view = LiveView(out, one)
         try:
             watch_until_done(read, view, interval)
         except KeyboardInterrupt:
             interrupted = True
     found = read()
-    content = found[0].to_json() if folder else {"experiments": [s.to_json() for s in found]}
-    emit(as_json, content, room.render(found), *(found[0].details() if folder else ()))
+    content: Any = found[0].status if one else room.together(found)
+    emit(as_json, content, tables.experiments(found), *(tables.details(found[0]) if one else ()))
     if interrupted:
         raise typer.Exit(INTERRUPTED)
 
@@ -64,36 +70,35 @@ def leaderboard(
 
     Example: dann-search leaderboard quickstart --top 5
     """
+    from dann_search.cli import tables
     from dann_search.results import leaderboard as room
-    from dann_search.results.confirmation import confirmation_of
-    from dann_search.results.reader import open_experiment, read_experiment, read_trials
+    from dann_search.results.reader import open_experiment
 
-    folder = open_experiment(experiment)
-    rows, told = room.ranked(read_trials(folder)), read_experiment(folder)
-    confirmation, objective = confirmation_of(told, rows), told.search.objective
-    remarks = [str(confirmation)] if confirmation and not confirmation.is_whole else []
-    if top is None and len(rows) > room.SHOWN:
-        remarks.append(f"the best {room.SHOWN} of {len(rows)} trials; all: --top {len(rows)}")
-    content = room.to_json(rows[:top], objective, confirmation)
-    emit(as_json, content, room.render(rows[: top or room.SHOWN], objective), *remarks)
+    board = room.leaderboard(open_experiment(experiment), top if as_json else None)
+    emit(as_json, board, tables.leaderboard(board, top))
 
 
 @app.command()
 def gc(
     experiment: Experiment,
-    keep: Annotated[int, typer.Option(help="Best trials whose models stay.", min=1)] = 5,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep: Annotated[
+        int, typer.Option(help="Number of best trials whose models are kept.", min=1)
+    ] = 5,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report what would be deleted.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take away what a finished search no longer needs: checkpoints of lesser trials, logs.
+    """Delete what a finished search no longer needs: checkpoints of lesser trials, logs.
 
     Example: dann-search gc quickstart --dry-run
     """
+    from dann_search.cli import tables
     from dann_search.results.clean_up import clean_up
     from dann_search.results.reader import open_experiment
 
     result = clean_up(open_experiment(experiment), keep, dry_run)
-    emit(as_json, result.to_json(), result.render())
+    emit(as_json, result, tables.cleaned_up(result))
 
 
 @app.command()
@@ -103,14 +108,14 @@ def compare(
         str | None,
         typer.Option(
             help="Comma-separated, of dann, cdan, mcc, deep_coral, source_only, frozen_features, "
-            "from_scratch, tllib_dann, target_supervised; by default the winner's method and the "
-            "baselines, without target_supervised, which reads the target's labels."
+            "from_scratch, tllib_dann, target_supervised; by default the winner's method and all "
+            "baselines but target_supervised, which reads labels of the target."
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Trainings a method.", min=2)] = 3,
+    seeds: Annotated[int, typer.Option(help="Number of trainings per method.", min=2)] = 3,
     as_json: Json = False,
 ) -> None:
-    """Train winner and baselines anew; compare them on the test split, with intervals.
+    """Train the winner and baselines again; compare them on the test split, with intervals.
 
     Example: dann-search compare quickstart --seeds 5
     """

@@ -1,27 +1,30 @@
-"""Commands that search, here or elsewhere, and what a file would search."""
+"""Commands that search, here or on a cluster, and that explain a search space."""
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dann_search.cli.app import Experiment, Json, app, emit, err
+from dann_search.cli.app import Experiment, Json, app, emit, err, sentence
 from dann_search.errors import InputError
 from dann_search.search.interrupts import INTERRUPTED
 
+if TYPE_CHECKING:
+    from dann_search.outputs.search import SearchEnded
+
 SetKeys = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")
 ]
 Address = Annotated[
     str,
     typer.Option(
         metavar="local|auto|HOST:PORT|http://HEAD:8265",
-        help="Ray cluster: one of its own here, one this machine is in, or a job server.",
+        help="Ray cluster: a new one on this machine, the one it belongs to, or a job server.",
     ),
 ]
 Detach = Annotated[
-    bool, typer.Option("--detach", help="With a job server: submit and return at once.")
+    bool, typer.Option("--detach", help="With a job server: submit the search and return.")
 ]
 
 JOB_SERVER = ("http://", "https://")
@@ -32,7 +35,7 @@ def launch(
     space: Annotated[Path, typer.Argument(help="The experiment file.", show_default=False)],
     name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
     storage: Annotated[
-        str | None, typer.Option(metavar="DIR|URL", help="Where experiments lie [runs].")
+        str | None, typer.Option(metavar="DIR|URL", help="Folder of experiments [runs].")
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Number of trials.", min=1)] = None,
     set_: SetKeys = None,
@@ -40,7 +43,7 @@ def launch(
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Validate an experiment file, run its search, write the best model.
+    """Validate an experiment file, run its search and write the best model.
 
     Example: dann-search launch search_spaces/quickstart.yaml --trials 20 --set training.epochs=5
     """
@@ -53,16 +56,18 @@ def launch(
         _follow(remote_control.submit(space, address, **options), detach, as_json)
         return
     from dann_search.api import launching
+    from dann_search.cli.watch import display
 
-    _show_search(
-        as_json, launching.launch(space, address=address, plain=not _live(as_json), **options)
-    )
+    result = launching.launch(space, address=address, display=display(as_json), **options)
+    _show_search(as_json, result)
 
 
 @app.command()
 def resume(
     experiment: Experiment,
-    add_trials: Annotated[int, typer.Option(help="Search so many trials more.", min=0)] = 0,
+    add_trials: Annotated[
+        int, typer.Option(help="Add N trials to the total.", metavar="N", min=0)
+    ] = 0,
     set_: SetKeys = None,
     allow_wider_space: Annotated[
         bool, typer.Option("--allow-wider-space", help="Accept ranges that only grew.")
@@ -71,7 +76,7 @@ def resume(
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Go on with a stopped search, or add trials to a finished one.
+    """Resume a stopped search, or add trials to a finished one.
 
     Example: dann-search resume quickstart --add-trials 10
     """
@@ -84,8 +89,9 @@ def resume(
         _follow(remote_control.submit_resume(experiment, address, **options), detach, as_json)
         return
     from dann_search.api import launching
+    from dann_search.cli.watch import display
 
-    result = launching.resume(experiment, address=address, plain=not _live(as_json), **options)
+    result = launching.resume(experiment, address=address, display=display(as_json), **options)
     _show_search(as_json, result)
 
 
@@ -95,12 +101,12 @@ def attach(
     address: Annotated[
         str | None,
         typer.Option(
-            metavar="http://HEAD:8265", help="Job server, where not as it was submitted to."
+            metavar="http://HEAD:8265", help="Job server, if it is not the one submitted to."
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Follow a search that runs as a job on a cluster, to its end.
+    """Follow a search that runs as a job on a cluster until it ends.
 
     Example: dann-search attach s3://bucket/experiments/office
     """
@@ -111,7 +117,7 @@ def attach(
 
 @app.command()
 def stop(experiment: Experiment, as_json: Json = False) -> None:
-    """Have a search, wherever it runs, end as after Ctrl-C: all that was trained is kept.
+    """Stop a search, wherever it runs, as Ctrl-C does: everything trained so far is kept.
 
     Example: dann-search stop quickstart
     """
@@ -119,7 +125,7 @@ def stop(experiment: Experiment, as_json: Json = False) -> None:
 
     result = remote_control.stop(experiment)
     message = f"stopped; go on with: dann-search resume {result.experiment}"
-    emit(as_json, result.model_dump(mode="json"), _plain(message))
+    emit(as_json, result, sentence(message))
 
 
 def _is_job(address: str, detach: bool) -> bool:
@@ -127,14 +133,13 @@ def _is_job(address: str, detach: bool) -> bool:
         return True
     if detach:
         raise InputError(
-            f"--detach: only a job server (--address http://…) keeps a search that was left alone, "
-            f"got --address {address}"
+            f"--detach: needs a job server (--address http://…), got --address {address}"
         )
     return False
 
 
 def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = None) -> None:
-    """Print what a job prints, on standard error, and how it ended."""
+    """Print the output of a job on standard error, and how it ended."""
     from dann_search.cluster import remote_control
 
     if not isinstance(experiment, str):
@@ -143,7 +148,7 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
             *remote_control.next_steps(experiment),
         ]
         if detach:
-            emit(as_json, experiment.model_dump(mode="json"), *map(_plain, lines))
+            emit(as_json, experiment, *map(sentence, lines))
             return
         for line in lines:
             err.print(line, markup=False, soft_wrap=True)
@@ -152,53 +157,17 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
     except KeyboardInterrupt:
         err.print("left; the search goes on", markup=False)
         raise
-    evaluate = f"next: dann-search evaluate {result.experiment}"
-    emit(as_json, result.model_dump(mode="json"), _plain(evaluate))
+    emit(as_json, result, sentence(f"next: dann-search evaluate {result.experiment}"))
     if result.stopped_by == "interrupt":
         raise typer.Exit(INTERRUPTED)
 
 
-def _live(as_json: bool) -> bool:
-    return not as_json and err.is_terminal
+def _show_search(as_json: bool, result: "SearchEnded") -> None:
+    from dann_search.cli.tables import search_ended
 
-
-def _show_search(as_json: bool, result: Any) -> None:
-    from dann_search.tracking.progress import describe, duration
-
-    outcome, best, content = result.outcome, result.best, result.to_json()
-    where = outcome.folder
-    counts = outcome.counts
-    lines = [
-        f"{counts.completed} trials completed, {counts.pruned} stopped early, "
-        f"{counts.failed} failed in {duration(outcome.elapsed_s)}"
-    ]
-    if best:
-        by = "" if result.objective == "f1_macro" else f", chosen by {result.objective}"
-        lines.append(
-            f"best: trial {best.number}, macro-F1 {best.f1_macro_val:.3f} on target val{by}"
-        )
-        if best.confirmed_mean is not None:
-            lines.append(
-                f"    {best.confirmed_mean:.3f} on average over {len(best.confirmed)} new seeds"
-            )
-        if result.confirmation and not result.confirmation.is_whole:
-            lines.append(f"    {result.confirmation}; it is best by the search alone")
-        lines.append(f"    {describe(best.params)}")
-        lines.append(f"    {where}/best/model.safetensors")
-    interrupted = outcome.stopped_by != "trials"
-    if interrupted:
-        lines.append(f"stopped: {result.why}; go on with: dann-search resume {where}")
-    else:
-        lines.append(f"next: dann-search evaluate {where}")
-    emit(as_json, content, *(_plain(line) for line in lines))
-    if outcome.stopped_by == "interrupt":
+    emit(as_json, result, *search_ended(result))
+    if result.stopped_by == "interrupt":
         raise typer.Exit(INTERRUPTED)
-
-
-def _plain(line: str) -> Any:
-    from rich.text import Text
-
-    return Text(line, overflow="fold")
 
 
 @app.command()
@@ -207,32 +176,35 @@ def space(
         Path, typer.Argument(metavar="SPACE.yaml", help="The experiment file.", show_default=False)
     ],
     set_: SetKeys = None,
-    samples: Annotated[int, typer.Option(help="Configurations to sample.", min=0, max=1000)] = 5,
+    samples: Annotated[
+        int, typer.Option(help="Number of configurations to sample.", min=0, max=1000)
+    ] = 5,
     as_json: Json = False,
 ) -> None:
-    """Explain a search space: dimensions, conditions, size, sampled configurations.
+    """Explain a search space: its dimensions, conditions, size, and sampled configurations.
 
     Example: dann-search space search_spaces/quickstart.yaml
     """
+    from dann_search.cli.tables import search_space
     from dann_search.config.load import load_experiment
     from dann_search.models.registry import stage_counts
     from dann_search.study.explain import explain
 
     stages = stage_counts()
-    # One may look at a space before its data are there.
+    # A space can be explained before its data exist.
     experiment, found = load_experiment(file, stages, sets=set_ or [], check_files=False)
     result = explain(experiment, found, samples)
-    emit(as_json, result.to_json(), result.render())
+    emit(as_json, result, search_space(result, found))
 
 
 @app.command()
 def schema(
     command: Annotated[
-        str | None, typer.Argument(help="Of what this one prints with --json, instead.")
+        str | None, typer.Argument(help="A command: print the schema of its --json output instead.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the JSON Schema of the experiment file, for editors, or of a command's JSON.
+    """Print the JSON Schema of the experiment file, or of a command's JSON.
 
     Example: dann-search schema > dann-search.schema.json
     """

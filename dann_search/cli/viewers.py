@@ -1,4 +1,4 @@
-"""Commands that open a browser's view of a search: TensorBoard, optuna-dashboard."""
+"""Commands that serve a view of a search for a browser: TensorBoard, optuna-dashboard."""
 
 import sys
 from typing import Annotated
@@ -8,15 +8,15 @@ import typer
 from dann_search.cli.app import Experiment, Json, app, emit
 from dann_search.errors import RunError
 
-LOOK_S = 0.1
-"""How often a server is looked at: it may have ended by itself."""
+POLL_S = 0.1
+"""Seconds between two checks whether the server ended by itself."""
 
 
 @app.command()
 def tensorboard(
     experiment: Experiment,
     port: Annotated[
-        int, typer.Option(help="Port on the loopback; 0 for any that is free.", min=0, max=65535)
+        int, typer.Option(help="Port on the loopback; 0 for any free one.", min=0, max=65535)
     ] = 6006,
     as_json: Json = False,
 ) -> None:
@@ -27,6 +27,7 @@ def tensorboard(
     import subprocess
     import threading
 
+    from dann_search.outputs.viewers import TensorBoard
     from dann_search.results.reader import open_experiment
     from dann_search.search.interrupts import interrupts
 
@@ -36,28 +37,29 @@ def tensorboard(
     port = _free_port(port)
     options = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/"
-    emit(as_json, {"logdir": str(folder), "url": url}, f"{url} shows {folder}; Ctrl-C ends it")
+    result = TensorBoard(logdir=str(folder), url=url)
+    emit(as_json, result, f"{url} shows {folder}; Ctrl-C ends it")
     sys.stdout.flush()
-    # Everything but the one object goes to standard error.
+    # Standard output holds the one object; all else goes to standard error.
     command = [sys.executable, "-m", "tensorboard.main", *options]
-    # A KeyboardInterrupt while the process is being started would leave it on the port.
+    # A KeyboardInterrupt while the process starts would leave it running on the port.
     with interrupts(threading.Event()) as interrupt:
         server = subprocess.Popen(command, stdout=sys.stderr)
-        while server.poll() is None and not interrupt.wait(LOOK_S):
+        while server.poll() is None and not interrupt.wait(POLL_S):
             pass
         if interrupt.is_set():
             server.kill()
             server.wait()
             raise KeyboardInterrupt
     if code := server.returncode:
-        raise RunError(f"TensorBoard ended with status {code}; what it said is above")
+        raise RunError(f"TensorBoard ended with status {code}; its output is above")
 
 
 def _free_port(port: int) -> int:
-    """The port, or any for 0. Looked at before TensorBoard is started, which takes seconds.
+    """Return the port, or a free one for 0; checked before TensorBoard starts, which is slow.
 
     Raises:
-        RunError: it is taken.
+        RunError: the port is taken.
     """
     import socket
 
@@ -78,13 +80,14 @@ def dashboard(
 
     Example: dann-search dashboard quickstart --port 8081
     """
+    from dann_search.outputs.viewers import Dashboard
     from dann_search.results.dashboard import serve
     from dann_search.results.reader import open_experiment
 
     url = f"http://127.0.0.1:{port}/"
 
     def ready(study: str) -> None:
-        emit(as_json, {"study": study, "url": url}, f"{url} shows {study}; Ctrl-C ends it")
+        emit(as_json, Dashboard(study=study, url=url), f"{url} shows {study}; Ctrl-C ends it")
         sys.stdout.flush()
 
     serve(open_experiment(experiment), port, ready)

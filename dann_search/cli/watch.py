@@ -1,147 +1,119 @@
-"""Watching experiments from storage, while other processes, maybe elsewhere, search them."""
+"""The live table: of a search that this process runs, or that others run and storage shows."""
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dann_search.results.status import ExperimentStatus, render
-from dann_search.tracking.board import left_in_words, remaining_s
+from dann_search.api.display import Display
+from dann_search.cli import tables
+from dann_search.cli.app import err
+from dann_search.results.lines import Pace, View
+from dann_search.results.status import Snapshot
 
 INTERVAL_S = 2.0
 IDLE_SHARE = 4
-"""Reading a study of thousands of trials takes seconds: what it takes is rested as many times."""
-HEADLINE_EVERY_S = 60.0
-"""Lines tell of epochs, besides trials that end, at most so often."""
+"""Reading a study of thousands of trials takes seconds: rest this many times as long."""
 
-Read = Callable[[], Sequence[ExperimentStatus]]
+Read = Callable[[], Sequence[Snapshot]]
 
 
-class View(Protocol):
-    """What shows the experiments each time they have been read."""
-
-    def show(self, states: Sequence[ExperimentStatus]) -> None:
-        """Show them as they now stand."""
-
-    def close(self) -> None:
-        """No more will come."""
-
-
-def watch(read: Read, view: View, interval: float = INTERVAL_S) -> Sequence[ExperimentStatus]:
-    """Show experiments until none is searched any more, or until Ctrl-C.
+def watch(read: Read, view: View, interval: float = INTERVAL_S) -> Sequence[Snapshot]:
+    """Show experiments until no search runs any more, or until Ctrl-C.
 
     Args:
         read: reads them from storage.
         view: shows them.
-        interval: seconds from one look to the next, at least.
+        interval: seconds between two reads, at least.
 
     Returns:
-        The experiments as they stood last.
+        The experiments as they were read last.
     """
     quiet = 0
     try:
-        # A launch holds its lock a moment after its record is there: one look may come between.
+        # A launch takes its lock a moment after it wrote its record: one read may come between.
         while True:
             begun = time.monotonic()
-            states = read()
-            view.show(states)
-            quiet = 0 if any(one.searching for one in states) else quiet + 1
-            if quiet == 2 or all(one.state == "done" for one in states):
-                return states
+            snapshots = read()
+            view.show(snapshots)
+            searching = any(one.status.searching for one in snapshots)
+            quiet = 0 if searching else quiet + 1
+            if quiet == 2 or all(one.status.state == "done" for one in snapshots):
+                return snapshots
             time.sleep(max(interval, IDLE_SHARE * (time.monotonic() - begun)))
     finally:
         view.close()
 
 
-class Pace:
-    """How fast an experiment goes, from its epochs since it was first looked at."""
-
-    def __init__(self) -> None:
-        self.first: tuple[float, int] | None = None
-
-    def left(self, state: ExperimentStatus) -> str:
-        """How long its search will still take, in words; empty while that is not known."""
-        now, epochs = time.monotonic(), sum(row.epochs for row in (*state.running, *state.ended))
-        self.first = self.first or (now, epochs)
-        if not state.searching or now == self.first[0]:
-            return ""
-        seconds = remaining_s(
-            (epochs - self.first[1]) / (now - self.first[0]),
-            [row.epochs for row in state.ended],
-            [row.epochs for row in state.running],
-            max(0, state.total - state.finished - state.unfinished),
-        )
-        return left_in_words(seconds)
-
-
 class LiveView:
-    """A table that refreshes in place: a search's own for one experiment, a line each for many."""
+    """A table that refreshes in place: the live table of one search, or a line for each of many."""
 
-    def __init__(self, console: Console, one: bool):
+    def __init__(self, console: Console, one: bool = True):
         self.one, self.pace = one, Pace()
         self.left = ""
-        self.states: Sequence[ExperimentStatus] = ()
+        self.snapshots: Sequence[Snapshot] = ()
         self.live = Live(
-            get_renderable=self.render, console=console, refresh_per_second=4, transient=True
+            get_renderable=self.render,
+            console=console,
+            refresh_per_second=4,
+            transient=True,
+            # Otherwise it would show whatever is printed meanwhile, such as Ray's banners.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self.live.start()
 
     def render(self) -> Group:
-        """As of the last look; the times since then go on."""
-        if not self.states:
+        """Draw the last snapshots; the times since then go on."""
+        if not self.snapshots:
             return Group()
         if self.one:
-            return Group(self.states[0].board(self.left).render())
-        return Group(render(list(self.states)))
+            return Group(tables.live(self.snapshots[0], self.left))
+        return tables.experiments(self.snapshots)
 
-    def show(self, states: Sequence[ExperimentStatus]) -> None:
-        """Take what was read."""
-        self.left = self.pace.left(states[0]) if self.one else ""
-        self.states = states
+    def show(self, snapshots: Sequence[Snapshot]) -> None:
+        """Draw these from now on."""
+        self.left = self.pace.left(snapshots[0]) if self.one else ""
+        self.snapshots = snapshots
+
+    def notice(self, line: str) -> None:
+        """Print the message above the table."""
+        self.live.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the table away; the last state follows."""
+        """Erase the table; the result follows."""
         self.live.stop()
 
 
-class LinesView:
-    """Lines for logs and pipes: trials that end, and how the search stands when that changes."""
+class LiveDisplay(Display):
+    """Shows the progress of a search in a terminal: a bar while packing, then the live table."""
 
-    def __init__(self, console: Console, one: bool):
-        self.console, self.one = console, one
-        self.paces: dict[str, Pace] = {}
-        self.told: dict[str, set[int]] = {}
-        self.headlines: dict[str, tuple[float, str, int]] = {}
+    @contextmanager
+    def packing(self) -> Iterator[Callable[[int, int], None]]:
+        """Draw a bar on standard error."""
+        with image_bar("packing images") as progress:
+            yield progress
 
-    def show(self, states: Sequence[ExperimentStatus]) -> None:
-        """Print what is new."""
-        for state in states:
-            self._show(state)
+    def searching(self, terminal: TextIO, header: str) -> View:
+        """Draw the live table below the header."""
+        console = Console(file=terminal, force_jupyter=False, markup=False, emoji=False)
+        console.print(header, highlight=False, soft_wrap=True)
+        return LiveView(console)
 
-    def _show(self, state: ExperimentStatus) -> None:
-        left = self.paces.setdefault(state.name, Pace()).left(state)
-        board = state.board(left)
-        known = self.told.get(state.name)
-        new = [row for row in state.ended if known is not None and row.number not in known]
-        self.told[state.name] = {row.number for row in state.ended}
-        for row in new:
-            stamp = time.strftime("%H:%M:%S", time.localtime(row.ended))
-            for line in board.lines(state.line(row), stamp, left):
-                self._print(state, line)
-        now, epochs = time.monotonic(), sum(row.epochs for row in (*state.running, *state.ended))
-        before = self.headlines.get(state.name)
-        if before is not None:
-            due = now - before[0] >= HEADLINE_EVERY_S and epochs != before[2]
-            if state.words() == before[1] and not due:
-                return
-        self.headlines[state.name] = (now, state.words(), epochs)
-        self._print(state, board.headline())
 
-    def _print(self, state: ExperimentStatus, line: str) -> None:
-        text = line if self.one else f"{state.name}: {line}"
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+def display(as_json: bool) -> Display:
+    """Return what shows a search's progress: live in a terminal, else plain lines."""
+    return Display() if as_json or not err.is_terminal else LiveDisplay()
 
-    def close(self) -> None:
-        """Nothing is left open."""
+
+@contextmanager
+def image_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """Draw a bar on standard error; yield a function to call with ``(images done, images)``."""
+    columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda count, of: bar.update(task, completed=count, total=of)

@@ -1,4 +1,4 @@
-"""Logits of many images: in batches that fit into memory, files decoded a batch ahead."""
+"""Logits of many images, in batches that fit into memory; files are decoded a batch ahead."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,20 +24,20 @@ Item = TypeVar("Item")
 
 
 def batch_size_for(side: int) -> int:
-    """Images of that side at a time: 64 of 224 pixels, more of smaller ones, at most 256."""
+    """Return the batch size for images of a side: 64 at 224 pixels, at most 256."""
     return max(1, min(MOST, PIXELS // side**2))
 
 
 def batch_size_of(model: DannModel) -> int:
-    """Return how many images to prepare for a model and to show it at a time."""
+    """Return the batch size for a model."""
     return batch_size_for(max(model.stored_size, model.image_size))
 
 
 def find_device(name: str) -> torch.device:
-    """``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+    """Return the device named ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
 
     Raises:
-        InputError: another name, or no GPU where one is asked for.
+        InputError: the name is another one, or there is no GPU for ``cuda``.
     """
     if name not in ("cpu", "cuda", "auto"):
         raise InputError(f"--device: expected cpu, cuda or auto, got '{name}'")
@@ -49,14 +49,14 @@ def find_device(name: str) -> torch.device:
 
 @torch.no_grad()
 def logits_of(model: DannModel, batches: Iterable[Tensor]) -> NDArray[np.float64]:
-    """Logits (n, classes) of batches of uint8 images (m, 3, side, side), on the model's device."""
+    """Compute logits (n, classes) of batches of uint8 images (m, 3, side, side)."""
     device = next(model.parameters()).device
     logits = torch.cat([model(batch.to(device)).cpu() for batch in batches])
     return logits.double().numpy()
 
 
 def stored_batches(store: Path, role: str, split: str, side: int) -> Iterator[Tensor]:
-    """A split of a packed store, never more than a batch of it in memory."""
+    """Yield a split of a packed store, one batch in memory at a time."""
     images = as_tensor(store, role, split)
     # Stored images may be larger than those the network sees.
     yield from torch.split(images, batch_size_for(max(side, images.shape[-1])))
@@ -65,7 +65,7 @@ def stored_batches(store: Path, role: str, split: str, side: int) -> Iterator[Te
 def decoded_batches(
     items: Iterable[Item], decode: Callable[[Item], Image], size: int
 ) -> Iterator[list[tuple[Item, Image | UnreadableImageError]]]:
-    """Items with their images, or why they cannot be read, in order; the next batch in threads."""
+    """Yield items in order with their images or errors; threads decode the next batch meanwhile."""
 
     def attempt(item: Item) -> Image | UnreadableImageError:
         try:
@@ -91,6 +91,6 @@ def _submit(
 
 
 def stacked(images: Iterable[Image]) -> Tensor:
-    """Decoded images as one tensor (n, 3, side, side)."""
-    # Of one memory layout, whatever they came from: convolutions then agree to the last digit.
+    """Stack decoded images into one tensor (n, 3, side, side)."""
+    # One memory layout, whatever the source: convolutions then agree to the last digit.
     return torch.from_numpy(np.ascontiguousarray(np.stack(list(images))))

@@ -1,15 +1,11 @@
-"""A trial's model in a folder of its own, which needs neither the experiment nor Ray."""
+"""Write a trial's model into a folder of its own, which needs neither experiment nor Ray."""
 
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.trial import TrialConfig
@@ -22,6 +18,7 @@ from dann_search.inference.model_files import (
     check_place,
     write_model,
 )
+from dann_search.outputs.models import BestModel, ChosenBy, Refit, ValidationMetrics
 from dann_search.results.choose import choose, value_of
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import (
@@ -36,58 +33,6 @@ from dann_search.storage.layout import ExperimentFolder
 VERSIONS = ("dann-search", "torch", "torchvision", "scikit-learn", "numpy")
 
 
-@dataclass(frozen=True)
-class BestModel:
-    """A model written to ``folder``, and what its model.json says."""
-
-    folder: Path
-    record: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``best --json`` prints it."""
-        return {
-            "folder": str(self.folder),
-            "model": str(self.folder / WEIGHTS),
-            "record": str(self.folder / RECORD),
-            **{
-                name: self.record[name]
-                for name in ("trial", "epoch", "validation", "validation_ci95", "config")
-            },
-            "chosen_by": self.record["chosen_by"],
-            "refit": self.record.get("refit"),
-        }
-
-    def render(self) -> Group:
-        """The table people read."""
-        model = Text(str(self.folder / WEIGHTS), no_wrap=True, overflow="ignore")
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_row("trial, epoch", f"{self.record['trial']}, {self.record['epoch']}")
-        ends = self.record["validation_ci95"]
-        for name, value in self.record["validation"].items():
-            interval = ends.get(name.removesuffix("_val"))
-            shown = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-            table.add_row(f"{name} (target val)", f"{value:.3f}{shown}")
-        for name, value in self.record["searched"].items():
-            shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-            table.add_row(name, Text(shown))
-        return Group(model, table, *map(Text, self._notes()))
-
-    def _notes(self) -> list[str]:
-        notes, chosen = [], self.record["chosen_by"]
-        if chosen["objective"] != self.record["objective"]:
-            notes.append(
-                f"chosen by {chosen['objective']} {chosen['value']:.4g}; its epoch is the one that "
-                f"{self.record['objective']}, the search's objective, chose"
-            )
-        if refit := self.record.get("refit"):
-            notes.append(
-                f"trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}; "
-                "the metrics are those of the search's model, it has seen the images they were "
-                "measured on"
-            )
-        return notes
-
-
 def write_best(
     experiment: ExperimentFolder | str | Path,
     *,
@@ -97,22 +42,22 @@ def write_best(
     out: str | Path | None = None,
     force: bool = False,
 ) -> BestModel:
-    """Write a trial's best epoch: model.safetensors, model.json and a card.
+    """Write the model of a trial's best epoch: model.safetensors, model.json and a card.
 
-    The leaderboard's first goes into ``best`` in the experiment's folder, and it alone: that is the
-    model that the experiment stands for. Any other has a folder of its own under ``models``.
+    The first trial of the leaderboard is written to ``best`` in the experiment's folder: it is the
+    experiment's model. Any other is written to a folder of its own under ``models``.
 
     Args:
-        experiment: the experiment.
-        rank: 1, by default, for the best trial.
-        trial: a trial's number, instead of a rank.
-        objective: ranks completed trials by another one than the search's; see ``choose``.
-        out: another folder to write.
-        force: replace a model that is there.
+        experiment: folder of the experiment, or its name under ``runs``.
+        rank: rank of the trial, from 1, the default.
+        trial: number of the trial, instead of its rank.
+        objective: objective to rank completed trials by, instead of the search's; see ``choose``.
+        out: folder to write, instead of one in the experiment's.
+        force: replace an existing model.
 
     Raises:
-        InputError: no such trial, it has no model, or ``out`` is in the way.
-        RunError: its checkpoint is damaged or its frozen weights are no longer the same.
+        InputError: there is no such trial, it has no model, or ``out`` exists.
+        RunError: the trial's checkpoint is damaged, or its frozen weights are no longer the same.
     """
     folder = experiment if isinstance(experiment, ExperimentFolder) else open_experiment(experiment)
     rows = read_trials(folder)
@@ -131,10 +76,10 @@ def place_for(
     *,
     refit: bool = False,
 ) -> Path:
-    """Where a trial's model goes: the folder that the user names, else one of the experiment's.
+    """Return where a trial's model is written: ``out``, else a folder in the experiment's.
 
     Raises:
-        InputError: what is in the folder named is no model, or one that is not to be replaced.
+        InputError: ``out`` holds something else than a model, or a model without ``force``.
     """
     if out is not None:
         place = Path(out).expanduser().resolve()
@@ -148,18 +93,30 @@ def place_for(
 def keep(
     folder: ExperimentFolder, place: Path, weights: Mapping[str, Any], record: dict[str, Any]
 ) -> BestModel:
-    """Write a model, on storage too where it lies in the experiment's folder."""
+    """Write a model; publish it on storage if it lies in the experiment's folder."""
     inside = place.is_relative_to(folder.root)
     if inside:
         folder.fetch_below(place)
     write_model(place, weights, record)
     if inside:
         folder.publish_below(place)
-    return BestModel(place, record)
+    refit = record.get("refit")
+    return BestModel(
+        folder=place,
+        model=place / WEIGHTS,
+        record=place / RECORD,
+        trial=record["trial"],
+        epoch=record["epoch"],
+        validation=ValidationMetrics(**record["validation"]),
+        validation_ci95=record["validation_ci95"],
+        config=TrialConfig.model_construct(**record["config"]),
+        chosen_by=ChosenBy(**record["chosen_by"]),
+        refit=refit and Refit(**refit),
+    )
 
 
 def weights_of(network: Any) -> dict[str, Any]:
-    """The state of what classifies; the discriminator has done its work."""
+    """Return the weights that classify, without those of the domain discriminator."""
     return {
         name: value.cpu().contiguous()
         for name, value in network.state_dict().items()
@@ -170,10 +127,10 @@ def weights_of(network: Any) -> dict[str, Any]:
 def rebuild(
     folder: ExperimentFolder, row: TrialRow, objective: str | None = None
 ) -> tuple[Any, dict[str, Any]]:
-    """The trial's network at its best epoch, and what its model.json is to say.
+    """Return the trial's network at its best epoch, and the content of its model.json.
 
     Raises:
-        RunError: as ``write_best``.
+        RunError: the checkpoint is damaged, or frozen weights are no longer the same.
     """
     from dann_search.models.build import build_network
     from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
@@ -245,8 +202,8 @@ def _preprocessing(
 
 def _validation_intervals(
     folder: ExperimentFolder, network: Any, record: dict[str, Any]
-) -> dict[str, list[float]]:
-    """95 % intervals of the validation metrics, in one more pass; none without the images."""
+) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals of the validation metrics; empty if the packed images are gone."""
     from sklearn.metrics import confusion_matrix
 
     from dann_search.data.store import open_labels
@@ -264,4 +221,4 @@ def _validation_intervals(
     labels = open_labels(store, "target", "val")
     classes = range(len(record["class_names"]))
     confusion = confusion_matrix(labels, logits.argmax(1), labels=classes)
-    return {name: list(ends) for name, ends in metric_intervals(confusion).items()}
+    return metric_intervals(confusion)

@@ -1,4 +1,4 @@
-"""From what a user names, an experiment or a model's folder, to the model and its data."""
+"""Find the model, and its data, that an experiment or a folder named by the user stands for."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from dann_search.storage.layout import ExperimentFolder
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model's folder, what its model.json says, and folders that may be its experiment's."""
+    """A model's folder, the content of its model.json, and folders that may be its experiment's."""
 
     folder: Path
     record: dict[str, Any]
@@ -24,10 +24,10 @@ class FoundModel:
 
     @cached_property
     def experiment(self) -> ExperimentFolder | None:
-        """The experiment that it lies in, else the one that it was written from, if still there."""
-        told = self.record.get(PLACE)
-        places = [*self.around, *([ExperimentFolder.at(told)] if told else [])]
-        # By root: in the copy of what is behind a URL, the experiment is the one behind the URL.
+        """The experiment that contains it, else the one it was written from, if it still exists."""
+        recorded = self.record.get(PLACE)
+        places = [*self.around, *([ExperimentFolder.at(recorded)] if recorded else [])]
+        # The last place of a root wins: for a local copy of remote storage, that of the record.
         distinct = {place.root: place for place in places}.values()
         return next((place for place in distinct if _has_images_of(place, self.record)), None)
 
@@ -36,12 +36,12 @@ class FoundModel:
         """The packed images it was searched on; None without its experiment.
 
         Raises:
-            InputError: they have to be packed anew, and the data are not here.
+            InputError: they must be packed again, and the data are not on this machine.
         """
         return packed_store(self.experiment) if self.experiment else None
 
     def without_experiment(self, wanted: str, remedy: str) -> InputError:
-        """That there are no images to do what is wanted."""
+        """Return the error that the images for a task are missing."""
         name, place = self.record["experiment"], self.record.get(PLACE) or self.folder.parent
         return InputError(
             f"{self.folder}: the {wanted} lies in the model's experiment, '{name}', and none with "
@@ -49,17 +49,17 @@ class FoundModel:
         )
 
     def publish(self, path: Path | None = None) -> None:
-        """Have the model's folder, or one in it, on storage as it is here, if it belongs there."""
+        """Upload the model's folder, or one in it, if its experiment lies on remote storage."""
         place = path or self.folder
         if self.experiment and place.is_relative_to(self.experiment.root):
             self.experiment.publish_below(place)
 
 
 def find_model(target: str | Path) -> FoundModel:
-    """A model's folder, or the best model of an experiment: of the leaderboard's first trial.
+    """Find the model in a folder, or the best model of an experiment.
 
-    That one is written first where ``best`` is not there yet or holds another's, as while a search
-    goes on, or after one that crashed.
+    The best model is that of the first trial of the leaderboard. It is written now if ``best`` is
+    missing or holds another trial's, as during a search or after a crash.
 
     Args:
         target: a folder with model.safetensors and model.json, or an experiment: its folder, or
@@ -87,11 +87,11 @@ def find_model(target: str | Path) -> FoundModel:
 
 
 def _ensure_first(folder: ExperimentFolder) -> None:
-    """Have the model of the leaderboard's first trial in ``best``."""
+    """Write the model of the leaderboard's first trial to ``best``, if it is not there."""
     there = None
     if (folder.best / RECORD).is_file():
         record = read_record_of_model(folder.best)
-        # Older versions wrote any trial's model here; one that was refitted is not the trial's.
+        # Older versions wrote any trial's model here, and a refitted model is not the trial's.
         there = f"trial {record.get('trial')}{', refitted' if 'refit' in record else ''}"
     try:
         if there != f"trial {choose(read_trials(folder), folder).number}":
@@ -106,11 +106,11 @@ def _ensure_first(folder: ExperimentFolder) -> None:
 
 
 def _has_images_of(folder: ExperimentFolder, record: dict[str, Any]) -> bool:
-    """Whether there is an experiment that was searched on the model's images."""
+    """Return whether the folder is an experiment that was searched on the model's images."""
     try:
         if not folder.record.is_file():
             refresh(folder)
         hashes = read_record(folder)["data"].get("hashes")
-    except (InputError, RunError):  # moved, taken away, out of reach
+    except (InputError, RunError):  # moved, deleted or unreachable
         return False
     return bool(hashes == record["data"]["hashes"])

@@ -1,4 +1,4 @@
-"""The image files that words of a command line name: files, folders, patterns. No torch."""
+"""Find the image files that arguments of a command name: files, folders, patterns."""
 
 import glob
 import itertools
@@ -12,20 +12,20 @@ from dann_search.errors import InputError
 
 
 def image_files(words: Sequence[str | Path]) -> Iterator[Path]:
-    """Every file named, one at a time: a folder may hold more than fit into a list.
+    """Yield every file named, one at a time: a folder may hold more than fit into a list.
 
-    A folder stands for all images below it, by their extension and in the order of their names; a
-    pattern (``*``, ``?``, ``[…]``, ``**`` for folders within folders) for what it matches; a file
-    for itself, whatever it is called.
+    A folder names all images below it, by extension, sorted by name. A pattern (``*``, ``?``,
+    ``[…]``, ``**`` for nested folders) names the images it matches. A file names itself, whatever
+    its extension.
     """
     return itertools.chain.from_iterable(_files(str(word)) for word in words)
 
 
 def check_words(words: Sequence[str | Path]) -> None:
-    """See that each word names at least one file.
+    """Check that each argument names at least one file.
 
     Raises:
-        InputError: one does not.
+        InputError: one names none.
     """
     if not words:
         raise InputError("no images named: give files, folders or patterns")
@@ -49,7 +49,7 @@ def _files(word: str) -> Iterator[Path]:
 
 def _below(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
-        # In place: where os.walk goes next. Hidden ones are other tools' own.
+        # os.walk descends into what is left in this list; hidden folders are other tools'.
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(files):
             if not is_hidden(name) and Path(name).suffix.lower() in EXTENSIONS:

@@ -1,10 +1,10 @@
-"""What a model's labels were used for, split by split: one wording for its card and the report."""
+"""What labels of each split were used for, in one wording for a model's card and the report."""
 
 
 def label_use(
     role: str, split: str, *, oracle: bool, refit: bool = False, calibrated: bool = False
 ) -> str:
-    """In a few words.
+    """Say what labels of a split were used for.
 
     Args:
         role: source or target.

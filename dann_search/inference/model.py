@@ -1,4 +1,4 @@
-"""A model written by ``best``, loaded from its weights and its record alone."""
+"""Load a model that ``best`` wrote, from its weights and its record alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from dann_search.models.build import build_network
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image's label, its probability, and the probability of every class by name."""
+    """The label of one image, its probability, and the probability of every class by name."""
 
     label: str
     probability: float
@@ -34,13 +34,13 @@ class DannModel(nn.Module):
     """A trained network with its preprocessing and class names.
 
     Attributes:
-        class_names: one an output, in order.
-        record: the whole of model.json.
-        stored_size: side in pixels to which images are brought first, as they were for training.
-        image_size: side in pixels at which the network sees them; smaller or larger where a search
-            had backbones of several native sizes.
-        temperature: by which logits are divided before they become probabilities; 1 until
-            ``evaluate --calibrated`` has found another.
+        class_names: names of the classes, in the order of the outputs.
+        record: the content of model.json.
+        stored_size: side in pixels to which images are scaled first, as for training.
+        image_size: side in pixels that the network sees; it differs from ``stored_size`` if a
+            search had backbones of several native sizes.
+        temperature: divides logits before they become probabilities; 1 until
+            ``evaluate --calibrated`` has fitted another.
     """
 
     def __init__(self, network: nn.Module, record: dict[str, Any]):
@@ -55,14 +55,14 @@ class DannModel(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Uint8 images (n, 3, side, side) of any side to class logits (n, classes)."""
+        """Compute logits (n, classes) of uint8 images (n, 3, side, side) of any side."""
         logits: Tensor = self.network(
             normalize(to_float(images, self.image_size), self.mean, self.std)
         )
         return logits
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Uint8 images (n, 3, side, side) to class probabilities (n, classes)."""
+        """Compute probabilities (n, classes) of uint8 images (n, 3, side, side)."""
         logits: Tensor = self(images)
         return (logits / self.temperature).softmax(1)
 
@@ -70,15 +70,15 @@ class DannModel(nn.Module):
     def predict(
         self, images: Tensor | Sequence[ImageSource], batch_size: int = 64
     ) -> list[Prediction]:
-        """Classify images, each prepared as those that the network was trained on.
+        """Classify images, prepared as those that the network was trained on.
 
         Args:
             images: paths, binary files, Pillow images, or a uint8 tensor of shape
                 (n, 3, height, width).
-            batch_size: images at a time.
+            batch_size: images per batch.
 
         Raises:
-            InputError: an image that cannot be read, or a tensor of another shape or type.
+            InputError: an image cannot be read, or the tensor has another shape or type.
         """
         device = next(self.parameters()).device
         found: list[Prediction] = []

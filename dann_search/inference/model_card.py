@@ -1,4 +1,4 @@
-"""The card of a model: what it is for, what it was made of, how good it is, what it cannot do."""
+"""The card of a model: its use, its data, its metrics and its limits."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,13 +24,13 @@ for prediction in model.predict(["photo.jpg"]):
 
 
 def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loading: str) -> str:
-    """A README.md in Markdown.
+    """Return a README.md in Markdown.
 
     Args:
         record: the content of model.json.
-        evaluation: that of evaluation.json, if the model was evaluated on the target's test split.
-            One from before the model's calibration is not shown.
-        loading: how to load the files beside the card.
+        evaluation: the content of evaluation.json, if the model was evaluated on the target's test
+            split. One from before the model was calibrated is not shown.
+        loading: the text on how to load the files beside the card.
     """
     outdated = evaluation is not None and not is_current(evaluation, record)
     evaluation = None if outdated else evaluation
@@ -56,7 +56,7 @@ def _title(record: dict[str, Any]) -> str:
 
 
 def _domains(record: dict[str, Any]) -> dict[str, str]:
-    """Names of both domains as Markdown shows them as they are."""
+    """Return the names of both domains, escaped for Markdown."""
     return {role: escape_markdown(name) for role, name in record["domains"].items()}
 
 
@@ -65,7 +65,7 @@ def _of_class(score: dict[str, Any]) -> str:
 
 
 def is_current(evaluation: dict[str, Any], record: dict[str, Any]) -> bool:
-    """Whether an evaluation is of the model with the temperature it has now."""
+    """Return whether an evaluation is of the model at its present temperature."""
     return bool(evaluation.get("temperature", 1.0) == record.get("temperature", 1.0))
 
 
@@ -111,7 +111,7 @@ def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
 
 
 def _chosen_by_labels(record: dict[str, Any]) -> bool:
-    """Whether the target's validation labels chose epoch or trial."""
+    """Return whether the target's validation labels chose the epoch or the trial."""
     chosen = record.get("chosen_by", {}).get("objective", record["objective"])
     return F1_MACRO in (chosen, record["objective"])
 
@@ -169,13 +169,13 @@ def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterat
 
 def _recipe(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    told = [
+    sentences = [
         f"Trial {record['trial']} of experiment {escape_markdown(record['experiment'])}, "
         f"epoch {record['epoch']}, seed {record['seeds']['training']}; "
         f"splits of seed {record['seeds']['splits']}."
     ]
     if refit := record.get("refit"):
-        told.append(
+        sentences.append(
             f"Trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}."
         )
     if record["searched"]:
@@ -183,10 +183,10 @@ def _recipe(record: dict[str, Any]) -> str:
             f"{escape_markdown(name)} {_number(value)}"
             for name, value in record["searched"].items()
         )
-        told.append(f"Searched: {', '.join(values)}.")
-    told.append("The whole recipe is in model.json.")
-    told.append(f"Versions: {versions}.")
-    return " ".join(told)
+        sentences.append(f"Searched: {', '.join(values)}.")
+    sentences.append("The whole recipe is in model.json.")
+    sentences.append(f"Versions: {versions}.")
+    return " ".join(sentences)
 
 
 def _number(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The folder of a model: its files' names, how they are written and read. No torch to read it."""
+"""The folder of a model: names of its files; write and read them. Reading needs no torch."""
 
 import json
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ WEIGHTS, RECORD, CARD = "model.safetensors", MODEL_RECORD, "README.md"
 EVALUATION, CONFUSION = "evaluation.json", "confusion.png"
 NEEDED = ("class_names", "preprocessing", "backbone", "config", "data")
 PLACE = "experiment_place"
-"""In a record: path or URL of the experiment. Nothing but test and validation images hang on it."""
+"""Key of the experiment's path or URL in a record; only needed for test and validation images."""
 
 
 def check_place(place: Path, kind: Literal["model", "export"], force: bool) -> None:
-    """Let only what is a new or empty folder be written, or by force one of the same kind.
+    """Check that a folder can be written: it is new or empty, or of the same kind and ``force``.
 
     Raises:
-        InputError: something else is there, or it is not forced.
+        InputError: the folder holds something else, or ``force`` is not given.
     """
     if not place.exists() or (place.is_dir() and not any(place.iterdir())):
         return
@@ -52,9 +52,9 @@ def _kind(place: Path) -> str | None:
 
 
 def write_model(folder: Path, state: Mapping[str, Any], record: dict[str, Any]) -> None:
-    """Write weights, record and card; what was measured of another model goes.
+    """Write weights, record and card; delete what was measured of another model.
 
-    Where the weights are those that lie there already, their evaluation and temperature stay.
+    If the folder holds the same weights already, their evaluation and temperature are kept.
 
     Raises:
         InputError: the folder cannot be written.
@@ -67,7 +67,7 @@ def write_model(folder: Path, state: Mapping[str, Any], record: dict[str, Any]) 
         if not _holds(folder / WEIGHTS, weights):
             for name in (EVALUATION, CONFUSION, RECORD):
                 (folder / name).unlink(missing_ok=True)
-            # The weights first: a record never describes a file that is not there yet.
+            # The weights first: a record must never describe a file that does not exist yet.
             write_atomically(folder / WEIGHTS, weights)
         elif (old := _old_record(folder)) and "temperature" in old:
             record["temperature"] = old["temperature"]
@@ -88,14 +88,14 @@ def _old_record(folder: Path) -> dict[str, Any] | None:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write model.json and the card that people read."""
+    """Write model.json and the card."""
     write_atomically(folder / RECORD, json.dumps(record, indent=1).encode())
     card = model_card(record, read_evaluation(folder), LOADING)
     write_atomically(folder / CARD, card.encode())
 
 
 def read_evaluation(folder: Path) -> dict[str, Any] | None:
-    """What ``evaluate`` measured of this model on the target's test split, if it did."""
+    """Read what ``evaluate`` measured on the target's test split; None if it did not run."""
     try:
         content: dict[str, Any] = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -107,7 +107,7 @@ def read_record_of_model(folder: Path) -> dict[str, Any]:
     """Read and check model.json.
 
     Raises:
-        InputError: no model, a damaged one, an export, or one that a newer version wrote.
+        InputError: there is no model, or it is damaged, an export, or of a newer version.
     """
     path = folder / RECORD
     record = _read(path) if path.is_file() else {}

@@ -1,12 +1,10 @@
-"""Labels of many images: read, classified and told of a batch at a time."""
+"""Classify many images, a batch at a time."""
 
 import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image as PILImage
@@ -23,75 +21,7 @@ from dann_search.inference.batched_logits import (
 from dann_search.inference.find_model import find_model
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel, load_model
-
-REMEMBERED = 20
-"""Unreadable files that the summary names; the predictions tell of all."""
-
-
-@dataclass(frozen=True)
-class FilePrediction:
-    """What the model says of one file: classes with their probabilities, the likeliest first.
-
-    ``error`` says why a file could not be read; there are no classes then.
-    """
-
-    path: str
-    top: tuple[tuple[str, float], ...] = ()
-    error: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """A line of JSON."""
-        label, probability = self.top[0] if self.top else (None, None)
-        return {
-            "path": self.path,
-            "label": label,
-            "probability": probability,
-            "top": [{"label": name, "probability": value} for name, value in self.top],
-            "error": self.error,
-        }
-
-
-@dataclass
-class Summary:
-    """What a run of ``predict`` came to."""
-
-    model: str
-    device: str
-    images: int = 0
-    unreadable: int = 0
-    elapsed_s: float = 0.0
-    out: str | None = None
-    first_unreadable: list[FilePrediction] = field(default_factory=list)
-
-    def count(self, prediction: FilePrediction) -> None:
-        """Take one more in."""
-        self.images += 1
-        if prediction.error is not None:
-            self.unreadable += 1
-            if len(self.first_unreadable) < REMEMBERED:
-                self.first_unreadable.append(prediction)
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``predict --json`` prints it, less the predictions."""
-        return {
-            "model": self.model,
-            "images": self.images,
-            "unreadable": self.unreadable,
-            "out": self.out,
-            "device": self.device,
-            "elapsed_s": round(self.elapsed_s, 3),
-            "images_per_s": round(self.images / self.elapsed_s, 1) if self.elapsed_s else None,
-        }
-
-    def lines(self) -> list[str]:
-        """What people read when it is over: files that could not be read, and the count."""
-        found = self.first_unreadable
-        lines = [f"cannot be read: {one.path}: {one.error}" for one in found]
-        if (more := self.unreadable - len(found)) > 0:
-            lines.append(f"… and {more} more; their predictions have an error")
-        done = f"{self.images - self.unreadable:,} images classified in {self.elapsed_s:.1f} s"
-        skipped = f", {self.unreadable:,} cannot be read" if self.unreadable else ""
-        return [*lines, f"{done}{skipped}" + (f": {self.out}" if self.out else "")]
+from dann_search.outputs.models import FilePrediction, LabelProbability, Predictions
 
 
 def predict_files(
@@ -102,19 +32,19 @@ def predict_files(
     batch_size: int | None = None,
     device: str = "auto",
 ) -> Iterator[FilePrediction]:
-    """Classify images, one prediction a file in the order of the files.
+    """Classify images; yield one prediction per file, in the order of the files.
 
-    Memory does not grow with their number.
+    Memory does not grow with the number of files.
 
     Args:
-        target: a model's folder, or an experiment, whose best model is used.
-        paths: files, folders, patterns.
-        top: classes to tell of.
-        batch_size: images at a time; by default as many as fit well.
-        device: ``cpu``, ``cuda``, or ``auto``: a GPU where there is one.
+        target: folder of a model, or an experiment, whose best model is used.
+        paths: files, folders or patterns.
+        top: number of classes per prediction, the likeliest first.
+        batch_size: images per batch; chosen by their size by default.
+        device: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
 
     Raises:
-        InputError: no model, no such files, more classes asked for than there are.
+        InputError: there is no model or no such file, or the model has fewer than ``top`` classes.
     """
     check_words(paths)
     model = _model(find_model(target).folder, device, top)
@@ -131,26 +61,29 @@ def predict_to(
     batch_size: int | None = None,
     device: str = "auto",
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> Summary:
-    """``predict_files``, handing each prediction to a function, with a summary at the end.
+) -> Predictions:
+    """Classify images as ``predict_files`` does; pass each prediction to ``write``.
 
     Args:
-        write: takes one prediction after another.
-        target: a model's folder, or an experiment.
-        paths: files, folders, patterns.
-        top: classes to tell of.
-        batch_size: images at a time.
+        write: takes one prediction.
+        target: folder of a model, or an experiment.
+        paths: files, folders or patterns.
+        top: number of classes per prediction.
+        batch_size: images per batch.
         device: ``cpu``, ``cuda`` or ``auto``.
-        progress: told how many images of how many are done.
+        progress: called with the number of images done, and of all.
+
+    Returns:
+        The counts and the time; ``predictions`` is None.
 
     Raises:
         InputError: as ``predict_files``.
-        RunError: not one of the files could be read.
+        RunError: no file could be read.
     """
     check_words(paths)
     found = find_model(target)
     model = _model(found.folder, device, top)
-    summary = Summary(str(found.folder), next(model.parameters()).device.type)
+    images, unreadable, first = 0, 0, None
     total = sum(1 for _ in image_files(paths))
     begun = time.perf_counter()
     with warnings.catch_warnings():
@@ -159,16 +92,26 @@ def predict_to(
         for batch in _predictions(model, image_files(paths), top, batch_size):
             for prediction in batch:
                 write(prediction)
-                summary.count(prediction)
-            progress(summary.images, total)
-    summary.elapsed_s = time.perf_counter() - begun
-    if summary.unreadable == summary.images:
-        first = summary.first_unreadable[0]
+                images += 1
+                if prediction.error is not None:
+                    unreadable, first = unreadable + 1, first or prediction
+            progress(images, total)
+    elapsed_s = time.perf_counter() - begun
+    if first and unreadable == images:
         raise RunError(
-            f"none of the {summary.images} files can be read, the first of them, {first.path}: "
+            f"none of the {images} files can be read; the first of them, {first.path}: "
             f"{first.error}"
         )
-    return summary
+    return Predictions(
+        model=found.folder,
+        images=images,
+        unreadable=unreadable,
+        out=None,
+        device=next(model.parameters()).device.type,
+        elapsed_s=round(elapsed_s, 3),
+        images_per_s=round(images / elapsed_s, 1) if elapsed_s else None,
+        predictions=None,
+    )
 
 
 def _model(folder: Path, device: str, top: int) -> DannModel:
@@ -199,12 +142,17 @@ def _classified(
         values, classes = model.probabilities(stacked(images).to(device)).topk(top)
         rows = iter(zip(values.tolist(), classes.tolist(), strict=True))
     for file, image in batch:
-        # A name that is no UTF-8 can be opened, but not be written down as it is.
+        # A file whose name is not UTF-8 can be opened, but its name cannot be written.
         path = str(file).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        if isinstance(image, UnreadableImageError):
-            yield FilePrediction(path, error=image.reason)
-        else:
-            found = zip(*next(rows), strict=True)
-            yield FilePrediction(
-                path, tuple((model.class_names[number], value) for value, number in found)
-            )
+        error = image.reason if isinstance(image, UnreadableImageError) else None
+        likeliest = [
+            LabelProbability(label=model.class_names[number], probability=value)
+            for value, number in ([] if error else zip(*next(rows), strict=True))
+        ]
+        yield FilePrediction(
+            path=path,
+            label=likeliest[0].label if likeliest else None,
+            probability=likeliest[0].probability if likeliest else None,
+            top=likeliest,
+            error=error,
+        )

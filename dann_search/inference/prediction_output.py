@@ -1,4 +1,4 @@
-"""Predictions as CSV or as JSON lines, to a file or to standard output."""
+"""Write predictions as CSV or JSON lines, to a file or to standard output."""
 
 import csv
 import json
@@ -7,14 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
 from dann_search.errors import InputError
+from dann_search.outputs.models import FilePrediction
 
-if TYPE_CHECKING:
-    from dann_search.inference.predict import FilePrediction
-
-Write = Callable[["FilePrediction"], None]
+Write = Callable[[FilePrediction], None]
 """Takes one prediction."""
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
@@ -22,10 +20,10 @@ FORMATS = ("csv", "jsonl")
 
 
 def output_format(out: Path | None, name: str | None) -> str:
-    """The format asked for, or else that of the file's suffix; CSV on standard output.
+    """Return the format asked for, else that of the file's suffix; CSV on standard output.
 
     Raises:
-        InputError: there is no such format, or the suffix tells of none.
+        InputError: there is no such format, or the suffix names none.
     """
     if name is not None:
         if name not in FORMATS:
@@ -35,21 +33,21 @@ def output_format(out: Path | None, name: str | None) -> str:
         return "csv"
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(
-            f"--out {out}: its name tells no format; end it in .csv or .jsonl, or add --format"
+            f"--out {out}: the suffix names no format; use .csv or .jsonl, or add --format"
         )
     return SUFFIXES[out.suffix.lower()]
 
 
 def check_out(out: Path | None, force: bool) -> None:
-    """See that a file can be written there.
+    """Check that the file can be written.
 
     Raises:
-        InputError: it exists, or its folder does not.
+        InputError: the file exists, or its folder does not.
     """
     if out is None:
         return
     if out.is_dir():
-        raise InputError(f"--out {out}: this is a folder; name a file in it")
+        raise InputError(f"--out {out}: is a folder; name a file in it")
     if out.exists() and not force:
         raise InputError(f"--out {out}: exists; choose another name, or replace it with --force")
     if not out.parent.is_dir():
@@ -58,22 +56,22 @@ def check_out(out: Path | None, force: bool) -> None:
 
 @contextmanager
 def writer(
-    out: Path | None, format_: str, top: int, collected: list[dict[str, Any]] | None = None
+    out: Path | None, format_: str, top: int, collected: list[FilePrediction] | None = None
 ) -> Iterator[Write]:
-    """Give a function that takes one prediction.
+    """Yield a function that writes one prediction.
 
     Args:
-        out: the file, which appears under its name when the block has ended well, not before; None
-            for standard output.
+        out: the file, which appears once the block has ended without an error; None for standard
+            output.
         format_: csv or jsonl.
-        top: classes of a prediction.
-        collected: a list that takes the predictions instead of any file.
+        top: classes per prediction.
+        collected: a list to append the predictions to, instead of writing any file.
 
     Raises:
         InputError: the file cannot be written.
     """
     if collected is not None:
-        yield lambda prediction: collected.append(prediction.to_json())
+        yield collected.append
     elif out is None:
         yield _row_writer(sys.stdout, format_, top)
     else:
@@ -90,17 +88,17 @@ def writer(
 
 def _row_writer(file: TextIO, format_: str, top: int) -> Write:
     if format_ == "jsonl":
-        return lambda prediction: print(json.dumps(prediction.to_json()), file=file)
+        return lambda prediction: print(json.dumps(prediction.model_dump()), file=file)
     rows = csv.writer(file, lineterminator="\n")
     others = [name for n in range(2, top + 1) for name in (f"label_{n}", f"probability_{n}")]
     heads = iter([["path", "label", "probability", *others, "error"]])
 
-    def write(prediction: "FilePrediction") -> None:
-        # Before the first row, not sooner: bad input leaves nothing on standard output.
+    def write(prediction: FilePrediction) -> None:
+        # Not before the first row: bad input must leave nothing on standard output.
         rows.writerows(heads)
         cells: list[str] = []
-        for label, probability in prediction.top:
-            cells += [label, f"{probability:.6g}"]
+        for one in prediction.top:
+            cells += [one.label, f"{one.probability:.6g}"]
         cells += [""] * (2 * top - len(cells))
         rows.writerow([prediction.path, *cells, prediction.error or ""])
 

@@ -1,4 +1,4 @@
-"""The winner's recipe trained once more, on training and validation images together."""
+"""Train the winner's recipe once more, on training and validation images together."""
 
 import hashlib
 from dataclasses import asdict
@@ -9,7 +9,8 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.data.joined_store import write_joined_store
 from dann_search.errors import RunError
-from dann_search.inference.best import BestModel, keep, place_for, rebuild, weights_of
+from dann_search.inference.best import keep, place_for, rebuild, weights_of
+from dann_search.outputs.models import BestModel, Refit, ValidationMetrics
 from dann_search.results.choose import choose
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.store import packed_store
@@ -27,24 +28,24 @@ def write_refit(
     out: str | Path | None = None,
     force: bool = False,
 ) -> BestModel:
-    """Train a trial's recipe on train and val of both domains, for as long as it did best.
+    """Train a trial's recipe on train and val of both domains, up to its best epoch.
 
-    Schedules are those of the recipe's epochs, of which the trial's best number is trained, from
-    the trial's seed. No label of the target is used, not even to choose an epoch; the source's are,
-    of both splits. The test split is not touched.
+    The schedules are those of the whole recipe, from the trial's seed. No target label is used,
+    not even to choose an epoch; source labels of both splits are. The test split is not touched.
 
     Args:
-        folder: the experiment.
-        train_all: trains what is planned here; one that was cut off goes on.
-        rank: which trial, as for ``write_best``.
-        trial: its number instead.
-        objective: another one to rank by.
-        out: where to write; by default ``best-refit`` in the experiment's folder for the
-            leaderboard's first, and a folder under ``models`` for any other.
-        force: replace a model that is there.
+        folder: folder of the experiment.
+        train_all: runs trainings; one that was cut off is resumed.
+        rank: rank of the trial, as in ``write_best``.
+        trial: number of the trial, instead of its rank.
+        objective: objective to rank by, instead of the search's.
+        out: folder to write; by default ``best-refit`` in the experiment's folder for the
+            first trial of the leaderboard, and a folder under ``models`` for any other.
+        force: replace an existing model.
 
     Raises:
-        InputError: no such trial, ``out`` is in the way, or the data to pack anew are not here.
+        InputError: there is no such trial, ``out`` exists, or the packed images are gone and the
+            data to pack them from are not on this machine.
         RunError: the training failed.
     """
     experiment = read_experiment(folder)
@@ -55,21 +56,21 @@ def write_refit(
     job = _planned(folder, TrialConfig(**row.config), row.number, record["epoch"])
     job.fetch()
     if job.is_done:
-        train_all([job], experiment)  # It says so.
+        train_all([job], experiment)  # reports that it is done
     else:
         with write_joined_store(packed_store(folder), job.store):
             failures = train_all([job], experiment)
         if failures:
             raise RunError(f"{job.name} failed: {failures[job.name]}")
-    weights, told = _trained(job, experiment, len(record["class_names"]))
-    record["refit"] = told
+    weights, refit = _trained(job, experiment, len(record["class_names"]))
+    record["refit"] = refit.model_dump()
     return keep(folder, place, weights, record)
 
 
 def _planned(
     folder: ExperimentFolder, config: TrialConfig, number: int, epochs: int
 ) -> TrainingJob:
-    """A training of its own for every recipe and length: what was cut off is found again."""
+    """Plan the training; recipe and length name its folder, so that a cut-off one is found."""
     recipe = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
     return TrainingJob(
         name=f"trial {number} on train and val, {epochs} epochs",
@@ -83,8 +84,8 @@ def _planned(
 
 def _trained(
     job: TrainingJob, experiment: Experiment, classes: int
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Weights after the last epoch (no label chooses one), and what model.json tells of them."""
+) -> tuple[dict[str, Any], Refit]:
+    """Return the weights after the last epoch, which no label chose, and their description."""
     from dann_search.models.build import build_network
     from dann_search.training.checkpoint import load_last, restore_network
 
@@ -97,14 +98,13 @@ def _trained(
     checkpoint, path = found
     network = build_network(job.config, classes, experiment.weights)
     restore_network(network, checkpoint, path)
-    # Where the recipe averages weights, the average is the model.
+    # If the recipe averages weights, the average is the model.
     network.load_state_dict(checkpoint.average, strict=False)
     last = asdict(checkpoint.history[-1])
-    return weights_of(network), {
-        "epochs": job.epochs,
-        "trained_on": [
-            "source train and val",
-            "target train and val without labels" if job.config.adapts else "no target image",
-        ],
-        "validation_of_images_seen": {name: last[name] for name in last if name.endswith("_val")},
-    }
+    validation = {name: last[name] for name in ValidationMetrics.model_fields}
+    adapted = "target train and val without labels" if job.config.adapts else "no target image"
+    return weights_of(network), Refit(
+        epochs=job.epochs,
+        trained_on=["source train and val", adapted],
+        validation_of_images_seen=ValidationMetrics(**validation),
+    )

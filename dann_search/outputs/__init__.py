@@ -1,9 +1,10 @@
-"""What every command prints with ``--json``, as pydantic models: the contract with scripts.
+"""Results as pydantic models: what the rooms return, and what commands print with ``--json``.
 
-The models describe; what makes the objects are the ``to_json`` methods of the rooms. Tests hold the
-one against the other, for every command. docs/json.md is made from the models.
+One description of each result. The rooms build and return these models, commands print them, and
+docs/json.md is generated from them. Start with ``registry.py``: which command prints which model.
+Imports ``config`` alone.
 """
 
-from dann_search.outputs.registry import OUTPUTS, Printed, output_schema, parse_output
+from dann_search.outputs.registry import OUTPUTS, output_schema, parse_output
 
-__all__ = ["OUTPUTS", "Printed", "output_schema", "parse_output"]
+__all__ = ["OUTPUTS", "output_schema", "parse_output"]

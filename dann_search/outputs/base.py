@@ -1,25 +1,32 @@
-"""The base of what commands print with ``--json``, and the object they print where they fail."""
+"""The base class of all results, and the object that a command prints when it fails."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class Output(BaseModel):
-    """Has the fields named, all of them, and no others.
+    """A result with exactly the fields named.
 
-    A field without a value is null, a list or a mapping without entries is empty; no field is ever
-    left out. Numbers are finite.
+    No field is ever left out: a missing value is null, a list or mapping without entries is empty.
+    Numbers are finite.
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        # A field such as "class" has another name in Python: build it by that, print its alias.
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
     )
 
 
 class Failure(Output):
-    """Printed by every command instead of its own object where it cannot do what it was asked.
+    """Printed by every command instead of its own object when it fails.
 
-    Exit code 2: bad input, nothing was started. 1: it failed at run time. 130: it was interrupted
-    (143 by SIGTERM, 129 by SIGHUP).
+    Exit code 2: bad input, nothing was started. 1: failed at run time. 130: interrupted (143 by
+    SIGTERM, 129 by SIGHUP).
     """
 
     error: str = Field(

@@ -1,5 +1,6 @@
-"""What best, evaluate, predict and export print: a model, and what it is worth."""
+"""Results of best, evaluate, predict and export: a model, and how good it is."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -28,7 +29,7 @@ class ChosenBy(Output):
 
 
 class Refit(Output):
-    """The training that went over training and validation images together."""
+    """The training on training and validation images together."""
 
     epochs: int = Field(description="trained; as many as did best in the search")
     trained_on: list[str] = Field(description="splits, in words")
@@ -40,9 +41,9 @@ class Refit(Output):
 class BestModel(Output):
     """A model that was written."""
 
-    folder: str = Field(description="its folder: what evaluate, predict and export take")
-    model: str = Field(description="path of model.safetensors in it")
-    record: str = Field(description="path of model.json in it")
+    folder: Path = Field(description="its folder: what evaluate, predict and export take")
+    model: Path = Field(description="path of model.safetensors in it")
+    record: Path = Field(description="path of model.json in it")
     trial: int = Field(description="number of its trial")
     epoch: int = Field(description="the trial's best epoch, from 1, whose weights these are")
     validation: ValidationMetrics = Field(description="of the search's model; of a refit's too")
@@ -113,8 +114,8 @@ class LabelProbability(Output):
     probability: float = Field(description="0 to 1")
 
 
-class Prediction(Output):
-    """What the model says of one file. A line of ``--format jsonl`` is such an object too."""
+class FilePrediction(Output):
+    """The model's prediction for one file. Each line of ``--format jsonl`` is such an object."""
 
     path: str = Field(description="of the file, as it was found; bytes that are no UTF-8 replaced")
     label: str | None = Field(description="the likeliest class; null where it cannot be read")
@@ -126,37 +127,49 @@ class Prediction(Output):
 
 
 class Predictions(Output):
-    """Images that were classified. Where not one of the files can be read it is a failure."""
+    """Images that were classified. If no file can be read, the command fails instead."""
 
-    model: str = Field(description="folder of the model")
+    model: Path = Field(description="folder of the model")
     images: int = Field(description="files, those that cannot be read included")
     unreadable: int = Field(description="files that cannot be read")
-    out: str | None = Field(description="the file that --out names; null without")
+    out: Path | None = Field(description="the file that --out names; null without")
     device: str = Field(description="cpu or cuda")
     elapsed_s: float = Field(description="seconds, without loading the model")
     images_per_s: float | None = Field(description="images a second; null if it took no time")
-    predictions: list[Prediction] | None = Field(
+    predictions: list[FilePrediction] | None = Field(
         description="in the order of the files; null with --out, which has them"
     )
 
 
 class Verification(Output):
-    """How an export compared with its model; one that differs by more is a failure."""
+    """How an export compared with its model; an export that differs by more is not written."""
 
     images: int = Field(description="images compared")
     of: str = Field(description="which, in words")
     max_difference: float = Field(description="largest of any probability on any image")
     top1_agree: int = Field(description="images whose likeliest class is the same")
-    tolerance: float = Field(description="largest difference that is let pass")
+    tolerance: float = Field(description="largest difference allowed")
+
+    def __str__(self) -> str:
+        return (
+            f"verified on {self.images} {self.of}: largest difference of probabilities "
+            f"{self.max_difference:.1e} (tolerance {self.tolerance:.0e}), top-1 agrees on "
+            f"{self.top1_agree} of {self.images}"
+        )
 
 
 class Export(Output):
     """A model that was written for use without dann-search."""
 
-    export: str = Field(description="its folder")
-    model: str = Field(description="folder of the model it was made from")
+    export: Path = Field(description="its folder")
+    model: Path = Field(description="folder of the model it was made from")
     trial: int = Field(description="number of that model's trial")
     format: Literal["safetensors", "onnx", "torch"] = Field(description="as asked for")
-    files: list[str] = Field(description="paths of what was written")
+    files: list[Path] = Field(description="paths of what was written")
     verification: Verification = Field(description="how it compared with its model")
     elapsed_s: float = Field(description="seconds, verification included")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the export, as of every other model."""
+        return self.export

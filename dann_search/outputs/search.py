@@ -1,4 +1,4 @@
-"""What launch, resume, attach and stop print."""
+"""Results of launch, resume, attach and stop."""
 
 from typing import Literal
 
@@ -9,9 +9,9 @@ from dann_search.outputs.shared import BestTrial, Confirmation, StoppedBy, Trial
 
 
 class SearchEnded(Output):
-    """A search that ended. Exit code 0, or 130 where ``stopped_by`` is ``interrupt``.
+    """A search that ended. Exit code 0, or 130 if ``stopped_by`` is ``interrupt``.
 
-    A search none of whose trials came to anything is a failure.
+    If every trial failed, the command fails instead.
     """
 
     experiment: str = Field(description="folder or URL of the experiment")
@@ -26,7 +26,7 @@ class SearchEnded(Output):
 
 
 class Submitted(Output):
-    """A search that was handed to a cluster as a job, and goes on there."""
+    """A search that was submitted to a cluster as a job."""
 
     experiment: str = Field(description="folder or URL where it will be")
     job: str = Field(description="Ray's name of the job")
@@ -34,7 +34,7 @@ class Submitted(Output):
 
 
 class Stopped(Output):
-    """A search that has ended as it was asked to; all that was trained is kept."""
+    """A search that was stopped; everything trained so far is kept."""
 
     experiment: str = Field(description="folder or URL of the experiment")
     stopped: Literal[True] = Field(description="always true: else the command fails")

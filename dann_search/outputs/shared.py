@@ -1,4 +1,4 @@
-"""Pieces that several commands print."""
+"""Parts of several results."""
 
 from typing import Annotated, Literal
 
@@ -9,12 +9,12 @@ from dann_search.config.trial import TrialConfig
 from dann_search.outputs.base import Output
 
 State = Literal["completed", "pruned", "failed", "running"]
-"""Of a trial: ``running`` is one that has not ended, whether anybody works on it or not."""
+"""State of a trial. ``running``: it has not ended, whether a worker trains it or not."""
 
 StoppedBy = Literal[
     "trials", "time", "cpu_hours", "gpu_hours", "no_improvement", "target", "interrupt"
 ]
-"""Why a search ended: it had all its trials, its budget was spent, or the user stopped it."""
+"""Why a search ended: all trials were run, the budget was spent, or the user stopped it."""
 
 Interval = Annotated[
     tuple[float, float],
@@ -24,14 +24,17 @@ Interval = Annotated[
 Recipe = Annotated[TrialConfig, Field(description="the whole recipe")]
 
 Searched = dict[str, Scalar]
-"""Values of the searched parameters that apply, by name."""
+"""Values of the searched parameters that apply to a trial, by name."""
 
 
 class BestTrial(Output):
-    """The best trial of a search: of the leaderboard's first line."""
+    """The best trial of a search: the first of the leaderboard."""
 
     trial: int = Field(description="its number")
     config: Recipe
+    searched: Searched = Field(
+        description="the part of it that was searched and applies, by parameter"
+    )
     f1_macro_val: float = Field(
         description="macro-F1 on the target's validation split at its best epoch, 0 to 1"
     )
@@ -45,14 +48,22 @@ class BestTrial(Output):
 
 
 class Confirmation(Output):
-    """Trainings of the finalists with new seeds; only when all are over do their means rank."""
+    """Progress of training the finalists with new seeds; once all are done, their means rank."""
 
-    done: int = Field(description="those that are over; failed ones are not tried again")
+    done: int = Field(description="trainings that are over; failed ones are not tried again")
     of: int = Field(description="all of them")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every finalist has all its seeds: only then are the means comparable."""
+        return self.done == self.of
+
+    def __str__(self) -> str:
+        return f"confirmation incomplete: {self.done} of {self.of} trainings"
 
 
 class TrialCounts(Output):
-    """Trials of a search that are over; those that confirm a finalist are not counted."""
+    """Trials of a search that are over, without those that confirm a finalist."""
 
     completed: int = Field(description="trained to their end")
     pruned: int = Field(description="stopped early")

@@ -1,4 +1,4 @@
-"""What space and schema print: of the experiment's file alone."""
+"""Results of space and schema, which read the experiment file alone."""
 
 from typing import Any, Literal
 
@@ -8,12 +8,15 @@ from dann_search.config.parameter import Scalar
 from dann_search.outputs.base import Output
 from dann_search.outputs.shared import Searched
 
+Kind = Literal["choice", "uniform", "loguniform", "int"]
+"""Kind of a range of values, as in the file."""
+
 
 class SearchedParameter(Output):
     """One dimension of a search space."""
 
     name: str = Field(description="as under space in the file")
-    kind: Literal["choice", "uniform", "loguniform", "int"] = Field(description="as in the file")
+    kind: Kind = Field(description="as in the file")
     range: list[Scalar] = Field(description="every choice; else the low and the high end")
     step: float | None = Field(description="between two values; null for choices and without steps")
     per_backbone: dict[str, list[float]] = Field(

@@ -1,4 +1,4 @@
-"""What status, leaderboard and gc print: a search and its trials."""
+"""Results of status, leaderboard and gc: a search and its trials."""
 
 from typing import Literal
 
@@ -29,7 +29,7 @@ class FailedTrial(Output):
 
 
 class Status(Output):
-    """One experiment as it stands. Exit code 130 where ``--watch`` was left with Ctrl-C."""
+    """One experiment as it stands. Exit code 130 if ``--watch`` was ended with Ctrl-C."""
 
     experiment: str = Field(description="folder or URL of the experiment")
     name: str = Field(description="of its folder")
@@ -53,12 +53,22 @@ class Status(Output):
     )
     failures: list[FailedTrial] = Field(description="in the order of their end")
     last_report_s: float | None = Field(
-        description="seconds since a trial last told of anything; null where none did"
+        description="seconds since a trial last reported anything; null if none did"
     )
     best: BestTrial | None = Field(description="null where no trial is over yet")
     confirmation: Confirmation | None = Field(
         description="of the present finalists; null where none are to be confirmed"
     )
+
+    @property
+    def finished(self) -> int:
+        """Trials of the search that are over."""
+        return self.completed + self.pruned + self.failed
+
+    @property
+    def unfinished(self) -> int:
+        """Trials of the search that have begun and are not over: ``running``."""
+        return self.running
 
 
 class AllExperiments(Output):
@@ -121,10 +131,10 @@ class Leaderboard(Output):
 
 
 class CleanedUp(Output):
-    """What was taken away, or would be."""
+    """What was deleted, or would be."""
 
     experiment: str = Field(description="folder or URL of the experiment")
     files: int = Field(description="number of files")
     bytes: int = Field(description="their size")
     kept: list[int] = Field(description="trials whose models stay, best first")
-    dry_run: bool = Field(description="whether all is still there")
+    dry_run: bool = Field(description="whether nothing was deleted yet")

@@ -1,4 +1,4 @@
-"""What tensorboard and dashboard print once, before they serve until Ctrl-C."""
+"""Results of tensorboard and dashboard, printed once before they serve until Ctrl-C."""
 
 from pydantic import Field
 

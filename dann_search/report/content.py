@@ -10,6 +10,7 @@ from dann_search.data.store import StoreInfo
 from dann_search.errors import InputError, RunError
 from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.models import Evaluation, Measurement
+from dann_search.outputs.trials import Status
 from dann_search.report.inside import Inside, look_inside
 from dann_search.report.measured import (
     Absent,
@@ -21,7 +22,7 @@ from dann_search.report.search import Search, look_at_search
 from dann_search.results.choose import choose
 from dann_search.results.epochs import Epoch, read_epochs
 from dann_search.results.reader import TrialRow, read_experiment, read_record
-from dann_search.results.status import ExperimentStatus, status
+from dann_search.results.status import snapshot
 from dann_search.storage.layout import ExperimentFolder
 
 
@@ -45,7 +46,7 @@ class Content:
     experiment: Experiment
     record: dict[str, Any]
     info: StoreInfo
-    status: ExperimentStatus
+    status: Status
     search: Search
     best: TrialRow
     epochs: list[Epoch]
@@ -71,8 +72,8 @@ def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
     Raises:
         InputError: no trial has finished, or the study cannot be read.
     """
-    state = status(folder)
-    rows = [*state.running, *state.ended]
+    taken = snapshot(folder)
+    state, rows = taken.status, list(taken.rows)
     best = choose(rows, folder)
     experiment, record = read_experiment(folder), read_record(folder)
     search = look_at_search(folder, experiment, rows)
@@ -96,7 +97,7 @@ def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
     )
 
 
-def _unfinished(state: ExperimentStatus) -> list[str]:
+def _unfinished(state: Status) -> list[str]:
     if state.state == "done":
         return []
     what = "is still running" if state.searching else "was interrupted"

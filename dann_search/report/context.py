@@ -13,7 +13,7 @@ from dann_search.report.content import Content
 from dann_search.report.figures.classes import MOST_CLASSES
 from dann_search.report.reproduce import reproduction
 from dann_search.report.thumbnails import SMALL
-from dann_search.tracking.board import duration
+from dann_search.results.lines import duration
 
 
 def context(content: Content) -> dict[str, Any]:

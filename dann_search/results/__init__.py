@@ -1,4 +1,5 @@
-"""Reading a search: its trials, leaderboard, status, importance of parameters; cleaning it up.
+"""Read a search: its trials, leaderboard, status, importance of parameters; clean it up.
 
-Start with ``reader.py``. Nothing here imports ray, and nothing but ``store.py`` reads images.
+Start with ``reader.py``; results are the models of ``outputs``. Nothing here imports ray or draws,
+and only ``store.py`` reads images.
 """

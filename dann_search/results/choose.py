@@ -1,4 +1,4 @@
-"""Which trial is meant: by rank, by number, by another objective."""
+"""Choose a trial by its rank, its number, or another objective."""
 
 from collections.abc import Sequence
 
@@ -16,18 +16,18 @@ def choose(
     trial: int | None = None,
     objective: str | None = None,
 ) -> TrialRow:
-    """The trial of a rank (the first by default), or of a number.
+    """Return the trial of a rank, by default the first, or of a number.
 
     Args:
         rows: every trial.
-        folder: of the experiment, for messages.
-        rank: 1 for the best.
-        trial: a number instead.
-        objective: ranks completed trials by the value that ``f1_macro`` or a validator has at
-            their best epoch, instead of as the leaderboard does.
+        folder: folder of the experiment, for messages.
+        rank: rank of the trial; 1 is the best.
+        trial: number of the trial, instead of its rank.
+        objective: ``f1_macro`` or a validator, to rank completed trials by its value at their best
+            epoch, instead of by the leaderboard's order.
 
     Raises:
-        InputError: there is no such trial with a model, or no such objective.
+        InputError: there is no such trial, it has no model, or there is no such objective.
     """
     if trial is not None:
         if rank is not None or objective is not None:
@@ -63,7 +63,7 @@ def _by_objective(
     if objective not in known:
         raise InputError(f"--objective: unknown '{objective}'; {nearest(objective, known)}")
     if objective == read_experiment(folder).search.objective:
-        return list(candidates)  # The leaderboard's order, which knows of confirmations too.
+        return list(candidates)  # The leaderboard's order also counts confirmations.
     valued = [(value_of(row, objective), row) for row in candidates if row.state == "completed"]
     having = [(value, row) for value, row in valued if value is not None]
     if not having:
@@ -72,5 +72,5 @@ def _by_objective(
 
 
 def value_of(row: TrialRow, objective: str) -> float | None:
-    """A trial's value of ``f1_macro`` or a validator at its best epoch."""
+    """Return a trial's value of ``f1_macro`` or of a validator at its best epoch."""
     return row.f1_macro_val if objective == F1_MACRO else row.validators.get(objective)

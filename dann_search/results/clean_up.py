@@ -1,10 +1,9 @@
-"""Taking away what a finished search no longer needs: checkpoints of lesser trials, logs."""
+"""Delete what a finished search no longer needs: checkpoints of lesser trials, logs."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 from dann_search.errors import InputError
+from dann_search.outputs.trials import CleanedUp
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import TrialRow, read_trials
 from dann_search.storage.compare_lock import alone, left_labels, remove_left_labels
@@ -12,47 +11,19 @@ from dann_search.storage.driver_lock import driver_is_alive
 from dann_search.storage.layout import ExperimentFolder
 
 KEEP = 5
-"""Trials whose models stay, unless the user says otherwise."""
+"""Trials whose models are kept by default."""
 BEST, TO_GO_ON = "best.safetensors", ("last.safetensors", "previous.safetensors")
 
 
-@dataclass(frozen=True)
-class CleanUp:
-    """What was taken away, or would be; ``kept`` are trials whose models stay, the best first."""
+def clean_up(folder: ExperimentFolder, keep: int = KEEP, dry_run: bool = False) -> CleanedUp:
+    """Delete what neither a resume nor any other command needs.
 
-    folder: ExperimentFolder
-    files: int
-    bytes: int
-    kept: list[int]
-    dry_run: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``gc --json`` prints it."""
-        return {
-            "experiment": str(self.folder),
-            "files": self.files,
-            "bytes": self.bytes,
-            "kept": self.kept,
-            "dry_run": self.dry_run,
-        }
-
-    def render(self) -> str:
-        """As people read it."""
-        done = "would take away" if self.dry_run else "took away"
-        kept = ", ".join(map(str, self.kept)) or "none"
-        size = f"{self.bytes / 2**20:.1f} MiB"
-        return f"{done} {self.files} files, {size}; the models of these trials stay: {kept}"
-
-
-def clean_up(folder: ExperimentFolder, keep: int = KEEP, dry_run: bool = False) -> CleanUp:
-    """Take away what neither a resume nor any other command needs.
-
-    That is, of trials that are over: the checkpoints to go on from, and beyond the best ``keep``
-    the models; Ray's logs; and labels of the target that a comparison left when it was killed.
-    Study, epochs of every trial, the best model, comparisons and packed images stay.
+    Of trials that are over: the checkpoints to resume from, and the models of all but the ``keep``
+    best. Besides: Ray's logs, and target labels that a killed comparison left behind. The study,
+    the epochs of every trial, the best model, comparisons and packed images are kept.
 
     Raises:
-        InputError: a search or a comparison is running on it.
+        InputError: a search or a comparison is running on the experiment.
     """
     if driver_is_alive(folder):
         raise InputError(f"{folder}: a search is running on it; clean up when it has ended")
@@ -60,7 +31,7 @@ def clean_up(folder: ExperimentFolder, keep: int = KEEP, dry_run: bool = False) 
         return _clean_up(folder, keep, dry_run)
 
 
-def _clean_up(folder: ExperimentFolder, keep: int, dry_run: bool) -> CleanUp:
+def _clean_up(folder: ExperimentFolder, keep: int, dry_run: bool) -> CleanedUp:
     rows = read_trials(folder)
     kept = [row.number for row in finished(rows)[:keep]]
     there = {**folder.sizes(folder.root / "trials"), **folder.sizes(folder.ray)}
@@ -75,7 +46,9 @@ def _clean_up(folder: ExperimentFolder, keep: int, dry_run: bool) -> CleanUp:
             folder.remove(folder.root / name)
         remove_left_labels(folder)
     sizes = [*gone.values(), *labels.values()]
-    return CleanUp(folder, len(sizes), sum(sizes), kept, dry_run)
+    return CleanedUp(
+        experiment=str(folder), files=len(sizes), bytes=sum(sizes), kept=kept, dry_run=dry_run
+    )
 
 
 def _unneeded(
@@ -84,6 +57,6 @@ def _unneeded(
     if row.state == "running":
         return []
     record = folder.trial_record(row.number).relative_to(folder.root)
-    # Older versions wrote a trial's epochs into its checkpoints alone.
+    # Older versions stored a trial's epochs in its checkpoints alone.
     names = [*(TO_GO_ON if record.as_posix() in there else ()), *([] if keeps_model else [BEST])]
     return [record.with_name(name).as_posix() for name in names]

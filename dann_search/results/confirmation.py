@@ -1,40 +1,21 @@
-"""How far finalists are trained again with new seeds, and when that decides who is best."""
+"""Progress of the finalists' trainings with new seeds, and when their means rank trials."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dann_search.config.experiment import ConfirmConfig, Experiment
+from dann_search.outputs.shared import Confirmation
 
 if TYPE_CHECKING:
     from dann_search.results.reader import TrialRow
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """Trainings of the present finalists with new seeds: those that are over, of all."""
-
-    done: int
-    of: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every finalist has all its seeds: only then are means worth a comparison."""
-        return self.done == self.of
-
-    def to_json(self) -> dict[str, int]:
-        """As every command prints it with ``--json``."""
-        return {"done": self.done, "of": self.of}
-
-    def __str__(self) -> str:
-        """For people, where it is not whole."""
-        return f"confirmation incomplete: {self.done} of {self.of} trainings"
-
-
 def confirmation_of(experiment: Experiment, rows: Sequence["TrialRow"]) -> Confirmation | None:
-    """How far it is; None where the experiment confirms nothing or has no finalist yet.
+    """Count the trainings of the present finalists with new seeds.
 
-    A training that failed is over: it is not tried again.
+    None if the experiment confirms nothing or has no finalist yet. A training that failed counts
+    as done: it is not tried again.
     """
     confirm = experiment.search.confirm
     if confirm is None:
@@ -48,13 +29,13 @@ def confirmation_of(experiment: Experiment, rows: Sequence["TrialRow"]) -> Confi
     )
     over = _seeds_over(confirm, experiment.fixed.seed, rows)
     done = sum(len(over.get(number, ())) for number in finalists)
-    return Confirmation(done, len(finalists) * confirm.seeds) if finalists else None
+    return Confirmation(done=done, of=len(finalists) * confirm.seeds) if finalists else None
 
 
 def with_confirmations(experiment: Experiment, rows: Sequence["TrialRow"]) -> list["TrialRow"]:
-    """The rows, each with the scores that confirm it, and whether these decide its rank.
+    """Add to each row the scores that confirm it, and whether their mean decides its rank.
 
-    One that was a finalist before others came counts too, if it has all its seeds.
+    A trial that is a finalist no longer counts too, if it has all its seeds.
     """
     scores: dict[int, list[float]] = {}
     for row in rows:
@@ -77,7 +58,7 @@ def with_confirmations(experiment: Experiment, rows: Sequence["TrialRow"]) -> li
 def _seeds_over(
     confirm: ConfirmConfig, seed: int, rows: Sequence["TrialRow"]
 ) -> dict[int, set[int]]:
-    """By trial, with which of the seeds that are to confirm it a training is over."""
+    """Return the confirming seeds whose training is over, by finalist."""
     over: dict[int, set[int]] = {}
     for row in rows:
         if row.confirms is None or row.state == "running":

@@ -1,4 +1,4 @@
-"""optuna-dashboard on an experiment's study."""
+"""Serve optuna-dashboard on an experiment's study."""
 
 import importlib.util
 import socketserver
@@ -17,11 +17,11 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Not a line a request."""
+        """Print nothing per request."""
 
 
 def serve(folder: ExperimentFolder, port: int, ready: Callable[[str], None]) -> None:
-    """Serve the study on the loopback until interrupted; ``ready`` is told what is shown.
+    """Serve the study on the loopback until interrupted; call ``ready`` with the study's place.
 
     Raises:
         InputError: optuna-dashboard is not installed, or there is no study yet.

@@ -1,4 +1,4 @@
-"""What was measured in each epoch of a trial."""
+"""Read what was measured in each epoch of a trial."""
 
 import json
 from typing import Any
@@ -13,15 +13,15 @@ Epoch = dict[str, Any]
 
 
 def read_epochs(folder: ExperimentFolder, trial: int) -> list[Epoch]:
-    """Every epoch of a trial, in order; none where nothing of it is there.
+    """Read every epoch of a trial, in order; none if its files are gone.
 
-    From the file that its end left, else from the header of its last checkpoint.
+    They are read from the file written at its end, else from the header of its last checkpoint.
     """
     record = folder.trial_record(trial)
     folder.fetch(record)
     try:
-        told: list[Epoch] = json.loads(record.read_text(encoding="utf-8"))["history"]
-        return told
+        history: list[Epoch] = json.loads(record.read_text(encoding="utf-8"))["history"]
+        return history
     except (OSError, ValueError, KeyError, TypeError):
         pass
     for path in (folder.trial(trial) / LAST, folder.trial(trial) / BEST):

@@ -1,4 +1,4 @@
-"""What a search tells about its parameters: importance, slices, history; from storage alone."""
+"""What a search says about its parameters: importance, slices, history; read from storage."""
 
 import copy
 import math
@@ -16,11 +16,11 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study_names import CONFIRMS
 
 FEW = 10
-"""Below so many completed trials, those stopped early are compared too, at an epoch all reached."""
+"""With fewer completed trials, stopped ones are compared too, at an epoch that all reached."""
 LEAST = 4
-"""Below so many trials nothing is said about a parameter."""
+"""With fewer trials, the importance of a parameter is not estimated."""
 MOST_COMPARED = 500
-"""Trials from which an importance is computed: fANOVA takes minutes for thousands."""
+"""Most trials used to compute an importance: fANOVA takes minutes for thousands."""
 
 Item = TypeVar("Item")
 Method = Literal["fanova", "ped_anova"]
@@ -28,14 +28,14 @@ Method = Literal["fanova", "ped_anova"]
 
 @dataclass(frozen=True)
 class ParameterImportance:
-    """How much of the spread of scores a parameter explains.
+    """The share of the variance of scores that a parameter explains.
 
     Attributes:
-        name: as the study calls it; ``unfrozen_depth.resnet18`` is the depth of one backbone.
-        importance: between 0 and 1, of the spread among the trials that have the parameter; None
-            where they are too few or all alike.
-        trials: how many those are.
-        conditional: whether other trials do without it.
+        name: name in the study; ``unfrozen_depth.resnet18`` is the depth of one backbone.
+        importance: between 0 and 1, among the trials that have the parameter; None if they are too
+            few or all have the same score.
+        trials: number of those trials.
+        conditional: whether other trials lack the parameter.
     """
 
     name: str
@@ -46,7 +46,7 @@ class ParameterImportance:
 
 @dataclass(frozen=True)
 class Importance:
-    """Of all searched parameters, the most important first, and what was compared."""
+    """The importance of every searched parameter, highest first, and which trials were compared."""
 
     parameters: list[ParameterImportance]
     compared: str
@@ -64,21 +64,21 @@ class Point:
 
 
 def importance(folder: ExperimentFolder, method: Method = "fanova") -> Importance:
-    """How much each parameter matters, by fANOVA (Hutter et al. 2014) or PED-ANOVA (Watanabe 2023).
+    """Estimate importances by fANOVA (Hutter et al. 2014) or PED-ANOVA (Watanabe 2023).
 
-    A parameter under a condition is compared among the trials that have it; one whose range has
-    grown since some of them, within the range that holds all.
+    A conditional parameter is compared among the trials that have it. If its range grew during the
+    search, the smallest range that contains all values is used.
 
     Args:
-        folder: the experiment.
-        method: fANOVA explains the spread of all scores, PED-ANOVA what sets the best apart.
+        folder: folder of the experiment.
+        method: fANOVA explains the variance of all scores, PED-ANOVA what distinguishes the best.
     """
     trials, compared = _comparable(_in_common_ranges(_ended(folder)))
     names = sorted({name for trial in trials for name in trial.params})
     found, computed = [], dict[tuple[int, ...], dict[str, float] | None]()
     for name in names:
         having = [place for place, trial in enumerate(trials) if name in trial.params]
-        # Parameters that the same trials have are told apart in one computation.
+        # One computation serves all parameters that the same trials have.
         taken = tuple(evenly(having, MOST_COMPARED))
         if taken not in computed:
             computed[taken] = _importances([trials[place] for place in taken], method)
@@ -92,7 +92,7 @@ def importance(folder: ExperimentFolder, method: Method = "fanova") -> Importanc
 
 
 def _in_common_ranges(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials with each parameter in one range: the smallest that holds those of all."""
+    """Give each parameter one range in all trials: the smallest that contains all of its ranges."""
     common: dict[str, BaseDistribution] = {}
     for trial in trials:
         for name, values in trial.distributions.items():
@@ -104,7 +104,7 @@ def _in_common_ranges(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def _union(one: BaseDistribution, other: BaseDistribution) -> BaseDistribution:
-    """Both ranges as one; choices cannot grow, so they are the same."""
+    """Return the union of two ranges; choices cannot grow, so they are equal."""
     if isinstance(one, FloatDistribution) and isinstance(other, FloatDistribution):
         low, high = min(one.low, other.low), max(one.high, other.high)
         return FloatDistribution(low, high, log=other.log, step=other.step)
@@ -129,13 +129,13 @@ def _valued(trial: FrozenTrial, epochs: float) -> FrozenTrial:
 
 
 def evenly(items: Sequence[Item], most: int) -> list[Item]:
-    """Return at most so many of the items, at equal distances."""
+    """Return at most ``most`` of the items, evenly spaced."""
     count = min(len(items), most)
     return [items[place * len(items) // count] for place in range(count)]
 
 
 def _importances(trials: list[FrozenTrial], method: Method) -> dict[str, float] | None:
-    """Return the importance of every parameter that all trials have; None of too few trials."""
+    """Return the importance of every parameter that all trials have; None if trials are too few."""
     if len(trials) < LEAST or len({t.value for t in trials}) < 2:
         return None
     study = optuna.create_study(direction="maximize")
@@ -156,7 +156,7 @@ def _value_of(name: str, importances: dict[str, float] | None) -> float | None:
 
 
 def slices(folder: ExperimentFolder) -> dict[str, list[Point]]:
-    """Score against value, of each parameter, over all trials that ended with a score."""
+    """Return score against value by parameter, over all trials that ended with a score."""
     found: dict[str, list[Point]] = {}
     for trial in _ended(folder):
         for name, value in trial.params.items():
@@ -167,7 +167,7 @@ def slices(folder: ExperimentFolder) -> dict[str, list[Point]]:
 
 
 def history(folder: ExperimentFolder) -> list[Point]:
-    """Trials in the order of their end, and the best completed score until then."""
+    """Return trials in the order of their end, each with the best completed score until then."""
     points, best = [], -math.inf
     trials = sorted(_ended(folder), key=lambda t: (str(t.datetime_complete), t.number))
     for trial in trials:
@@ -178,7 +178,7 @@ def history(folder: ExperimentFolder) -> list[Point]:
 
 
 def _ended(folder: ExperimentFolder) -> list[FrozenTrial]:
-    """Trials of the search itself that are over and have a score."""
+    """Return the trials that are over and have a score, without those that confirm a finalist."""
     over = (TrialState.COMPLETE, TrialState.PRUNED)
     return [
         trial

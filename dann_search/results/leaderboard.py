@@ -4,29 +4,25 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
-from rich.table import Table
-from rich.text import Text
-
-from dann_search.results.confirmation import Confirmation
+from dann_search.outputs.shared import BestTrial, State
+from dann_search.outputs.trials import Confirmed, Leaderboard, LeaderboardTrial
+from dann_search.results.confirmation import confirmation_of
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.training.result import F1_MACRO
 
-SHOWN = 50
-"""Trials that people are shown where they do not ask for more."""
 ORDER = ("completed", "pruned", "running", "failed")
-STYLES = {"completed": "", "pruned": "dim", "running": "cyan", "failed": "red"}
 
 
 def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """Completed trials by score, then those stopped early, unfinished and failed; earliest on ties.
+    """Sort trials, best first: completed, stopped early, unfinished, failed; then by score.
 
-    A stopped trial never stands above a completed one: see docs/decisions/0002. Once all finalists
-    are confirmed they stand first, by their mean over the new seeds: before, one that lacks some of
-    them would beat others by luck. The trials that confirm them stand last.
+    The earlier trial wins a tie. A stopped trial never ranks above a completed one: see
+    docs/decisions/0002. Once all finalists are confirmed they rank first, by their mean over the
+    new seeds; while some seeds are missing, a finalist could win by luck. Trials that confirm a
+    finalist come last.
     """
 
     def place(row: TrialRow) -> tuple[bool, int, bool, float, int]:
@@ -39,58 +35,58 @@ def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
 
 
 def finished(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """Trials that have a model and will not change: completed, then stopped early, best first."""
+    """Return the trials that have a model and will not change, best first."""
     done = ("completed", "pruned")
     return [row for row in ranked(rows) if row.state in done and row.confirms is None]
 
 
-def best_to_json(row: TrialRow) -> dict[str, Any]:
-    """The best trial as ``launch --json`` and ``status --json`` print it."""
-    return {
-        "trial": row.number,
-        "config": row.config,
-        "f1_macro_val": row.f1_macro_val,
-        "score": row.score,
-        "confirmed_mean": row.confirmed_mean,
-    }
+def leaderboard(folder: ExperimentFolder, top: int | None = None) -> Leaderboard:
+    """Return the trials of an experiment, best first: the ``top`` best, all by default."""
+    experiment, rows = read_experiment(folder), ranked(read_trials(folder))
+    return Leaderboard(
+        objective=experiment.search.objective,
+        confirmation=confirmation_of(experiment, rows),
+        trials=[_entry(row) for row in rows[:top]],
+    )
 
 
-def to_json(
-    rows: Sequence[TrialRow],
-    objective: str = F1_MACRO,
-    confirmation: Confirmation | None = None,
-) -> dict[str, Any]:
-    """As ``leaderboard --json`` prints it."""
-    return {
-        "objective": objective,
-        "confirmation": confirmation and confirmation.to_json(),
-        "trials": [
-            {
-                "trial": row.number,
-                "state": row.state,
-                "f1_macro_val": row.f1_macro_val,
-                "score": row.score,
-                "validators": row.validators,
-                "epochs": row.epochs,
-                "best_epoch": row.best_epoch,
-                "config": row.config,
-                "searched": row.params,
-                "error": row.error,
-                "origin": row.origin,
-                "confirms": row.confirms,
-                "confirmed": {
-                    "mean": row.confirmed_mean,
-                    "sd": row.confirmed_sd,
-                    "values": list(row.confirmed),
-                },
-            }
-            for row in rows
-        ],
-    }
+def best_trial(rows: Sequence[TrialRow]) -> BestTrial | None:
+    """Return the best trial that is over; None if there is none."""
+    for row in finished(rows):
+        if row.score is not None and row.f1_macro_val is not None:
+            return BestTrial(
+                trial=row.number,
+                config=row.recipe,
+                searched=row.params,
+                f1_macro_val=row.f1_macro_val,
+                score=row.score,
+                confirmed_mean=row.confirmed_mean,
+            )
+    return None
+
+
+def _entry(row: TrialRow) -> LeaderboardTrial:
+    return LeaderboardTrial(
+        trial=row.number,
+        state=cast(State, row.state),
+        f1_macro_val=row.f1_macro_val,
+        score=row.score,
+        validators=row.validators,
+        epochs=row.epochs,
+        best_epoch=row.best_epoch,
+        config=row.recipe,
+        searched=row.params,
+        error=row.error,
+        origin=row.origin,
+        confirms=row.confirms,
+        confirmed=Confirmed(
+            mean=row.confirmed_mean, sd=row.confirmed_sd, values=list(row.confirmed)
+        ),
+    )
 
 
 def write_csv(folder: ExperimentFolder) -> None:
-    """Write leaderboard.csv: a column a searched parameter, blank where it does not apply."""
+    """Write leaderboard.csv: one column per searched parameter, blank where it does not apply."""
     names = list(read_experiment(folder).space)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -109,36 +105,3 @@ def write_csv(folder: ExperimentFolder) -> None:
         first = [rank, row.number, row.state, score, row.epochs, best]
         writer.writerow([*first, *values, *columns, *last])
     write_atomically(folder.leaderboard, text.getvalue().encode())
-
-
-def render(rows: Sequence[TrialRow], objective: str = F1_MACRO) -> Table:
-    """The table people read; with another objective than F1, its value beside it."""
-    from dann_search.tracking.progress import describe
-
-    table = Table(box=None, pad_edge=False)
-    scores = ["F1 val"] if objective == F1_MACRO else [objective, "F1 val"]
-    for name in ("trial", "state", *scores, "epochs"):
-        table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
-    confirmed = any(row.confirmed for row in rows)
-    if confirmed:
-        table.add_column("new seeds", justify="right", no_wrap=True)
-    table.add_column("searched parameters", overflow="fold")
-    for row in rows:
-        shown = [row.f1_macro_val] if objective == F1_MACRO else [row.score, row.f1_macro_val]
-        cells = ["" if value is None else f"{value:.3f}" for value in shown]
-        cells.append(str(row.epochs))
-        if confirmed:
-            cells.append(_over_seeds(row))
-        origin = "" if row.origin in (None, "grid") else f"[{row.origin}] "
-        text = origin + describe(row.params) if row.error is None else row.error
-        if row.confirms is not None:
-            text = f"trial {row.confirms} again, seed {row.config.get('seed')}"
-        table.add_row(str(row.number), row.state, *cells, Text(text), style=STYLES[row.state])
-    return table
-
-
-def _over_seeds(row: TrialRow) -> str:
-    if row.confirmed_mean is None:
-        return ""
-    spread = "" if row.confirmed_sd is None else f" ± {row.confirmed_sd:.3f}"
-    return f"{row.confirmed_mean:.3f}{spread}"

@@ -1,7 +1,8 @@
-"""Reading an experiment's folder: its record and its trials. Imports neither torch nor Ray."""
+"""Read an experiment's folder: its record and its trials. Imports neither torch nor Ray."""
 
 import contextlib
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from dann_search.config.experiment import Experiment
+from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
+from dann_search.outputs.shared import StoppedBy
 from dann_search.results.confirmation import with_confirmations
 from dann_search.storage.driver_lock import driver_is_alive, driver_is_here
 from dann_search.storage.layout import ExperimentFolder, default_storage
@@ -27,7 +30,7 @@ from dann_search.study.study_names import (
 )
 
 STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
-"""Optuna's states in our words; every other one is unfinished: ``running``."""
+"""Our names of Optuna's states; any other state is unfinished: ``running``."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,19 @@ class TrialRow:
         number: its number in the study.
         state: completed, pruned, failed or running (unfinished).
         score: the objective's value at its best epoch; None before the first.
-        f1_macro_val: of that epoch.
-        validators: of that epoch, by name; empty where an older version searched.
+        f1_macro_val: macro-F1 on the target's validation split at that epoch.
+        validators: label-free scores at that epoch, by name; empty if an older version searched.
         epochs: epochs done.
-        best_epoch: the epoch of highest score, the earliest on ties.
-        config: the whole recipe.
+        best_epoch: the epoch of highest score, from 1; the earliest on ties.
+        config: the whole recipe, as it was stored.
         params: the searched parameters that apply to it.
         error: why it failed.
-        origin: where its values are from: a published recipe, a start point; the sampler's: None.
+        origin: where its values come from: a published recipe or a start point; None for the
+            sampler.
         confirms: number of the trial that it trains again with another seed.
         confirmed: scores of the completed trials that confirm this one.
         is_confirmed: whether their mean decides its rank: all finalists have all their seeds.
-        ended: when it ended, in seconds of the epoch; None while it has not.
+        ended: Unix time of its end; None before.
     """
 
     number: int
@@ -69,8 +73,13 @@ class TrialRow:
     ended: float | None = None
 
     @property
+    def recipe(self) -> TrialConfig:
+        """The whole recipe, not validated: another version may have written it."""
+        return TrialConfig.model_construct(**self.config)
+
+    @property
     def confirmed_mean(self) -> float | None:
-        """Mean score over the new seeds that it was trained with so far, if any."""
+        """Mean score over the new seeds trained so far; None if there is none."""
         return statistics.fmean(self.confirmed) if self.confirmed else None
 
     @property
@@ -85,7 +94,7 @@ def open_experiment(
     """Find an experiment by its folder, or by its name under ``runs`` or another ``storage``.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such experiment.
     """
     storages = [default_storage()] if storage is None else [str(storage), default_storage()]
     places = [str(name_or_path)]
@@ -103,16 +112,16 @@ def open_experiment(
 
 
 def experiment_at(place: str) -> ExperimentFolder:
-    """The folder at a path or URL, whether there is an experiment or not; fresh where it is one."""
+    """Return the folder at a path or URL, which need not exist; refreshed if it is behind a URL."""
     folder = ExperimentFolder.at(place if is_url(place) else Path(place).expanduser().resolve())
     refresh(folder)
     return folder
 
 
 def refresh(folder: ExperimentFolder) -> None:
-    """Have record and study as they are on storage, where storage is behind a URL.
+    """Download record and study if storage is behind a URL.
 
-    A driver of this machine works on them: they are left alone as long as it does.
+    While a driver on this machine writes them, they are left alone.
     """
     if folder.remote is None or driver_is_here(folder.lock):
         return
@@ -122,7 +131,7 @@ def refresh(folder: ExperimentFolder) -> None:
 
 
 def experiment_names(storage: str) -> list[str]:
-    """Names of the experiments under a storage folder or URL."""
+    """List the names of the experiments under a storage folder or URL."""
     if is_url(storage):
         remote = RemoteFolder.of(storage)
         record = ExperimentFolder(remote.local).record.name
@@ -134,10 +143,10 @@ def experiment_names(storage: str) -> list[str]:
 
 
 def read_record(folder: ExperimentFolder) -> dict[str, Any]:
-    """The record that the launch wrote: experiment, versions, data.
+    """Read the record that the launch wrote: experiment, versions, data.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the record is damaged.
     """
     try:
         content = yaml.safe_load(folder.record.read_text(encoding="utf-8"))
@@ -149,7 +158,7 @@ def read_record(folder: ExperimentFolder) -> dict[str, Any]:
 
 
 def read_experiment(folder: ExperimentFolder) -> Experiment:
-    """The experiment as it was launched; its folder may have been moved or renamed since."""
+    """Read the experiment as it was launched; its folder may have been moved or renamed since."""
     try:
         return Experiment.model_validate(read_record(folder)["experiment"])
     except ValidationError as exc:
@@ -157,42 +166,47 @@ def read_experiment(folder: ExperimentFolder) -> Experiment:
 
 
 def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
-    """Every trial of the study, by number; none where the study was not made yet."""
+    """Read every trial of the study, by number; none if there is no study yet."""
     refresh(folder)
     experiment = read_experiment(folder)
     trials, _ = _read_study(folder, experiment)
+    return rows_of(experiment, trials)
+
+
+def rows_of(experiment: Experiment, trials: Iterable[Any]) -> list[TrialRow]:
+    """Convert Optuna's trials of an experiment, by number."""
     return with_confirmations(experiment, [_row(trial) for trial in trials])
 
 
 @dataclass(frozen=True)
 class SearchState:
-    """A search as storage has it.
+    """A search at one moment.
 
     Attributes:
         experiment: what is searched.
         rows: its trials, by number.
-        total: trials it is to have.
-        stopped_by: why it last ended; None while it goes on, and after a crash.
+        total: number of trials it will have.
+        stopped_by: why it last ended; None while it runs, and after a crash.
         searching: whether a driver is at work.
-        reported: when a trial last told of an epoch or of its end, in seconds of the epoch.
+        reported: Unix time at which a trial last reported an epoch or its end.
     """
 
     experiment: Experiment
     rows: list[TrialRow]
     total: int
-    stopped_by: str | None
+    stopped_by: StoppedBy | None
     searching: bool
     reported: float | None
 
 
 def read_search(folder: ExperimentFolder) -> SearchState:
-    """A search as it stands, also while another process is at it."""
-    # First of all: a search that ends while we read has then told all it had to.
+    """Read a search, also while another process runs it."""
+    # Asked first: if the search ends while we read, we have everything it wrote.
     searching = driver_is_alive(folder)
     refresh(folder)
     experiment = read_experiment(folder)
     trials, attributes = _read_study(folder, experiment)
-    rows = with_confirmations(experiment, [_row(trial) for trial in trials])
+    rows = rows_of(experiment, trials)
     total = int(attributes.get(TOTAL, experiment.search.trials))
     if experiment.search.sampler == "grid":
         total = min(total, _grid_size(experiment) or total)
@@ -220,16 +234,16 @@ def _grid_size(experiment: Experiment) -> int | None:
 
 
 def _written(folder: Path) -> list[float]:
-    """When each file of a trial was written last."""
+    """Return the modification time of each file of a trial."""
     times = []
     for path in folder.glob("[!.]*"):
-        with contextlib.suppress(FileNotFoundError):  # a checkpoint gave way to a newer one
+        with contextlib.suppress(FileNotFoundError):  # a newer checkpoint replaced it
             times.append(path.stat().st_mtime)
     return times
 
 
 def open_study_trials(folder: ExperimentFolder) -> list[Any]:
-    """Every trial trained here as Optuna holds it, by number.
+    """Return Optuna's trials of an experiment, by number.
 
     Raises:
         InputError: the study cannot be opened.
@@ -241,7 +255,7 @@ def open_study_trials(folder: ExperimentFolder) -> list[Any]:
 def _read_study(
     folder: ExperimentFolder, experiment: Experiment
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The study's trials and attributes; neither where it was not made yet."""
+    """Return the study's trials and attributes; empty if there is no study yet."""
     import optuna
 
     from dann_search.study.study_storage import find_study, opened, study_place
@@ -274,7 +288,7 @@ def _row(trial: Any) -> TrialRow:
         epochs=len(scores),
         best_epoch=best,
         config=config,
-        # As trained: the study's own values have digits that came of adding steps.
+        # The values trained with: the study's own may differ by a rounding error of the step.
         params={name: config.get(name, value) for name, value in searched.items()},
         error=trial.user_attrs.get(ERROR),
         origin=trial.user_attrs.get(ORIGIN),

@@ -1,4 +1,4 @@
-"""The packed images of an experiment, for those who read its results."""
+"""Find the packed images of an experiment."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from dann_search.storage.layout import ExperimentFolder
 
 
 def packed_store(folder: ExperimentFolder) -> Path:
-    """Where they lie on this machine: in the experiment's folder, else packed anew.
+    """Return their folder on this machine: in the experiment's, else packed again.
 
     Raises:
-        InputError: the data they were packed from are not here, or are no longer the same.
+        InputError: the data to pack are not on this machine, or are no longer the same.
     """
     info = StoreInfo(**read_record(folder)["data"])
     return store_here(store_of(folder, read_experiment(folder).data, info))

@@ -1,4 +1,4 @@
-"""What another experiment knows: the trials that a new search begins to learn from."""
+"""Read the trials of another experiment, for a new search to learn from."""
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.paths import WARM_START
@@ -9,17 +9,17 @@ from dann_search.results.reader import open_experiment, read_experiment, read_tr
 
 
 def known_trials(experiment: Experiment) -> list[KnownTrial]:
-    """Completed trials of the experiment in ``search.warm_start``; none where there is no such key.
+    """Return the completed trials of the experiment in ``search.warm_start``; none without the key.
 
     Raises:
-        InputError: there is no such experiment, or its objective is another one.
+        InputError: there is no such experiment, or it has another objective.
     """
     if experiment.search.warm_start is None:
         return []
     try:
         folder = open_experiment(experiment.search.warm_start, experiment.storage)
         other, rows = read_experiment(folder), read_trials(folder)
-    except (InputError, RunError) as exc:  # storage that does not answer, too
+    except (InputError, RunError) as exc:  # also if storage does not answer
         raise SettingError(WARM_START, str(exc)) from None
     if other.search.objective != experiment.search.objective:
         raise SettingError(

@@ -117,16 +117,3 @@ class Budget(Observer):
         self._tick()
         self._save()
         self.record.study.set_user_attr(STOPPED_BY, reason)
-
-
-def in_words(reason: str, limits: BudgetConfig) -> str:
-    """Return a reason to stop as people read it."""
-    values: dict[str, Any] = {
-        "time": f"its {limits.hours} hours are spent",
-        "cpu_hours": f"its {limits.cpu_hours} CPU-hours are spent",
-        "gpu_hours": f"its {limits.gpu_hours} GPU-hours are spent",
-        "no_improvement": f"{limits.no_improvement} trials brought nothing better",
-        "target": f"a trial reached {limits.target}",
-        "interrupt": "interrupted",
-    }
-    return str(values.get(reason, reason))

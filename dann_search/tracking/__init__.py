@@ -1,4 +1,5 @@
-"""Observers of a search: TensorBoard, a trial's files, the table in the console.
+"""Observers of a search: TensorBoard and a file per trial; progress of packing images in lines.
 
-Start with ``observer.py``: what a search tells those who watch it.
+Start with ``observer.py``: what a search tells its observers. Nothing here draws: the console's
+live table is in ``cli``.
 """

@@ -1,4 +1,4 @@
-"""What watches a search: console, TensorBoard. It is told after the study has stored a thing."""
+"""The base class of what observes a search. Observers are told after the study has stored it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,19 +7,19 @@ from dann_search.config.trial import TrialConfig
 
 
 class Observer:
-    """Base of watchers; each overrides what it wants to know."""
+    """Base class of observers; each overrides what it needs."""
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
-        """A trial was handed out; ``known`` are the scores of epochs an earlier run stored."""
+        """A trial was handed out; ``known`` holds the scores of epochs an earlier run stored."""
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
-        """Epochs after the first ``known`` of ``history`` are new."""
+        """Epochs were reported: those after the first ``known`` of ``history`` are new."""
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
-        """The trial is completed, pruned, failed or interrupted."""
+        """A trial ended: it is completed, pruned, failed or interrupted."""
 
     def notice(self, line: str) -> None:
-        """Something that a user of a cluster wants to know: a node came, went or failed."""
+        """A message for the user of a cluster: a node joined, left or failed."""
 
     def close(self) -> None:
         """The search is over."""

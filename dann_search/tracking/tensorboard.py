@@ -1,8 +1,8 @@
 """TensorBoard events of a search, written without TensorFlow or torch.
 
-One run a trial under ``tensorboard/``. The experiment's own run lists every searched parameter,
-conditional ones too, so that each is a column of the HParams tab; a trial leaves blank what does
-not apply to it. A large search writes fewer epochs of each trial, within a budget of bytes.
+Each trial has a run under ``tensorboard/``. The run ``experiment`` lists every searched parameter,
+so that each is a column of the HParams tab; a trial leaves blank what does not apply to it. A large
+search writes fewer epochs of each trial, within a budget of bytes.
 """
 
 import math
@@ -38,7 +38,7 @@ TAGS = {
     "images_per_s": "speed/images_per_s",
     "seconds": "speed/epoch_seconds",
 }
-"""Scalar of each field of an epoch."""
+"""Tag of each field of an epoch."""
 
 BEST_F1 = "best/f1_macro_val"
 STATUS = {
@@ -49,27 +49,27 @@ STATUS = {
 
 
 SCALARS_BUDGET = 90_000_000
-"""Bytes of scalars that the trials of a search may take together."""
+"""Bytes of scalars of all trials of a search together."""
 EPOCH_BYTES = 640
-"""Bytes of one epoch with all its scalars; measured: 590, and as many once a trial."""
+"""Bytes of one epoch with all its scalars; measured: 590, and once more per trial."""
 FEWEST = 8
-"""Epochs of a trial that are written however large the search is."""
+"""Epochs of a trial written at least, however large the search."""
 
 
 def epochs_between(epochs: int, trials: int) -> int:
-    """Every which epoch of a trial is written, so that all trials stay within the budget."""
+    """Return N such that every Nth epoch fits into the budget for all trials."""
     kept = max(FEWEST, SCALARS_BUDGET // (trials * EPOCH_BYTES) - 1)
     return max(1, math.ceil(epochs / kept))
 
 
 class TensorBoardWriter(Observer):
-    """Writes each trial's scalars as they come, and its hyperparameters.
+    """Writes the scalars of each trial as they arrive, and its hyperparameters.
 
     Args:
-        folder: of the event files.
-        space: what is searched.
-        objective: what makes an epoch the best.
-        trials: how many the search is to have; many of them are written more thinly.
+        folder: folder of the event files.
+        space: the search space.
+        objective: objective that determines the best epoch.
+        trials: number of trials of the search; with many, fewer epochs of each are written.
     """
 
     def __init__(self, folder: Path, space: Space, objective: str = F1_MACRO, trials: int = 1):
@@ -93,7 +93,7 @@ class TensorBoardWriter(Observer):
         writer.close()
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
-        """Open the trial's run; a resumed trial is written anew, so no step stands twice."""
+        """Open the trial's run; a resumed trial is written again, so no step is there twice."""
         run = self.folder / f"trial-{number:04d}"
         shutil.rmtree(run, ignore_errors=True)
         active = self.space.active(config.model_dump())
@@ -109,7 +109,7 @@ class TensorBoardWriter(Observer):
             run.close(STATUS.get(state))
 
     def close(self) -> None:
-        """Close what is still open."""
+        """Close all open runs."""
         while self.runs:
             self.runs.popitem()[1].close()
 
@@ -128,7 +128,7 @@ class TrialRun:
         _add(self.writer, start)
 
     def go_on(self, history: Sequence[dict[str, Any]]) -> None:
-        """Write what is new of all epochs so far: the first, and every so many after it."""
+        """Write the new epochs among all so far: the first, and every Nth after it."""
         self.history = history
         for result in history[self.seen :]:
             if result["epoch"] == 1 or result["epoch"] % self.every == 0:
@@ -152,7 +152,7 @@ class TrialRun:
         self.written = result["epoch"]
 
     def close(self, status: Any = None) -> None:
-        """Write the last epoch, whichever it is: HParams shows its values; then the status."""
+        """Write the last epoch, whose values HParams shows, and the status."""
         if self.written < self.seen:
             self._write(self.history[-1])
         if status is not None:
@@ -161,9 +161,9 @@ class TrialRun:
 
 
 def _domain(parameter: Parameter) -> Any:
-    """A parameter's range as TensorBoard knows it: it gives the column its type and its filter.
+    """Return a parameter's range for TensorBoard: the type and the filter of its column.
 
-    The filter hides what lies outside, so it spans the ranges of all backbones.
+    The filter hides values outside, so the range spans those of all backbones.
     """
     if isinstance(parameter, Choice):
         return summary_v2.Discrete(parameter.choice)
@@ -190,6 +190,6 @@ def _session_end(status: Any) -> Summary:
 
 
 def _add(writer: EventFileWriter, summary: Any, step: int = 0) -> None:
-    # The hparams plugin makes its summaries with its own copy of the message class: pass bytes.
+    # The hparams plugin has its own copy of the message class: convert through bytes.
     content = Summary.FromString(summary.SerializeToString())
     writer.add_event(Event(wall_time=time.time(), step=step, summary=content))

@@ -1,4 +1,4 @@
-"""A small file a trial, for those who read results: its recipe, its epochs, how it ended."""
+"""One small file per trial with its recipe, its epochs and how it ended."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dann_search.tracking.observer import Observer
 
 
 class TrialFiles(Observer):
-    """Writes ``trials/NUMBER/trial.json`` as a trial ends; checkpoints may then go."""
+    """Writes ``trials/NUMBER/trial.json`` when a trial ends; checkpoints may then be deleted."""
 
     def __init__(self, folder: ExperimentFolder):
         self.folder = folder
@@ -19,15 +19,15 @@ class TrialFiles(Observer):
         self.histories: dict[int, Sequence[dict[str, Any]]] = {}
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
-        """Remember its recipe."""
+        """Remember the recipe."""
         self.configs[number] = config
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
-        """Remember its epochs."""
+        """Remember the epochs."""
         self.histories[number] = history
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
-        """Write what there is, unless it is to go on."""
+        """Write the file, unless the trial will be resumed."""
         config, history = self.configs.pop(number), self.histories.pop(number, ())
         if state == "interrupted" or not history:
             return

@@ -57,7 +57,7 @@ def test_its_model_predicts_and_is_evaluated_as_on_the_command_line(
     (prediction,) = opened.predict([image])
     assert prediction.label in opened.model().class_names
     assert opened.best().folder == experiment.best
-    assert opened.best(rank=2, out=experiment.root / "second").record["trial"] == 0
+    assert opened.best(rank=2, out=experiment.root / "second").trial == 0
     assert opened.evaluate() == evaluate_target(experiment.root)
     assert opened.evaluate(calibrated=True).temperature != 1
     export = opened.export("safetensors", out=experiment.root / "shipped")

@@ -48,7 +48,7 @@ def test_a_wider_space_is_resumed_only_where_it_is_allowed(tmp_path: Path) -> No
     with pytest.raises(InputError, match="accepted with --allow-wider-space"):
         dann_search.resume(folder.root, sets=[WIDER])
     result = dann_search.resume(folder.root, sets=[WIDER], allow_wider_space=True)
-    assert result.outcome.counts.finished == 4
+    assert sum(result.trials.model_dump().values()) == 4
     assert list((folder.tensorboard / "best").glob("events.*"))
 
 
@@ -150,7 +150,7 @@ def test_an_interrupt_after_one_failure_is_no_failure_of_all(
     record.close()
     monkeypatch.setattr(launching, "search", lambda *_, **__: outcome)
     result = dann_search.resume(folder.root)
-    assert result.best is None and result.why == "interrupted"
+    assert result.best is None and result.stopped_by == "interrupt"
 
 
 def resumed_with(

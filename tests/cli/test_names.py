@@ -69,7 +69,7 @@ def test_a_picture_that_cannot_be_drawn_costs_a_search_nothing(
     monkeypatch.setattr(tensorboard_best, "write_confusion", fail)
     result = dann_search.resume(named.root)
     assert result.best is not None
-    assert json.loads(named.result.read_text())["best"]["trial"] == result.best.number
+    assert json.loads(named.result.read_text())["best"]["trial"] == result.best.trial
     assert "ValueError: Expected end of text" in capsys.readouterr().err
 
 

@@ -193,10 +193,10 @@ def labelled_folder(experiment: ExperimentFolder, root: Path, rename: dict[str, 
 def test_a_labelled_folder_is_evaluated_by_class_name(
     experiment: ExperimentFolder, tmp_path: Path
 ) -> None:
-    record = write_best(experiment).record
+    best = write_best(experiment)
     data = labelled_folder(experiment, tmp_path / "photos", {})
     result = evaluate_target(experiment.best, data)
-    assert result.f1_macro == pytest.approx(record["validation"]["f1_macro_val"])
+    assert result.f1_macro == pytest.approx(best.validation.f1_macro_val)
     assert result.split == str(data)
 
 

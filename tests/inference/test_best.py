@@ -14,6 +14,7 @@ from rich.console import Console
 
 from dann_search import load_model
 from dann_search.cli import main
+from dann_search.cli.tables import best_model
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels
 from dann_search.data.training_data import as_tensor
@@ -24,6 +25,7 @@ from dann_search.inference.best import write_best
 from dann_search.inference.find_model import find_model
 from dann_search.models.build import build_network
 from dann_search.models.catalog import CATALOG
+from dann_search.outputs.models import ChosenBy
 from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
@@ -92,15 +94,13 @@ def test_the_validation_metrics_have_intervals_of_the_very_images(
     experiment: ExperimentFolder,
 ) -> None:
     model = write_best(experiment)
-    predicted = predict_classes(
-        load_model(model.folder), as_tensor(experiment.data, "target", "val")
-    )
+    loaded = load_model(model.folder)
+    predicted = predict_classes(loaded, as_tensor(experiment.data, "target", "val"))
     expected = score(
-        open_labels(experiment.data, "target", "val"), predicted, model.record["class_names"], "val"
+        open_labels(experiment.data, "target", "val"), predicted, loaded.class_names, "val"
     )
-    assert model.record["validation"]["f1_macro_val"] == pytest.approx(expected.f1_macro)
-    ends = {name: tuple(pair) for name, pair in model.record["validation_ci95"].items()}
-    assert ends == dict(expected.ci95)
+    assert model.validation.f1_macro_val == pytest.approx(expected.f1_macro)
+    assert model.validation_ci95 == dict(expected.ci95)
 
 
 def test_the_json_has_every_field_of_the_contract(
@@ -121,15 +121,15 @@ def test_another_objective_ranks_completed_trials_by_their_best_epochs(
     worst = min(rows, key=lambda row: row.validators["entropy"])
     out = tmp_path / "model"
     model = write_best(experiment, objective="entropy", rank=len(rows), out=out)
-    assert model.record["trial"] == worst.number
+    assert model.trial == worst.number
     value = worst.validators["entropy"]
-    assert model.record["chosen_by"] == {"objective": "entropy", "value": value}
+    assert model.chosen_by == ChosenBy(objective="entropy", value=value)
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(model.render())
+    console.print(best_model(model))
     shown = console.export_text()
     assert "its epoch is the one that f1_macro, the search's objective, chose" in shown
-    own = write_best(experiment, objective="f1_macro", out=out, force=True).record
-    assert own["trial"] == ranked(read_trials(experiment))[0].number
+    own = write_best(experiment, objective="f1_macro", out=out, force=True)
+    assert own.trial == ranked(read_trials(experiment))[0].number
 
 
 def test_what_was_measured_stays_with_the_weights_it_was_measured_of(
@@ -137,11 +137,11 @@ def test_what_was_measured_stays_with_the_weights_it_was_measured_of(
 ) -> None:
     evaluate_target(experiment.root, calibrated=True)
     temperature = load_model(experiment.best).temperature
-    assert write_best(experiment).record["temperature"] == temperature != 1
+    assert load_model(write_best(experiment).folder).temperature == temperature != 1
     assert (experiment.best / "evaluation.json").exists()
     assert "| test |" in (experiment.best / "README.md").read_text()
     other = write_best(experiment, rank=2, out=experiment.best, force=True)
-    assert other.record["temperature"] == 1
+    assert load_model(other.folder).temperature == 1
     assert not (experiment.best / "evaluation.json").exists()
     assert not (experiment.best / "confusion.png").exists()
     assert "not evaluated on the test split yet" in (experiment.best / "README.md").read_text()
@@ -202,7 +202,7 @@ def test_only_a_model_is_replaced_and_only_by_force(
 
     model = tmp_path / "model"
     model.mkdir()  # an empty folder is no obstacle
-    first = write_best(experiment, out=model).record["trial"]
+    first = write_best(experiment, out=model).trial
     with pytest.raises(InputError, match="exists; replace it with --force"):
         write_best(experiment, rank=2, out=model)
     assert load_model(model).record["trial"] == first
@@ -259,8 +259,8 @@ def test_a_rank_or_a_number_chooses_the_trial(experiment: ExperimentFolder, tmp_
     rows = ranked(read_trials(experiment))
     second = write_best(experiment, rank=2, out=tmp_path / "second")
     stopped = write_best(experiment, trial=1, out=tmp_path / "stopped")
-    assert second.record["trial"] == rows[1].number
-    assert stopped.record["trial"] == 1
+    assert second.trial == rows[1].number
+    assert stopped.trial == 1
 
 
 def test_a_torn_checkpoint_is_named(experiment: ExperimentFolder) -> None:

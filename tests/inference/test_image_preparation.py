@@ -339,7 +339,10 @@ def test_predictions_are_those_of_the_pixels_that_were_packed(photos: Path, tmp_
     for images in (files, [Image.open(file) for file in files]):
         found = [list(one.probabilities.values()) for one in model.predict(images)]
         assert np.abs(np.array(found) - expected).max() < 1e-6
-    by_name = [dict(one.top) for one in predict_files(photos / "model", files, top=4)]
+    by_name = [
+        {label.label: label.probability for label in one.top}
+        for one in predict_files(photos / "model", files, top=4)
+    ]
     named = [[one[name] for name in model.class_names] for one in by_name]
     assert np.abs(np.array(named) - expected).max() < 1e-6
     batches = labelled_folder(model.class_names, photos / "target").batches(model)

@@ -14,7 +14,7 @@ from dann_search.cli import main
 from dann_search.errors import InputError
 from dann_search.inference.batched_logits import decoded_batches
 from dann_search.inference.image_files import check_words, image_files
-from dann_search.outputs.models import Prediction
+from dann_search.outputs.models import FilePrediction
 from tests.data.images import noise
 from tests.inference.models import write_random_model
 from tests.json_output import failed, printed
@@ -45,9 +45,10 @@ def test_predictions_are_the_models_own_and_in_the_order_of_the_files(
     files = [photos / "deep" / "b.PNG", photos / "a.jpg"]
     found = list(predict_files(model, files, top=4, batch_size=1))
     for one, expected in zip(found, load_model(model).predict(files), strict=True):
-        assert one.top[0][0] == expected.label
-        assert dict(one.top) == pytest.approx(expected.probabilities)
-        assert [p for _, p in one.top] == sorted((p for _, p in one.top), reverse=True)
+        found_here = {label.label: label.probability for label in one.top}
+        assert one.label == one.top[0].label == expected.label
+        assert found_here == pytest.approx(expected.probabilities)
+        assert list(found_here.values()) == sorted(found_here.values(), reverse=True)
 
 
 def test_csv_has_a_row_a_file_and_the_error_of_a_torn_one(
@@ -78,7 +79,7 @@ def test_json_lines_go_to_a_file_that_is_not_overwritten_unasked(
     assert (summary["images"], summary["unreadable"], summary["out"]) == (1, 0, str(out))
     (line,) = out.read_text().splitlines()
     content = json.loads(line)
-    Prediction.model_validate_json(line)
+    FilePrediction.model_validate_json(line)
     assert content["top"] == [{"label": content["label"], "probability": content["probability"]}]
     assert main(words) == 2
     assert "--force" in failed("predict", capsys.readouterr().out)
@@ -112,7 +113,7 @@ def test_only_where_nothing_can_be_read_it_is_a_failure(
         (["*.gif"], "the pattern matches no image"),
         (["."], "no image in it"),
         (["a.jpg", "--top", "5"], "the model knows 4 classes"),
-        (["a.jpg", "--out", "x.parquet"], "its name tells no format"),
+        (["a.jpg", "--out", "x.parquet"], "the suffix names no format"),
         (["a.jpg", "--format", "xml"], "expected csv or jsonl"),
         (["a.jpg", "--out", "no/x.csv"], "there is no folder no"),
         (["a.jpg", "--device", "gpu"], "expected cpu, cuda or auto"),

@@ -69,20 +69,19 @@ def test_a_refit_uses_no_label_of_the_target_and_nothing_of_the_test_split(
 def test_the_record_says_what_was_trained_on_and_keeps_what_was_selected_on(
     experiment: ExperimentFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = write_best(experiment).record
-    model = write_refit(experiment, train_here)
-    record = model.record
+    chosen, model = write_best(experiment), write_refit(experiment, train_here)
+    refit = model.refit
+    assert refit
     assert main(["best", str(experiment.root), "--refit", "--json"]) == 0  # trained already
-    assert printed("best", capfd.readouterr().out)["refit"] == record["refit"]
-    assert record["validation"] == chosen["validation"]
-    assert record["validation_ci95"] == chosen["validation_ci95"]
-    refit = record["refit"]
-    assert refit["epochs"] == chosen["epoch"]
-    assert refit["trained_on"] == ["source train and val", "target train and val without labels"]
-    assert refit["validation_of_images_seen"].keys() == record["validation"].keys()
+    assert printed("best", capfd.readouterr().out)["refit"] == refit.model_dump()
+    assert model.validation == chosen.validation
+    assert model.validation_ci95 == chosen.validation_ci95
+    assert refit.epochs == chosen.epoch
+    assert refit.trained_on == ["source train and val", "target train and val without labels"]
+    assert load_model(model.folder).record["refit"] == refit.model_dump()
     card = (experiment.best_refit / "README.md").read_text()
     assert "this one has seen them" in card
-    assert f"Trained again for {chosen['epoch']} epochs" in card
+    assert f"Trained again for {chosen.epoch} epochs" in card
 
 
 def test_a_refit_that_was_cut_off_ends_with_the_weights_it_would_have_had(

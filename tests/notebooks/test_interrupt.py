@@ -52,7 +52,7 @@ def test_the_stop_button_ends_a_search_in_mid_trial_and_keeps_what_was_trained(
     )
     client.execute(
         f"import dann_search\nresult = dann_search.launch({str(path)!r})\n"
-        "print('stopped by', result.outcome.stopped_by)"
+        "print('stopped by', result.stopped_by)"
     )
     tables, printed, pressed = list[str](), "", False
     for message in messages(client):
@@ -71,4 +71,4 @@ def test_the_stop_button_ends_a_search_in_mid_trial_and_keeps_what_was_trained(
     assert "starting Ray" in tables[0] and "running" in tables[-1]
     found = status(ExperimentFolder(tmp_path / "runs" / "small"))
     assert found.state == "interrupted"
-    assert 3 <= max(row.epochs for row in found.running) < 500
+    assert 3 <= max(one.epochs for one in found.running_trials) < 500

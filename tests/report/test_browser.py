@@ -14,7 +14,7 @@ import yaml
 from dann_search.evaluation.compare import compare
 from dann_search.evaluation.evaluate import evaluate_target
 from dann_search.report import Report, write_report
-from dann_search.results.leaderboard import ranked, to_json
+from dann_search.results.leaderboard import leaderboard, ranked
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.job import train_here
@@ -225,7 +225,7 @@ def test_the_systems_dark_mode_is_followed_and_a_choice_is_kept(
 
 def test_shown_numbers_are_those_of_the_json_results(browser: Any, search: Written) -> None:
     page = opened(browser, search.report, DESK, "light").page
-    best = to_json(ranked(read_trials(search.folder)))["trials"][0]
+    best = leaderboard(search.folder).model_dump()["trials"][0]
 
     def number(name: str) -> str:
         text: str = page.inner_text(f"[data-number={name}]")

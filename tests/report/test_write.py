@@ -26,7 +26,7 @@ from dann_search.evaluation.evaluate import evaluate_target
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.report import Report
-from dann_search.outputs.shared import ClassRow
+from dann_search.outputs.shared import ClassRow, Confirmation
 from dann_search.report import write_report
 from dann_search.report.content import Content, gather
 from dann_search.report.context import context
@@ -35,9 +35,8 @@ from dann_search.report.page import render
 from dann_search.report.search import look_at_search
 from dann_search.report.shift import DomainShift, domain_shift
 from dann_search.report.write import summarize
-from dann_search.results.confirmation import Confirmation
 from dann_search.results.insight import ParameterImportance
-from dann_search.results.leaderboard import ranked, to_json
+from dann_search.results.leaderboard import leaderboard, ranked
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.search.launch import prepare
 from dann_search.storage.layout import ExperimentFolder
@@ -99,7 +98,7 @@ def test_a_finalist_is_the_best_of_all_only_once_the_confirmation_is_whole(
 ) -> None:
     content = gather(few, lambda line: None)
     best = replace(content.best, confirmed=(0.7, 0.8), is_confirmed=done == 4)
-    state = replace(content.status, confirmation=Confirmation(done, 4))
+    state = content.status.model_copy(update={"confirmation": Confirmation(done=done, of=4)})
     choice = context(replace(content, best=best, status=state))["choice"]
     assert expected in choice and not_said not in choice
 
@@ -107,7 +106,7 @@ def test_a_finalist_is_the_best_of_all_only_once_the_confirmation_is_whole(
 def test_key_numbers_are_those_of_the_other_commands(few: ExperimentFolder) -> None:
     test = evaluate_target(few.root).model_dump(mode="json")
     report = write_report(few)
-    best = to_json(ranked(read_trials(few)))["trials"][0]
+    best = leaderboard(few).model_dump()["trials"][0]
     content = report.model_dump(mode="json")
     assert report.file == few.root / "report" / "index.html"
     assert content["bytes"] == report.file.stat().st_size < 5 * MEGABYTES

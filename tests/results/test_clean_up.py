@@ -41,7 +41,7 @@ def test_lesser_models_checkpoints_and_logs_go_and_the_best_can_still_be_had(
     assert (experiment.trial(others[0]) / "last.safetensors").exists()
     assert not [path for path in after if path.is_relative_to(experiment.ray)]
     assert read_trials(experiment) == rows
-    assert write_best(experiment).record["trial"] == best
+    assert write_best(experiment).trial == best
     assert clean_up(experiment, keep=1).files == 0
 
 

@@ -10,9 +10,10 @@ import optuna
 import pytest
 from rich.console import Console
 
-from dann_search.cli import main
+from dann_search import load_model
+from dann_search.cli import main, tables
 from dann_search.inference.best import write_best
-from dann_search.results.leaderboard import ranked, render, to_json, write_csv
+from dann_search.results.leaderboard import leaderboard, ranked, write_csv
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint
@@ -49,26 +50,30 @@ def test_a_conditional_parameter_is_blank_where_it_does_not_apply(
 
 
 def test_the_json_has_every_field_of_the_contract(searched: ExperimentFolder) -> None:
-    rows = ranked(read_trials(searched))
-    first = to_json(rows)["trials"][0]
+    board = leaderboard(searched).model_dump(mode="json")
+    first = board["trials"][0]
     assert {"trial", "state", "f1_macro_val", "epochs", "config"} <= first.keys()
     assert first["epochs"] == 2 and first["config"]["backbone"] == "dann_cnn"
-    assert to_json(rows)["trials"][3]["error"] == "the loss became nan in epoch 1"
+    assert first["config"] == read_trials(searched)[first["trial"]].config
+    assert board["trials"][3]["error"] == "the loss became nan in epoch 1"
+    assert board["trials"][:2] == leaderboard(searched, top=2).model_dump(mode="json")["trials"]
 
 
 def test_the_table_shows_scores_and_errors(searched: ExperimentFolder) -> None:
     text = io.StringIO()
-    Console(file=text, width=100).print(render(ranked(read_trials(searched))))
+    Console(file=text, width=100).print(tables.leaderboard(leaderboard(searched)))
     assert "0.990" in text.getvalue() and "the loss became nan" in text.getvalue()
 
 
 def test_the_table_says_where_values_are_from_and_shows_brackets_as_they_are(
     searched: ExperimentFolder,
 ) -> None:
-    row = ranked(read_trials(searched))[0]
+    board = leaderboard(searched)
+    odd = [{"origin": "tllib"}, {"error": "[/red] no such [class]"}]
+    rows = [board.trials[0].model_copy(update=one) for one in odd]
     text = io.StringIO()
-    rows = [replace(row, origin="tllib"), replace(row, error="[/red] no such [class]")]
-    Console(file=text, width=100).print(render(rows))
+    table = tables.leaderboard(board.model_copy(update={"trials": rows}))
+    Console(file=text, width=100).print(table)
     assert "[tllib] " in text.getvalue() and "[/red] no such [class]" in text.getvalue()
 
 
@@ -83,11 +88,12 @@ def test_another_objective_orders_trials_and_chooses_the_epoch(tmp_path: Path) -
         assert (row.best_epoch, row.f1_macro_val) == (best.epoch, best.f1_macro_val)
         assert row.score == best.validators["entropy"]
         assert row.validators == best.validators
-    record = write_best(folder).record
+    record = load_model(write_best(folder).folder).record
     assert (record["objective"], record["trial"]) == ("entropy", completed[0].number)
     assert record["validators"]["entropy"] == scores[0]
-    heads = [column.header for column in render(rows, "entropy").columns]
-    assert heads[2:4] == ["entropy", "F1 val"]
+    text = io.StringIO()
+    Console(file=text, width=100).print(tables.leaderboard(leaderboard(folder)))
+    assert text.getvalue().split()[:5] == ["trial", "state", "entropy", "F1", "val"]
 
 
 def test_of_many_trials_people_see_the_best_and_scripts_see_all(
@@ -97,7 +103,7 @@ def test_of_many_trials_people_see_the_best_and_scripts_see_all(
 ) -> None:
     row = ranked(read_trials(searched))[0]
     rows = [replace(row, number=number) for number in range(1000, 4000)]
-    monkeypatch.setattr("dann_search.results.reader.read_trials", lambda folder: rows)
+    monkeypatch.setattr("dann_search.results.leaderboard.read_trials", lambda folder: rows)
     assert main(["leaderboard", str(searched.root)]) == 0
     text = capsys.readouterr().out
     assert "1049" in text and "1050" not in text

@@ -1,7 +1,6 @@
 """What ``status`` tells of an experiment, and ``status --watch`` of one that others search."""
 
 import io
-import json
 import os
 import signal
 import subprocess
@@ -15,10 +14,12 @@ import pytest
 from rich.console import Console
 
 from dann_search.cli import main
-from dann_search.cli.watch import LinesView, LiveView, watch
+from dann_search.cli.tables import live
+from dann_search.cli.watch import LiveView, watch
 from dann_search.config.load import load_experiment
 from dann_search.models.registry import stage_counts
-from dann_search.results.status import ExperimentStatus, status
+from dann_search.results.lines import LinesView, headline, shown_trials, state_in_words
+from dann_search.results.status import Snapshot, snapshot, status
 from dann_search.search.launch import prepare
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
@@ -74,8 +75,8 @@ def test_a_spent_budget_is_an_end_and_an_interrupt_is_none(
     record.study.set_user_attr(STOPPED_BY, reason)
     record.close()
     found = status(folder)
-    assert found.words() == words
-    assert (found.completed, found.unfinished) == (1, 1)
+    assert state_in_words(found) == words
+    assert (found.completed, found.running) == (1, 1)
 
 
 def test_a_driver_at_work_is_searching_with_its_trials_epochs(tmp_path: Path) -> None:
@@ -86,18 +87,18 @@ def test_a_driver_at_work_is_searching_with_its_trials_epochs(tmp_path: Path) ->
     assert trial
     record.report(trial.number, [0.2, 0.7])
     with DriverLock(folder):
-        found = status(folder)
+        found = snapshot(folder)
     record.close()
-    assert found.state == "searching"
-    content = printed("status", json.dumps(found.to_json()))
+    assert found.status.state == "searching"
+    content = printed("status", found.status.model_dump_json())
     assert content["running_trials"] == [
         {"trial": 1, "epochs": 2, "f1_macro_val": 0.7, "confirms": None}
     ]
     assert content["best"]["trial"] == 0
     shown = io.StringIO()
-    Console(file=shown, width=120).print(found.board().render())
+    Console(file=shown, width=120).print(live(found))
     assert "2/3" in shown.getvalue() and "1/4 trials done, 1 running" in shown.getvalue()
-    assert status(folder).line(found.running[0]).state == "unfinished"
+    assert [one[1] for one in shown_trials(snapshot(folder))] == ["completed", "unfinished"]
 
 
 def test_before_a_trial_is_over_the_best_so_far_is_of_a_running_one(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_before_a_trial_is_over_the_best_so_far_is_of_a_running_one(tmp_path: Pa
     assert trial
     record.report(trial.number, [0.2])
     record.close()
-    assert status(folder).board().best == (0, 0.2)
+    assert "best F1 0.200 (trial 0)" in headline(snapshot(folder))
     assert status(folder).best is None
 
 
@@ -218,20 +219,20 @@ def test_a_search_of_another_process_is_followed_until_it_is_killed(
         lambda: writer.tell("start"),
         writer.kill,
     ]
-    looks: list[ExperimentStatus] = []
+    looks: list[Snapshot] = []
 
-    def read() -> Sequence[ExperimentStatus]:
-        looks.append(status(folder))
+    def read() -> Sequence[Snapshot]:
+        looks.append(snapshot(folder))
         if acts:
             acts.pop(0)()
         return looks[-1:]
 
     text = io.StringIO()
-    watch(read, LinesView(Console(file=text, width=40), one=True), interval=0.01)
+    watch(read, LinesView(text), interval=0.01)
     epochs = [[row.epochs for row in look.running] for look in looks]
     assert epochs[:6] == [[], [1, 0], [2, 1], [1], [], [0]]
-    assert [look.state for look in looks] == ["searching"] * 6 + ["interrupted"] * 2
-    assert [look.best and look.best.number for look in looks[:4]] == [None, None, None, 0]
+    assert [look.status.state for look in looks] == ["searching"] * 6 + ["interrupted"] * 2
+    assert [one.status.best and one.status.best.trial for one in looks[:4]] == [None, None, None, 0]
     first, ended, recipe, failed, error, last = text.getvalue().splitlines()
     assert first.startswith("0/4 trials done, 0 running   searching")
     assert "trial 0 completed after 3 of 3 epochs, best F1 0.500 (1/4 done" in ended
@@ -246,15 +247,15 @@ def test_a_terminal_gets_the_searchs_own_table(tmp_path: Path, writer: Writer) -
     writer.tell("start", "report 0 0.25 0.5")
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=100)
-    looks: list[ExperimentStatus] = []
+    looks: list[Snapshot] = []
 
-    def read() -> Sequence[ExperimentStatus]:
-        looks.append(status(folder))
+    def read() -> Sequence[Snapshot]:
+        looks.append(snapshot(folder))
         if len(looks) == 2:
             writer.kill()
         return looks[-1:]
 
-    view = LiveView(console, one=True)
+    view = LiveView(console)
     watch(read, view, interval=0.4)
     table = text.getvalue()
     assert "running" in table and "2/3" in table and "best F1 0.500 (trial 0)" in table

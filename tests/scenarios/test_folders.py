@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import dann_search
-from dann_search.api.launching import SearchResult
 from dann_search.config.data import DomainConfig
 from dann_search.data.open_domain import open_domain
+from dann_search.outputs.search import SearchEnded
 from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import open_experiment, read_trials
 from dann_search.storage.layout import ExperimentFolder
@@ -38,12 +38,12 @@ def write_folders(root: Path, dataset: str, classes: int, each: int) -> Path:
 class Searched:
     """A search of somebody's own image folders, and where its photographs are."""
 
-    result: SearchResult
+    result: SearchEnded
     target: Path
 
     @property
     def folder(self) -> ExperimentFolder:
-        return self.result.outcome.folder
+        return ExperimentFolder.at(self.result.experiment)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def searched(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Searc
 
 
 def test_image_folders_lead_to_an_evaluated_best_model(searched: Searched) -> None:
-    assert searched.result.outcome.stopped_by == "trials"
-    assert searched.result.outcome.counts.failed == 0
+    assert searched.result.stopped_by == "trials"
+    assert searched.result.trials.failed == 0
     folder = open_experiment(searched.folder.root)
     tested = dann_search.evaluate_target(folder.root)
     assert tested.n == 18  # a fifth of 30 in each of 3 classes
@@ -100,7 +100,7 @@ def test_a_validator_chooses_epoch_trial_and_model(searched: Searched) -> None:
         winner,
         *values[winner],
     )
-    assert result.best == first and result.objective == "bnm"
+    assert result.best and result.best.trial == first.number and result.objective == "bnm"
     record = dann_search.load_model(folder.best).record
     assert (record["trial"], record["epoch"], record["objective"]) == (
         winner,

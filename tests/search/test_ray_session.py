@@ -8,17 +8,21 @@ from tests.terminals import Terminal
 SHOWN = """
 import ctypes, logging, os, sys, time, warnings
 from pathlib import Path
-from rich.console import Console
+from dann_search.cli.watch import LiveDisplay
 from dann_search.config.load import load_experiment
 from dann_search.models.registry import stage_counts
+from dann_search.results.reader import SearchState
+from dann_search.results.status import snapshot_of
 from dann_search.search.ray_session import quiet_output
-from dann_search.tracking.progress import LiveTable
+from dann_search.storage.layout import ExperimentFolder
 from tests.experiments import space_file
 
-space = load_experiment(space_file(Path.cwd()), stage_counts())[1]
+experiment, _ = load_experiment(space_file(Path.cwd(), search__trials=8), stage_counts())
+state = SearchState(experiment, [], 8, None, True, None)
 earlier = logging.StreamHandler()  # holds the sys.stderr of before
 with quiet_output(Path("log")) as terminal:
-    table = LiveTable(Console(file=terminal), space, 8, 0, None)
+    table = LiveDisplay().searching(terminal, "what goes in")
+    table.show([snapshot_of(ExperimentFolder.at(experiment.place), state, time.time())])
     table.notice("a line for the user")
     print("Number of trials: print")
     print("Number of trials: stderr", file=sys.stderr)
@@ -42,7 +46,8 @@ def test_what_libraries_print_beside_the_live_table_goes_into_the_log(tmp_path: 
     terminal = Terminal([sys.executable, "-c", SHOWN], tmp_path, PYTHONPATH=ROOT)
     shown = terminal.wait(60)
     assert terminal.process.returncode == 0, shown
-    assert "0/8 trials done" in shown and "a line for the user" in shown
+    assert "0/8 trials done" in shown and "starting Ray" in shown
+    assert "what goes in" in shown and "a line for the user" in shown
     assert "after the table" in shown and "logged after the table" in shown
     assert "Number of trials" not in shown
     log = (tmp_path / "log").read_text()

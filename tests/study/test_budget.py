@@ -8,7 +8,7 @@ import pytest
 from dann_search.config.load import load_experiment
 from dann_search.errors import InputError
 from dann_search.models.registry import stage_counts
-from dann_search.study.budget import GRANTED, Budget, in_words
+from dann_search.study.budget import GRANTED, Budget
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import SPENT, STOPPED_BY
 from tests.experiments import space_file
@@ -205,8 +205,3 @@ def test_a_budget_that_makes_no_sense_is_refused(
     with pytest.raises(InputError) as caught:
         load_experiment(space_file(tmp_path, search__budget=limits), stage_counts())
     assert expected in str(caught.value)
-
-
-def test_a_reason_is_said_in_words(tmp_path: Path) -> None:
-    limits = open_record(tmp_path, search__budget={"no_improvement": 7}).experiment.search.budget
-    assert in_words("no_improvement", limits) == "7 trials brought nothing better"

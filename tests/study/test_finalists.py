@@ -7,8 +7,9 @@ import optuna
 import pytest
 
 from dann_search.cli import main
-from dann_search.results.confirmation import Confirmation, confirmation_of
-from dann_search.results.leaderboard import finished, ranked, to_json
+from dann_search.outputs.shared import Confirmation
+from dann_search.results.confirmation import confirmation_of
+from dann_search.results.leaderboard import finished, leaderboard, ranked
 from dann_search.results.reader import read_trials
 from dann_search.results.status import status
 from dann_search.storage.layout import ExperimentFolder
@@ -69,9 +70,9 @@ def test_the_winner_has_the_best_mean_not_the_best_seed(tmp_path: Path) -> None:
     rows = read_trials(folder)
     assert [row.number for row in finished(rows)] == [3, 1, 0, 2]
     assert [row.number for row in ranked(rows)] == [3, 1, 0, 2, 7, 6, 5, 4]
-    best = to_json(ranked(rows))["trials"][0]["confirmed"]
-    assert best["mean"] == pytest.approx(0.75)
-    assert best["values"] == AGAIN[3]
+    best = leaderboard(folder).trials[0].confirmed
+    assert best.mean == pytest.approx(0.75)
+    assert best.values == AGAIN[3]
     assert status(folder).completed == 4
 
 
@@ -161,13 +162,14 @@ def test_a_finalist_with_some_of_its_seeds_does_not_win_by_them(tmp_path: Path) 
         assert [row.number for row in finished(rows)] == [1, 3, 0, 2]
         found = status(folder)
         assert found.confirmation == confirmation_of(record.experiment, rows)
-        assert found.confirmation == Confirmation(done, 4)
-        assert (found.state, found.best and found.best.number) == ("interrupted", 1)
+        assert found.confirmation == Confirmation(done=done, of=4)
+        assert (found.state, found.best and found.best.trial) == ("interrupted", 1)
         assert one
         finish(record, one, score)
     rows = read_trials(folder)
     assert [row.number for row in finished(rows)] == [3, 1, 0, 2]
-    assert (status(folder).state, status(folder).confirmation) == ("done", Confirmation(4, 4))
+    found = status(folder)
+    assert (found.state, found.confirmation) == ("done", Confirmation(done=4, of=4))
     assert record.proposals.is_complete
     record.close()
 

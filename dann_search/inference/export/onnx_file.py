@@ -1,4 +1,4 @@
-"""A model as one ONNX file: preprocessing inside, any number of images at a time."""
+"""Export a model as one ONNX file: with preprocessing, for batches of any size."""
 
 import contextlib
 import importlib.util
@@ -43,7 +43,7 @@ the shape (n, {classes}); `class_names` of model.json names the columns.
 
 
 def check(backbone: str) -> None:
-    """See that the packages are there.
+    """Check that the packages are installed.
 
     Raises:
         InputError: one is missing.
@@ -56,12 +56,12 @@ def check(backbone: str) -> None:
 
 
 def loading(model: DannModel) -> str:
-    """How the card says to load it."""
+    """Return the card's text on how to load it."""
     return LOADING.format(side=model.stored_size, classes=len(model.class_names))
 
 
 def write(model: DannModel, folder: Path) -> None:
-    """Write the model, and what prepares its images."""
+    """Write the model and the module that prepares its images."""
     with _quiet():
         torch.onnx.export(
             export_program(model),
@@ -76,7 +76,7 @@ def write(model: DannModel, folder: Path) -> None:
 
 
 def open_written(folder: Path) -> Callable[[Tensor], Tensor]:
-    """Probabilities of uint8 images, by onnxruntime on what lies in the folder."""
+    """Load the model in onnxruntime; return a function from uint8 images to probabilities."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
@@ -85,7 +85,7 @@ def open_written(folder: Path) -> Callable[[Tensor], Tensor]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's running commentary, on standard output and in the log."""
+    """Silence the exporter, on standard output and in the log."""
     before = logging.root.manager.disable
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
         logging.disable(logging.WARNING)

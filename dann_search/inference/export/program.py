@@ -1,4 +1,4 @@
-"""A model as one program of torch.export: preprocessing inside, any number of images at a time."""
+"""Export a model as a program of torch.export: with preprocessing, for batches of any size."""
 
 import shutil
 import warnings
@@ -14,7 +14,7 @@ from dann_search.inference.model import DannModel
 
 PROGRAM = "model.pt2"
 READER = Path(image_pixels.__file__).name
-"""Beside a program: what makes its input of an image, the package's own file."""
+"""Module written beside a program, which makes its input of an image."""
 FILES = (PROGRAM, READER)
 
 LOADING = """\
@@ -38,7 +38,7 @@ the shape (n, {classes}); `class_names` of model.json names the columns.
 
 
 class ProbabilitiesAndLogits(nn.Module):
-    """From bytes to probabilities (n, classes), calibrated if the model is, and logits."""
+    """Computes probabilities (n, classes), calibrated if the model is, and logits."""
 
     scale: Tensor
     shift: Tensor
@@ -53,7 +53,7 @@ class ProbabilitiesAndLogits(nn.Module):
         self.register_buffer("resize", resize_matrix(model.stored_size, model.image_size))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """RGB images, uint8 of shape (n, 3, side, side)."""
+        """Classify RGB images, uint8 of shape (n, 3, side, side)."""
         scaled = images.to(torch.float32) / 255
         if self.resize is not None:
             scaled = self.resize @ scaled @ self.resize.T
@@ -64,8 +64,8 @@ class ProbabilitiesAndLogits(nn.Module):
 def resize_matrix(stored: int, side: int) -> Tensor | None:
     """Return R of shape (side, stored) such that R X Rᵀ is ``to_float``'s scaling of an image X.
 
-    Bilinear with antialiasing is linear and separable; as products of matrices every runtime has
-    it. None where there is nothing to scale.
+    Bilinear scaling with antialiasing is linear and separable; products of matrices exist in every
+    runtime. None if there is nothing to scale.
     """
     if stored == side:
         return None
@@ -77,7 +77,7 @@ def resize_matrix(stored: int, side: int) -> Tensor | None:
 
 def export_program(model: DannModel) -> torch.export.ExportedProgram:
     """Trace the model for a batch of any size."""
-    # More than one image: torch.export takes a one for a constant.
+    # More than one image: torch.export would treat a batch of one as a constant.
     images = torch.zeros(2, 3, model.stored_size, model.stored_size, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1)
     portable = ProbabilitiesAndLogits(model).eval().requires_grad_(False)
@@ -85,23 +85,23 @@ def export_program(model: DannModel) -> torch.export.ExportedProgram:
 
 
 def check(backbone: str) -> None:
-    """Every backbone can be exported so."""
+    """Accept every backbone."""
 
 
 def loading(model: DannModel) -> str:
-    """How the card says to load it."""
+    """Return the card's text on how to load it."""
     return LOADING.format(side=model.stored_size, classes=len(model.class_names))
 
 
 def write(model: DannModel, folder: Path) -> None:
-    """Write the program, and what prepares its images."""
+    """Write the program and the module that prepares its images."""
     with _quiet():
         torch.export.save(export_program(model), folder / PROGRAM)
     shutil.copyfile(image_pixels.__file__, folder / READER)
 
 
 def open_written(folder: Path) -> Callable[[Tensor], Tensor]:
-    """Probabilities of uint8 images, by what lies in the folder."""
+    """Load the program; return a function from uint8 images to probabilities."""
     with _quiet():
         program = torch.export.load(folder / PROGRAM).module()
 
@@ -114,5 +114,5 @@ def open_written(folder: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _quiet() -> "warnings.catch_warnings[None]":
-    """Without torch's warnings of what torch itself does."""
+    """Silence torch's warnings about its own code."""
     return warnings.catch_warnings(action="ignore")

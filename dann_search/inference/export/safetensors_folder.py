@@ -1,4 +1,4 @@
-"""Weights under torchvision's own names, beside a file that loads them with torchvision alone."""
+"""Export weights under torchvision's names, beside a loader without dann-search."""
 
 import importlib.util
 import inspect
@@ -23,10 +23,10 @@ from dann_search.models.registry import TIMM, registered
 LOADER = "model.py"
 FILES = (WEIGHTS, LOADER)
 READER_IMPORT = "from dann_search.data.image_pixels import ImageSource, read_pixels\n"
-"""In ``standalone``: the one line that needs dann-search. Exports have that file's text instead."""
+"""The one line of ``standalone`` that needs dann-search; exports hold that file's text instead."""
 
 LOADING = """\
-Needs torch and torchvision ({needs}no dann-search). From this folder:
+Needs torch, torchvision and safetensors ({needs}no dann-search). From this folder:
 
 ```python
 from model import load
@@ -41,10 +41,10 @@ or `python model.py photo.jpg`. `model.safetensors` holds the weights: the backb
 
 
 def check(backbone: str) -> None:
-    """See that the loader can rebuild a backbone.
+    """Check that the loader can rebuild a backbone.
 
     Raises:
-        InputError: it is a user's own.
+        InputError: the backbone is a user's own.
     """
     if registered(backbone) is not None:
         raise InputError(
@@ -54,7 +54,7 @@ def check(backbone: str) -> None:
 
 
 def loading(model: DannModel) -> str:
-    """How the card says to load it."""
+    """Return the card's text on how to load it."""
     backbone = model.record["backbone"]
     if backbone.startswith(TIMM):
         return LOADING.format(needs="and timm; ", whose="timm's")
@@ -62,7 +62,7 @@ def loading(model: DannModel) -> str:
 
 
 def write(model: DannModel, folder: Path) -> None:
-    """Write weights, loader, and the record that the loader reads."""
+    """Write the weights, the loader, and the record that the loader reads."""
     from safetensors.torch import save
 
     (folder / RECORD).write_text(json.dumps(model.record), encoding="utf-8")
@@ -71,7 +71,7 @@ def write(model: DannModel, folder: Path) -> None:
 
 
 def loader() -> str:
-    """Return model.py: ``standalone`` with the text of ``image_pixels`` where it is imported."""
+    """Return the text of model.py: ``standalone`` with ``image_pixels`` in place of its import."""
     program, reader = inspect.getsource(standalone), inspect.getsource(image_pixels)
     before, statement, after = program.partition(READER_IMPORT)
     assert statement, "standalone.py no longer imports image_pixels by this statement"
@@ -79,7 +79,7 @@ def loader() -> str:
 
 
 def open_written(folder: Path) -> Callable[[Tensor], Tensor]:
-    """Probabilities of uint8 images, by what lies in the folder."""
+    """Run the loader; return a function from uint8 images to probabilities."""
     classifier = _import(folder / LOADER).load()
 
     def run(images: Tensor) -> Tensor:
@@ -113,19 +113,19 @@ def _trunk_names(model: DannModel) -> dict[str, str]:
 
 
 class _Uncached(SourceFileLoader):
-    """Imports a file and leaves no ``__pycache__`` beside it."""
+    """Imports a file without writing a ``__pycache__`` beside it."""
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        """Keep no compiled code."""
+        """Write no compiled code."""
 
 
 def _import(path: Path) -> ModuleType:
-    """The loader from its file, not by its name, which others may bear."""
+    """Import the loader from its file, as other modules may have its name."""
     name = "exported_model"
     spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up there.
+    # dataclasses look up their module in sys.modules.
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)

@@ -1,17 +1,16 @@
-"""Loads and runs the image classifier in this folder with torch, torchvision and Pillow alone.
+"""Load and run the image classifier in this folder with torch, torchvision, safetensors and Pillow.
 
     from model import load
 
     for prediction in load().predict(["photo.jpg"]):
         print(prediction.label, prediction.probability)
 
-or ``python model.py photo.jpg``. Beside it lie its weights, model.safetensors, and model.json,
-which says what they are. dann-search wrote them; nothing here needs it. A backbone named
-``timm/...`` needs timm too.
+or ``python model.py photo.jpg``. The weights are in model.safetensors, their description in
+model.json. dann-search wrote these files and is not needed to use them. A backbone named
+``timm/...`` needs timm, too.
 """
 
 import json
-import struct
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -22,6 +21,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dann_search.data.image_pixels import ImageSource, read_pixels
@@ -39,16 +40,10 @@ except RuntimeError:
 HERE = Path(__file__).resolve().parent
 NEWEST_FORMAT = 3
 
-TYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image's label, its probability, and the probability of every class by name."""
+    """The label of one image, its probability, and the probability of every class by name."""
 
     label: str
     probability: float
@@ -59,10 +54,10 @@ class Classifier(nn.Module):
     """A network with its preprocessing and class names.
 
     Attributes:
-        class_names: one an output, in order.
-        stored_size: side in pixels to which images are brought first, as they were for training.
-        image_size: side in pixels at which the network sees them.
-        temperature: by which logits are divided before they become probabilities.
+        class_names: names of the classes, in the order of the outputs.
+        stored_size: side in pixels to which images are scaled first, as for training.
+        image_size: side in pixels that the network sees.
+        temperature: divides logits before they become probabilities.
     """
 
     scale: Tensor
@@ -82,7 +77,7 @@ class Classifier(nn.Module):
         self.register_buffer("shift", -mean / std, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """RGB images, uint8 of shape (n, 3, side, side), to class logits (n, classes)."""
+        """Compute logits (n, classes) of RGB images, uint8 of shape (n, 3, side, side)."""
         side, scaled = self.image_size, images.to(torch.float32) / 255
         if images.shape[-1] != side:
             scaled = F.interpolate(
@@ -92,7 +87,7 @@ class Classifier(nn.Module):
         return logits
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """RGB images, uint8 of shape (n, 3, side, side), to probabilities (n, classes)."""
+        """Compute probabilities (n, classes) of RGB images, uint8 of shape (n, 3, side, side)."""
         logits: Tensor = self(images)
         return (logits / self.temperature).softmax(1)
 
@@ -121,16 +116,20 @@ class Classifier(nn.Module):
 
 
 def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
-    """The classifier of a folder with model.safetensors and model.json.
+    """Load the classifier from a folder with model.safetensors and model.json.
 
     Raises:
-        ValueError: they are of a newer version, or damaged.
+        ValueError: the files are of a newer version, or damaged.
     """
     folder = Path(folder)
     record = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     if record["format"] > NEWEST_FORMAT:
         raise ValueError(f"{folder}: format {record['format']}; use the model.py that came with it")
-    state = read_safetensors(folder / "model.safetensors")
+    weights = folder / "model.safetensors"
+    try:
+        state = load_file(weights)
+    except (OSError, SafetensorError) as exc:
+        raise ValueError(f"{weights}: cannot be read: {exc}") from None
     # timm's networks hold tensors that are not part of their state; torchvision's hold none, so
     # that they need not be filled with random numbers first.
     where = "cpu" if record["backbone"].startswith("timm/") else "meta"
@@ -141,7 +140,7 @@ def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
 
 
 def build_network(backbone: str, state: dict[str, Tensor]) -> nn.Module:
-    """The backbone without its head, the layer before the classes if there is one, the classes."""
+    """Build the backbone without its head, the bottleneck if there is one, and the classifier."""
     parts: OrderedDict[str, nn.Module] = OrderedDict(trunk=build_trunk(backbone))
     if "bottleneck.0.weight" in state:
         width, features = state["bottleneck.0.weight"].shape
@@ -154,7 +153,7 @@ def build_network(backbone: str, state: dict[str, Tensor]) -> nn.Module:
 
 
 def build_trunk(name: str) -> nn.Module:
-    """Images (n, 3, side, side) to features (n, size)."""
+    """Build the backbone: from images (n, 3, side, side) to features (n, size)."""
     if name == "dann_cnn":
         return _dann_cnn()
     if name.startswith("timm/"):
@@ -180,7 +179,7 @@ def build_trunk(name: str) -> nn.Module:
 
 
 def _dann_cnn() -> nn.Module:
-    """dann-search's own small network for digits."""
+    """Build dann-search's own small network for digits."""
     stages = OrderedDict[str, nn.Module]()
     for number, (inputs, outputs, kernel) in enumerate([(3, 32, 5), (32, 48, 5), (48, 96, 3)], 1):
         stages[f"conv{number}"] = nn.Sequential(
@@ -205,43 +204,11 @@ def _timm(name: str) -> nn.Module:
     return network
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, by name.
-
-    The format: eight bytes, the length of the header as a little-endian integer; the header in
-    JSON, with type, shape and place of each tensor; their bytes.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    content = bytearray(path.read_bytes())
-    try:
-        (length,) = struct.unpack_from("<Q", content)
-        header = json.loads(content[8 : 8 + length].decode())
-        header.pop("__metadata__", None)
-        return {name: _tensor(content, 8 + length, entry) for name, entry in header.items()}
-    except (struct.error, ValueError, KeyError, TypeError, RuntimeError) as exc:
-        raise ValueError(f"{path}: not a whole safetensors file: {exc}") from None
-
-
-def _tensor(content: bytearray, start: int, entry: dict[str, Any]) -> Tensor:
-    dtype, shape = TYPES[entry["dtype"]], entry["shape"]
-    begin, end = entry["data_offsets"]
-    size = torch.Size(shape).numel()
-    if end - begin != size * dtype.itemsize or start + end > len(content):
-        raise ValueError("a tensor lies outside of the file")
-    if not size:
-        return torch.empty(shape, dtype=dtype)
-    # A copy, where the bytes lie as their type wants them to.
-    raw = torch.frombuffer(content, dtype=torch.uint8, count=end - begin, offset=start + begin)
-    return raw.clone().view(dtype).reshape(shape)
-
-
 def decode(image: ImageSource, side: int) -> Tensor:
     """Return an image as the network was trained to see it: uint8 RGB, shape (3, side, side).
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the image cannot be read.
     """
     return torch.from_numpy(read_pixels(image, side))
 

@@ -1,7 +1,7 @@
-"""Whether an export says what its model says, on real images."""
+"""Compare the probabilities of an export with those of its model, on images."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,61 +16,31 @@ from dann_search.errors import RunError
 from dann_search.inference.batched_logits import decoded_batches, stacked
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel
+from dann_search.outputs.models import Verification
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability: exports that are right differ by less than a tenth of it."""
+"""Largest difference of a probability; correct exports differ by less than a tenth of it."""
 
 MOST = 256
-"""Images compared: enough to meet every class, few enough for a large network on a CPU."""
+"""Images compared: enough to include every class, few enough for a large network on a CPU."""
 
 SYNTHETIC = 64
 AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Verification:
-    """What a comparison of export and model came to.
-
-    Attributes:
-        images: how many were compared.
-        of: which.
-        max_difference: the largest, of any class's probability on any image.
-        top1_agree: images whose likeliest class is the same.
-        tolerance: the largest difference that is let pass.
-    """
-
-    images: int
-    of: str
-    max_difference: float
-    top1_agree: int
-    tolerance: float = TOLERANCE
-
-    def to_json(self) -> dict[str, Any]:
-        """Part of ``export --json`` and of the export's model.json."""
-        return asdict(self)
-
-    def line(self) -> str:
-        """One sentence of it."""
-        return (
-            f"verified on {self.images} {self.of}: largest difference of probabilities "
-            f"{self.max_difference:.1e} (tolerance {self.tolerance:.0e}), top-1 agrees on "
-            f"{self.top1_agree} of {self.images}"
-        )
-
-
-@dataclass(frozen=True)
 class Images:
-    """Uint8 images (n, 3, side, side) to compare on, and which they are."""
+    """Uint8 images (n, 3, side, side) to compare on, and their description."""
 
     pixels: Tensor
     of: str
 
 
 def images_for(model: DannModel, store: Path | None, folder: Path | None) -> Images:
-    """Images of a folder; else of the target's validation split; else, said so, synthetic ones.
+    """Return images of the folder, else of the target's validation split, else synthetic ones.
 
     Raises:
-        InputError: no image in the folder.
+        InputError: there is no image in the folder.
     """
     if folder is not None:
         return Images(_from_folder(model.stored_size, folder), f"images of {folder}")
@@ -82,10 +52,10 @@ def images_for(model: DannModel, store: Path | None, folder: Path | None) -> Ima
 
 
 def verify(model: DannModel, run: Callable[[Tensor], Tensor], images: Images) -> Verification:
-    """Compare probabilities, on the CPU.
+    """Compare the probabilities of an export with those of its model, on the CPU.
 
     Raises:
-        RunError: they differ by more than the tolerance.
+        RunError: they differ by more than ``TOLERANCE``.
     """
     differences, agree = [], 0
     for batch in _batches(images.pixels):
@@ -96,18 +66,24 @@ def verify(model: DannModel, run: Callable[[Tensor], Tensor], images: Images) ->
             raise RunError(f"the export gives {tuple(found.shape)}, not {tuple(expected.shape)}")
         differences.append(float((found - expected).abs().max()))
         agree += int((found.argmax(1) == expected.argmax(1)).sum())
-    # Of numbers that are none, the maximum must be none too.
+    # numpy's maximum is nan if any difference is nan: such an export must be refused.
     largest = float(np.max(differences))
     if not largest <= TOLERANCE:
         raise RunError(
             f"the export differs from its model: a probability by {largest:.1e} (tolerance "
             f"{TOLERANCE:.0e}) on {len(images.pixels)} {images.of}; nothing was written"
         )
-    return Verification(len(images.pixels), images.of, largest, agree)
+    return Verification(
+        images=len(images.pixels),
+        of=images.of,
+        max_difference=largest,
+        top1_agree=agree,
+        tolerance=TOLERANCE,
+    )
 
 
 def _batches(pixels: Tensor) -> Iterator[Tensor]:
-    """One image alone, then many: a program that has learnt a batch size by heart fails."""
+    """Yield one image alone, then many: an export that holds a fixed batch size fails."""
     yield pixels[:1]
     yield from torch.split(pixels[1:], AT_ONCE) if len(pixels) > 1 else ()
 
@@ -130,7 +106,7 @@ def _from_folder(side: int, folder: Path) -> Tensor:
 
 
 def _resized(stored: Tensor, side: int) -> Tensor:
-    """Scale images for a model of an earlier format, which does not say at which side they lie."""
+    """Scale images for a model of an earlier format, which does not record their stored side."""
     if stored.shape[-1] == side:
         return stored.contiguous()
     pieces = []
@@ -143,7 +119,7 @@ def _resized(stored: Tensor, side: int) -> Tensor:
 
 
 def _synthetic(side: int) -> Tensor:
-    """Patches of colour, coarse and fine, the same every time: nearer to photographs than noise."""
+    """Draw patches of colour, coarse and fine: nearer to photographs than noise is."""
     generator = torch.Generator().manual_seed(0)
     sizes = [2, 4, 8, 16]
     images = []

@@ -210,7 +210,7 @@ def test_a_network_with_real_weights_answers_alike_on_photographs(
 def test_images_packed_larger_than_the_network_sees_them_are_no_obstacle(
     experiment: ExperimentFolder,
 ) -> None:
-    record = write_best(experiment).record
+    record = json.loads(write_best(experiment).record.read_text())
     record["preprocessing"]["image_size"] = 20
     (experiment.best / "model.json").write_text(json.dumps(record))
     assert export_model(experiment.root, "safetensors").verification.max_difference < 1e-5

@@ -1,0 +1,150 @@
+"""How a search from Python shows its progress: plain lines; in a notebook, a table in place."""
+
+import builtins
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TextIO
+
+from dann_search.config.trial import TrialConfig
+from dann_search.results.lines import LinesView, Pace, View, headline, label, shown_trials
+from dann_search.results.reader import SearchState, rows_of
+from dann_search.results.status import Snapshot, snapshot_of
+from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.study import StudyRecord
+from dann_search.study.study_names import is_own
+from dann_search.tracking.observer import Observer
+from dann_search.tracking.packing import ImageLines
+
+EVERY_S = 0.5
+"""Seconds between two snapshots of a running search, at least."""
+WIDTH = 100
+"""Columns of the table in a notebook, which wraps longer lines."""
+IDLE_SHARE = 4
+"""Summarizing thousands of trials takes time: rest this many times as long."""
+
+
+class Display:
+    """Shows the progress of ``launch`` and ``resume``; subclasses show it otherwise.
+
+    Args:
+        plain: print lines in a notebook, too, instead of a table.
+    """
+
+    def __init__(self, plain: bool = False) -> None:
+        self.plain = plain
+        # A notebook shows what goes through its own sys.stdout, not through a file descriptor.
+        self.notebook = sys.stdout if _in_notebook() else None
+
+    def packing(self) -> AbstractContextManager[Callable[[int, int], None]]:
+        """Return a function to call with ``(images done, images)`` while packing."""
+        return nullcontext(ImageLines(self.notebook or sys.stderr, "packed"))
+
+    def searching(self, terminal: TextIO, header: str) -> View:
+        """Print what goes into the search and return the view of it.
+
+        Args:
+            terminal: the real standard error: that of the process goes into a log meanwhile.
+            header: what goes into the search.
+        """
+        file = self.notebook or terminal
+        print(header, file=file, flush=True)
+        return NotebookView() if self.notebook and not self.plain else LinesView(file)
+
+
+class NotebookView:
+    """A table in a notebook's output, replaced as trials go on; its last state stays."""
+
+    def __init__(self) -> None:
+        self.pace = Pace()
+        self.handle: Any = None
+
+    def show(self, snapshots: Sequence[Snapshot]) -> None:
+        """Replace the table."""
+        from IPython.display import display
+
+        shown = {"text/plain": _as_text(snapshots[0], self.pace.left(snapshots[0]))}
+        if self.handle is None:
+            self.handle = display(shown, raw=True, display_id=True)
+        else:
+            self.handle.update(shown, raw=True)
+
+    def notice(self, line: str) -> None:
+        """Say nothing: a notebook's searches run on this machine."""
+
+    def close(self) -> None:
+        """Leave the table as it is."""
+
+
+def _as_text(snapshot: Snapshot, left: str) -> str:
+    """Return the trials in columns, below them the headline."""
+    head = ("trial", "state", "epoch", f"best {label(snapshot.status)}", "recipe")
+    rows = [head, *shown_trials(snapshot)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
+    lines = []
+    for *cells, recipe in rows:
+        aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        aligned[1] = cells[1].ljust(widths[1])
+        line = "  ".join([*aligned, recipe])
+        lines.append(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…")
+    return "\n".join([*lines, headline(snapshot, left)])
+
+
+def _in_notebook() -> bool:
+    shell = getattr(builtins, "get_ipython", None)  # IPython's own, also in Colab
+    return shell is not None and hasattr(shell(), "kernel")
+
+
+class Following(Observer):
+    """Shows a search of this process as ``status --watch`` shows those of others.
+
+    The study has stored an event before its observers are told, so each snapshot is of the study.
+    """
+
+    def __init__(self, record: StudyRecord, folder: ExperimentFolder, view: View):
+        self.record, self.folder, self.view = record, folder, view
+        self.begun, self.due = time.time(), 0.0
+        self.reported: float | None = None
+        self._show()
+
+    def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
+        """Show it soon."""
+        self._show_if_due()
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        """Show them soon."""
+        self.reported = time.time()
+        self._show_if_due()
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        """Show it now: it may be the last event."""
+        self.reported = time.time()
+        self._show()
+
+    def notice(self, line: str) -> None:
+        """Pass it on."""
+        self.view.notice(line)
+
+    def close(self) -> None:
+        """End the view without reading: the study may be what failed."""
+        self.view.close()
+
+    def _show_if_due(self) -> None:
+        if time.monotonic() >= self.due:
+            self._show()
+
+    def _show(self) -> None:
+        start, record = time.monotonic(), self.record
+        trials = filter(is_own, record.study.get_trials(deepcopy=False))
+        search = SearchState(
+            experiment=record.experiment,
+            rows=rows_of(record.experiment, trials),
+            total=record.proposals.total,
+            stopped_by=None,
+            searching=True,
+            reported=self.reported,
+        )
+        self.view.show([snapshot_of(self.folder, search, self.begun)])
+        now = time.monotonic()
+        self.due = now + max(EVERY_S, IDLE_SHARE * (now - start))

@@ -1,0 +1,247 @@
+"""Results as people read them: tables and sentences. Only this room draws."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dann_search.cli.app import sentence
+from dann_search.config.space import Space
+from dann_search.inference.model_files import read_record_of_model
+from dann_search.outputs import models, search, trials
+from dann_search.outputs import space as spaces
+from dann_search.results.lines import (
+    describe,
+    duration,
+    headline,
+    label,
+    short,
+    shown_trials,
+)
+from dann_search.results.status import BY_ITSELF, Snapshot
+from dann_search.training.result import F1_MACRO
+
+SHOWN = 50
+"""Trials of the leaderboard unless --top says otherwise."""
+SHOWN_FAILED = 5
+"""Failed trials whose error ``status`` shows, the newest last."""
+LEADERBOARD_STYLES = {"completed": "", "pruned": "dim", "running": "cyan", "failed": "red"}
+LIVE_STYLES = {"completed": "bold", "running": "cyan", "failed": "red"}
+
+
+def live(snapshot: Snapshot, left: str = "") -> Table:
+    """Return the live table of one search: trials at work or just ended, above the headline."""
+    # The recipe alone is cut where the console is narrow.
+    table = Table(box=None, pad_edge=False, expand=True)
+    table.add_column("trial", justify="right")
+    table.add_column("state")
+    table.add_column("epoch", justify="right")
+    table.add_column(f"best {label(snapshot.status)}", justify="right")
+    table.add_column("recipe", overflow="ellipsis", no_wrap=True, ratio=1)
+    for number, state, epochs, score, recipe in shown_trials(snapshot):
+        style = LIVE_STYLES.get(state, "dim")
+        table.add_row(number, state, epochs, score, Text(recipe), style=style)
+    board = Table.grid(expand=True)
+    board.add_row(table)
+    board.add_row(Text(headline(snapshot, left), style="bold"))
+    return board
+
+
+def experiments(snapshots: Sequence[Snapshot]) -> Group:
+    """Return one line per experiment, below them why some cannot be read."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("experiment", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("trials done", "stopped early", "failed", "best F1 val", "trial", "last report"):
+        table.add_column(name, justify="right")
+    for one in (snapshot.status for snapshot in snapshots):
+        if one.error:
+            table.add_row(one.name, one.state)
+            continue
+        best, since = one.best, one.last_report_s
+        score, number = (f"{best.f1_macro_val:.3f}", str(best.trial)) if best else ("", "")
+        counts = (f"{one.finished}/{one.total}", str(one.pruned), str(one.failed))
+        ago = "" if since is None else f"{duration(since)} ago"
+        table.add_row(one.name, one.state, *counts, score, number, ago)
+    states = [snapshot.status for snapshot in snapshots]
+    return Group(table, *(sentence(f"{one.name}: {one.error}") for one in states if one.error))
+
+
+def details(snapshot: Snapshot) -> Iterator[RenderableType]:
+    """Yield what ``status`` shows of one experiment: trials at work, and why others failed."""
+    yield from incomplete(snapshot.status.confirmation)
+    if snapshot.running:
+        yield ""
+        yield live(snapshot)
+    for one in snapshot.status.failures[-SHOWN_FAILED:]:
+        yield Text(f"trial {one.trial} failed: {one.error}", style="red")
+
+
+def incomplete(confirmation: Any) -> list[str]:
+    """Say that finalists still lack trainings, if they do."""
+    return [str(confirmation)] if confirmation and not confirmation.is_whole else []
+
+
+def leaderboard(board: trials.Leaderboard, top: int | None = None) -> Group:
+    """Return trials best first; with another objective than F1, its value beside F1."""
+    objective, shown = board.objective, board.trials[: top or SHOWN]
+    scores = ["F1 val"] if objective == F1_MACRO else [objective, "F1 val"]
+    confirmed = ["new seeds"] if any(one.confirmed.values for one in shown) else []
+    table = Table(box=None, pad_edge=False)
+    for name in ("trial", "state", *scores, "epochs", *confirmed):
+        table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
+    table.add_column("searched parameters", overflow="fold")
+    for one in shown:
+        values = [one.f1_macro_val] if objective == F1_MACRO else [one.score, one.f1_macro_val]
+        cells = ["" if value is None else f"{value:.3f}" for value in values]
+        cells += [str(one.epochs), *([_over_seeds(one.confirmed)] if confirmed else [])]
+        style = LEADERBOARD_STYLES[one.state]
+        table.add_row(str(one.trial), one.state, *cells, Text(_described(one)), style=style)
+    notes = incomplete(board.confirmation)
+    if top is None and (count := len(board.trials)) > SHOWN:
+        notes.append(f"the best {len(shown)} of {count} trials; all: --top {count}")
+    return Group(table, *notes)
+
+
+def _described(trial: trials.LeaderboardTrial) -> str:
+    if trial.confirms is not None:
+        return f"trial {trial.confirms} again, seed {trial.config.seed}"
+    if trial.error is not None:
+        return trial.error
+    origin = "" if trial.origin in (None, "grid") else f"[{trial.origin}] "
+    return origin + describe(trial.searched)
+
+
+def _over_seeds(confirmed: trials.Confirmed) -> str:
+    if confirmed.mean is None:
+        return ""
+    spread = "" if confirmed.sd is None else f" ± {confirmed.sd:.3f}"
+    return f"{confirmed.mean:.3f}{spread}"
+
+
+def cleaned_up(result: trials.CleanedUp) -> str:
+    """Say what was deleted."""
+    done = "would delete" if result.dry_run else "deleted"
+    kept = ", ".join(map(str, result.kept)) or "none"
+    size = f"{result.bytes / 2**20:.1f} MiB"
+    return f"{done} {result.files} files, {size}; models kept of trials: {kept}"
+
+
+def search_ended(result: search.SearchEnded) -> Iterator[Text]:
+    """Yield how a search ended, its best trial, and what to do next."""
+    counts, best, where = result.trials, result.best, result.experiment
+    yield sentence(
+        f"{counts.completed} trials completed, {counts.pruned} stopped early, "
+        f"{counts.failed} failed in {duration(result.elapsed_s)}"
+    )
+    if best:
+        by = "" if result.objective == F1_MACRO else f", chosen by {result.objective}"
+        yield sentence(
+            f"best: trial {best.trial}, macro-F1 {best.f1_macro_val:.3f} on target val{by}"
+        )
+        if best.confirmed_mean is not None:
+            yield sentence(f"    {best.confirmed_mean:.3f} on average over new seeds")
+        for line in incomplete(result.confirmation):
+            yield sentence(f"    {line}; it is best by the search alone")
+        yield sentence(f"    {describe(best.searched)}")
+        yield sentence(f"    {where}/best/model.safetensors")
+    if result.stopped_by == "trials":
+        yield sentence(f"next: dann-search evaluate {where}")
+    else:
+        why = BY_ITSELF.get(result.stopped_by, "interrupted")
+        yield sentence(f"stopped: {why}; go on with: dann-search resume {where}")
+
+
+def search_space(result: spaces.Space, space: Space) -> Group:
+    """Return the dimensions of a search space, its size, and sampled configurations."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("parameter", "values", "where"):
+        table.add_column(column, overflow="fold")
+    for one in result.parameters:
+        table.add_row(one.name, _values(one), _condition(one, space))
+    count = f"{result.combinations:,}" if result.combinations else "no end (ranges without a step)"
+    lines = [f"configurations: {count}", f"early stopping: {result.scheduler}", ""]
+    lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
+    return Group(table, "", *map(sentence, lines))
+
+
+def _values(parameter: spaces.SearchedParameter) -> str:
+    if parameter.kind == "choice":
+        return ", ".join(map(str, parameter.range))
+    step, is_int = parameter.step, parameter.kind == "int"
+    whole = "whole numbers " if is_int else ""
+    steps = "" if step is None or (is_int and step == 1) else f" by {step:g}"
+    log = ", logarithmic" if parameter.kind == "loguniform" else ""
+    own = [f"{_between(bounds)} for {name}" for name, bounds in parameter.per_backbone.items()]
+    return "; ".join([f"{whole}{_between(parameter.range)}{steps}{log}", *own])
+
+
+def _between(bounds: Sequence[Any]) -> str:
+    return f"{bounds[0]:g} to {bounds[1]:g}"
+
+
+def _condition(parameter: spaces.SearchedParameter, space: Space) -> str:
+    """Return the condition of a parameter, as far as it depends on what is searched."""
+    parts = []
+    for name, wanted in parameter.when.items():
+        values = wanted if isinstance(wanted, list) else [wanted]
+        if name in space.parameters:
+            parts.append(f"{name} is {' or '.join(map(str, values))}")
+        elif (fixed := getattr(space.fixed, name)) not in values:
+            return f"never: {name} is {fixed}"
+    return " and ".join(parts)
+
+
+def best_model(model: models.BestModel) -> Group:
+    """Return a model's metrics and recipe, and how it was chosen and trained."""
+    record = read_record_of_model(model.folder)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("trial, epoch", f"{model.trial}, {model.epoch}")
+    for name, value in model.validation.model_dump().items():
+        ends = model.validation_ci95.get(name.removesuffix("_val"))
+        shown = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+        table.add_row(f"{name} (target val)", f"{value:.3f}{shown}")
+    for name, value in record["searched"].items():
+        table.add_row(name, Text(short(value)))
+    path = Text(str(model.model), no_wrap=True, overflow="ignore")
+    return Group(path, table, *map(Text, _notes(model, record["objective"])))
+
+
+def _notes(model: models.BestModel, objective: str) -> Iterator[str]:
+    chosen = model.chosen_by
+    if chosen.objective != objective:
+        yield (
+            f"chosen by {chosen.objective} {chosen.value:.4g}; its epoch is the one that "
+            f"{objective}, the search's objective, chose"
+        )
+    if model.refit:
+        yield (
+            f"trained again for {model.refit.epochs} epochs on "
+            f"{', '.join(model.refit.trained_on)}; the metrics are those of the search's model, it "
+            "has seen the images they were measured on"
+        )
+
+
+def export(result: models.Export) -> Iterator[Text]:
+    """Yield what was exported, and how it compared with its model."""
+    yield sentence(
+        f"{result.folder}, of trial {result.trial} ({result.model}), in {result.elapsed_s:.1f} s:"
+    )
+    for path in result.files:
+        size = path.stat().st_size / 2**20
+        yield sentence(f"    {path.name}" + (f", {size:.1f} MiB" if size >= 0.1 else ""))
+    yield sentence(str(result.verification))
+
+
+def predictions(
+    result: models.Predictions, unreadable: Sequence[models.FilePrediction]
+) -> list[str]:
+    """Return which files could not be read, the first of them by name, and the count of images."""
+    lines = [f"cannot be read: {one.path}: {one.error}" for one in unreadable]
+    if (more := result.unreadable - len(unreadable)) > 0:
+        lines.append(f"… and {more} more; their predictions have an error")
+    done = f"{result.images - result.unreadable:,} images classified in {result.elapsed_s:.1f} s"
+    skipped = f", {result.unreadable:,} cannot be read" if result.unreadable else ""
+    return [*lines, f"{done}{skipped}" + (f": {result.out}" if result.out else "")]

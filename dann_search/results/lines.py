@@ -1,0 +1,217 @@
+"""A search in plain lines: for logs, pipes and notebooks, and in the words of the live table."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol, TextIO
+
+from dann_search.outputs.trials import Status
+from dann_search.results.reader import TrialRow
+from dann_search.results.status import BY_ITSELF, Snapshot
+from dann_search.training.result import F1_MACRO
+
+SHOWN_ENDED = 8
+"""Trials that are over in a view of one search, the newest last."""
+HEADLINE_EVERY_S = 60.0
+"""Seconds between two headlines that differ in the number of epochs alone."""
+
+
+class View(Protocol):
+    """Shows searches each time they have been read."""
+
+    def show(self, snapshots: Sequence[Snapshot]) -> None:
+        """Show the searches as they now are."""
+
+    def notice(self, line: str) -> None:
+        """Show a message about the search: a node joined, left or failed."""
+
+    def close(self) -> None:
+        """End the view."""
+
+
+class Pace:
+    """The speed of a search, from its epochs since the first snapshot."""
+
+    def __init__(self) -> None:
+        self.first: tuple[float, int] | None = None
+
+    def left(self, snapshot: Snapshot) -> str:
+        """Estimate how long the search will still take, in words; empty while unknown."""
+        now, epochs = time.monotonic(), _epochs(snapshot)
+        self.first = self.first or (now, epochs)
+        if not snapshot.status.searching or now == self.first[0]:
+            return ""
+        status = snapshot.status
+        seconds = remaining_s(
+            (epochs - self.first[1]) / (now - self.first[0]),
+            [row.epochs for row in snapshot.ended],
+            [row.epochs for row in snapshot.running],
+            max(0, status.total - status.finished - status.running),
+        )
+        return f"about {duration(seconds)} left" if seconds else ""
+
+
+class LinesView:
+    """Prints trials that end, and a headline whenever the state of the search changes.
+
+    Args:
+        file: where lines are written.
+        one: whether there is one search alone, whose name needs no mention.
+    """
+
+    def __init__(self, file: TextIO, one: bool = True):
+        self.file, self.one = file, one
+        self.paces: dict[str, Pace] = {}
+        self.printed: dict[str, set[int]] = {}
+        """Trials that were over at the last snapshot, by experiment."""
+        self.headlines: dict[str, tuple[float, str, int]] = {}
+        """Time, state and epochs of the last headline, by experiment."""
+
+    def show(self, snapshots: Sequence[Snapshot]) -> None:
+        """Print what is new."""
+        for one in snapshots:
+            self._show(one)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        name = snapshot.status.name
+        left = self.paces.setdefault(name, Pace()).left(snapshot)
+        before = self.printed.get(name)
+        self.printed[name] = {row.number for row in snapshot.ended}
+        for row in snapshot.ended:
+            if before is not None and row.number not in before:
+                for line in trial_lines(snapshot, row, left):
+                    self._print(name, line)
+        now, state, epochs = time.monotonic(), state_in_words(snapshot.status), _epochs(snapshot)
+        if name in self.headlines:
+            then, old_state, old_epochs = self.headlines[name]
+            if state == old_state and (epochs == old_epochs or now - then < HEADLINE_EVERY_S):
+                return
+        self.headlines[name] = (now, state, epochs)
+        self._print(name, headline(snapshot, left))
+
+    def notice(self, line: str) -> None:
+        """Print the message with the time."""
+        print(f"[{_clock(time.time())}] {line}", file=self.file, flush=True)
+
+    def _print(self, name: str, line: str) -> None:
+        print(line if self.one else f"{name}: {line}", file=self.file, flush=True)
+
+    def close(self) -> None:
+        """Leave the file open: it is the caller's."""
+
+
+def _epochs(snapshot: Snapshot) -> int:
+    return sum(row.epochs for row in snapshot.rows)
+
+
+def headline(snapshot: Snapshot, left: str = "") -> str:
+    """Say how far a search is in one line; ``left`` says how long it will still take."""
+    status, parts = snapshot.status, []
+    parts.append(f"{status.finished}/{status.total} trials done, {len(snapshot.running)} running")
+    if best := _best_so_far(snapshot):
+        parts.append(f"best {label(status)} {best[1]:.3f} (trial {best[0]})")
+    if snapshot.begun is None:
+        parts.append(state_in_words(status))
+    else:  # this process searches, and its user knows
+        parts += ["starting Ray"] if snapshot.reported is None else []
+        parts.append(f"elapsed {duration(time.time() - snapshot.begun)}")
+    awaited = snapshot.running or snapshot.begun is None
+    if status.searching and awaited and snapshot.reported is not None:
+        parts.append(f"last report {duration(max(0.0, time.time() - snapshot.reported))} ago")
+    return "   ".join([*parts, left] if left else parts)
+
+
+def _best_so_far(snapshot: Snapshot) -> tuple[int, float] | None:
+    """Number and score of the best trial; of running ones until one is over."""
+    if best := snapshot.status.best:
+        return best.trial, best.score
+    scores = [
+        (row.score, -row.number)
+        for row in snapshot.running
+        if row.score is not None and row.confirms is None
+    ]
+    score, number = max(scores, default=(None, 0))
+    return None if score is None else (-number, score)
+
+
+def trial_lines(snapshot: Snapshot, row: TrialRow, left: str = "") -> tuple[str, str]:
+    """Describe a trial that ended: how, and its error or its recipe."""
+    status = snapshot.status
+    score = "" if row.score is None else f", best {label(status)} {row.score:.3f}"
+    return (
+        f"[{_clock(row.ended)}] trial {row.number} {row.state} after {row.epochs} of "
+        f"{status.epochs} epochs{score} ({status.finished}/{status.total} done"
+        f"{left and ', '}{left})",
+        f"    {row.error or recipe_of(row)}",
+    )
+
+
+def shown_trials(snapshot: Snapshot) -> list[tuple[str, str, str, str, str]]:
+    """Return the trials at work and those that ended last: number, state, epochs, score, recipe."""
+    status = snapshot.status
+    return [
+        (
+            str(row.number),
+            "unfinished" if row.state == "running" and not status.searching else row.state,
+            f"{row.epochs}/{status.epochs}",
+            "" if row.score is None else f"{row.score:.3f}",
+            recipe_of(row),
+        )
+        for row in [*snapshot.ended[-SHOWN_ENDED:], *snapshot.running]
+    ]
+
+
+def recipe_of(row: TrialRow) -> str:
+    """Return a trial's searched parameters on one line."""
+    return ("new seed: " if row.confirms is not None else "") + describe(row.params)
+
+
+def label(status: Status) -> str:
+    """Return the name of the objective as people read it."""
+    return "F1" if status.objective == F1_MACRO else status.objective
+
+
+def state_in_words(status: Status) -> str:
+    """Return the state, and why the search is done if not all its trials were run."""
+    why = BY_ITSELF.get(status.stopped_by or "") if status.state == "done" else None
+    return f"{status.state}: {why}" if why else status.state
+
+
+def remaining_s(
+    rate: float, ended: Sequence[int], running: Sequence[int], waiting: int
+) -> float | None:
+    """Estimate the seconds left from the epochs of trials; None while too few have ended.
+
+    Args:
+        rate: epochs per second so far.
+        ended: epochs of each trial that is over.
+        running: epochs done of each running trial.
+        waiting: number of trials that have not begun.
+    """
+    if len(ended) < 2 or rate <= 0:
+        return None
+    mean = sum(ended) / len(ended)
+    return (sum(max(0.0, mean - epochs) for epochs in running) + waiting * mean) / rate
+
+
+def describe(parameters: dict[str, Any]) -> str:
+    """Return parameters on one line, numbers with at most three significant digits."""
+    return "  ".join(f"{name}={short(value)}" for name, value in parameters.items())
+
+
+def short(value: Any) -> str:
+    """Return a value with at most three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``45s``, ``3m05s`` or ``2h07m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def _clock(moment: float | None) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(moment))

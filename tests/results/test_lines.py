@@ -1,0 +1,41 @@
+"""A search in plain lines."""
+
+import pytest
+
+from dann_search.results.lines import duration, headline, remaining_s, shown_trials, trial_lines
+from tests.results.snapshots import snapshot_with
+
+
+def test_the_headline_says_how_far_it_is() -> None:
+    line = "11/20 trials done, 1 running   best F1 0.500 (trial 4)   searching"
+    assert headline(snapshot_with()) == line
+    assert headline(snapshot_with(), "about 3m05s left") == f"{line}   about 3m05s left"
+
+
+def test_the_newest_eight_trials_that_are_over_are_shown_with_those_at_work() -> None:
+    found = [trial[:4] for trial in shown_trials(snapshot_with())]
+    assert found[0] == ("3", "completed", "12/12", "0.500")
+    assert found[-1] == ("11", "running", "3/12", "0.250")
+    assert len(found) == 9
+
+
+def test_a_trial_that_ended_is_told_with_its_recipe_or_its_error() -> None:
+    snapshot = snapshot_with()
+    first, second = trial_lines(snapshot, snapshot.rows[0], "about 5s left")
+    assert first.endswith(
+        "trial 0 completed after 12 of 12 epochs, best F1 0.500 (11/20 done, about 5s left)"
+    )
+    assert "parameter_number_1=0.143" in second
+
+
+def test_what_remains_is_estimated_from_the_epochs_trials_had() -> None:
+    assert remaining_s(2.0, ended=[4, 8], running=[2, 7], waiting=3) == (4 + 0 + 18) / 2
+    assert remaining_s(2.0, ended=[4], running=[], waiting=3) is None
+    assert remaining_s(0.0, ended=[4, 8], running=[], waiting=3) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0s"), (59.6, "1m00s"), (185, "3m05s"), (7620, "2h07m")]
+)
+def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
