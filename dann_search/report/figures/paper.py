@@ -22,6 +22,8 @@ DPI = 300
 """Pixels an inch of PNG files."""
 TABS = 2
 """Figures drawn at a time."""
+TIMEOUT = 600
+"""Seconds in which all figures must be drawn: a browser that hangs at its start never ends."""
 NO_PROXY_THERE = "127.0.0.1:9"
 """Proxy of the browser: it reads files of this machine and reaches no network."""
 
@@ -61,7 +63,8 @@ def export(figures: dict[str, list[Plot]]) -> dict[str, bytes]:
     # In a thread of its own: a notebook's already runs an event loop.
     with ThreadPoolExecutor(1) as pool:
         try:
-            return pool.submit(asyncio.run, _export(drawn)).result()
+            within = asyncio.wait_for(_export(drawn), TIMEOUT)
+            return pool.submit(asyncio.run, within).result()
         except Exception as exc:
             raise InputError(f"--figures: the browser failed: {in_one_line(exc)}") from exc
 
@@ -89,5 +92,7 @@ def _with_dpi(png: bytes) -> bytes:
 
 
 def _without_ids(svg: bytes) -> bytes:
-    """Replace the identifiers that Plotly draws anew each time."""
-    return re.sub(rb"\b((?:top)?defs-|clip|trace)[0-9a-f]{6}", rb"\1", svg)
+    """Remove the random identifiers of a drawing."""
+    svg = re.sub(rb'(class="trace [a-z]+ trace)[0-9a-f]{6}"', rb'\1"', svg)
+    drawn = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
+    return re.sub(rb"(defs-|clip|legend[0-9]*)" + drawn[1], rb"\1", svg) if drawn else svg
