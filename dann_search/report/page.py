@@ -1,4 +1,4 @@
-"""From what was gathered to one HTML file that needs nothing else."""
+"""The report as one HTML file that needs nothing else."""
 
 import base64
 import gzip
@@ -102,27 +102,28 @@ def _templates() -> jinja2.Environment:
 
 
 def _decimals(value: float, places: int) -> str:
-    """With a dash for what could not be measured."""
+    """Format a number; a dash stands for what could not be measured."""
     return "–" if math.isnan(value) else f"{value:.{places}f}"
 
 
 def _colours() -> str:
-    """The palette as variables of the style sheet, and the colours of classes."""
+    """Return the palette as variables of the style sheet, and the colours of classes."""
+
+    classes = {str(number): colour for number, colour in enumerate(theme.CLASSES)}
+    classes["f"] = theme.FAINT
 
     def variables(mode: str) -> str:
-        found = "".join(f"--{name}:{value};" for name, value in theme.PAGE[mode].items())
-        for index, colour in enumerate((*theme.CLASSES, theme.FAINT)):
-            shown = theme.IN_THE_DARK[colour] if mode == "dark" else colour
-            found += f"--c{index if index < len(theme.CLASSES) else 'f'}:{shown};"
-        return f"{found}color-scheme:{mode};"
+        dark = theme.IN_THE_DARK if mode == "dark" else {}
+        colours = {f"c{name}": dark.get(colour, colour) for name, colour in classes.items()}
+        colours = {**theme.PAGE[mode], **colours}
+        return "".join(f"--{k}:{v};" for k, v in colours.items()) + f"color-scheme:{mode};"
 
-    names = [*map(str, range(len(theme.CLASSES))), "f"]
     return (
         f":root{{--font:{theme.FONT};{variables('light')}}}"
         f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
         f"{{{variables('dark')}}}}}"
         f":root[data-theme=dark]{{{variables('dark')}}}"
-        + "".join(f".c{name}{{color:var(--c{name})}}" for name in names)
+        + "".join(f".c{name}{{color:var(--c{name})}}" for name in classes)
     )
 
 
@@ -131,12 +132,12 @@ def _file(name: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """A script as a content security policy names it."""
+    """Return a script's name in a content security policy."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 @cache
 def _packed(script: str) -> str:
-    """Compressed, as text: 4.8 MB of Plotly become 2.0."""
+    """Compress a script and encode it as text: 4.8 MB of Plotly become 2.0."""
     return base64.b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode()

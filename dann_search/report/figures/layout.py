@@ -83,14 +83,13 @@ def side_by_side(plots: Sequence[Plot]) -> tuple[go.Figure, float]:
             corner = {"x": x.domain[0], "y": y.domain[1], "xanchor": "left", "yanchor": "bottom"}
             figure.update_layout({legend: {**corner, "orientation": "v"}})
     top = head
-    if shared:
+    listed = shared and 1 < len(names[0]) <= LISTED
+    if listed:
         in_a_line = max(1, COLUMNS // (LETTER * max(map(len, names[0])) + SYMBOL))
         top += LINE * math.ceil(len(names[0]) / in_a_line)
-        figure.update_layout(
-            showlegend=1 < len(names[0]) <= LISTED,
-            legend={"yref": "container", "y": 1, "yanchor": "top", "itemsizing": "constant"},
-        )
-    figure.update_layout(margin_t=top)
+        legend_on_top = {"yref": "container", "y": 1, "yanchor": "top", "itemsizing": "constant"}
+        figure.update_layout(legend=legend_on_top)
+    figure.update_layout(margin_t=top, showlegend=listed or not shared)
     return figure, inner + top + FOOT
 
 

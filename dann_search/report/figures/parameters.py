@@ -69,7 +69,7 @@ def _slice(content: Content, name: str) -> Plot:
         (*STATES[state], 7, [point for point in points if point.state == state])
         for state in ("pruned", "completed")
     ]
-    best = [point for point in points if point.trial == content.best.number]
+    best = [point for point in trials if point.trial == content.best.number]
     groups.append(("best", "star", theme.VERMILLION, 14, best))
     figure = go.Figure()
     for label, symbol, colour, size, mine in groups:
