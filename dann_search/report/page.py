@@ -108,7 +108,6 @@ def _decimals(value: float, places: int) -> str:
 
 def _colours() -> str:
     """Return the palette as variables of the style sheet, and the colours of classes."""
-
     classes = {str(number): colour for number, colour in enumerate(theme.CLASSES)}
     classes["f"] = theme.FAINT
 

@@ -33,16 +33,19 @@ def learning_curves(content: Content) -> list[Plot]:
     """Draw every group of curves that has values; without a discriminator some have none."""
     plots = []
     for title, curves in PANELS.items():
-        values = {field: [epoch.get(field) for epoch in content.epochs] for field in curves}
-        known = {field: line for field, line in values.items() if line and None not in line}
+        known = {}
+        for field in curves:
+            values = [epoch[field] for epoch in content.epochs if epoch.get(field) is not None]
+            if values and len(values) == len(content.epochs):
+                known[field] = values
         if not known:
             continue
         figure = go.Figure()
-        for field, line in known.items():
+        for field, values in known.items():
             name, colour = curves[field]
             figure.add_scatter(
                 x=[epoch["epoch"] for epoch in content.epochs],
-                y=line,
+                y=values,
                 mode="lines+markers",
                 name=name,
                 # The heads may learn at the backbone's rate: a dashed line hides no other.
@@ -53,8 +56,8 @@ def learning_curves(content: Content) -> list[Plot]:
         if "domain_accuracy" in known:
             _mark_chance(figure, min(known["domain_accuracy"]))
         if content.best.best_epoch is not None:
-            line = {"color": theme.GREY, "dash": "dash", "width": 1}
-            figure.add_vline(content.best.best_epoch, line=line)
+            dashes = {"color": theme.GREY, "dash": "dash", "width": 1}
+            figure.add_vline(content.best.best_epoch, line=dashes)
         if "learning_rate" in known:
             figure.update_yaxes(type="log", dtick="D2", tickformat="~g")
         count_by_whole_numbers(figure, "epoch", len(content.epochs))
