@@ -24,7 +24,7 @@ TABS = 2
 """Figures drawn at a time."""
 TIMEOUT = 600
 """Seconds in which all figures must be drawn: a browser that hangs at its start never ends."""
-NO_PROXY_THERE = "127.0.0.1:9"
+UNREACHABLE_PROXY = "127.0.0.1:9"
 """Proxy of the browser: it reads files of this machine and reaches no network."""
 
 
@@ -73,7 +73,7 @@ async def _export(figures: dict[str, go.Figure]) -> dict[str, bytes]:
     from kaleido import Kaleido
 
     # Without MathJax, which Kaleido would fetch from the network: a class may be called "$5".
-    async with Kaleido(n=TABS, mathjax=False, proxy_server=NO_PROXY_THERE) as browser:
+    async with Kaleido(n=TABS, mathjax=False, proxy_server=UNREACHABLE_PROXY) as browser:
 
         async def draw(name: str, kind: str) -> tuple[str, bytes]:
             scale = DPI / CSS_DPI if kind == "png" else 1
