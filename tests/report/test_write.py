@@ -199,8 +199,9 @@ def test_the_same_figure_gives_the_same_file(few: ExperimentFolder) -> None:
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
-        ("kaleido", r"kaleido is missing: pip install 'dann-search\[report\]'"),
-        ("browser", r"nowhere/chrome is missing, .* install Chromium"),
+        ("kaleido", r"needs kaleido: pip install 'dann-search\[report\]'"),
+        ("browser", r"and none is installed: install Chromium"),
+        ("the browser named", r"and /nowhere/chrome does not exist: install Chromium"),
     ],
 )
 def test_without_what_figures_need_nothing_is_written_and_its_name_is_said(
@@ -212,7 +213,12 @@ def test_without_what_figures_need_nothing_is_written_and_its_name_is_said(
         monkeypatch.setattr(
             importlib.util, "find_spec", lambda name: None if name == missing else there(name)
         )
-    monkeypatch.setenv("BROWSER_PATH", "/nowhere/chrome")
+    elif missing == "browser":
+        monkeypatch.setattr(
+            "choreographer.browsers.chromium.Chromium.find_browser", lambda skip_local: None
+        )
+    else:
+        monkeypatch.setenv("BROWSER_PATH", "/nowhere/chrome")
     assert main(["report", str(few.root), "--figures", str(tmp_path / "figures")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(said, line)

@@ -35,15 +35,16 @@ def check_browser() -> None:
         InputError: Kaleido is not installed, or no browser is found.
     """
     if importlib.util.find_spec("kaleido") is None:
-        raise InputError("--figures: kaleido is missing: pip install 'dann-search[report]'")
+        raise InputError("--figures needs kaleido: pip install 'dann-search[report]'")
     from choreographer.browsers.chromium import Chromium
 
     browser = Chromium.find_browser(skip_local=False)
     if browser is None or not Path(browser).is_file():
+        missing = f"{browser} does not exist" if browser else "none is installed"
         raise InputError(
-            f"--figures: {f'{browser} is missing' if browser else 'no browser is installed'}, and "
-            "figures are drawn by one: install Chromium (apt-get install chromium) or Chrome, or "
-            "name its program in the environment variable BROWSER_PATH"
+            f"--figures needs a browser to draw with, and {missing}: install Chromium (apt-get "
+            "install chromium) or Chrome, or name its program in the environment variable "
+            "BROWSER_PATH"
         )
 
 
