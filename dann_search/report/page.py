@@ -1,4 +1,4 @@
-"""From what was gathered to one HTML file that needs nothing else."""
+"""The report as one HTML file that needs nothing else."""
 
 import base64
 import gzip
@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import cache, partial
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import jinja2
@@ -17,30 +18,23 @@ from plotly.offline import get_plotlyjs
 from dann_search.report import theme
 from dann_search.report.content import Content
 from dann_search.report.context import context
-from dann_search.report.figures import (
-    baselines,
-    classes,
-    features,
-    parameters,
-    training,
-    trials,
-)
+from dann_search.report.figures.catalog import draw
 from dann_search.report.figures.plot import Plot
 
 HERE = "dann_search.report"
 
 
 def render(content: Content, created: str) -> str:
-    """The page.
+    """Return the page.
 
     Everything a user wrote goes through Jinja's escaping, or into JSON in which no tag can begin.
-    Beyond that the page's own policy lets no script run but the ones written here.
+    The page's own policy lets no script run but those written here.
 
     Args:
         content: what it shows.
-        created: when, as people read it.
+        created: date and time, as people read them.
     """
-    plots = _plots(content)
+    plots = {name: _named(name, found) for name, found in draw(content).items()}
     script, boot, plotly = _file("page.js"), _file("boot.js"), get_plotlyjs()
     return (
         _templates()
@@ -56,28 +50,22 @@ def render(content: Content, created: str) -> str:
             boot=boot,
             script=script,
             plotly=_packed(plotly),
-            data=_data(plots),
+            data=_data(dict(chain.from_iterable(plots.values()))),
         )
     )
 
 
-def _plots(content: Content) -> dict[str, Any]:
-    """By the place they stand at."""
-    return {
-        "baselines": baselines.plots(content),
-        "trials": trials.plots(content),
-        "parameters": parameters.plots(content),
-        "slices": parameters.slice_plots(content),
-        "training": training.plots(content),
-        "classes": classes.plots(content),
-        "features": features.plots(content),
-    }
+def _named(figure: str, plots: Sequence[Plot]) -> list[tuple[str, Plot]]:
+    """Give each plot of a figure a name of its own, never made of anything a user wrote."""
+    if len(plots) == 1:
+        return [(figure, plots[0])]
+    return [(f"{figure}-{index}", plot) for index, plot in enumerate(plots)]
 
 
-def _data(plots: dict[str, Any]) -> str:
-    """Plots and themes as JSON in which neither a tag nor a comment can begin."""
+def _data(plots: dict[str, Plot]) -> str:
+    """Return plots and themes as JSON in which neither a tag nor a comment can begin."""
     content = {
-        "plots": {one.name: {**_json(one), "height": one.height} for one in _all(plots.values())},
+        "plots": {name: _json(plot) for name, plot in plots.items()},
         "templates": {mode: theme.plot_template(mode) for mode in theme.PAGE},
         "in_the_dark": theme.IN_THE_DARK,
     }
@@ -87,18 +75,11 @@ def _data(plots: dict[str, Any]) -> str:
     return text
 
 
-def _all(groups: Any) -> Sequence[Plot]:
-    found: list[Plot] = []
-    for group in groups:
-        found += _all(group.values()) if isinstance(group, dict) else group
-    return found
-
-
 def _json(plot: Plot) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(plot.figure.to_json())
     # Plotly's own template: the page brings its own.
     content["layout"].pop("template", None)
-    return content
+    return {**content, "height": plot.height}
 
 
 def _templates() -> jinja2.Environment:
@@ -121,27 +102,27 @@ def _templates() -> jinja2.Environment:
 
 
 def _decimals(value: float, places: int) -> str:
-    """With a dash for what could not be measured."""
+    """Format a number; a dash stands for what could not be measured."""
     return "–" if math.isnan(value) else f"{value:.{places}f}"
 
 
 def _colours() -> str:
-    """The palette as variables of the style sheet, and the colours of classes."""
+    """Return the palette as variables of the style sheet, and the colours of classes."""
+    classes = {str(number): colour for number, colour in enumerate(theme.CLASSES)}
+    classes["f"] = theme.FAINT
 
     def variables(mode: str) -> str:
-        found = "".join(f"--{name}:{value};" for name, value in theme.PAGE[mode].items())
-        for index, colour in enumerate((*theme.CLASSES, theme.FAINT)):
-            shown = theme.IN_THE_DARK[colour] if mode == "dark" else colour
-            found += f"--c{index if index < len(theme.CLASSES) else 'f'}:{shown};"
-        return f"{found}color-scheme:{mode};"
+        dark = theme.IN_THE_DARK if mode == "dark" else {}
+        colours = {f"c{name}": dark.get(colour, colour) for name, colour in classes.items()}
+        colours = {**theme.PAGE[mode], **colours}
+        return "".join(f"--{k}:{v};" for k, v in colours.items()) + f"color-scheme:{mode};"
 
-    names = [*map(str, range(len(theme.CLASSES))), "f"]
     return (
         f":root{{--font:{theme.FONT};{variables('light')}}}"
         f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
         f"{{{variables('dark')}}}}}"
         f":root[data-theme=dark]{{{variables('dark')}}}"
-        + "".join(f".c{name}{{color:var(--c{name})}}" for name in names)
+        + "".join(f".c{name}{{color:var(--c{name})}}" for name in classes)
     )
 
 
@@ -150,12 +131,12 @@ def _file(name: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """A script as a content security policy names it."""
+    """Return a script's name in a content security policy."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 @cache
 def _packed(script: str) -> str:
-    """Compressed, as text: 4.8 MB of Plotly become 2.0."""
+    """Compress a script and encode it as text: 4.8 MB of Plotly become 2.0."""
     return base64.b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode()

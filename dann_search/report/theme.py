@@ -1,6 +1,7 @@
-"""Colours of the page, its plots and the figures on paper: one palette, safe for the colour-blind.
+"""Colours of the page and its figures: one palette that colour-blind readers can tell apart.
 
-After Okabe & Ito (2008); in the dark each colour has a lighter relative.
+After Okabe & Ito (2008). Figures are drawn in the colours of the light page; the page replaces each
+by its counterpart in ``IN_THE_DARK``.
 """
 
 from typing import Any
@@ -9,19 +10,17 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#B3588F"
 ORANGE, GREY, INK = "#B97E00", "#7A828E", "#1C2430"
 FAINT = "#C3CAD4"
 SOFT, CARD = "#56606E", "#FFFFFF"
-"""Of small text, and behind it."""
+"""Small text, and what is behind it."""
 
 SOURCE, TARGET = BLUE, VERMILLION
 """The two domains wherever they appear."""
 CLASSES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, INK)
 SYMBOLS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "cross": "✚"}
-"""Of classes beyond the colours, as plots call them and as text."""
-MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "P"}
-"""The same symbols as matplotlib calls them."""
+"""Symbols of classes beyond the colours, by Plotly's name and as text."""
 RAMP = ("#C9D6E4", "#9FBEDA", "#6FA3CE", "#3D86BF", "#0B63A0", "#063F6B")
-"""From poor to good."""
+"""Scores from poor to good."""
 HEAT = ("#F4F7FB", "#0B63A0")
-"""From none to all."""
+"""Shares from none to all."""
 
 IN_THE_DARK = {
     BLUE: "#58B1EE",
@@ -42,13 +41,13 @@ IN_THE_DARK = {
     "#063F6B": "#B5E0FF",
     "#F4F7FB": "#1B222B",
 }
-"""What the page puts in the place of each colour."""
+"""The dark page's colour by the light one."""
 
 PAGE = {
     "light": {
         "ground": "#F6F7F9",
         "card": CARD,
-        "ink": "#1C2430",
+        "ink": INK,
         "soft": SOFT,
         "line": "#DFE3E9",
         "accent": "#005F96",
@@ -59,9 +58,9 @@ PAGE = {
     },
     "dark": {
         "ground": "#10151B",
-        "card": "#181F27",
-        "ink": "#EDF1F7",
-        "soft": "#A9B2BF",
+        "card": IN_THE_DARK[CARD],
+        "ink": IN_THE_DARK[INK],
+        "soft": IN_THE_DARK[SOFT],
         "line": "#2E3844",
         "accent": "#7CC4F7",
         "tint": "#1D3144",
@@ -70,20 +69,20 @@ PAGE = {
         "good": "#5FDDB6",
     },
 }
-"""Colours of the page, as its style sheet calls them."""
+"""Colours of the page by their names in its style sheet."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 def class_look(number: int) -> tuple[str, str]:
-    """Colour and symbol of a class: 30 different ones, then again from the first."""
+    """Return colour and symbol of a class: 30 different looks, which then repeat."""
     symbols = list(SYMBOLS)
     colour = CLASSES[number % len(CLASSES)]
     return colour, symbols[number // len(CLASSES) % len(symbols)]
 
 
 def plot_template(mode: str) -> dict[str, Any]:
-    """Plotly's layout of all plots in ``light`` or ``dark``."""
+    """Return Plotly's template of all plots, mode ``light`` or ``dark``."""
     page = PAGE[mode]
     axis = {
         "gridcolor": page["line"],
@@ -107,12 +106,7 @@ def plot_template(mode: str) -> dict[str, Any]:
                 "bordercolor": page["line"],
                 "font": {"color": page["ink"], "family": FONT},
             },
-            "legend": {
-                "orientation": "h",
-                "x": 0,
-                "y": 1.02,
-                "yanchor": "bottom",
-            },
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
             "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
         }
     }

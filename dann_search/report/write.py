@@ -44,8 +44,8 @@ def write_report(
         progress: called with a line for each step.
 
     Raises:
-        InputError: no trial has finished, a file is in the way or cannot be written, or Plotly or
-            Jinja is not installed.
+        InputError: no trial has finished, a file is in the way or cannot be written, or what draws
+            is not installed.
     """
     experiment = folder if isinstance(folder, ExperimentFolder) else open_experiment(folder)
     _check_installed()
@@ -60,23 +60,27 @@ def write_report(
         _check_figures(drawn, force)
 
     from dann_search.report.content import gather
-    from dann_search.report.figures.save import save_figures
+    from dann_search.report.figures.catalog import draw
+    from dann_search.report.figures.paper import export
     from dann_search.report.page import render
 
     content = gather(experiment, progress)
     progress("drawing")
     page = render(content, datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")).encode()
+    pictures = export(draw(content)) if drawn else {}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, page)
-        written, remark = save_figures(content, drawn) if drawn else ([], "")
+        written = [drawn / name for name in pictures] if drawn else []
+        for path in written:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(pictures[path.name])
     except OSError as exc:
         raise InputError(f"{exc.filename or file}: cannot be written: {exc.strerror}") from None
     if out is None:
         experiment.publish(file)
     report = summarize(content, file, len(page))
-    notes = [*report.notes, *([f"{drawn}: {remark}"] if remark else [])]
-    return report.model_copy(update={"figures": list(map(str, written)), "notes": notes})
+    return report.model_copy(update={"figures": list(map(str, written))})
 
 
 def _check_installed() -> None:
@@ -105,11 +109,12 @@ def _check_parent(folder: Path) -> None:
 
 
 def _check_figures(folder: Path, force: bool) -> None:
-    from dann_search.report.figures.save import KINDS, NAMES
+    from dann_search.report.figures.catalog import FIGURES
+    from dann_search.report.figures.paper import KINDS, check_browser
 
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; --figures names a folder")
-    there = [f"{name}.{kind}" for name in NAMES for kind in KINDS]
+    there = [f"{name}.{kind}" for name in FIGURES for kind in KINDS]
     there = [name for name in there if (folder / name).exists()]
     if there and not force:
         raise InputError(
@@ -117,6 +122,7 @@ def _check_figures(folder: Path, force: bool) -> None:
             "another folder"
         )
     _check_parent(folder)
+    check_browser()
 
 
 def summarize(content: "Content", file: Path, size: int) -> Report:

@@ -1,7 +1,6 @@
 """The page in Chromium: on a desk and on a phone, by day and by night."""
 
 import os
-import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,13 +17,13 @@ from dann_search.results.leaderboard import leaderboard, ranked
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.job import train_here
+from tests.browser import CHROMIUM
 from tests.finished_experiment import search_file
 
 pytestmark = pytest.mark.scenario
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("DANN_SHARED_DATA", ROOT.parent / "shared" / "data"))
-CHROMIUM = shutil.which("chromium")
 QUIET = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
@@ -193,8 +192,8 @@ def test_everything_is_drawn_fits_and_can_be_read_by_day_and_by_night(
         "() => Object.fromEntries([...document.querySelectorAll('[data-plot]')].map((one) =>"
         "[one.dataset.plot, one.querySelectorAll('.trace, .hm, .point, .bars').length]))"
     )
-    expected = {"baselines", "history", "epochs", "parallel", "slice-0", "confusion", "reliability"}
-    expected |= {"training-scores", "training-lambda", "training-domain-accuracy", "domain-1"}
+    expected = {"baselines", "history", "epochs", "parallel_coordinates", "confusion"}
+    expected |= {"slices-0", "learning_curves-4", "reliability", "features_by_domain-1"}
     assert expected <= plots.keys() and all(plots.values()), plots
     assert page.evaluate("() => document.images.length") > 40
     assert page.evaluate("() => [...document.images].every((one) => one.naturalWidth > 0)")

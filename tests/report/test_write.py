@@ -2,6 +2,7 @@
 
 import base64
 import fcntl
+import importlib.util
 import json
 import re
 import shlex
@@ -30,7 +31,9 @@ from dann_search.outputs.shared import ClassRow, Confirmation
 from dann_search.report import write_report
 from dann_search.report.content import Content, gather
 from dann_search.report.context import context
-from dann_search.report.figures.save import KINDS, NAMES
+from dann_search.report.figures import paper
+from dann_search.report.figures.catalog import FIGURES, draw
+from dann_search.report.figures.paper import KINDS, export
 from dann_search.report.page import render
 from dann_search.report.search import look_at_search
 from dann_search.report.shift import DomainShift, domain_shift
@@ -43,6 +46,7 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import SPENT
 from dann_search.training.job import TrainingJob, train_here
+from tests.browser import needs_browser
 from tests.finished_experiment import search_here
 from tests.json_output import printed
 from tests.report.conftest import FORMULA, HOSTILE
@@ -162,13 +166,14 @@ def test_no_name_becomes_a_tag_a_script_or_a_formula(few: ExperimentFolder, tmp_
     assert "<img" not in inside and "<b>" not in inside and "&lt;/script" in inside
 
 
+@needs_browser
 def test_every_figure_is_drawn_as_png_and_svg_whatever_classes_are_called(
-    few: ExperimentFolder, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    few: ExperimentFolder, tmp_path: Path
 ) -> None:
     few.compare.mkdir()
     (few.compare / "comparison.json").write_text(json.dumps(compared(few)))
     report = write_report(few, figures=tmp_path)
-    expected = {f"{name}.{kind}" for name in NAMES for kind in KINDS}
+    expected = {f"{name}.{kind}" for name in FIGURES for kind in KINDS}
     # Six trials and more make a parameter's importance.
     drawn = [Path(figure) for figure in report.figures]
     assert {path.name for path in drawn} == expected - {"importance.png", "importance.svg"}
@@ -178,8 +183,61 @@ def test_every_figure_is_drawn_as_png_and_svg_whatever_classes_are_called(
                 # One column of a paper or both, at 300 dots an inch.
                 assert picture.width >= 1000 and picture.info["dpi"][0] == pytest.approx(300, 0.01)
         else:
-            assert ElementTree.parse(path).getroot().tag.endswith("svg")
-    assert not [str(w.message) for w in recwarn if "layout" in str(w.message)]
+            svg = ElementTree.parse(path).getroot()
+            assert svg.get("width") in ("326", "672")  # the same columns, 96 pixels an inch
+            assert not [one for one in svg.iter() if one.tag.endswith(("}img", "}b"))]
+            if path.stem == "features_by_class":
+                names = {f"{HOSTILE[:39]}…", FORMULA}
+                assert names <= {"".join(text.itertext()) for text in svg.iter()}
+
+
+@needs_browser
+def test_the_same_figure_gives_the_same_file(few: ExperimentFolder) -> None:
+    figures = draw(gather(few, lambda line: None))
+    two = {name: figures[name] for name in ("learning_curves", "features_by_domain")}
+    first = export(two)
+    assert len(first) == 4 and export(two) == first
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("kaleido", r"needs kaleido: pip install 'dann-search\[report\]'"),
+        ("browser", r"and none is installed: install Chromium"),
+        ("the browser named", r"and /nowhere/chrome does not exist: install Chromium"),
+    ],
+)
+def test_without_what_figures_need_nothing_is_written_and_its_name_is_said(
+    few: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], missing: str, said: str,
+) -> None:  # fmt: skip
+    there = importlib.util.find_spec
+    if missing == "kaleido":
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name: None if name == missing else there(name)
+        )
+    elif missing == "browser":
+        monkeypatch.setattr(
+            "choreographer.browsers.chromium.Chromium.find_browser", lambda skip_local: None
+        )
+    else:
+        monkeypatch.setenv("BROWSER_PATH", "/nowhere/chrome")
+    assert main(["report", str(few.root), "--figures", str(tmp_path / "figures")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(said, line)
+    assert not (few.root / "report").exists() and not (tmp_path / "figures").exists()
+
+
+def test_a_browser_that_fails_is_an_error_before_anything_is_written(
+    few: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(broken))
+    with pytest.raises(InputError, match="the browser failed: BrowserFailedError"):
+        write_report(few, figures=tmp_path / "figures")
+    assert not (few.root / "report").exists() and not (tmp_path / "figures").exists()
 
 
 def test_a_large_search_of_many_classes_stays_below_five_megabytes(few: ExperimentFolder) -> None:
@@ -409,8 +467,10 @@ def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
 
 
 def test_a_report_that_is_there_is_kept_unless_force_is_given(
-    few: ExperimentFolder, tmp_path: Path
+    few: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(paper, "check_browser", lambda: None)
+    monkeypatch.setattr(paper, "export", lambda figures: {"history.png": b"new"})
     file, figures = few.root / "report" / "index.html", tmp_path / "figures"
     for path in (file, figures / "history.png"):
         path.parent.mkdir()
@@ -422,7 +482,7 @@ def test_a_report_that_is_there_is_kept_unless_force_is_given(
     assert file.read_text() == "old" and not (tmp_path / "other.html").exists()
     report = write_report(few, figures=figures, force=True)
     assert file.stat().st_size == report.bytes > MEGABYTES
-    assert (figures / "history.png").stat().st_size > 1000
+    assert (figures / "history.png").read_text() == "new"
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_done(
@@ -444,8 +504,6 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_done(
 def test_without_the_extra_the_pip_line_is_named(
     few: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import importlib.util
-
     there = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "plotly" else there(name)

@@ -1,7 +1,6 @@
-"""A searched parameter as an axis: where its values lie and how they are written."""
+"""A searched parameter as an axis: where its values lie, and its ticks."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,17 +26,17 @@ UNITS = {
     "gradual_unfreezing": "epochs a stage",
 }
 FEW = 7
-"""Values of which each is written at its place."""
+"""Values below which every value of a range of whole numbers has a tick."""
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One axis.
+    """One axis, from 0 at its start to 1 at its end.
 
     Attributes:
-        name: the parameter's.
+        name: of the parameter.
         values: of a choice, in their order; None for a range.
-        low, high: of a range.
+        low, high: ends of a range.
         log: whether the range is logarithmic.
         whole: whether it has whole numbers only.
     """
@@ -51,14 +50,14 @@ class Dimension:
 
     @property
     def title(self) -> str:
-        """The name with its unit."""
+        """Name and unit."""
         base, _, backbone = self.name.partition(".")
         unit = UNITS.get(base)
         of = f" of {backbone}" if backbone else ""
         return f"{base}{of} ({unit})" if unit else f"{base}{of}"
 
     def place(self, value: Any) -> float:
-        """Between 0 and 1."""
+        """Where a value lies, between 0 and 1."""
         if self.values is not None:
             last = len(self.values) - 1
             return self.values.index(value) / last if last and value in self.values else 0.5
@@ -69,7 +68,7 @@ class Dimension:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Places between 0 and 1, and what is written there."""
+        """Places between 0 and 1, and their labels."""
         if self.values is not None:
             return [(self.place(value), number(value)) for value in self.values]
         if self.whole and self.high - self.low < FEW:
@@ -85,7 +84,7 @@ class Dimension:
 
 
 def dimension(name: str, parameter: Parameter) -> Dimension:
-    """The axis of a searched parameter, over the ranges of all backbones."""
+    """Return the axis of a searched parameter, over the ranges of all backbones."""
     if isinstance(parameter, Choice):
         return Dimension(name, values=list(parameter.choice))
     assert isinstance(parameter, Range)
@@ -97,8 +96,3 @@ def dimension(name: str, parameter: Parameter) -> Dimension:
         log=isinstance(parameter, LogUniform),
         whole=isinstance(parameter, Int),
     )
-
-
-def dimensions(space: Mapping[str, Parameter]) -> list[Dimension]:
-    """One a searched parameter, in the order of the file."""
-    return [dimension(name, parameter) for name, parameter in space.items()]

@@ -1,56 +1,40 @@
-"""What all figures share: a plot of the page, text that stays text, and paper's style."""
+"""What all figures share: a plot and its size, and text that stays text."""
 
 import html
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
-from matplotlib.figure import Figure as PaperFigure
 
-from dann_search.evaluation.picture import picture_style
-from dann_search.report import theme
-
-Traces = list[Any]
+FEW_TICKS = 8
+"""Whole numbers below which each has its tick."""
+NAMED_POINT = "%{text}: %{y:.3f}<extra>%{fullData.name}</extra>"
+"""Hover text of a point that carries its own text."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """One plot of the page.
+    """One plot of a figure.
 
     Attributes:
-        name: identifies it in the page; never made of anything a user wrote.
-        figure: what is drawn.
-        title: above it, as text: no markup.
-        height: in pixels.
-        note: below the title, of what is not drawn because there is too much.
+        figure: what is drawn, without the theme.
+        title: shown above it, as text without markup.
+        height: on the page, in pixels.
+        note: which part of the data is drawn, where it is too much for one plot.
+        wide: needs both columns of a paper.
     """
 
-    name: str
     figure: go.Figure
     title: str = ""
     height: int = 320
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Paper:
-    """A figure fit for a paper, drawn when it is asked for."""
-
-    name: str
-    draw: Callable[[], PaperFigure]
+    wide: bool = False
 
 
 def plain(text: object, most: int = 40) -> str:
-    """Text for Plotly, which would take ``<`` and ``&`` for markup; long names are cut."""
-    return html.escape(cut(text, most), quote=False)
-
-
-def cut(text: object, most: int = 24) -> str:
-    """Text of at most so many characters."""
+    """Escape text for Plotly, which reads HTML tags in labels; cut it to ``most`` characters."""
     shown = str(text)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    return html.escape(shown, quote=False)
 
 
 def part_of(what: str, shown: int, of: int) -> str:
@@ -58,42 +42,11 @@ def part_of(what: str, shown: int, of: int) -> str:
     return f"{shown:,} of {of:,} {what}." if shown < of else ""
 
 
+def count_by_whole_numbers(figure: go.Figure, title: str, last: int) -> None:
+    """Title an x axis of whole numbers from 1; Plotly would put ticks between a few of them."""
+    figure.update_xaxes(title=title, tickformat="d", dtick=1 if last < FEW_TICKS else None)
+
+
 def number(value: object) -> str:
-    """A value as axes and tables show it: three significant digits of what is no integer."""
+    """Format a value for axes and tables: floats with three significant digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def columns(count: int) -> float:
-    """Width of a figure in inches: one column of a paper's two, or both."""
-    return 3.4 if count == 1 else 7.0
-
-
-def paper_style(texts: Iterable[str] = ()) -> AbstractContextManager[str]:
-    """Set Matplotlib up for figures in which these texts are; as ``picture_style``."""
-    settings: Any = {
-        "font.size": 8,
-        "axes.titlesize": 8,
-        "axes.labelsize": 8,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
-        "legend.fontsize": 7,
-        "legend.frameon": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": theme.INK,
-        "axes.linewidth": 0.6,
-        "lines.linewidth": 1.2,
-        "lines.markersize": 3.5,
-        "axes.grid": True,
-        "grid.color": "#E3E6EB",
-        "grid.linewidth": 0.5,
-        "axes.axisbelow": True,
-        # The same figure gives the same file.
-        "svg.hashsalt": "dann-search",
-    }
-    return picture_style(texts, settings)
-
-
-def paper(width: int = 1, height: float = 2.4) -> PaperFigure:
-    """An empty figure over one or two columns, ``height`` in inches."""
-    return PaperFigure(figsize=(columns(width), height), layout="constrained")
