@@ -16,12 +16,15 @@ from dann_search.config.messages import shown
 from dann_search.config.parameter import is_one_of
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
-from dann_search.config.start_points import KnownTrial, StartPoint, start_points
+from dann_search.config.start_points import PUBLISHED, KnownTrial, StartPoint, start_points
 from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
-from dann_search.study.study_names import CONFIG, WARM
+from dann_search.study.study_names import CONFIG, ORIGIN, WARM
 from dann_search.study.suggest import distribution, study_name
 
 GRID_LIMIT = 100_000
+
+Key = frozenset[tuple[str, Any]]
+"""A trial's values, to be compared."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,35 @@ def _start_points_first(
 def untried(
     experiment: Experiment, space: Space, trials: Sequence[FrozenTrial]
 ) -> list[FirstTrial]:
-    """The first trials that a study does not have, whatever changed since it began.
+    """Return the first trials that the study lacks, whatever changed since it began.
 
-    One is there if it was put in with the same values; a point of a grid also if chance found it.
+    A first trial is in the study if it was enqueued with the same values; a point of a grid also
+    if chance found it.
     """
     own = [trial for trial in trials if WARM not in trial.user_attrs]
-    there = {_key(trial.system_attrs.get("fixed_params", {})) for trial in own}
+    there = [(trial.user_attrs.get(ORIGIN), _key(_enqueued(trial))) for trial in own]
+    keys = {key for _, key in there}
     if experiment.search.sampler == "grid":
-        there |= {_key(trial.params) for trial in own}
-    return [one for one in first_trials(experiment, space) if _key(one.params) not in there]
+        keys |= {_key(trial.params) for trial in own}
+
+    def is_there(one: FirstTrial) -> bool:
+        # Version 0.1.0 enqueued published recipes with fewer values.
+        key = _key(one.params)
+        return key in keys or (one.origin in PUBLISHED and _was_part(one.origin, key, there))
+
+    return [one for one in first_trials(experiment, space) if not is_there(one)]
 
 
-def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+def _was_part(origin: str, key: Key, there: Sequence[tuple[str | None, Key]]) -> bool:
+    return any(origin == other and values <= key for other, values in there)
+
+
+def _enqueued(trial: FrozenTrial) -> Mapping[str, Any]:
+    values: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return values
+
+
+def _key(params: Mapping[str, Any]) -> Key:
     # Without the last digits of a float: Optuna's 0.30000000000000004 is the grid's 0.3.
     return frozenset(
         (name, float(f"{value:.12g}") if isinstance(value, float) else value)
