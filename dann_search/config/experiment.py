@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dann_search.config.data import DataConfig, Place
 from dann_search.config.database_url import check_url
+from dann_search.config.extensions import SAMPLERS, VALIDATORS, OneOf
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Parameter, Scalar
 from dann_search.config.strict import FieldError, Strict
@@ -43,9 +44,12 @@ class ConfirmConfig(Strict):
         return range(seed + 1, seed + 1 + self.seeds)
 
 
-Objective = Literal[
-    "f1_macro", "source_accuracy", "entropy", "info_max", "snd", "bnm", "dev", "iwcv", "class_ami"
-]
+F1_MACRO = "f1_macro"
+
+
+def objectives() -> list[str]:
+    """Return what may choose epochs and trials: the metric that needs labels, and validators."""
+    return [F1_MACRO, *VALIDATORS]
 
 
 STUDIES = ("auto", "sqlite", "journal", "a URL such as postgresql://user@host/database")
@@ -54,14 +58,14 @@ STUDIES = ("auto", "sqlite", "journal", "a URL such as postgresql://user@host/da
 class SearchConfig(Strict):
     """How the space is searched."""
 
-    objective: Objective = Field(
-        "f1_macro",
+    objective: Annotated[str, OneOf(objectives)] = Field(
+        F1_MACRO,
         description="what chooses epochs and trials: macro-F1 on the target's validation labels, "
         "or a validator that needs none of them",
     )
 
     trials: int = Field(20, ge=1, le=1_000_000)
-    sampler: Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"] = "tpe"
+    sampler: Annotated[str, OneOf(lambda: SAMPLERS)] = "tpe"
     scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
     seed: int = Field(0, ge=0, lt=2**31)
     published_first: bool = Field(
@@ -103,7 +107,7 @@ class SearchConfig(Strict):
     @model_validator(mode="after")
     def _target_can_be_reached(self) -> Self:
         target = self.budget.target
-        if self.objective == "f1_macro" and target is not None and not 0 < target <= 1:
+        if self.objective == F1_MACRO and target is not None and not 0 < target <= 1:
             remedy = f"; write {target / 100:g}" if 1 < target <= 100 else ""
             message = f"macro-F1 lies between 0 and 1, got {target:g}{remedy}"
             raise FieldError(("budget", "target"), message)

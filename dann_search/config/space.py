@@ -11,7 +11,7 @@ from dann_search.config.messages import describe, shown
 from dann_search.config.parameter import Choice, Int, Parameter, Range
 from dann_search.config.source import KeyPath
 from dann_search.config.strict import leaf_types
-from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
+from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.errors import nearest
 
 NOT_SEARCHED = ("epochs", "seed")
@@ -173,8 +173,9 @@ def _with_implied(
         for value in wanted if isinstance(wanted, list) else [wanted]:
             if problem := _never(other, value, searched.get(other), fixed):
                 raise SpaceError(path, problem)
-    when: dict[str, Any] = {**IMPLIED_CONDITIONS.get(name, {}), **parameter.when}
-    for other, implied in IMPLIED_CONDITIONS.get(name, {}).items():
+    conditions = implied_conditions().get(name, {})
+    when: dict[str, Any] = {**conditions, **parameter.when}
+    for other, implied in conditions.items():
         stated, possible = when[other], implied if isinstance(implied, list) else [implied]
         if isinstance(stated, list):
             when[other] = [value for value in stated if value in possible]

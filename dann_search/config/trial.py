@@ -1,22 +1,22 @@
 """Everything one training needs to know, as one frozen model."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from pydantic.fields import FieldInfo
 
+from dann_search.config.extensions import AUGMENTATIONS, METHODS, OneOf, Option
 from dann_search.config.strict import Strict
-
-Method = Literal["dann", "cdan", "mcc", "deep_coral", "source_only", "from_scratch"]
-
-
-ADVERSARIAL: list[str] = ["dann", "cdan"]
-ADAPTING: list[str] = [*ADVERSARIAL, "mcc", "deep_coral"]
 
 
 class TrialConfig(Strict):
-    """The recipe of one trial: each field fixed under ``training`` or searched under ``space``."""
+    """The recipe of one trial: each field fixed under ``training`` or searched under ``space``.
 
-    method: Method = Field(
+    Registered augmentations, and the options of registered methods, are fields too.
+    """
+
+    method: Annotated[str, OneOf(lambda: METHODS)] = Field(
         "dann",
         description="how the target's images are used; source_only does without, and from_scratch "
         "without pre-trained weights too",
@@ -102,27 +102,6 @@ class TrialConfig(Strict):
         description="share of training in which linear and cosine reach lambda_max",
     )
 
-    rotation_degrees: float = Field(0.0, ge=0, le=180, description="largest rotation either way")
-    translation: float = Field(
-        0.0, ge=0, le=0.5, description="largest shift, as a fraction of the side"
-    )
-    horizontal_flip: float = Field(0.0, ge=0, le=1, description="probability")
-    vertical_flip: float = Field(0.0, ge=0, le=1, description="probability")
-    crop_scale: float = Field(
-        1.0, gt=0, le=1, description="smallest share of the area a random resized crop keeps"
-    )
-    colour_jitter: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="largest change of brightness, contrast and saturation; of hue a quarter turn "
-        "of it",
-    )
-    grayscale: float = Field(0.0, ge=0, le=1, description="probability")
-    erasing: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is hidden")
-    policy_strength: float = Field(
-        0.0, ge=0, le=1, description="of two random operations an image, as RandAugment's"
-    )
     target_augmentation: float = Field(
         1.0, ge=0, le=1, description="strength on target images, as a share of the source's"
     )
@@ -130,23 +109,75 @@ class TrialConfig(Strict):
     @property
     def adversarial(self) -> bool:
         """Whether a domain discriminator is trained."""
-        return self.method in ADVERSARIAL
+        return bool(METHODS[self.method].discriminator)
 
     @property
     def adapts(self) -> bool:
         """Whether target images are trained on."""
-        return self.method in ADAPTING
+        return METHODS[self.method].adapts
+
+    @property
+    def method_options(self) -> dict[str, Any]:
+        """The values of the options that the method brings along."""
+        return {one.name: getattr(self, one.name) for one in METHODS[self.method].options}
 
 
-IMPLIED_CONDITIONS: dict[str, dict[str, str | list[str]]] = {
-    "lambda_schedule": {"method": ADAPTING},
-    "lambda_max": {"method": ADAPTING},
-    "lambda_delay": {"method": ADAPTING},
-    "lambda_gamma": {"method": ADAPTING, "lambda_schedule": "ganin"},
-    "lambda_warmup": {"method": ADAPTING, "lambda_schedule": ["linear", "cosine"]},
-    "discriminator_width": {"method": ADVERSARIAL},
-    "discriminator_depth": {"method": ADVERSARIAL},
-    "discriminator_dropout": {"method": ADVERSARIAL},
-    "momentum": {"optimizer": "sgd"},
-}
-"""Parameters with an effect only under another: the space adds these to what ``when`` says."""
+def adapting() -> list[str]:
+    """Return the methods that train on target images."""
+    return [name for name, method in METHODS.items() if method.adapts]
+
+
+def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
+    """Return, by name, what a parameter needs of others to have an effect.
+
+    The space adds these conditions to what ``when`` says.
+    """
+    adapts: dict[str, str | list[str]] = {"method": adapting()}
+    judged: dict[str, str | list[str]] = {
+        "method": [name for name, method in METHODS.items() if method.discriminator]
+    }
+    own: dict[str, dict[str, str | list[str]]] = {}
+    for name, method in METHODS.items():
+        own |= {option.name: {**option.when, "method": [name]} for option in method.options}
+    own |= {one.name: dict(one.when) for one in AUGMENTATIONS.values() if one.when}
+    return own | {
+        "lambda_schedule": adapts,
+        "lambda_max": adapts,
+        "lambda_delay": adapts,
+        "lambda_gamma": {**adapts, "lambda_schedule": "ganin"},
+        "lambda_warmup": {**adapts, "lambda_schedule": ["linear", "cosine"]},
+        "discriminator_width": judged,
+        "discriminator_depth": judged,
+        "discriminator_dropout": judged,
+        "momentum": {"optimizer": "sgd"},
+    }
+
+
+def own_options() -> dict[str, Option]:
+    """Return the fields that augmentations and methods brought along, by name."""
+    return dict(_options)
+
+
+_options: dict[str, Option] = {}
+_owners: dict[str, str] = {}
+
+
+def _add_fields(owner: str, options: Iterable[Option]) -> None:
+    """Make options fields of ``TrialConfig``.
+
+    Raises:
+        ValueError: there is such a field already.
+    """
+    for one in options:
+        if one.name in TrialConfig.model_fields and _owners.get(one.name) != owner:
+            raise ValueError(f"{owner}: a recipe already has a field {one.name}")
+        limits: dict[str, Any] = {"gt" if one.above_low else "ge": one.low, "le": one.high}
+        info = Field(one.neutral, description=one.description, **limits)
+        field = FieldInfo.from_annotated_attribute(type(one.neutral), info)
+        TrialConfig.__pydantic_fields__[one.name] = field
+        _options[one.name], _owners[one.name] = one, owner
+        TrialConfig.model_rebuild(force=True)
+
+
+METHODS.follow(lambda method: _add_fields(f"method {method.name}", method.options))
+AUGMENTATIONS.follow(lambda one: _add_fields(f"augmentation {one.name}", [one]))

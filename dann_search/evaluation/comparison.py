@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from dann_search.config.trial import ADAPTING
+from dann_search.config.trial import adapting
 from dann_search.evaluation.baselines import SUPERVISED, TLLIB
 from dann_search.evaluation.fairness import Fairness
 from dann_search.evaluation.method_scores import Scores
@@ -74,7 +74,7 @@ class Comparison:
         It does where the winner is above source-only, the interval of their difference leaves out
         0, and the difference is more than either differs over seeds.
         """
-        if self.winner not in ADAPTING:
+        if self.winner not in adapting():
             return self._verdict_without()
         if not {self.winner, BASE} <= self.methods.keys():
             return f"whether {self.winner} helps shows beside {BASE}: name both methods"
@@ -100,7 +100,7 @@ class Comparison:
 
     def _verdict_without(self) -> str:
         """Where the search's winner does not adapt, and another method may."""
-        rivals = [name for name in (*ADAPTING, TLLIB) if name in self.methods]
+        rivals = [name for name in (*adapting(), TLLIB) if name in self.methods]
         if self.winner not in self.methods or not rivals:
             return f"the winner, {self.winner}, does not adapt: name dann among the methods to see"
         rival = max(rivals, key=lambda name: self.methods[name].f1_macro.mean)

@@ -17,7 +17,7 @@ from dann_search.config.parameter import is_one_of
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import PUBLISHED, KnownTrial, StartPoint, start_points
-from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
+from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.study.study_names import CONFIG, ORIGIN, WARM
 from dann_search.study.suggest import distribution, study_name
 
@@ -202,7 +202,5 @@ def _stages(space: Space, backbone: str, depth: int | None) -> int:
 
 
 def _has_effect(name: str, recipe: Mapping[str, Any]) -> bool:
-    return all(
-        is_one_of(recipe[other], wanted)
-        for other, wanted in IMPLIED_CONDITIONS.get(name, {}).items()
-    )
+    conditions = implied_conditions().get(name, {})
+    return all(is_one_of(recipe[other], wanted) for other, wanted in conditions.items())

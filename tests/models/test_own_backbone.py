@@ -15,7 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "methods.md"
 
 
 def test_the_documented_example_registers_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry.BACKBONES, "_entries", {})
     (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
     lines = [line for line in code.splitlines() if line.strip()]
     assert len(lines) - sum("import" in line for line in lines) < 20

@@ -3,12 +3,29 @@
 On the bottleneck's features, as tllib and DeepDA do; the paper takes the classifier's output.
 """
 
-from torch import Tensor
+from __future__ import annotations
 
-from dann_search.models.network import DannNetwork
+from typing import TYPE_CHECKING
+
+from dann_search.config.extensions import MethodSpec, register_method
 from dann_search.training.methods.terms import Terms
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from dann_search.models.network import DannNetwork
+
+
+@register_method(
+    MethodSpec(
+        name="deep_coral",
+        words="Deep CORAL (Sun & Saenko 2016): the covariances of source and target features are "
+        "drawn together.",
+        term="lambda times \\|\\|C_s - C_t\\|\\|² / 4d² of the bottleneck's covariances; small "
+        "numbers, so search `lambda_max` well above 1",
+        source="Sun and Saenko 2016, eq. 1",
+    )
+)
 def loss(
     network: DannNetwork,
     features: Tensor,
@@ -21,7 +38,7 @@ def loss(
     source, target = features[domains == 0], features[domains > 0]
     size = features.shape[1]
     distance = (covariance(source) - covariance(target)).square().sum() / (4 * size**2)
-    return Terms(lam * distance * (len(target) / batch_size), logits.new_zeros(()))
+    return Terms(lam * distance * (len(target) / batch_size))
 
 
 def covariance(features: Tensor) -> Tensor:

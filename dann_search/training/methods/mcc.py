@@ -1,14 +1,30 @@
 """Minimum class confusion (Jin et al. 2020, eq. 2 to 6): the target's classes are kept apart."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from dann_search.models.network import DannNetwork
+from typing import TYPE_CHECKING
+
+from dann_search.config.extensions import MethodSpec, register_method
 from dann_search.training.methods.terms import Terms
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dann_search.models.network import DannNetwork
 
 TEMPERATURE = 2.5
 """As in the paper, section 4.1."""
 
 
+@register_method(
+    MethodSpec(
+        name="mcc",
+        words="MCC (Jin et al. 2020): predictions on target images are to confuse as few classes "
+        "with each other as can be.",
+        term="lambda times the class confusion of the target's predictions at temperature 2.5",
+        source="Jin et al. 2020, eq. 2 to 6",
+    )
+)
 def loss(
     network: DannNetwork,
     features: Tensor,
@@ -20,7 +36,7 @@ def loss(
     """``lam`` times the mean confusion between classes; each worker's own batch by its share."""
     target = logits[domains > 0]
     confusion = class_confusion((target / TEMPERATURE).softmax(1))
-    return Terms(lam * confusion * (len(target) / batch_size), logits.new_zeros(()))
+    return Terms(lam * confusion * (len(target) / batch_size))
 
 
 def class_confusion(probabilities: Tensor) -> Tensor:

@@ -2,9 +2,17 @@
 
 import warnings
 
+from dann_search.config.extensions import ValidatorSpec, register_validator
 from dann_search.training.validators.view import ValidationView
 
 
+@register_validator(
+    ValidatorSpec(
+        name="class_ami",
+        words="adjusted mutual information of predicted classes and clusters",
+        source="Musgrave et al. 2022",
+    )
+)
 def class_ami(view: ValidationView) -> float:
     """Adjusted mutual information of predicted classes and k-means clusters of the features.
 

@@ -2,11 +2,19 @@
 
 import numpy as np
 
+from dann_search.config.extensions import ValidatorSpec, register_validator
 from dann_search.training.validators.view import ValidationView, entropy, softmax
 
 TEMPERATURE = 0.05
 
 
+@register_validator(
+    ValidatorSpec(
+        name="snd",
+        words="density of the target's soft neighbourhoods",
+        source="Saito et al. 2021",
+    )
+)
 def soft_neighborhood_density(view: ValidationView) -> float:
     """Mean entropy of each target image's softmax over its similarities to the others.
 

@@ -2,9 +2,17 @@
 
 import numpy as np
 
+from dann_search.config.extensions import ValidatorSpec, register_validator
 from dann_search.training.validators.view import Floats, ValidationView, softmax
 
 
+@register_validator(
+    ValidatorSpec(
+        name="iwcv",
+        words="minus the source's risk weighted by the domains' density ratio",
+        source="Sugiyama et al. 2007",
+    )
+)
 def importance_weighted_risk(view: ValidationView) -> float:
     """IWCV: minus the source's validation risk under the target's distribution of features.
 
@@ -14,6 +22,13 @@ def importance_weighted_risk(view: ValidationView) -> float:
     return -float((view.density_ratio * _losses(view)).mean())
 
 
+@register_validator(
+    ValidatorSpec(
+        name="dev",
+        words="the same, with a control variate",
+        source="You et al. 2019",
+    )
+)
 def deep_embedded_validation(view: ValidationView) -> float:
     """DEV: minus IWCV's risk with the variance that its weights add taken out.
 
