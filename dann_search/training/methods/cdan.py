@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         words="CDAN (Long et al. 2018): a domain discriminator sees features together with the "
         "predicted classes, and through a gradient reversal layer the network learns to leave it "
         "guessing.",
-        term="the same on the outer product of features and class probabilities (a random "
+        term="as `dann`, on the outer product of features and class probabilities (a random "
         "projection of 1,024 above 4,096 products); no gradient through the probabilities, no "
         "entropy weights",
         source="Long et al. 2018, eq. 5 and 6",

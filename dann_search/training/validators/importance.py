@@ -25,7 +25,7 @@ def importance_weighted_risk(view: ValidationView) -> float:
 @register_validator(
     ValidatorSpec(
         name="dev",
-        words="the same, with a control variate",
+        words="as `iwcv`, with a control variate",
         source="You et al. 2019",
     )
 )
