@@ -32,7 +32,7 @@ def drill(space: Path, folder: Path) -> None:
     command(folder, "leaderboard", str(outcome.folder.root), "--json")
     command(folder, "best", str(outcome.folder.root))
     command(folder, "report", str(outcome.folder.root))
-    assert load_model(outcome.folder.root / "best").network.backbone.stage_names
+    assert load_model(outcome.folder.root / "best").record["backbone"] == "tiny"
     states = [trial.state.name for trial in trials]
     (folder / "drill.json").write_text(json.dumps({"states": states}))
 

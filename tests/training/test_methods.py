@@ -48,7 +48,7 @@ def test_cdan_shows_the_discriminator_every_product_of_feature_and_probability()
         expected = nn.functional.binary_cross_entropy_with_logits(answers, DOMAINS)
         right = ((answers > 0) == (DOMAINS > 0)).double().mean()
     torch.testing.assert_close(terms.loss, expected)
-    assert float(terms.right) == pytest.approx(float(right))
+    assert terms.right is not None and float(terms.right) == pytest.approx(float(right))
     terms.loss.backward()  # type: ignore[no-untyped-call]
     assert network.classifier.weight.grad is None  # probabilities are conditions, not levers
 
@@ -137,7 +137,7 @@ def test_deep_coral_is_the_distance_of_the_covariances() -> None:
 def test_without_lambda_no_method_moves_the_features(method: str) -> None:
     network, x = network_for(method), features().requires_grad_()
     terms = METHODS.code(method)(network, x, network.classifier(x), DOMAINS, 0.0, BATCH)
-    terms.loss.backward()  # type: ignore[no-untyped-call]
+    terms.loss.backward()
     assert x.grad is not None and not x.grad.any()
 
 
