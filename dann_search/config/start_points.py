@@ -1,4 +1,4 @@
-"""Configurations to try first: published recipes, as near as the space allows, and the user's."""
+"""Configurations to try first: published recipes and the user's points, fitted to the space."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class StartPoint:
 
 @dataclass(frozen=True)
 class KnownTrial:
-    """A completed trial of another experiment: its recipe and the objective's value."""
+    """A completed trial of another experiment: its recipe and its score."""
 
     origin: str
     config: dict[str, Any]
@@ -95,10 +95,10 @@ class KnownTrial:
 
 
 def start_points(space: Space, stated: list[dict[str, Any]], published: bool) -> list[StartPoint]:
-    """The published recipes, then the user's points; no two the same.
+    """Return the published recipes, then the user's points, without repetitions.
 
     Raises:
-        SpaceError: a point of the user's is not in the space.
+        SpaceError: a point of the user lies outside of the space.
     """
     recipes = published_recipes() if published else {}
     found = [StartPoint(origin, _fitted(space, values)) for origin, values in recipes.items()]
@@ -127,7 +127,7 @@ def _fitted(space: Space, wanted: Mapping[str, Any]) -> dict[str, dict[str, Any]
 
 
 def nearest_value(space: Space, name: str, wanted: Any, backbone: str) -> Any:
-    """The value of a parameter nearest to ``wanted``; None where there is nothing like it."""
+    """Return the value of a parameter nearest to ``wanted``; None if no choice resembles it."""
     parameter = space.parameters[name]
     if space.contains(name, wanted, backbone):
         return wanted
@@ -145,7 +145,7 @@ def nearest_value(space: Space, name: str, wanted: Any, backbone: str) -> Any:
 
 
 def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
-    """Refuse what a trial of this space could not have."""
+    """Refuse values that no trial of this space could have."""
     path: KeyPath = ("search", "start_points", index)
     if not values:
         raise SpaceError(path, "is empty: give some searched parameters their values")
@@ -167,9 +167,9 @@ def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
 
 
 def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str, Any]) -> None:
-    """Refuse a value where its condition, or that of what it names, does not hold by the point.
+    """Refuse a value whose condition the point does not fulfil.
 
-    Left to the sampler it would hold by chance, and the value be dropped where it does not.
+    The sampler would fulfil it by chance only, and the value would be dropped otherwise.
     """
     for other, wanted in space.parameters[name].when.items():
         governing = space.parameters.get(other)

@@ -1,4 +1,4 @@
-"""Everything one training needs to know, as one frozen model."""
+"""The recipe of one trial, as one frozen model."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -18,62 +18,77 @@ class TrialConfig(Strict):
 
     method: Annotated[str, OneOf(lambda: METHODS)] = Field(
         "dann",
-        description="how the target's images are used; source_only does without, and from_scratch "
-        "without pre-trained weights too",
+        description="how target images are used; source_only uses none, and from_scratch neither "
+        "them nor pre-trained weights",
     )
     backbone: str = Field("resnet50", description="name in the catalogue of backbones")
     pretrained: bool = Field(
-        True, description="start from pre-trained weights where the backbone has any"
+        True, description="start from pre-trained weights if the backbone has any"
     )
     unfrozen_depth: int | None = Field(
         None,
         ge=0,
         le=1000,
-        description="stages trained, counted from the top; all of them where absent",
+        description="number of trained stages, counted from the top; all of them if absent",
     )
-    epochs: int = Field(20, ge=1, le=100_000, description="passes over the larger training split")
+    epochs: int = Field(
+        20, ge=1, le=100_000, description="number of passes over the larger training split"
+    )
     batch_size: int = Field(
-        32, ge=2, le=65_536, description="images a domain and step, over all workers"
+        32, ge=2, le=65_536, description="images of each domain in a step, over all workers"
     )
     class_balanced: bool = Field(
-        False, description="draw each class of the source equally often rather than each image"
+        False, description="draw each class of the source equally often, rather than each image"
     )
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="of everything random in a training")
 
-    learning_rate: float = Field(1e-3, gt=0, description="of the backbone at the start of training")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="learning rate of the backbone at the start"
+    )
     head_lr_factor: float = Field(
-        10.0, gt=0, description="the heads learn this much faster than the backbone"
+        10.0, gt=0, description="learning rate of the heads, as a multiple of the backbone's"
     )
     stage_lr_decay: float = Field(
-        1.0, gt=0, le=1, description="each stage learns this much slower than the one above it"
+        1.0,
+        gt=0,
+        le=1,
+        description="learning rate of a stage, as a multiple of that of the stage above",
     )
     gradual_unfreezing: int = Field(
         0,
         ge=0,
         le=100_000,
-        description="epochs after which one more stage is trained, the heads alone at first; "
-        "0 for all at once",
+        description="epochs after which one more stage is trained, beginning with the heads only; "
+        "0 to train all stages from the start",
     )
-    lr_schedule: Literal["ganin", "cosine", "constant"] = "ganin"
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr_schedule: Literal["ganin", "cosine", "constant"] = Field(
+        "ganin", description="how the learning rates fall during training"
+    )
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD or AdamW")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD")
-    weight_decay: float = Field(1e-3, ge=0)
+    weight_decay: float = Field(1e-3, ge=0, description="of all trained weights")
     gradient_clipping: float = Field(
         0.0, ge=0, description="largest norm of the gradient; 0 for no limit"
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="share of a label's probability spread over all classes"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a label's probability that is spread over all classes",
     )
     ema_decay: float = Field(
-        0.0, ge=0, lt=1, description="of a moving average of the weights, validated; 0 for none"
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of a moving average of the weights, which is validated; 0 for none",
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32",
-        description="of forward passes; weights stay fp32, and the loss of fp16 is scaled",
+        description="precision of forward passes; weights stay fp32, and fp16 scales the loss",
     )
     batch_norm: Literal["joint", "separate", "frozen"] = Field(
         "separate",
-        description="source and target in one forward pass, in two, or with fixed statistics",
+        description="both domains in one forward pass, in one each, or with fixed statistics",
     )
     bottleneck: int = Field(
         256, ge=0, le=65_536, description="width of the layer before the heads; 0 for none"
@@ -86,11 +101,13 @@ class TrialConfig(Strict):
         1, ge=0, le=16, description="hidden layers of the domain discriminator"
     )
     discriminator_dropout: float = Field(
-        0.0, ge=0, lt=1, description="after each hidden layer of the domain discriminator"
+        0.0, ge=0, lt=1, description="dropout after each hidden layer of the domain discriminator"
     )
 
-    lambda_schedule: Literal["constant", "linear", "cosine", "ganin"] = "ganin"
-    lambda_max: float = Field(1.0, ge=0, description="weight of the adaptation at its largest")
+    lambda_schedule: Literal["constant", "linear", "cosine", "ganin"] = Field(
+        "ganin", description="how the weight of the adaptation rises during training"
+    )
+    lambda_max: float = Field(1.0, ge=0, description="largest weight of the adaptation")
     lambda_delay: float = Field(
         0.0, ge=0, lt=1, description="share of training before the schedule of lambda begins"
     )

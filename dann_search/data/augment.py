@@ -20,18 +20,18 @@ def augment(
     rows: tuple[int, int] | None = None,
     strength: float = 1.0,
 ) -> Tensor:
-    """Move, crop, flip, recolour and erase each image by its own random amounts.
+    """Augment each image by its own random amounts.
 
     Args:
         images: float in [0, 1], shape (n, 3, side, side).
         config: the recipe, with the amount of every augmentation.
         generator: a CPU generator; the same one gives the same augmentation on every device.
-        rows: (first, count) where these images are rows of a batch of ``count`` shared by several
-            workers: each then gets what it would get in a single process.
+        rows: (first, count) if these images are rows of a batch of ``count`` that several workers
+            share; each image is then augmented as in a single process.
         strength: factor in [0, 1] on every amount and probability.
 
     Returns:
-        A tensor of the same shape; what moves in from outside repeats the border.
+        A tensor of the same shape; pixels from outside of the image repeat its border.
     """
     draws = draw(config, len(images), generator, rows, strength)
     return images if draws is None else _change(_flip(images, draws), draws)
@@ -110,7 +110,7 @@ def _move(images: Tensor, draws: Draws) -> Tensor:
     rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
     shear = torch.stack([torch.stack([one, draws.shear], 1), torch.stack([zero, one], 1)], 1)
-    # From places in the result to places in the image: flip first, crop last.
+    # The matrix maps places in the result to places in the image: flip first, crop last.
     linear = draws.crop[:, :, None] * (rotation @ shear) * draws.mirror[:, None, :]
     theta = torch.cat([linear, draws.shift[:, :, None]], 2).to(images.device, images.dtype)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
@@ -118,7 +118,7 @@ def _move(images: Tensor, draws: Draws) -> Tensor:
 
 
 def _flip(images: Tensor, draws: Draws) -> Tensor:
-    """Flip images that nothing else moves."""
+    """Flip images without interpolation, unless ``_move`` flips them along with the rest."""
     if draws.moves:
         return images
     for number, dimension in ((0, 3), (1, 2)):
@@ -139,7 +139,7 @@ def to_float(images: Tensor, side: int) -> Tensor:
 
 
 def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """(x - mean) / std per channel, in one pass."""
+    """Compute (x - mean) / std per channel, in one pass."""
     scale = _by_channel(std, images)
     return torch.addcmul(-_by_channel(mean, images) / scale, images, 1 / scale)
 

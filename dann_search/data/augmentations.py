@@ -99,9 +99,9 @@ def flip_vertically(draws: Draws, u: Tensor, amount: float) -> None:
     )
 )
 def crop(draws: Draws, u: Tensor, amount: float) -> None:
-    """A random resized crop: area in [amount, 1], sides 3:4 to 4:3 (Szegedy et al. 2015).
+    """Crop to an area in [amount, 1], sides 3:4 to 4:3 (Szegedy et al. 2015), and resize.
 
-    Nearer to a square where the area leaves no room, so that a crop is always of its area.
+    A large area leaves less room for the ratio of the sides, so that the area is always kept.
     """
     import torch
 
@@ -160,7 +160,7 @@ def grayscale(draws: Draws, u: Tensor, amount: float) -> None:
     )
 )
 def erase(draws: Draws, u: Tensor, amount: float) -> None:
-    """A rectangle of 2 to 33 % of the image, sides 3:10 to 10:3 (Zhong et al. 2020)."""
+    """Hide a rectangle of 2 to 33 % of the image, sides 3:10 to 10:3 (Zhong et al. 2020)."""
     import torch
 
     area = 0.02 + (0.33 - 0.02) * u[:, 1]
@@ -175,14 +175,14 @@ def erase(draws: Draws, u: Tensor, amount: float) -> None:
     AugmentationSpec(
         name="policy_strength",
         neutral=0.0,
-        description="of two random operations an image, as RandAugment's",
+        description="strength of two random operations on each image, as in RandAugment",
         words="two random operations at {share} of their strength",
         numbers=4,
         column=19,
     )
 )
 def apply_policy(draws: Draws, u: Tensor, amount: float) -> None:
-    """Two random operations an image, as RandAugment's, each by up to ``amount`` of its range."""
+    """Apply two random operations of RandAugment, each by up to ``amount`` of its range."""
     import torch
 
     for number in range(POLICY_OPERATIONS):

@@ -13,7 +13,7 @@ from dann_search.models.catalog import CATALOG, BackboneSpec
 TIMM = "timm/"
 
 Build = Callable[[Mapping[str, Any] | None], Any]
-"""From a state dict, or None for random weights, to a ``models.backbone.Backbone``."""
+"""Builds a ``models.backbone.Backbone`` from a state dict, or from None with random weights."""
 
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
 """Users' backbones; those of ours are in the catalogue."""
@@ -49,10 +49,10 @@ def registered(name: str) -> Build | None:
 
 
 def spec_of(name: str, weights: Mapping[str, WeightsFile] | None = None) -> BackboneSpec:
-    """What a backbone is made of, its normalization that of the weights it starts from.
+    """Return the description of a backbone, with the normalization of its weights file.
 
     Raises:
-        InputError: a name of timm's where timm is not installed or does not know it.
+        InputError: timm is not installed, or does not know the name.
         KeyError: there is no such backbone.
     """
     spec = _spec_of(name)
@@ -82,12 +82,12 @@ def _timm_spec(name: str) -> BackboneSpec:
 
 
 def largest_native_size(backbones: list[str]) -> int:
-    """The side in pixels at which images are packed where the user sets none."""
+    """Return the largest native input side in pixels, at which images are packed by default."""
     return max(spec_of(name).image_size for name in backbones)
 
 
 class StageCounts(Mapping[str, int]):
-    """Number of stages by name of backbone; timm's are looked up as they are asked for."""
+    """Number of stages by name of backbone; those of timm are looked up on demand."""
 
     def __getitem__(self, name: str) -> int:
         return len(spec_of(name).stages)
@@ -100,5 +100,5 @@ class StageCounts(Mapping[str, int]):
 
 
 def stage_counts() -> StageCounts:
-    """Number of stages of every backbone, by name."""
+    """Return the number of stages of every backbone by name."""
     return StageCounts()

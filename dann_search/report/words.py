@@ -1,4 +1,4 @@
-"""A recipe in sentences."""
+"""A recipe in sentences, for the report."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,7 +24,7 @@ BATCH_NORM = {
 
 
 def in_words(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> list[tuple[str, str]]:
-    """The recipe as (what, sentences) in the order in which one would ask.
+    """Describe a recipe as pairs of a heading and its sentences.
 
     Args:
         config: the recipe.

@@ -1,4 +1,4 @@
-"""What a study begins with: points to try first, and trials of another experiment to learn from."""
+"""What a study begins with: points to try first, and trials of another experiment."""
 
 import random
 from collections import Counter
@@ -29,19 +29,19 @@ Key = frozenset[tuple[str, Any]]
 
 @dataclass(frozen=True)
 class FirstTrial:
-    """Values by the study's names that a trial is to have, and where they are from."""
+    """Values of a trial by their names in the study, and their origin."""
 
     origin: str
     params: dict[str, Any]
 
 
 def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
-    """The trials that no sampler chooses, in their order: start points, or a whole grid."""
+    """Return the trials that no sampler chooses, in order: start points, or a whole grid."""
     search = experiment.search
     found = start_points(space, search.start_points, search.published_first)
     if search.sampler == "grid":
         points = list(islice(grid(space), GRID_LIMIT))
-        # Shuffled, so that a part of it is spread over the space.
+        # Shuffled, so that a part of the grid covers the whole space.
         random.Random(search.seed).shuffle(points)
         return [
             FirstTrial(origin, _named(space, values))
@@ -63,7 +63,7 @@ def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
 def _start_points_first(
     space: Space, grid_points: list[dict[str, Any]], starts: Sequence[StartPoint]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Points of a grid with their origin: for each start point the first that has its values."""
+    """Put the points of a grid that match start points first; return all with their origin."""
     left, first = list(grid_points), list[tuple[str, dict[str, Any]]]()
     for start in starts:
         for index, values in enumerate(left):
@@ -116,7 +116,7 @@ def _key(params: Mapping[str, Any]) -> Key:
 
 
 def check_grid(experiment: Experiment, space: Space) -> None:
-    """Refuse a grid that is beyond listing.
+    """Refuse a grid that is too large to list.
 
     Raises:
         InputError: it has more than 100,000 points.
@@ -136,13 +136,13 @@ def _named(space: Space, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def warm_trials(space: Space, known: Sequence[KnownTrial]) -> list[FrozenTrial]:
-    """Those of ``known`` that this space could have proposed, as completed trials.
+    """Return those of ``known`` that this space could have proposed, as completed trials.
 
-    They come without intermediate values: what stops trials compares those of this search alone.
-    Their constraint keeps them from being the best trial of the study, which is one of this search.
+    They have no intermediate values, as pruners compare trials of this search only. A constraint
+    keeps them from becoming the best trial of the study.
 
     Raises:
-        InputError: there are some, and none fits.
+        InputError: none of them fits.
     """
     found, misfits = [], Counter[str]()
     for one in known:
@@ -174,9 +174,9 @@ def warm_trials(space: Space, known: Sequence[KnownTrial]) -> list[FrozenTrial]:
 
 
 def _misfit(space: Space, recipe: Mapping[str, Any]) -> str:
-    """Why no trial of this space could have the recipe, whatever its seed; empty where one could.
+    """Say why no trial of this space could have the recipe; empty where one could.
 
-    A parameter without an effect on the recipe may be anything.
+    The seed, and parameters without an effect on the recipe, do not matter.
     """
     backbone = str(recipe["backbone"])
     if backbone not in space.backbones:
@@ -196,7 +196,7 @@ def _misfit(space: Space, recipe: Mapping[str, Any]) -> str:
 
 
 def _stages(space: Space, backbone: str, depth: int | None) -> int:
-    """How many stages a depth trains."""
+    """Return how many stages a depth trains."""
     stages = space.stages[backbone]
     return stages if depth is None else min(depth, stages)
 

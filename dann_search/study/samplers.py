@@ -56,7 +56,7 @@ def startup_trials(trials: int) -> int:
     )
 )
 def tpe(search: SearchConfig, seed: int) -> BaseSampler:
-    """Groups are what conditions need: no trial has all parameters."""
+    """Return a TPE sampler by groups, as conditions leave no trial with all parameters."""
     from optuna.samplers import TPESampler
 
     startup = startup_trials(search.trials)
@@ -101,7 +101,7 @@ def cmaes(search: SearchConfig, seed: int) -> BaseSampler:
     )
 )
 def qmc(search: SearchConfig, seed: int) -> BaseSampler:
-    """The sequence goes on where the study left it, so its own seed stays."""
+    """Return a Sobol sampler. The sequence goes on in a resumed study, so its seed stays."""
     from optuna.samplers import QMCSampler, RandomSampler
 
     return QMCSampler(
@@ -129,5 +129,5 @@ def random(search: SearchConfig, seed: int) -> BaseSampler:
     )
 )
 def grid(search: SearchConfig, seed: int) -> BaseSampler:
-    """The study itself hands out the points of a grid; what confirms them is not sampled."""
+    """Return any sampler: the study enqueues the points of a grid itself."""
     return random(search, seed)

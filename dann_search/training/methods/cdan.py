@@ -1,7 +1,7 @@
 """Conditional adversarial adaptation (Long et al. 2018, eq. 5, without entropy weights).
 
 The discriminator sees features together with class probabilities. As in the authors' and tllib's
-code no gradient flows back through the probabilities.
+code, no gradient flows back through the probabilities.
 """
 
 from __future__ import annotations
@@ -38,6 +38,6 @@ def loss(
     lam: float,
     batch_size: int,
 ) -> Terms:
-    """Domain loss on the multilinear map of features and probabilities, reversed as in DANN."""
+    """Compute the domain loss on the multilinear map of features and probabilities."""
     conditioned = network.conditioned(features, logits.softmax(1).detach())
     return domain_terms(network.domain_logits(conditioned, lam), domains, batch_size)

@@ -32,5 +32,5 @@ def loss(
     lam: float,
     batch_size: int,
 ) -> Terms:
-    """Domain loss on features, its gradient times ``-lam`` in the features."""
+    """Compute the domain loss; its gradient in the features is multiplied by ``-lam``."""
     return domain_terms(network.domain_logits(features, lam), domains, batch_size)

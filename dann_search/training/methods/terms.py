@@ -1,4 +1,4 @@
-"""What every adaptation method takes and gives."""
+"""The interface of an adaptation method."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Adaptation(Protocol):
         """Compute the method's part of the loss.
 
         Args:
-            network: whose discriminator, if it has one, answers.
+            network: the network, with its discriminator if the method has one.
             features: of this worker's images of both domains, (n, size).
             logits: of the classes, (n, classes).
             domains: 0 for source and 1 for target images, (n,).
@@ -49,7 +49,7 @@ class Adaptation(Protocol):
 
 
 def domain_terms(answers: Tensor, domains: Tensor, batch_size: int) -> Terms:
-    """Binary cross-entropy of the discriminator's logits, and how many are right."""
+    """Compute the cross-entropy of the discriminator's logits and its share of right answers."""
     import torch.nn.functional as F
 
     total = F.binary_cross_entropy_with_logits(answers, domains, reduction="sum")

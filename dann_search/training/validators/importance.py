@@ -1,4 +1,4 @@
-"""DEV and IWCV: the source's risk, each image weighted by how much it looks like the target."""
+"""DEV and IWCV: the source's risk, with images weighted by their density under the target."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from dann_search.training.validators.view import Floats, ValidationView, softmax
     )
 )
 def importance_weighted_risk(view: ValidationView) -> float:
-    """IWCV: minus the source's validation risk under the target's distribution of features.
+    """Compute IWCV, minus the source's validation risk under the target's feature distribution.
 
     Sugiyama et al. 2007, "Covariate shift adaptation by importance weighted cross validation"; the
     loss is the cross-entropy.
@@ -30,7 +30,7 @@ def importance_weighted_risk(view: ValidationView) -> float:
     )
 )
 def deep_embedded_validation(view: ValidationView) -> float:
-    """DEV: minus IWCV's risk with the variance that its weights add taken out.
+    """Compute DEV, minus the risk of IWCV without the variance that the weights add.
 
     You et al. 2019, "Towards accurate model selection in deep unsupervised domain adaptation",
     algorithm 1: the weights, whose mean is 1, are a control variate.
