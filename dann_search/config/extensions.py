@@ -56,13 +56,14 @@ class Registry(Mapping[str, Spec], Generic[Spec]):
             ValueError: the name is taken by another module.
         """
         if spec.name in self._entries:
-            before = self._entries[spec.name][1]
-            if before is None or code is None or before.__module__ != code.__module__:
-                owner = getattr(before, "__module__", "dann_search")
+            owner = _module(self._entries[spec.name][1])
+            if owner != _module(code):
                 raise ValueError(f"the {self.kind} name {spec.name} is taken by {owner}")
         for follower in self._followers:
             follower(spec)
         self._entries[spec.name] = spec, code
+        # The same order in every process, whichever module was imported first.
+        self._entries = dict(sorted(self._entries.items(), key=lambda item: _place(item[1][1])))
 
     def register(self, spec: Spec) -> Callable[[Code], Code]:
         """Return a decorator that adds a function under its description."""
@@ -121,6 +122,16 @@ class Registry(Mapping[str, Spec], Generic[Spec]):
     def __len__(self) -> int:
         self.load()
         return len(self._entries)
+
+
+def _module(code: Callable[..., Any] | None) -> str:
+    return code.__module__ if code else "dann_search"
+
+
+def _place(code: Callable[..., Any] | None) -> tuple[bool, str]:
+    """Sort our own entries before others, by module; sorting is stable within a module."""
+    module = _module(code)
+    return module.partition(".")[0] != "dann_search", module
 
 
 def _import_all(home: str) -> None:

@@ -105,6 +105,17 @@ def test_a_taken_name_is_refused_and_the_same_module_may_register_again() -> Non
         registry.register(sampler())(Path)
 
 
+def test_the_order_does_not_depend_on_what_is_imported_first() -> None:
+    code = "; print(list(VALIDATORS), list(METHODS))"
+    registries = "from dann_search.config.extensions import METHODS, VALIDATORS"
+    orders = set()
+    for first in ("validators.predictions", "methods.mcc"):
+        lines = f"import dann_search.training.{first}; {registries}{code}"
+        words = [sys.executable, "-c", lines]
+        orders.add(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    assert len(orders) == 1 and "mcc" in orders.pop()
+
+
 def test_what_something_would_have_no_words_for_is_refused() -> None:
     with pytest.raises(ValueError, match="MethodSpec 'own' needs its 'words'"):
         MethodSpec(name="own", words=" ", term="x", source="x")
