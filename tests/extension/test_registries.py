@@ -116,6 +116,11 @@ def test_the_order_does_not_depend_on_what_is_imported_first() -> None:
     assert len(orders) == 1 and "mcc" in orders.pop()
 
 
+def test_entries_registered_in_a_notebook_are_fields_and_leave_other_draws_alone() -> None:
+    script = Path(__file__).with_name("notebook.py")
+    subprocess.run([sys.executable, str(script)], check=True)
+
+
 def test_what_something_would_have_no_words_for_is_refused() -> None:
     with pytest.raises(ValueError, match="MethodSpec 'own' needs its 'words'"):
         MethodSpec(name="own", words=" ", term="x", source="x")
