@@ -404,9 +404,9 @@ FAULTS = (
     ),
     Fault(
         "a flip's probability inverted",
-        "dann_search/data/draws.py",
-        "u[:, 3] < config.horizontal_flip * strength",
-        "u[:, 3] > config.horizontal_flip * strength",
+        "dann_search/data/augmentations.py",
+        "draws.mirror[u[:, 0] < amount, 0]",
+        "draws.mirror[u[:, 0] > amount, 0]",
         ("tests/data/test_augment.py::test_a_flip_of_probability_one_mirrors_every_image",),
     ),
     Fault(

@@ -37,7 +37,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def from_store(store: Path, batch: int, epoch: int) -> Iterator[Tensor]:
     """Source batches of one epoch as training makes them."""
     data = open_training_data(store)
-    images, config = data.source_images, TrialConfig(horizontal_flip=0.5)
+    images, config = data.source_images, TrialConfig.model_validate({"horizontal_flip": 0.5})
     generator = torch.Generator().manual_seed(epoch)
     for rows, _ in paired_batches(len(images), 1, batch, 0, epoch):
         pixels = images.index_select(0, rows)

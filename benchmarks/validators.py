@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from dann_search.config.extensions import VALIDATORS
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels, read_info
 from dann_search.evaluation.compare import Run, predict_run
@@ -24,7 +25,6 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint
 from dann_search.training.metrics import classification_metrics
 from dann_search.training.result import F1_MACRO
-from dann_search.training.validators import VALIDATORS
 
 RESAMPLES = 2000
 ORACLE = f"{F1_MACRO} (target val labels)"

@@ -10,11 +10,23 @@ if TYPE_CHECKING:
     from dann_search.api.experiment import Experiment
     from dann_search.api.launching import launch, resume
     from dann_search.api.retraining import compare, refit
+    from dann_search.config.extensions import (
+        AugmentationSpec,
+        MethodSpec,
+        Option,
+        SamplerSpec,
+        ValidatorSpec,
+        register_augmentation,
+        register_method,
+        register_sampler,
+        register_validator,
+    )
     from dann_search.evaluation.evaluate import evaluate_target
     from dann_search.inference.best import write_best
     from dann_search.inference.export.export import export_model
     from dann_search.inference.model import load_model
     from dann_search.inference.predict import predict_files
+    from dann_search.models.catalog import BackboneSpec
     from dann_search.models.registry import register_backbone
 
 __version__ = "0.1.0"
@@ -29,12 +41,28 @@ _HOMES = {
     "refit": "dann_search.api.retraining",
     "compare": "dann_search.api.retraining",
     "Experiment": "dann_search.api.experiment",
+    "BackboneSpec": "dann_search.models.catalog",
     "register_backbone": "dann_search.models.registry",
+    "AugmentationSpec": "dann_search.config.extensions",
+    "MethodSpec": "dann_search.config.extensions",
+    "Option": "dann_search.config.extensions",
+    "SamplerSpec": "dann_search.config.extensions",
+    "ValidatorSpec": "dann_search.config.extensions",
+    "register_augmentation": "dann_search.config.extensions",
+    "register_method": "dann_search.config.extensions",
+    "register_sampler": "dann_search.config.extensions",
+    "register_validator": "dann_search.config.extensions",
     "load_model": "dann_search.inference.model",
 }
 
 __all__ = [
+    "AugmentationSpec",
+    "BackboneSpec",
     "Experiment",
+    "MethodSpec",
+    "Option",
+    "SamplerSpec",
+    "ValidatorSpec",
     "compare",
     "evaluate_target",
     "export_model",
@@ -42,7 +70,11 @@ __all__ = [
     "load_model",
     "predict_files",
     "refit",
+    "register_augmentation",
     "register_backbone",
+    "register_method",
+    "register_sampler",
+    "register_validator",
     "resume",
     "write_best",
 ]

@@ -1,4 +1,4 @@
-"""The experiment file as a user may write it, validated; nothing downstream sees raw YAML."""
+"""The sections of an experiment file, validated; nothing else in the package sees raw YAML."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dann_search.config.data import DataConfig, Place
 from dann_search.config.database_url import check_url
+from dann_search.config.extensions import SAMPLERS, VALIDATORS, OneOf
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Parameter, Scalar
 from dann_search.config.strict import FieldError, Strict
@@ -17,35 +18,39 @@ from dann_search.errors import nearest
 
 
 class BudgetConfig(Strict):
-    """Limits of the search besides its number of trials."""
+    """Limits of a search, besides its number of trials."""
 
-    hours: float | None = Field(None, gt=0, description="by the clock")
-    cpu_hours: float | None = Field(None, gt=0, description="of CPUs that running trials reserve")
-    gpu_hours: float | None = Field(None, gt=0, description="of GPUs that running trials reserve")
+    hours: float | None = Field(None, gt=0, description="wall-clock time")
+    cpu_hours: float | None = Field(None, gt=0, description="CPU-hours that running trials reserve")
+    gpu_hours: float | None = Field(None, gt=0, description="GPU-hours that running trials reserve")
     no_improvement: int | None = Field(
         None, ge=1, description="trials in a row that are not better than the best before"
     )
-    target: float | None = Field(None, description="value of the objective that is good enough")
+    target: float | None = Field(None, description="value of the objective that ends the search")
 
 
 class ConfirmConfig(Strict):
-    """Finalists trained again with new seeds at the end, and ranked by the mean of those."""
+    """Finalists are trained again with new seeds at the end, and ranked by their mean score."""
 
-    top: int = Field(3, ge=1, le=100, description="completed trials that are confirmed")
-    seeds: int = Field(3, ge=1, le=100, description="new seeds for each of them")
+    top: int = Field(3, ge=1, le=100, description="number of completed trials to confirm")
+    seeds: int = Field(3, ge=1, le=100, description="number of new seeds for each")
 
     def finalists(self, scores: Mapping[int, float]) -> list[int]:
-        """Of completed trials' scores by number: the best, the earliest on ties."""
+        """Return the numbers of the best completed trials, the earliest on ties."""
         return sorted(scores, key=lambda number: (-scores[number], number))[: self.top]
 
     def new_seeds(self, seed: int) -> range:
-        """Those after the search's own."""
+        """Return the seeds that follow the search's own."""
         return range(seed + 1, seed + 1 + self.seeds)
 
 
-Objective = Literal[
-    "f1_macro", "source_accuracy", "entropy", "info_max", "snd", "bnm", "dev", "iwcv", "class_ami"
-]
+F1_MACRO = "f1_macro"
+"""The objective by default: macro-F1 on the target's validation labels."""
+
+
+def objectives() -> list[str]:
+    """Return what may choose epochs and trials: the metric that needs labels, and validators."""
+    return [F1_MACRO, *VALIDATORS]
 
 
 STUDIES = ("auto", "sqlite", "journal", "a URL such as postgresql://user@host/database")
@@ -54,29 +59,30 @@ STUDIES = ("auto", "sqlite", "journal", "a URL such as postgresql://user@host/da
 class SearchConfig(Strict):
     """How the space is searched."""
 
-    objective: Objective = Field(
-        "f1_macro",
-        description="what chooses epochs and trials: macro-F1 on the target's validation labels, "
-        "or a validator that needs none of them",
+    objective: Annotated[str, OneOf(objectives)] = Field(
+        F1_MACRO,
+        description="score that chooses epochs and trials: macro-F1 on the target's validation "
+        "labels, or a validator, which needs no target label",
     )
 
     trials: int = Field(20, ge=1, le=1_000_000)
-    sampler: Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"] = "tpe"
+    sampler: Annotated[str, OneOf(lambda: SAMPLERS)] = "tpe"
     scheduler: Literal["asha", "hyperband", "median", "none"] = "asha"
     seed: int = Field(0, ge=0, lt=2**31)
     published_first: bool = Field(
-        True, description="try the published recipes before anything else"
+        True, description="try the published recipes before all other trials"
     )
     start_points: list[dict[str, Scalar]] = Field(
-        default_factory=list, description="values of searched parameters to try next"
+        default_factory=list,
+        description="values of searched parameters to try after the published recipes",
     )
     warm_start: Path | None = Field(
-        None, description="an experiment whose completed trials the sampler learns from"
+        None, description="experiment whose completed trials the sampler learns from"
     )
     study: str = Field(
         "auto",
-        description="where the study is kept: sqlite, journal (for shared file systems; auto "
-        "chooses between them), or the URL of a database",
+        description="storage of the study: sqlite, journal (for shared file systems), auto, which "
+        "chooses between them, or the URL of a database",
     )
     budget: BudgetConfig = BudgetConfig()
     confirm: ConfirmConfig | None = None
@@ -103,7 +109,7 @@ class SearchConfig(Strict):
     @model_validator(mode="after")
     def _target_can_be_reached(self) -> Self:
         target = self.budget.target
-        if self.objective == "f1_macro" and target is not None and not 0 < target <= 1:
+        if self.objective == F1_MACRO and target is not None and not 0 < target <= 1:
             remedy = f"; write {target / 100:g}" if 1 < target <= 100 else ""
             message = f"macro-F1 lies between 0 and 1, got {target:g}{remedy}"
             raise FieldError(("budget", "target"), message)
@@ -111,29 +117,31 @@ class SearchConfig(Strict):
 
 
 class ResourcesConfig(Strict):
-    """What one trial takes of the machine."""
+    """The resources of one trial."""
 
     workers_per_trial: int = Field(1, ge=1)
     cpus_per_worker: int = Field(1, ge=1)
     gpus_per_worker: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
     max_parallel_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     across_nodes: bool = Field(
-        False, description="whether the workers of one trial may be on several nodes of a cluster"
+        False, description="whether the workers of one trial may run on several nodes of a cluster"
     )
     accelerator_type: str | None = Field(
-        None, description="train on nodes with such GPUs alone, by Ray's name of them, as A100"
+        None, description="train only on nodes with these GPUs, in Ray's naming, such as A100"
     )
     memory_per_worker_gib: float | None = Field(
-        None, gt=0, description="memory that a worker reserves; fewer trials then share a node"
+        None,
+        gt=0,
+        description="memory that a worker reserves, which limits how many trials share a node",
     )
     trials_per_group: int = Field(
-        200, ge=1, description="trials after which worker processes are renewed"
+        200, ge=1, description="number of trials after which worker processes are replaced"
     )
     max_worker_deaths: int = Field(
-        3, ge=1, description="worker deaths after which a trial is given up"
+        3, ge=1, description="number of worker deaths after which a trial fails"
     )
     stall_timeout_s: float = Field(
-        600.0, gt=0, description="a worker silent this long is restarted"
+        600.0, gt=0, description="seconds without a sign of life after which a worker is restarted"
     )
 
     @field_validator("gpus_per_worker")
@@ -148,9 +156,9 @@ Channels = tuple[float, float, float]
 
 
 class WeightsFile(Strict):
-    """A file of pre-trained weights, and the normalization they were trained with.
+    """A file of pre-trained weights, and the normalization that they were trained with.
 
-    In a file a path alone stands for ``{file: path}``; a single number for all three channels.
+    In an experiment file a path may replace ``{file: path}``, and one number all three channels.
     """
 
     file: Path
@@ -182,7 +190,7 @@ class WeightsFile(Strict):
 
 
 class Experiment(Strict):
-    """One search: data, fixed recipe, space, resources and where the results go."""
+    """One search: its data, fixed recipe, space, resources and storage."""
 
     name: str
     data: DataConfig
@@ -193,7 +201,7 @@ class Experiment(Strict):
     resources: ResourcesConfig = ResourcesConfig()
     storage: Place = Field(
         Path("runs"),
-        description="where experiments lie: a folder, or a URL such as s3://bucket/dir",
+        description="where experiments are stored: a folder, or a URL such as s3://bucket/dir",
     )
 
     @field_validator("name")
@@ -208,10 +216,10 @@ class Experiment(Strict):
 
     @property
     def place(self) -> str:
-        """Where everything of this experiment lies: a path or a URL."""
+        """Path or URL of the experiment's folder."""
         return f"{str(self.storage).rstrip('/')}/{self.name}"
 
     @property
     def fixed(self) -> TrialConfig:
-        """The recipe with every searched parameter at its fixed or default value."""
+        """The recipe with every searched parameter at its default."""
         return TrialConfig(**self.training)

@@ -1,4 +1,4 @@
-"""One dimension of the search space: a choice, a range, and the condition under which it exists."""
+"""One dimension of the search space: a choice or a range, and when it exists."""
 
 import builtins
 import math
@@ -14,14 +14,14 @@ Scalar = bool | int | float | str
 
 
 def step_value(low: float, step: float, index: int) -> float:
-    """The value ``index`` steps above low, by the decimals as written: 0.1 + 2 * 0.1 is 0.3."""
+    """Return the value ``index`` steps above low in decimal arithmetic: 0.1 + 2 * 0.1 is 0.3."""
     return float(Decimal(str(low)) + index * Decimal(str(step)))
 
 
 def is_one_of(value: object, wanted: object) -> bool:
-    """Whether a value is the wanted one, or in a list of them.
+    """Whether a value is the wanted one, or one of a list.
 
-    But for the last digits of a float, which differ by the way it was computed.
+    Floats may differ in their last digits, which depend on how they were computed.
     """
     return any(_same(value, one) for one in (wanted if isinstance(wanted, list) else [wanted]))
 
@@ -33,9 +33,9 @@ def _same(value: object, other: object) -> bool:
 
 
 class Condition(Strict):
-    """Base of every parameter: it exists only where each name in ``when`` has one of its values.
+    """Base of every parameter, which exists only where each name in ``when`` has a listed value.
 
-    And, as ``Space.applies`` says, where those that are searched exist themselves.
+    Searched parameters that ``when`` names must exist themselves; see ``Space.applies``.
     """
 
     when: dict[str, Scalar | Annotated[list[Scalar], Field(min_length=1)]] = Field(
@@ -53,13 +53,13 @@ class Condition(Strict):
 
     @property
     def stated(self) -> dict[tuple[str | builtins.int, ...], Scalar]:
-        """The values as written, by their place: every choice, or the ends of each range."""
+        """The values in the file by their path: every choice, or both ends of each range."""
         values: Sequence[Scalar] = getattr(self, self.kind)
         return {(self.kind, index): value for index, value in enumerate(values)}
 
     @property
     def options(self) -> Sequence[Scalar] | None:
-        """Every value it can take; None where they cannot be counted."""
+        """Every possible value; None for a range without steps."""
         return None
 
 
@@ -86,7 +86,7 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 def _reached(bounds: tuple[float, float], step: float) -> None:
-    """Refuse a step that does not lead from low to high: the last value would be a surprise."""
+    """Refuse steps that do not end at ``high``: the largest value would be a surprise."""
     low, high = bounds
     steps = (high - low) / step
     if abs(steps - round(steps)) > 1e-6:
@@ -98,29 +98,29 @@ def _reached(bounds: tuple[float, float], step: float) -> None:
 
 
 class Range(Condition):
-    """Base of the parameters between two bounds, the same for all backbones or not."""
+    """Base of parameters between two bounds, which backbones may override."""
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Low and high of the backbones that have no bounds of their own."""
+        """Low and high for backbones without bounds of their own."""
         bounds: tuple[float, float] = getattr(self, self.kind)
         return bounds
 
     @property
     def own_bounds(self) -> dict[str, tuple[float, float]]:
-        """Bounds by backbone, of those written under ``per_backbone``."""
+        """Bounds by backbone, as written under ``per_backbone``."""
         own: dict[str, tuple[float, float]] = getattr(self, "per_backbone", {})
         return own
 
     @property
     def increment(self) -> float | None:
-        """Distance between two neighbouring values, where there are any."""
+        """Distance between neighbouring values; None for a continuous range."""
         increment: float | None = getattr(self, "step", None)
         return increment
 
     @property
     def stated(self) -> dict[tuple[str | builtins.int, ...], Scalar]:
-        """Both ends of each range, by their place."""
+        """Both ends of each range by their path."""
         own: dict[tuple[str | builtins.int, ...], Scalar] = {
             ("per_backbone", name, index): value
             for name, bounds in self.own_bounds.items()
@@ -133,17 +133,17 @@ class Range(Condition):
         return self.own_bounds.get(backbone, self.bounds)
 
     def contains(self, value: object) -> bool:
-        """Whether ``value`` may be sampled, for some backbone."""
+        """Whether ``value`` may be sampled for any backbone."""
         return any(self.between(value, b) for b in (self.bounds, *self.own_bounds.values()))
 
     @property
     def is_countable(self) -> bool:
-        """Whether it has steps, or a single value, for every backbone."""
+        """Whether it has steps or a single value for every backbone."""
         bounds = (self.bounds, *self.own_bounds.values())
         return all(self.options_between(one) is not None for one in bounds)
 
     def between(self, value: object, bounds: tuple[float, float]) -> bool:
-        """Whether ``value`` is one of those from low to high."""
+        """Whether ``value`` is between the bounds and on a step."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
         low, high = bounds
@@ -156,11 +156,11 @@ class Range(Condition):
 
     @property
     def options(self) -> Sequence[Scalar] | None:
-        """Every value within the common bounds, where it has steps."""
+        """Every value within the common bounds; None without steps."""
         return self.options_between(self.bounds)
 
     def options_between(self, bounds: tuple[float, float]) -> Sequence[Scalar] | None:
-        """Every value from low to high; None where they cannot be counted."""
+        """Return every value from low to high; None without steps."""
         low, high = bounds
         if self.increment is None:
             return [low] if low == high else None
@@ -182,9 +182,9 @@ Bounds = tuple[float, float]
 
 
 class Uniform(Range):
-    """A real number between low and high, both included; with ``step`` a multiple of it above low.
+    """A real number from low to high, both included, in multiples of ``step`` if there is one.
 
-    ``per_backbone`` gives single backbones bounds of their own.
+    ``per_backbone`` overrides the bounds for single backbones.
     """
 
     uniform: Bounds
@@ -195,7 +195,7 @@ class Uniform(Range):
 
 
 class LogUniform(Range):
-    """A positive real number whose logarithm is uniform between low and high."""
+    """A positive real number whose logarithm is uniform from low to high."""
 
     loguniform: Bounds
     per_backbone: dict[str, Bounds] = Field(default_factory=dict)
@@ -219,12 +219,12 @@ class LogUniform(Range):
 
 
 class Int(Range):
-    """A whole number between low and high, both included; with ``step`` a multiple of it above low.
+    """A whole number from low to high, both included, in multiples of ``step``.
 
-    ``per_backbone`` gives single backbones bounds of their own.
+    ``per_backbone`` overrides the bounds for single backbones.
     """
 
-    # Named as users write it; within this class the type is builtins.int.
+    # The field has the name of the key in the file, which hides the type: hence builtins.int.
     int: tuple[builtins.int, builtins.int]
     step: builtins.int = Field(1, ge=1)
     per_backbone: dict[str, tuple[builtins.int, builtins.int]] = Field(default_factory=dict)

@@ -17,7 +17,7 @@ WORDS = ("y", "yes", "n", "no", "t", "true", "f", "false", "on", "off", "1", "0"
 
 
 def experiment_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the file as it is written, with the file's own shorthands."""
+    """Return the JSON Schema (draft 2020-12) of the file as users write it, shorthands included."""
     _, schema = models_json_schema(
         [(Experiment, "validation"), (TrialConfig, "validation")], ref_template=TEMPLATE
     )
@@ -38,12 +38,12 @@ def experiment_schema() -> dict[str, Any]:
     }
     _accept_quoted(definitions)
     _accept_quoted(root["properties"])
-    # A path alone stands for {file: path}, one number for three channels.
+    # The file accepts a path instead of {file: path}, and one number instead of three.
     weights = definitions["WeightsFile"]
     for key in ("mean", "std"):
         weights["properties"][key]["anyOf"].append({"type": "number"})
     definitions["WeightsFile"] = {"anyOf": [{"type": "string"}, weights]}
-    # The name is the file's by default; data, or a part of them, may come from extends.
+    # The name defaults to that of the file; data may come from the file it extends.
     del root["required"]
     whole = {"properties": {"data": {"required": definitions["DataConfig"].pop("required")}}}
     return {
@@ -56,7 +56,7 @@ def experiment_schema() -> dict[str, Any]:
 
 
 def _accept_quoted(node: Any) -> None:
-    """Accept a quoted number, and yes for true, as the loader does: to YAML 1.2 yes is text."""
+    """Accept quoted numbers, and yes for true, as the loader does: YAML 1.2 reads them as text."""
     if isinstance(node, list):
         for item in node:
             _accept_quoted(item)
@@ -71,6 +71,6 @@ def _accept_quoted(node: Any) -> None:
 
 
 def _any_case(words: Sequence[str]) -> str:
-    """A pattern of the words in small or capital letters, as JavaScript too understands it."""
+    """Return a pattern that matches the words in any case; JavaScript has no (?i)."""
     letters = ("".join(f"[{c}{c.upper()}]" for c in word) for word in words)
     return f"^({'|'.join(letters)})$"

@@ -1,4 +1,4 @@
-"""The search space in sampling order: conditions resolved, each value a trial could get checked."""
+"""The search space in sampling order, with its conditions resolved and its values checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from dann_search.config.messages import describe, shown
 from dann_search.config.parameter import Choice, Int, Parameter, Range
 from dann_search.config.source import KeyPath
 from dann_search.config.strict import leaf_types
-from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
+from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.errors import nearest
 
 NOT_SEARCHED = ("epochs", "seed")
 
 
 class SpaceError(ValueError):
-    """A space that cannot be searched, with the path of the key at fault."""
+    """A space that cannot be searched; ``path`` is the key at fault."""
 
     def __init__(self, path: KeyPath, message: str):
         super().__init__(message)
@@ -27,9 +27,12 @@ class SpaceError(ValueError):
 
 @dataclass(frozen=True)
 class Space:
-    """Dimensions in an order in which every condition's names come before it.
+    """The dimensions of a search.
 
-    ``stages`` maps each backbone to its number of stages, the upper limit of its unfrozen depth.
+    Attributes:
+        parameters: by name, each after the parameters that its condition names.
+        fixed: values of everything that is not searched.
+        stages: number of stages by backbone, the largest unfrozen depth.
     """
 
     parameters: dict[str, Parameter]
@@ -37,7 +40,7 @@ class Space:
     stages: Mapping[str, int]
 
     def bounds(self, name: str, backbone: str) -> tuple[float, float]:
-        """Low and high of a range for one backbone; depths are clipped to the stages it has."""
+        """Return low and high for one backbone; depths are clipped to the stages it has."""
         parameter = self.parameters[name]
         assert isinstance(parameter, Range)
         low, high = parameter.bounds_for(backbone)
@@ -48,10 +51,10 @@ class Space:
         return low, low + (min(high, top) - low) // step * step
 
     def by_backbone(self, name: str, backbone: str) -> bool:
-        """Whether this backbone's values of a parameter are a dimension of their own.
+        """Whether the values of a parameter for this backbone are a dimension of their own.
 
-        Depth 2 of one backbone is not depth 2 of another, and a range of its own is another
-        dimension: a sampler must not mix them.
+        A sampler must not mix them with those of other backbones: depth 2 means something else in
+        each, and so does a value of another range.
         """
         if len(self.backbones) < 2:
             return False
@@ -60,14 +63,14 @@ class Space:
         return own or name == "unfrozen_depth"
 
     def options(self, name: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
-        """Every value a parameter can take given those chosen before; None where uncountable."""
+        """Return every value of a parameter given earlier ones; None for a range without steps."""
         parameter = self.parameters[name]
         if not isinstance(parameter, Range):
             return parameter.options
         return parameter.options_between(self.bounds(name, values["backbone"]))
 
     def contains(self, name: str, value: object, backbone: str) -> bool:
-        """Whether a parameter can have ``value`` for this backbone."""
+        """Whether a parameter may have ``value`` for this backbone."""
         parameter = self.parameters[name]
         if isinstance(parameter, Range):
             return parameter.between(value, self.bounds(name, backbone))
@@ -76,19 +79,19 @@ class Space:
     def applies(self, name: str, values: Mapping[str, Any]) -> bool:
         """Whether a searched parameter exists in a recipe.
 
-        Not where its condition names one that does not: what that has there is not searched.
+        It does not where its condition names a searched parameter that does not exist itself.
         """
         parameter = self.parameters[name]
         named = [other for other in parameter.when if other in self.parameters]
         return parameter.holds(values) and all(self.applies(other, values) for other in named)
 
     def active(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The searched parameters that apply to a recipe, with their values."""
+        """Return the searched parameters that apply to a recipe, with their values."""
         return {name: values[name] for name in self.parameters if self.applies(name, values)}
 
     @property
     def backbones(self) -> list[str]:
-        """Every backbone a trial could get."""
+        """Every backbone that a trial may have."""
         parameter = self.parameters.get("backbone")
         if isinstance(parameter, Choice):
             return [str(name) for name in parameter.choice]
@@ -99,8 +102,8 @@ def build_space(experiment: Experiment, stages: Mapping[str, int]) -> Space:
     """Order and check the space of an experiment.
 
     Raises:
-        SpaceError: an unknown name, backbone or condition, a cycle of conditions, or a value that
-            no trial could be given.
+        SpaceError: a name, backbone or condition is unknown, conditions form a cycle, or no trial
+            could have one of the values.
     """
     fixed = experiment.fixed
     checked: dict[str, Parameter] = {}
@@ -144,7 +147,7 @@ def _check_kind(name: str, parameter: Parameter) -> None:
 
 
 def _with_trial_values(name: str, parameter: Parameter, fixed: TrialConfig) -> Parameter:
-    """The parameter with each value as a trial holds it; what a trial refuses is refused here."""
+    """Return the parameter with its values as a trial holds them; refuse what a trial would."""
     values = []
     for place, value in parameter.stated.items():
         try:
@@ -173,8 +176,9 @@ def _with_implied(
         for value in wanted if isinstance(wanted, list) else [wanted]:
             if problem := _never(other, value, searched.get(other), fixed):
                 raise SpaceError(path, problem)
-    when: dict[str, Any] = {**IMPLIED_CONDITIONS.get(name, {}), **parameter.when}
-    for other, implied in IMPLIED_CONDITIONS.get(name, {}).items():
+    conditions = implied_conditions().get(name, {})
+    when: dict[str, Any] = {**conditions, **parameter.when}
+    for other, implied in conditions.items():
         stated, possible = when[other], implied if isinstance(implied, list) else [implied]
         if isinstance(stated, list):
             when[other] = [value for value in stated if value in possible]
@@ -188,7 +192,7 @@ def _with_implied(
 
 
 def _never(other: str, value: object, governing: Parameter | None, fixed: TrialConfig) -> str:
-    """Why parameter ``other`` can never be ``value``; empty where it can."""
+    """Say why parameter ``other`` is never ``value``; empty where it may be."""
     if governing is None:
         held = getattr(fixed, other)
         return "" if held == value else f"never {shown(value)}: {other} is fixed at {shown(held)}"
@@ -207,12 +211,12 @@ def _never(other: str, value: object, governing: Parameter | None, fixed: TrialC
 
 
 def _in_order(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
-    """File order, except that a parameter waits for those its condition names."""
+    """Return the parameters in file order, each after those that its condition names."""
     ordered: dict[str, Parameter] = {}
     waiting = dict(parameters)
 
     def blockers(name: str) -> list[str]:
-        # Which stages there are depends on the backbone, so its depth is chosen after it.
+        # The range of a depth depends on the backbone.
         parameter = waiting[name]
         own = isinstance(parameter, Range) and parameter.own_bounds
         needed = [*parameter.when, *(["backbone"] if own or name == "unfrozen_depth" else [])]

@@ -1,4 +1,4 @@
-"""Configurations to try first: published recipes, as near as the space allows, and the user's."""
+"""Configurations to try first: published recipes and the user's points, fitted to the space."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,36 +7,31 @@ from typing import Any
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Choice, Range, is_one_of
 from dann_search.config.source import KeyPath
-from dann_search.config.space import Space, SpaceError
+from dann_search.config.space import NOT_SEARCHED, Space, SpaceError
+from dann_search.config.trial import TrialConfig
 from dann_search.errors import nearest
 
 ALL_STAGES = 1000
 
 PUBLISHED: dict[str, dict[str, Any]] = {
-    # Ganin et al., JMLR 2016, sections 5.2.2 and 5.2.4: batches of 128, half of each domain.
+    # Ganin et al., JMLR 2016, sections 5.2.2 and 5.2.4: batches of 128, half of each domain; a
+    # discriminator of 1024-1024. Its backbone on photographs is AlexNet, which no space has: the
+    # sampler chooses one.
     "DANN paper": {
         "method": "dann",
+        "backbone": "alexnet",
         "optimizer": "sgd",
         "momentum": 0.9,
         "learning_rate": 0.01,
         "head_lr_factor": 1.0,
         "lr_schedule": "ganin",
         "batch_size": 64,
+        "discriminator_width": 1024,
+        "discriminator_depth": 2,
         "lambda_schedule": "ganin",
         "lambda_gamma": 10.0,
         "lambda_max": 1.0,
-        "lambda_delay": 0.0,
         "unfrozen_depth": ALL_STAGES,
-        "label_smoothing": 0.0,
-        "ema_decay": 0.0,
-        "rotation_degrees": 0.0,
-        "translation": 0.0,
-        "horizontal_flip": 0.0,
-        "colour_jitter": 0.0,
-        "crop_scale": 1.0,
-        "grayscale": 0.0,
-        "erasing": 0.0,
-        "policy_strength": 0.0,
     },
     # tllib at c4aa59e, examples/domain_adaptation/image_classification/dann.py and .sh (Office-31):
     # --scale 0.08 1.0, and a lambda of 2 / (1 + exp(-i / 1000)) - 1 at step i of 20 x 1,000, which
@@ -58,29 +53,32 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "lambda_schedule": "ganin",
         "lambda_gamma": 20.0,
         "lambda_max": 1.0,
-        "lambda_delay": 0.0,
         "unfrozen_depth": ALL_STAGES,
-        "label_smoothing": 0.0,
-        "ema_decay": 0.0,
-        "rotation_degrees": 0.0,
-        "translation": 0.0,
         "horizontal_flip": 0.5,
-        "colour_jitter": 0.0,
         "crop_scale": 0.08,
-        "grayscale": 0.0,
-        "erasing": 0.0,
-        "policy_strength": 0.0,
     },
 }
-"""Recipes by their origin. What one does not state is left to the sampler."""
+"""What each origin states; ``published_recipes`` adds the neutral value of everything else."""
+
+
+def published_recipes() -> dict[str, dict[str, Any]]:
+    """Return the published recipes by origin, each with a value for every searchable field.
+
+    A field that the origin does not mention has its default, which is neutral: otherwise the
+    sampler would choose it, and a trial called "DANN paper" would flip images upside down.
+    """
+    neutral = TrialConfig().model_dump(exclude=set(NOT_SEARCHED))
+    return {origin: neutral | stated for origin, stated in PUBLISHED.items()}
 
 
 @dataclass(frozen=True)
 class StartPoint:
-    """Values that a trial is to begin with; the sampler chooses the others.
+    """Values for one trial to begin with; the sampler chooses the others.
 
-    ``values`` are by backbone, since ranges differ: each holds those of the parameters that are
-    searched, as near to what was asked for as the space allows.
+    Attributes:
+        origin: the published recipe or the user's point that the values are from.
+        values: searched parameters by backbone, since ranges differ; each value is the nearest
+            one that the space allows. A name that the space does not offer is left out.
     """
 
     origin: str
@@ -89,7 +87,7 @@ class StartPoint:
 
 @dataclass(frozen=True)
 class KnownTrial:
-    """A completed trial of another experiment: its recipe and the objective's value."""
+    """A completed trial of another experiment: its recipe and its score."""
 
     origin: str
     config: dict[str, Any]
@@ -97,12 +95,12 @@ class KnownTrial:
 
 
 def start_points(space: Space, stated: list[dict[str, Any]], published: bool) -> list[StartPoint]:
-    """The published recipes, then the user's points; no two the same.
+    """Return the published recipes, then the user's points, without repetitions.
 
     Raises:
-        SpaceError: a point of the user's is not in the space.
+        SpaceError: a point of the user lies outside of the space.
     """
-    recipes = PUBLISHED if published else {}
+    recipes = published_recipes() if published else {}
     found = [StartPoint(origin, _fitted(space, values)) for origin, values in recipes.items()]
     for index, values in enumerate(stated):
         _check(space, index, values)
@@ -129,7 +127,7 @@ def _fitted(space: Space, wanted: Mapping[str, Any]) -> dict[str, dict[str, Any]
 
 
 def nearest_value(space: Space, name: str, wanted: Any, backbone: str) -> Any:
-    """The value of a parameter nearest to ``wanted``; None where there is nothing like it."""
+    """Return the value of a parameter nearest to ``wanted``; None if no choice resembles it."""
     parameter = space.parameters[name]
     if space.contains(name, wanted, backbone):
         return wanted
@@ -147,7 +145,7 @@ def nearest_value(space: Space, name: str, wanted: Any, backbone: str) -> Any:
 
 
 def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
-    """Refuse what a trial of this space could not have."""
+    """Refuse values that no trial of this space could have."""
     path: KeyPath = ("search", "start_points", index)
     if not values:
         raise SpaceError(path, "is empty: give some searched parameters their values")
@@ -169,9 +167,9 @@ def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
 
 
 def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str, Any]) -> None:
-    """Refuse a value where its condition, or that of what it names, does not hold by the point.
+    """Refuse a value whose condition the point does not fulfil.
 
-    Left to the sampler it would hold by chance, and the value be dropped where it does not.
+    The sampler would fulfil it by chance only, and the value would be dropped otherwise.
     """
     for other, wanted in space.parameters[name].when.items():
         governing = space.parameters.get(other)

@@ -1,79 +1,94 @@
-"""Everything one training needs to know, as one frozen model."""
+"""The recipe of one trial, as one frozen model."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from pydantic.fields import FieldInfo
 
+from dann_search.config.extensions import AUGMENTATIONS, METHODS, OneOf, Option
 from dann_search.config.strict import Strict
-
-Method = Literal["dann", "cdan", "mcc", "deep_coral", "source_only", "from_scratch"]
-
-
-ADVERSARIAL: list[str] = ["dann", "cdan"]
-ADAPTING: list[str] = [*ADVERSARIAL, "mcc", "deep_coral"]
 
 
 class TrialConfig(Strict):
-    """The recipe of one trial: each field fixed under ``training`` or searched under ``space``."""
+    """The recipe of one trial: each field fixed under ``training`` or searched under ``space``.
 
-    method: Method = Field(
+    Registered augmentations, and the options of registered methods, are fields too.
+    """
+
+    method: Annotated[str, OneOf(lambda: METHODS)] = Field(
         "dann",
-        description="how the target's images are used; source_only does without, and from_scratch "
-        "without pre-trained weights too",
+        description="how target images are used; source_only uses none, and from_scratch neither "
+        "them nor pre-trained weights",
     )
     backbone: str = Field("resnet50", description="name in the catalogue of backbones")
     pretrained: bool = Field(
-        True, description="start from pre-trained weights where the backbone has any"
+        True, description="start from pre-trained weights if the backbone has any"
     )
     unfrozen_depth: int | None = Field(
         None,
         ge=0,
         le=1000,
-        description="stages trained, counted from the top; all of them where absent",
+        description="number of trained stages, counted from the top; all of them if absent",
     )
-    epochs: int = Field(20, ge=1, le=100_000, description="passes over the larger training split")
+    epochs: int = Field(
+        20, ge=1, le=100_000, description="number of passes over the larger training split"
+    )
     batch_size: int = Field(
-        32, ge=2, le=65_536, description="images a domain and step, over all workers"
+        32, ge=2, le=65_536, description="images of each domain in a step, over all workers"
     )
     class_balanced: bool = Field(
-        False, description="draw each class of the source equally often rather than each image"
+        False, description="draw each class of the source equally often, rather than each image"
     )
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="of everything random in a training")
 
-    learning_rate: float = Field(1e-3, gt=0, description="of the backbone at the start of training")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="learning rate of the backbone at the start"
+    )
     head_lr_factor: float = Field(
-        10.0, gt=0, description="the heads learn this much faster than the backbone"
+        10.0, gt=0, description="learning rate of the heads, as a multiple of the backbone's"
     )
     stage_lr_decay: float = Field(
-        1.0, gt=0, le=1, description="each stage learns this much slower than the one above it"
+        1.0,
+        gt=0,
+        le=1,
+        description="learning rate of a stage, as a multiple of that of the stage above",
     )
     gradual_unfreezing: int = Field(
         0,
         ge=0,
         le=100_000,
-        description="epochs after which one more stage is trained, the heads alone at first; "
-        "0 for all at once",
+        description="epochs after which one more stage is trained, beginning with the heads only; "
+        "0 to train all stages from the start",
     )
-    lr_schedule: Literal["ganin", "cosine", "constant"] = "ganin"
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr_schedule: Literal["ganin", "cosine", "constant"] = Field(
+        "ganin", description="how the learning rates fall during training"
+    )
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD or AdamW")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD")
-    weight_decay: float = Field(1e-3, ge=0)
+    weight_decay: float = Field(1e-3, ge=0, description="of all trained weights")
     gradient_clipping: float = Field(
         0.0, ge=0, description="largest norm of the gradient; 0 for no limit"
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="share of a label's probability spread over all classes"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a label's probability that is spread over all classes",
     )
     ema_decay: float = Field(
-        0.0, ge=0, lt=1, description="of a moving average of the weights, validated; 0 for none"
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of a moving average of the weights, which is validated; 0 for none",
     )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32",
-        description="of forward passes; weights stay fp32, and the loss of fp16 is scaled",
+        description="precision of forward passes; weights stay fp32, and fp16 scales the loss",
     )
     batch_norm: Literal["joint", "separate", "frozen"] = Field(
         "separate",
-        description="source and target in one forward pass, in two, or with fixed statistics",
+        description="both domains in one forward pass, in one each, or with fixed statistics",
     )
     bottleneck: int = Field(
         256, ge=0, le=65_536, description="width of the layer before the heads; 0 for none"
@@ -86,11 +101,13 @@ class TrialConfig(Strict):
         1, ge=0, le=16, description="hidden layers of the domain discriminator"
     )
     discriminator_dropout: float = Field(
-        0.0, ge=0, lt=1, description="after each hidden layer of the domain discriminator"
+        0.0, ge=0, lt=1, description="dropout after each hidden layer of the domain discriminator"
     )
 
-    lambda_schedule: Literal["constant", "linear", "cosine", "ganin"] = "ganin"
-    lambda_max: float = Field(1.0, ge=0, description="weight of the adaptation at its largest")
+    lambda_schedule: Literal["constant", "linear", "cosine", "ganin"] = Field(
+        "ganin", description="how the weight of the adaptation rises during training"
+    )
+    lambda_max: float = Field(1.0, ge=0, description="largest weight of the adaptation")
     lambda_delay: float = Field(
         0.0, ge=0, lt=1, description="share of training before the schedule of lambda begins"
     )
@@ -102,27 +119,6 @@ class TrialConfig(Strict):
         description="share of training in which linear and cosine reach lambda_max",
     )
 
-    rotation_degrees: float = Field(0.0, ge=0, le=180, description="largest rotation either way")
-    translation: float = Field(
-        0.0, ge=0, le=0.5, description="largest shift, as a fraction of the side"
-    )
-    horizontal_flip: float = Field(0.0, ge=0, le=1, description="probability")
-    vertical_flip: float = Field(0.0, ge=0, le=1, description="probability")
-    crop_scale: float = Field(
-        1.0, gt=0, le=1, description="smallest share of the area a random resized crop keeps"
-    )
-    colour_jitter: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="largest change of brightness, contrast and saturation; of hue a quarter turn "
-        "of it",
-    )
-    grayscale: float = Field(0.0, ge=0, le=1, description="probability")
-    erasing: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is hidden")
-    policy_strength: float = Field(
-        0.0, ge=0, le=1, description="of two random operations an image, as RandAugment's"
-    )
     target_augmentation: float = Field(
         1.0, ge=0, le=1, description="strength on target images, as a share of the source's"
     )
@@ -130,23 +126,75 @@ class TrialConfig(Strict):
     @property
     def adversarial(self) -> bool:
         """Whether a domain discriminator is trained."""
-        return self.method in ADVERSARIAL
+        return bool(METHODS[self.method].discriminator)
 
     @property
     def adapts(self) -> bool:
         """Whether target images are trained on."""
-        return self.method in ADAPTING
+        return METHODS[self.method].adapts
+
+    @property
+    def method_options(self) -> dict[str, Any]:
+        """The values of the options that the method brings along."""
+        return {one.name: getattr(self, one.name) for one in METHODS[self.method].options}
 
 
-IMPLIED_CONDITIONS: dict[str, dict[str, str | list[str]]] = {
-    "lambda_schedule": {"method": ADAPTING},
-    "lambda_max": {"method": ADAPTING},
-    "lambda_delay": {"method": ADAPTING},
-    "lambda_gamma": {"method": ADAPTING, "lambda_schedule": "ganin"},
-    "lambda_warmup": {"method": ADAPTING, "lambda_schedule": ["linear", "cosine"]},
-    "discriminator_width": {"method": ADVERSARIAL},
-    "discriminator_depth": {"method": ADVERSARIAL},
-    "discriminator_dropout": {"method": ADVERSARIAL},
-    "momentum": {"optimizer": "sgd"},
-}
-"""Parameters with an effect only under another: the space adds these to what ``when`` says."""
+def adapting() -> list[str]:
+    """Return the methods that train on target images."""
+    return [name for name, method in METHODS.items() if method.adapts]
+
+
+def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
+    """Return, by name, what a parameter needs of others to have an effect.
+
+    The space adds these conditions to what ``when`` says.
+    """
+    adapts: dict[str, str | list[str]] = {"method": adapting()}
+    judged: dict[str, str | list[str]] = {
+        "method": [name for name, method in METHODS.items() if method.discriminator]
+    }
+    own: dict[str, dict[str, str | list[str]]] = {}
+    for name, method in METHODS.items():
+        own |= {option.name: {**option.when, "method": [name]} for option in method.options}
+    own |= {one.name: dict(one.when) for one in AUGMENTATIONS.values() if one.when}
+    return own | {
+        "lambda_schedule": adapts,
+        "lambda_max": adapts,
+        "lambda_delay": adapts,
+        "lambda_gamma": {**adapts, "lambda_schedule": "ganin"},
+        "lambda_warmup": {**adapts, "lambda_schedule": ["linear", "cosine"]},
+        "discriminator_width": judged,
+        "discriminator_depth": judged,
+        "discriminator_dropout": judged,
+        "momentum": {"optimizer": "sgd"},
+    }
+
+
+def own_options() -> dict[str, Option]:
+    """Return the fields that augmentations and methods brought along, by name."""
+    return dict(_options)
+
+
+_options: dict[str, Option] = {}
+_owners: dict[str, str] = {}
+
+
+def _add_fields(owner: str, options: Iterable[Option]) -> None:
+    """Make options fields of ``TrialConfig``.
+
+    Raises:
+        ValueError: there is such a field already.
+    """
+    for one in options:
+        if one.name in TrialConfig.model_fields and _owners.get(one.name) != owner:
+            raise ValueError(f"{owner}: a recipe already has a field {one.name}")
+        limits: dict[str, Any] = {"gt" if one.above_low else "ge": one.low, "le": one.high}
+        info = Field(one.neutral, description=one.description, **limits)
+        field = FieldInfo.from_annotated_attribute(type(one.neutral), info)
+        TrialConfig.__pydantic_fields__[one.name] = field
+        _options[one.name], _owners[one.name] = one, owner
+        TrialConfig.model_rebuild(force=True)
+
+
+METHODS.follow(lambda method: _add_fields(f"method {method.name}", method.options))
+AUGMENTATIONS.follow(lambda one: _add_fields(f"augmentation {one.name}", [one]))

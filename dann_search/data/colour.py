@@ -1,4 +1,4 @@
-"""The part of augmentation that changes colours and hides rectangles."""
+"""Changes of colours, and hidden rectangles."""
 
 import torch
 from torch import Tensor
@@ -13,11 +13,11 @@ IN_PHASE, QUADRATURE = (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)
 
 
 def change_colours(images: Tensor, draws: Draws) -> Tensor:
-    """Brightness, contrast, saturation, hue, grey levels and solarization, sample by sample.
+    """Change brightness, contrast, saturation, hue, grey levels and solarization of each image.
 
     Args:
         images: in [0, 1], shape (n, 3, side, side).
-        draws: on the CPU, so that asking whether there is something to do waits for no GPU.
+        draws: on the CPU, so that checking for something to do does not wait for a GPU.
     """
     if bool((draws.brightness != 1).any() | (draws.contrast != 1).any()):
         images = images * _each(draws.brightness, images)
@@ -59,7 +59,7 @@ def _each(values: Tensor, images: Tensor) -> Tensor:
 
 
 def erase(images: Tensor, draws: Draws) -> Tensor:
-    """Fill each sample's rectangle with the mean colour of its image."""
+    """Fill the rectangle of each image with its mean colour."""
     if not bool(draws.erased.any()):
         return images
     side = images.shape[-1]

@@ -4,11 +4,12 @@ All of them share the winner's images, backbone, epochs and batch size: the same
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from dann_search.config.experiment import WeightsFile
+from dann_search.config.extensions import METHODS
 from dann_search.config.start_points import PUBLISHED
-from dann_search.config.trial import IMPLIED_CONDITIONS, Method, TrialConfig
+from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.errors import InputError, nearest
 
 FROZEN = "frozen_features"
@@ -20,7 +21,7 @@ TLLIB = "tllib_dann"
 SUPERVISED = "target_supervised"
 """Upper bound: the winner's recipe, trained on the target's training images and labels."""
 
-METHODS: tuple[str, ...] = (*get_args(Method), FROZEN, TLLIB, SUPERVISED)
+IN_COMPARE_ALONE = (FROZEN, TLLIB, SUPERVISED)
 
 # Two things differ from tllib: its discriminator has batch norm, and its learning rate decays as
 # (1 + 20 p)^-0.75 where "ganin" decays as (1 + 10 p)^-0.75.
@@ -37,9 +38,10 @@ def checked(methods: Sequence[str]) -> list[str]:
         InputError: a name is unknown; the error suggests the nearest.
     """
     names = list(dict.fromkeys(name.strip() for name in methods if name.strip()))
+    valid = [*METHODS, *IN_COMPARE_ALONE]
     for name in names:
-        if name not in METHODS:
-            raise InputError(f"unknown method '{name}'; {nearest(name, METHODS)}")
+        if name not in valid:
+            raise InputError(f"unknown method '{name}'; {nearest(name, valid)}")
     return names
 
 
@@ -111,7 +113,7 @@ def _idle(config: TrialConfig) -> dict[str, Any]:
     """Return the defaults of fields whose condition does not hold."""
     return {
         name: _default(name)
-        for name, conditions in IMPLIED_CONDITIONS.items()
+        for name, conditions in implied_conditions().items()
         if any(
             getattr(config, other) not in ([wanted] if isinstance(wanted, str) else wanted)
             for other, wanted in conditions.items()

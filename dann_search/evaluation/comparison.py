@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from dann_search.config.trial import ADAPTING
+from dann_search.config.trial import adapting
 from dann_search.evaluation.baselines import SUPERVISED, TLLIB
 from dann_search.outputs.comparison import Comparison, MethodScores
 
@@ -17,7 +17,7 @@ def verdict(winner: str, methods: Mapping[str, MethodScores]) -> str:
     It helps if the winner is above source-only, the interval of the difference excludes 0, and the
     difference exceeds the standard deviation over seeds of both.
     """
-    if winner not in ADAPTING:
+    if winner not in adapting():
         return _verdict_without(winner, methods)
     if not {winner, BASE} <= methods.keys():
         return f"whether {winner} helps shows beside {BASE}: name both methods"
@@ -44,7 +44,7 @@ def verdict(winner: str, methods: Mapping[str, MethodScores]) -> str:
 
 def _verdict_without(winner: str, methods: Mapping[str, MethodScores]) -> str:
     """Say whether another method adapts with success where the search's winner does not adapt."""
-    rivals = [name for name in (*ADAPTING, TLLIB) if name in methods]
+    rivals = [name for name in (*adapting(), TLLIB) if name in methods]
     if winner not in methods or not rivals:
         return f"the winner, {winner}, does not adapt: name dann among the methods to see"
     rival = max(rivals, key=lambda name: methods[name].f1_macro_test.mean)

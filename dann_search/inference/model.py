@@ -113,7 +113,11 @@ def load_model(folder: str | Path) -> DannModel:
     """
     folder = Path(folder).expanduser()
     record = read_record_of_model(folder)
-    config = TrialConfig(**record["config"]).model_copy(update={"method": "source_only"})
+    # Predicting takes neither the method nor the augmentations, nor the packages that brought them.
+    known = {
+        name: value for name, value in record["config"].items() if name in TrialConfig.model_fields
+    }
+    config = TrialConfig(**{**known, "method": "source_only"})
     network = build_network(config, len(record["class_names"]), bare=True)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))

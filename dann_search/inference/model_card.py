@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from dann_search.config.extensions import METHODS
 from dann_search.inference.label_use import label_use
 from dann_search.inference.markup import escape_markdown
 from dann_search.training.result import F1_MACRO
@@ -71,7 +72,8 @@ def is_current(evaluation: dict[str, Any], record: dict[str, Any]) -> bool:
 
 def _about(record: dict[str, Any]) -> str:
     domains, method = _domains(record), record["config"]["method"]
-    adapted = "trained on" if method in ("source_only", "from_scratch") else "adapted from"
+    spec = METHODS.get(method)  # None where the package that brought it is not installed here
+    adapted = "trained on" if spec and not spec.adapts else "adapted from"
     ways = "" if adapted == "trained on" else f" to {domains['target']}"
     return (
         f"An image classifier of {len(record['class_names'])} classes, {adapted} "

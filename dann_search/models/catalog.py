@@ -1,4 +1,4 @@
-"""The catalogue of backbones: what each is called and made of. No torch: drivers stay light."""
+"""The catalogue of backbones: their names, stages and sizes. Without torch: drivers stay light."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ class BackboneSpec:
 
     Attributes:
         name: what users write.
-        stages: names of its stages, stem first; unfrozen depth counts them from the end.
+        stages: names of its stages, stem first; the unfrozen depth counts them from the top.
         image_size: native input side in pixels.
-        smallest: smallest input side in pixels that its strides leave a feature of.
-        weights: where its pre-trained weights are: torchvision's name of them, as
-            ``ResNet18_Weights.IMAGENET1K_V1``, a URL, or a name of timm's; empty if there are none.
-        only_size: whether it takes images of its native side alone (position embeddings).
+        smallest: smallest input side in pixels that its strides do not reduce to nothing.
+        weights: source of its pre-trained weights: torchvision's name, such as
+            ``ResNet18_Weights.IMAGENET1K_V1``, a URL, or timm's name; empty if there are none.
+        only_size: whether it takes only images of its native side (position embeddings).
         mean, std: input normalization per channel.
     """
 
@@ -135,7 +135,7 @@ CATALOG: dict[str, BackboneSpec] = {
             image_size=299,
             smallest=75,
             weights="Inception_V3_Weights.IMAGENET1K_V1",
-            # The weights come from TensorFlow: torchvision turns ImageNet's scaling into this one.
+            # The weights come from TensorFlow, which scales images to [-1, 1].
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
         ),

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from dann_search.config.extensions import METHODS
 from dann_search.config.trial import TrialConfig
 from dann_search.models.backbone import BATCH_NORM, Backbone
 from dann_search.models.discriminator import MultilinearMap, build_discriminator
@@ -32,7 +33,7 @@ class DannNetwork(nn.Module):
         self.multilinear_map: MultilinearMap | None = None
         if config.adversarial:
             sees = size
-            if config.method == "cdan":
+            if METHODS[config.method].discriminator == "conditioned":
                 self.multilinear_map = MultilinearMap(size, classes)
                 sees = self.multilinear_map.output_size
             self.discriminator = build_discriminator(

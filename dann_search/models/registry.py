@@ -1,35 +1,26 @@
-"""Every backbone by name: the catalogue's, those that users register, and timm's."""
+"""Every backbone by name: those of the catalogue, of users, and of timm."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 from dann_search.config.experiment import WeightsFile
+from dann_search.config.extensions import Registry
 from dann_search.errors import InputError
 from dann_search.models.catalog import CATALOG, BackboneSpec
-
-GROUP = "dann_search.backbones"
-"""Entry points of this group name modules that register backbones."""
 
 TIMM = "timm/"
 
 Build = Callable[[Mapping[str, Any] | None], Any]
-"""From a state dict, or None for random weights, to a ``models.backbone.Backbone``."""
+"""Builds a ``models.backbone.Backbone`` from a state dict, or from None with random weights."""
 
-
-@dataclass(frozen=True)
-class _Registered:
-    spec: BackboneSpec
-    build: Build
-
-
-_registered: dict[str, _Registered] = {}
+BACKBONES: Registry[BackboneSpec] = Registry("backbone")
+"""Users' backbones; those of ours are in the catalogue."""
 
 
 def register_backbone(spec: BackboneSpec) -> Callable[[Build], Build]:
-    """Add a backbone of one's own.
+    """Add a backbone of your own.
 
     ::
 
@@ -41,40 +32,27 @@ def register_backbone(spec: BackboneSpec) -> Callable[[Build], Build]:
                 backbone.load_state_dict(state)
             return backbone
 
-    Workers are processes of their own: put this into an installed module, and its name into an
-    entry point of the group ``dann_search.backbones``.
+    Worker processes must find it too: name its module in an entry point of the group
+    ``dann_search.backbones``.
 
     Raises:
         ValueError: the name is taken.
     """
-
-    def register(build: Build) -> Build:
-        if spec.name in CATALOG or spec.name.startswith(TIMM):
-            raise ValueError(f"the name {spec.name} is taken by a backbone of dann-search")
-        _registered[spec.name] = _Registered(spec, build)
-        return build
-
-    return register
+    if spec.name in CATALOG or spec.name.startswith(TIMM):
+        raise ValueError(f"the name {spec.name} is taken by a backbone of dann-search")
+    return BACKBONES.register(spec)
 
 
 def registered(name: str) -> Build | None:
-    """How a user's backbone is built; None where ``name`` is none."""
-    _load_entry_points()
-    found = _registered.get(name)
-    return found.build if found else None
-
-
-@cache
-def _load_entry_points() -> None:
-    for point in entry_points(group=GROUP):
-        point.load()
+    """Return how a user's backbone is built; None where ``name`` is not one of them."""
+    return BACKBONES.code(name) if name in BACKBONES else None
 
 
 def spec_of(name: str, weights: Mapping[str, WeightsFile] | None = None) -> BackboneSpec:
-    """What a backbone is made of, its normalization that of the weights it starts from.
+    """Return the description of a backbone, with the normalization of its weights file.
 
     Raises:
-        InputError: a name of timm's where timm is not installed or does not know it.
+        InputError: timm is not installed, or does not know the name.
         KeyError: there is no such backbone.
     """
     spec = _spec_of(name)
@@ -89,8 +67,7 @@ def _spec_of(name: str) -> BackboneSpec:
         return CATALOG[name]
     if name.startswith(TIMM):
         return _timm_spec(name)
-    _load_entry_points()
-    return _registered[name].spec
+    return BACKBONES[name]
 
 
 @cache
@@ -105,24 +82,23 @@ def _timm_spec(name: str) -> BackboneSpec:
 
 
 def largest_native_size(backbones: list[str]) -> int:
-    """The side in pixels at which images are packed where the user sets none."""
+    """Return the largest native input side in pixels, at which images are packed by default."""
     return max(spec_of(name).image_size for name in backbones)
 
 
 class StageCounts(Mapping[str, int]):
-    """Number of stages by name of backbone; timm's are looked up as they are asked for."""
+    """Number of stages by name of backbone; those of timm are looked up on demand."""
 
     def __getitem__(self, name: str) -> int:
         return len(spec_of(name).stages)
 
     def __iter__(self) -> Iterator[str]:
-        _load_entry_points()
-        return iter([*CATALOG, *_registered])
+        return iter([*CATALOG, *BACKBONES])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
 
 def stage_counts() -> StageCounts:
-    """Number of stages of every backbone, by name."""
+    """Return the number of stages of every backbone by name."""
     return StageCounts()

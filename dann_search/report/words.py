@@ -1,23 +1,10 @@
-"""A recipe in sentences."""
+"""A recipe in sentences, for the report."""
 
 from collections.abc import Iterator, Sequence
 
+from dann_search.config.extensions import AUGMENTATIONS, METHODS
 from dann_search.config.trial import TrialConfig
 
-METHODS = {
-    "dann": "DANN (Ganin et al. 2016): a domain discriminator learns to tell source from target "
-    "features, and through a gradient reversal layer the network learns to leave it guessing.",
-    "cdan": "CDAN (Long et al. 2018): a domain discriminator sees features together with the "
-    "predicted classes, and through a gradient reversal layer the network learns to leave it "
-    "guessing.",
-    "mcc": "MCC (Jin et al. 2020): predictions on target images are to confuse as few classes with "
-    "each other as can be.",
-    "deep_coral": "Deep CORAL (Sun & Saenko 2016): the covariances of source and target features "
-    "are drawn together.",
-    "source_only": "No adaptation: only labelled source images are trained on.",
-    "from_scratch": "No adaptation, and no pre-trained weights: only labelled source images are "
-    "trained on.",
-}
 LAMBDA = {
     "constant": "stays at {top}",
     "linear": "rises in a straight line to {top} over {warmup}",
@@ -37,7 +24,7 @@ BATCH_NORM = {
 
 
 def in_words(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> list[tuple[str, str]]:
-    """The recipe as (what, sentences) in the order in which one would ask.
+    """Describe a recipe as pairs of a heading and its sentences.
 
     Args:
         config: the recipe.
@@ -70,7 +57,9 @@ def _network(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> st
 
 
 def _method(config: TrialConfig) -> str:
-    text = METHODS[config.method]
+    method = METHODS[config.method]
+    options = (one.told(getattr(config, one.name)) for one in method.options)
+    text = " ".join([method.words, *(f"{words}." for words in options)])
     if not config.adapts:
         return text
     schedule = LAMBDA[config.lambda_schedule].format(
@@ -119,24 +108,8 @@ def _details(config: TrialConfig) -> Iterator[str]:
 
 
 def _augmentation(config: TrialConfig) -> str:
-    amounts = (
-        (config.rotation_degrees, f"rotations by up to {config.rotation_degrees:.3g}°"),
-        (config.translation, f"shifts by up to {_share(config.translation)} of the side"),
-        (1 - config.crop_scale, f"random crops of {_share(config.crop_scale)} of the area or more"),
-        (
-            config.horizontal_flip,
-            f"a horizontal flip of {_share(config.horizontal_flip)} of the images",
-        ),
-        (config.vertical_flip, f"a vertical flip of {_share(config.vertical_flip)}"),
-        (config.colour_jitter, f"colour changes of up to {_share(config.colour_jitter)}"),
-        (config.grayscale, f"no colour in {_share(config.grayscale)}"),
-        (config.erasing, f"a hidden rectangle in {_share(config.erasing)}"),
-        (
-            config.policy_strength,
-            f"two random operations at {_share(config.policy_strength)} of their strength",
-        ),
-    )
-    applied = [text for amount, text in amounts if amount]
+    amounts = ((one, getattr(config, one.name)) for one in AUGMENTATIONS.values())
+    applied = [one.told(amount) for one, amount in amounts if amount != one.neutral]
     if not applied:
         return "None."
     text = f"{', '.join(applied)}.".capitalize()

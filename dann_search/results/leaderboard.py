@@ -85,6 +85,10 @@ def _entry(row: TrialRow) -> LeaderboardTrial:
     )
 
 
+def _shown(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
 def write_csv(folder: ExperimentFolder) -> None:
     """Write leaderboard.csv: one column per searched parameter, blank where it does not apply."""
     names = list(read_experiment(folder).space)
@@ -97,11 +101,10 @@ def write_csv(folder: ExperimentFolder) -> None:
     writer.writerow([*head, *names, *validators, *confirmed])
     for rank, row in enumerate(rows, 1):
         values = [row.params.get(name, "") for name in names]
-        columns = [repr(row.validators[name]) if row.validators else "" for name in validators]
-        score = "" if row.f1_macro_val is None else repr(row.f1_macro_val)
+        columns = [_shown(row.validators.get(name)) for name in validators]
+        score = _shown(row.f1_macro_val)
         best = "" if row.best_epoch is None else row.best_epoch
-        again = (row.confirmed_mean, row.confirmed_sd, row.confirms)
-        last = ["" if value is None else repr(value) for value in again]
+        last = map(_shown, (row.confirmed_mean, row.confirmed_sd, row.confirms))
         first = [rank, row.number, row.state, score, row.epochs, best]
         writer.writerow([*first, *values, *columns, *last])
     write_atomically(folder.leaderboard, text.getvalue().encode())

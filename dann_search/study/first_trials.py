@@ -1,4 +1,4 @@
-"""What a study begins with: points to try first, and trials of another experiment to learn from."""
+"""What a study begins with: points to try first, and trials of another experiment."""
 
 import random
 from collections import Counter
@@ -16,29 +16,32 @@ from dann_search.config.messages import shown
 from dann_search.config.parameter import is_one_of
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
-from dann_search.config.start_points import KnownTrial, StartPoint, start_points
-from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
-from dann_search.study.study_names import CONFIG, WARM
+from dann_search.config.start_points import PUBLISHED, KnownTrial, StartPoint, start_points
+from dann_search.config.trial import TrialConfig, implied_conditions
+from dann_search.study.study_names import CONFIG, ORIGIN, WARM
 from dann_search.study.suggest import distribution, study_name
 
 GRID_LIMIT = 100_000
 
+Key = frozenset[tuple[str, Any]]
+"""A trial's values, to be compared."""
+
 
 @dataclass(frozen=True)
 class FirstTrial:
-    """Values by the study's names that a trial is to have, and where they are from."""
+    """Values of a trial by their names in the study, and their origin."""
 
     origin: str
     params: dict[str, Any]
 
 
 def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
-    """The trials that no sampler chooses, in their order: start points, or a whole grid."""
+    """Return the trials that no sampler chooses, in order: start points, or a whole grid."""
     search = experiment.search
     found = start_points(space, search.start_points, search.published_first)
     if search.sampler == "grid":
         points = list(islice(grid(space), GRID_LIMIT))
-        # Shuffled, so that a part of it is spread over the space.
+        # Shuffled, so that a part of the grid covers the whole space.
         random.Random(search.seed).shuffle(points)
         return [
             FirstTrial(origin, _named(space, values))
@@ -60,7 +63,7 @@ def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
 def _start_points_first(
     space: Space, grid_points: list[dict[str, Any]], starts: Sequence[StartPoint]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Points of a grid with their origin: for each start point the first that has its values."""
+    """Put the points of a grid that match start points first; return all with their origin."""
     left, first = list(grid_points), list[tuple[str, dict[str, Any]]]()
     for start in starts:
         for index, values in enumerate(left):
@@ -76,18 +79,35 @@ def _start_points_first(
 def untried(
     experiment: Experiment, space: Space, trials: Sequence[FrozenTrial]
 ) -> list[FirstTrial]:
-    """The first trials that a study does not have, whatever changed since it began.
+    """Return the first trials that the study lacks, whatever changed since it began.
 
-    One is there if it was put in with the same values; a point of a grid also if chance found it.
+    A first trial is in the study if it was enqueued with the same values; a point of a grid also
+    if chance found it.
     """
     own = [trial for trial in trials if WARM not in trial.user_attrs]
-    there = {_key(trial.system_attrs.get("fixed_params", {})) for trial in own}
+    there = [(trial.user_attrs.get(ORIGIN), _key(_enqueued(trial))) for trial in own]
+    keys = {key for _, key in there}
     if experiment.search.sampler == "grid":
-        there |= {_key(trial.params) for trial in own}
-    return [one for one in first_trials(experiment, space) if _key(one.params) not in there]
+        keys |= {_key(trial.params) for trial in own}
+
+    def is_there(one: FirstTrial) -> bool:
+        # Version 0.1.0 enqueued published recipes with fewer values.
+        key = _key(one.params)
+        return key in keys or (one.origin in PUBLISHED and _was_part(one.origin, key, there))
+
+    return [one for one in first_trials(experiment, space) if not is_there(one)]
 
 
-def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+def _was_part(origin: str, key: Key, there: Sequence[tuple[str | None, Key]]) -> bool:
+    return any(origin == other and values <= key for other, values in there)
+
+
+def _enqueued(trial: FrozenTrial) -> Mapping[str, Any]:
+    values: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
+    return values
+
+
+def _key(params: Mapping[str, Any]) -> Key:
     # Without the last digits of a float: Optuna's 0.30000000000000004 is the grid's 0.3.
     return frozenset(
         (name, float(f"{value:.12g}") if isinstance(value, float) else value)
@@ -96,7 +116,7 @@ def _key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
 
 
 def check_grid(experiment: Experiment, space: Space) -> None:
-    """Refuse a grid that is beyond listing.
+    """Refuse a grid that is too large to list.
 
     Raises:
         InputError: it has more than 100,000 points.
@@ -116,13 +136,13 @@ def _named(space: Space, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def warm_trials(space: Space, known: Sequence[KnownTrial]) -> list[FrozenTrial]:
-    """Those of ``known`` that this space could have proposed, as completed trials.
+    """Return those of ``known`` that this space could have proposed, as completed trials.
 
-    They come without intermediate values: what stops trials compares those of this search alone.
-    Their constraint keeps them from being the best trial of the study, which is one of this search.
+    They have no intermediate values, as pruners compare trials of this search only. A constraint
+    keeps them from becoming the best trial of the study.
 
     Raises:
-        InputError: there are some, and none fits.
+        InputError: none of them fits.
     """
     found, misfits = [], Counter[str]()
     for one in known:
@@ -154,9 +174,9 @@ def warm_trials(space: Space, known: Sequence[KnownTrial]) -> list[FrozenTrial]:
 
 
 def _misfit(space: Space, recipe: Mapping[str, Any]) -> str:
-    """Why no trial of this space could have the recipe, whatever its seed; empty where one could.
+    """Say why no trial of this space could have the recipe; empty where one could.
 
-    A parameter without an effect on the recipe may be anything.
+    The seed, and parameters without an effect on the recipe, do not matter.
     """
     backbone = str(recipe["backbone"])
     if backbone not in space.backbones:
@@ -176,13 +196,11 @@ def _misfit(space: Space, recipe: Mapping[str, Any]) -> str:
 
 
 def _stages(space: Space, backbone: str, depth: int | None) -> int:
-    """How many stages a depth trains."""
+    """Return how many stages a depth trains."""
     stages = space.stages[backbone]
     return stages if depth is None else min(depth, stages)
 
 
 def _has_effect(name: str, recipe: Mapping[str, Any]) -> bool:
-    return all(
-        is_one_of(recipe[other], wanted)
-        for other, wanted in IMPLIED_CONDITIONS.get(name, {}).items()
-    )
+    conditions = implied_conditions().get(name, {})
+    return all(is_one_of(recipe[other], wanted) for other, wanted in conditions.items())

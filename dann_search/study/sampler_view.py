@@ -1,13 +1,13 @@
-"""The study as a sampler should see it: stopped trials by their best epoch, ranges of today.
+"""The study as a sampler should see it: stopped trials by their best epoch, current ranges.
 
-TPE ranks trials that were stopped early below all that were not, by how far they came. But most of
-them are stopped before the others' end, and the best of what was stopped late is better than the
-worst of what was completed: their values say more than their lengths (docs/benchmarks.md).
+TPE ranks every stopped trial below every completed one, and stopped trials by their length. Most
+trials are stopped, and the best of those are better than the worst completed ones: their scores
+say more than their lengths (docs/benchmarks.md).
 
-Optuna's samplers take a parameter's range from the trials there are: the first they find, or none
-where trials differ. In a study whose ranges have grown they would stay within the old ones. Trials
-of another experiment carry a constraint that keeps them from being the study's best; to a sampler
-it would say that they were bad.
+Optuna's samplers read the range of a parameter from the trials: the first one, or none where trials
+differ. In a study whose ranges have grown they would stay within the old ones. Trials of another
+experiment carry a constraint that keeps them from being the study's best; a sampler would take it
+for a bad result.
 """
 
 import copy
@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 Ranges = Mapping[str, BaseDistribution]
 CONSTRAINTS = "constraints"
-"""How the system attributes begin in which Optuna keeps a trial's constraints."""
+"""Prefix of the system attributes in which Optuna keeps a trial's constraints."""
 
 
 def _differs(trial: FrozenTrial, ranges: Ranges) -> bool:
@@ -43,19 +43,16 @@ def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
 
 
 class StudyView:
-    """A study, or a bracket of one, but for its trials as it is.
-
-    Not a ``Study``: a pruner's bracket is none with all its attributes either.
-    """
+    """A study, or a pruner's bracket of one, with other trials; the rest is passed through."""
 
     def __init__(self, study: optuna.Study, ranges: Ranges, known: dict[int, FrozenTrial]):
         self._study_behind, self._ranges, self._known = study, ranges, known
-        """Finished trials as they are seen: they change no more, and samplers ask for all again."""
+        """Cache of finished trials, which do not change: samplers ask for all of them each time."""
 
     def _as_seen(
         self, trials: list[FrozenTrial], states: Container[TrialState] | None
     ) -> list[FrozenTrial]:
-        """All trials as they are seen, then those in one of ``states``: some change theirs."""
+        """Select by state after the change, as a stopped trial becomes a completed one."""
         found = []
         for trial in trials:
             seen = self._known.get(trial.number)
@@ -78,7 +75,7 @@ class StudyView:
     def get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """Trials seen in one of ``states``."""
+        """Return the trials in ``states``, as the sampler should see them."""
         return self._as_seen(self._study_behind.get_trials(deepcopy), states)
 
     def _get_trials(
@@ -87,12 +84,12 @@ class StudyView:
         states: Container[TrialState] | None = None,
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
-        """What Optuna's own samplers call."""
+        """Do the same for Optuna's own samplers, which call this private method."""
         return self._as_seen(self._study_behind._get_trials(deepcopy, use_cache=use_cache), states)
 
 
 class ViewingSampler(BaseSampler):
-    """A sampler that is shown a ``StudyView``, whose parameters have ``ranges``, by their names."""
+    """Wrap a sampler so that it sees a ``StudyView`` whose parameters have ``ranges``."""
 
     def __init__(self, sampler: BaseSampler, ranges: Ranges):
         self.sampler, self.ranges = sampler, ranges

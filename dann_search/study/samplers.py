@@ -1,98 +1,133 @@
-"""Which of Optuna's samplers proposes configurations."""
+"""The samplers that propose configurations: Optuna's, each with what this search asks of it.
+
+Optuna is imported inside the functions: reading an experiment file needs the names alone.
+"""
+
+from __future__ import annotations
 
 import importlib.util
 import warnings
-from typing import Any
-
-import optuna
-from optuna.samplers import BaseSampler, CmaEsSampler
-from optuna.trial import FrozenTrial
+from typing import TYPE_CHECKING
 
 from dann_search.config.experiment import SearchConfig
+from dann_search.config.extensions import SAMPLERS, SamplerSpec, register_sampler
 from dann_search.config.source import SettingError
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
 
 def check_sampler(sampler: str) -> None:
-    """Have the sampler's package at hand before anything is started.
+    """Check that the sampler's package is installed, before anything is started.
 
     Raises:
-        InputError: it is not installed.
+        InputError: it is not.
     """
-    if sampler == "cmaes" and importlib.util.find_spec("cmaes") is None:
+    spec = SAMPLERS[sampler]
+    if spec.module and importlib.util.find_spec(spec.module) is None:
         raise SettingError(
             ("search", "sampler"),
-            "cmaes needs the package of that name: pip install 'dann-search[cmaes]', or choose tpe",
+            f"{sampler} needs the package {spec.module}: pip install '{spec.install}', or choose "
+            "tpe",
         )
 
 
 def make_sampler(search: SearchConfig, done: int) -> BaseSampler:
-    """The sampler of ``search.sampler`` for a study that has ``done`` trials.
+    """Return the sampler of ``search.sampler`` for a study that has ``done`` trials."""
+    import optuna
 
-    ``tpe`` is multivariate within the groups of parameters that exist together, which conditions
-    need, and counts running trials as bad ones, so that parallel trials differ. ``gp``, ``cmaes``
-    and ``qmc`` model the parameters that every trial has and draw the others at random, each run of
-    a search anew.
-    """
-    # A sampler started again with its old seed would propose its old first trials again.
-    seed = search.seed + done
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        match search.sampler:
-            case "tpe":
-                return optuna.samplers.TPESampler(
-                    seed=seed,
-                    n_startup_trials=startup_trials(search.trials),
-                    multivariate=True,
-                    group=True,
-                    constant_liar=True,
-                )
-            case "gp":
-                return optuna.samplers.GPSampler(
-                    seed=seed, n_startup_trials=startup_trials(search.trials)
-                )
-            case "cmaes":
-                return OwnCmaEs(seed=seed, warn_independent_sampling=False)
-            case "qmc":
-                # The sequence goes on where the study left it, so its seed stays.
-                return optuna.samplers.QMCSampler(
-                    seed=search.seed,
-                    scramble=True,
-                    independent_sampler=optuna.samplers.RandomSampler(seed=seed),
-                    warn_independent_sampling=False,
-                    warn_asynchronous_seeding=False,
-                )
-            case _:  # a grid's points are handed out by the study itself
-                return optuna.samplers.RandomSampler(seed=seed)
+        # A sampler started again with its old seed would propose its old first trials again.
+        sampler: BaseSampler = SAMPLERS.code(search.sampler)(search, search.seed + done)
+    return sampler
 
 
 def startup_trials(trials: int) -> int:
-    """Random trials before a model of the objective is trusted."""
+    """Return how many random trials come before a model of the objective is trusted."""
     return max(4, min(10, trials // 3))
 
 
-class OwnCmaEs(CmaEsSampler):
-    """CMA-ES that reads no pickle from a file.
+@register_sampler(
+    SamplerSpec(
+        name="tpe",
+        words="a tree-structured Parzen estimator, multivariate within the groups of parameters "
+        "that exist together; running trials count as bad ones, so that parallel trials differ",
+    )
+)
+def tpe(search: SearchConfig, seed: int) -> BaseSampler:
+    """Return a TPE sampler by groups, as conditions leave no trial with all parameters."""
+    from optuna.samplers import TPESampler
 
-    Optuna keeps the optimizer pickled in the study, where anyone may have put it. A state that this
-    process did not write is left alone: a resumed search begins a new generation with the
-    solutions that the study has.
-    """
+    startup = startup_trials(search.trials)
+    return TPESampler(
+        seed=seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=True
+    )
 
-    def __init__(self, **options: Any):
-        super().__init__(**options)
-        self._ours: set[int] = set()
 
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, optuna.distributions.BaseDistribution],
-    ) -> dict[str, Any]:
-        """Remember whose state is ours: not one that a trial of an earlier run brings along."""
-        if not any(key.startswith(self._attr_key_optimizer) for key in trial.system_attrs):
-            self._ours.add(trial._trial_id)
-        return super().sample_relative(study, trial, search_space)
+@register_sampler(
+    SamplerSpec(
+        name="gp",
+        words="a Gaussian process over the parameters every trial has, the others at random",
+    )
+)
+def gp(search: SearchConfig, seed: int) -> BaseSampler:
+    """Return Optuna's GPSampler."""
+    from optuna.samplers import GPSampler
 
-    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
-        ours = [trial for trial in completed_trials if trial._trial_id in self._ours]
-        return super()._restore_optimizer(ours)
+    return GPSampler(seed=seed, n_startup_trials=startup_trials(search.trials))
+
+
+@register_sampler(
+    SamplerSpec(
+        name="cmaes",
+        words="CMA-ES over the numbers every trial has, the rest at random (`pip install "
+        "'dann-search[cmaes]'`)",
+        module="cmaes",
+        install="dann-search[cmaes]",
+    )
+)
+def cmaes(search: SearchConfig, seed: int) -> BaseSampler:
+    """Return Optuna's CmaEsSampler, made to read no pickle."""
+    from dann_search.study.cma_es import OwnCmaEs
+
+    return OwnCmaEs(seed=seed, warn_independent_sampling=False)
+
+
+@register_sampler(
+    SamplerSpec(
+        name="qmc",
+        words="a scrambled Sobol sequence over the parameters every trial has, the rest at random",
+    )
+)
+def qmc(search: SearchConfig, seed: int) -> BaseSampler:
+    """Return a Sobol sampler. The sequence goes on in a resumed study, so its seed stays."""
+    from optuna.samplers import QMCSampler, RandomSampler
+
+    return QMCSampler(
+        seed=search.seed,
+        scramble=True,
+        independent_sampler=RandomSampler(seed=seed),
+        warn_independent_sampling=False,
+        warn_asynchronous_seeding=False,
+    )
+
+
+@register_sampler(SamplerSpec(name="random", words="chance"))
+def random(search: SearchConfig, seed: int) -> BaseSampler:
+    """Return Optuna's RandomSampler."""
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=seed)
+
+
+@register_sampler(
+    SamplerSpec(
+        name="grid",
+        words="every configuration once, in an order shuffled by the seed; every range needs a "
+        "`step`",
+    )
+)
+def grid(search: SearchConfig, seed: int) -> BaseSampler:
+    """Return any sampler: the study enqueues the points of a grid itself."""
+    return random(search, seed)

@@ -1,4 +1,4 @@
-"""The search space as an Optuna define-by-run function: from a trial to its configuration."""
+"""The search space as an Optuna define-by-run function."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from dann_search.config.trial import TrialConfig
 def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
     """Ask Optuna for every parameter whose condition holds; the others keep their fixed value.
 
-    On a trial that has its values already (one resumed) it returns the same configuration again.
+    A resumed trial has its values already and gets the same configuration again.
     """
     values: dict[str, Any] = space.fixed.model_dump()
     known, ranges = trial.params, trial.distributions
@@ -27,7 +27,7 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
             continue
         backbone = values["backbone"]
         called = study_name(name, space, backbone)
-        if called in known:  # asked for before a crash; its range may have grown since
+        if called in known:  # from before a crash; the range may have grown since
             values[name] = _as_written(known[called], ranges[called])
         else:
             asked = distribution(space, name, backbone)
@@ -49,7 +49,7 @@ def _ask(trial: optuna.Trial, name: str, values: BaseDistribution) -> Any:
 
 
 def _as_written(value: Any, values: BaseDistribution) -> Any:
-    """Where Optuna computes 0.30000000000000004 from low and step, the 0.3 that conditions name."""
+    """Return 0.3, which conditions name, where Optuna computes 0.30000000000000004 by steps."""
     if isinstance(values, FloatDistribution) and values.step is not None:
         steps = round((value - values.low) / values.step)
         return step_value(values.low, values.step, steps)
@@ -57,7 +57,7 @@ def _as_written(value: Any, values: BaseDistribution) -> Any:
 
 
 def distribution(space: Space, name: str, backbone: str) -> BaseDistribution:
-    """A parameter as Optuna knows it, for one backbone."""
+    """Return the Optuna distribution of a parameter for one backbone."""
     parameter = space.parameters[name]
     if isinstance(parameter, Choice):
         return CategoricalDistribution(parameter.choice)
@@ -69,7 +69,7 @@ def distribution(space: Space, name: str, backbone: str) -> BaseDistribution:
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Every parameter as Optuna knows it, by what the study calls it."""
+    """Return every distribution by its name in the study."""
     return {
         study_name(name, space, backbone): distribution(space, name, backbone)
         for name in space.parameters
@@ -78,5 +78,5 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 def study_name(name: str, space: Space, backbone: str) -> str:
-    """What the study calls a parameter; where backbones differ, ``unfrozen_depth.resnet18``."""
+    """Return a parameter's name in the study: ``unfrozen_depth.resnet18`` if backbones differ."""
     return f"{name}.{backbone}" if space.by_backbone(name, backbone) else name

@@ -7,12 +7,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dann_search.config.experiment import WeightsFile
+from dann_search.config.extensions import METHODS
 from dann_search.config.trial import TrialConfig
 from dann_search.data.batches import epoch_seed
 from dann_search.data.training_data import TrainingData
@@ -33,7 +35,6 @@ from dann_search.training.checkpoint import (
 )
 from dann_search.training.ema import WeightAverage
 from dann_search.training.epoch_steps import Batches, EpochSteps, Step
-from dann_search.training.methods import ADAPTATIONS
 from dann_search.training.optimizer import Optimizer
 from dann_search.training.ranks import ALONE, Ranks
 from dann_search.training.result import F1_MACRO, EpochResult, History, best_epoch
@@ -181,7 +182,7 @@ class Training:
         with autocast(self.device, config):
             if step.target is None:
                 return source_loss(self.network, step.source, step.labels, *shared)
-            adaptation = ADAPTATIONS[config.method]
+            adaptation = partial(METHODS.code(config.method), **config.method_options)
             return adapted_loss(
                 self.network, adaptation, step.source, step.labels, step.target, lam, *shared
             )

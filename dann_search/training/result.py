@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-F1_MACRO = "f1_macro"
-"""The objective by default: macro-F1 on the target's validation labels."""
+from dann_search.config.experiment import F1_MACRO
+
+__all__ = ["F1_MACRO", "EpochResult", "History", "best_epoch", "best_of", "score_of"]
 
 
 @dataclass(frozen=True)

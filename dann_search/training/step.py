@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dann_search.models.network import DannNetwork
-from dann_search.training.methods import Adaptation
+from dann_search.training.methods.terms import Adaptation
 
 
 def adapted_loss(
@@ -39,7 +39,8 @@ def adapted_loss(
     label_loss = _label_loss(logits[: len(source)], labels, batch_size, label_smoothing)
     domains = torch.cat([logits.new_zeros(len(source)), logits.new_ones(len(target))])
     terms = adaptation(network, features, logits, domains, lam, batch_size)
-    parts = torch.stack([label_loss.detach(), terms.loss.detach(), terms.right])
+    right = label_loss.new_zeros(()) if terms.right is None else terms.right
+    parts = torch.stack([label_loss.detach(), terms.loss.detach(), right])
     return label_loss + terms.loss, parts
 
 

@@ -111,7 +111,7 @@ def test_a_missing_package_of_a_sampler_is_said_at_its_line(
     )
     words = ("launch", str(space_file(tmp_path)), "--set", "search.sampler=cmaes")
     assert refused(capsys, *words).startswith(
-        "--set search.sampler=cmaes: search.sampler: cmaes needs the package of that name"
+        "--set search.sampler=cmaes: search.sampler: cmaes needs the package cmaes"
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dann_search.config.experiment import Experiment
 from dann_search.config.grid import combinations, grid
 from dann_search.config.space import Space, build_space
-from dann_search.config.trial import IMPLIED_CONDITIONS, TrialConfig
+from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.models.registry import stage_counts
 from dann_search.study.suggest import suggest
 
@@ -42,7 +42,7 @@ def conditions(draw: st.DrawFn, name: str, space: dict[str, Any]) -> dict[str, A
     """Perhaps a ``when`` on parameters that are there already, under conditions or not."""
     when: dict[str, Any] = {}
     for other in draw(st.lists(st.sampled_from(sorted(space)), unique=True)) if space else ():
-        implied = IMPLIED_CONDITIONS.get(name, {}).get(other)
+        implied = implied_conditions().get(name, {}).get(other)
         options = space[other].get("choice", VALUES.get(other, []))
         possible = [v for v in options if implied is None or v in implied]
         if possible:
@@ -94,7 +94,7 @@ def present(stated: Stated, values: Mapping[str, Any]) -> set[str]:
             if all(
                 (other in found or other not in stated)
                 and any(values[other] == one for one in (v if isinstance(v, list) else [v]))
-                for table in (stated[name].get("when", {}), IMPLIED_CONDITIONS.get(name, {}))
+                for table in (stated[name].get("when", {}), implied_conditions().get(name, {}))
                 for other, v in table.items()
             )
         }

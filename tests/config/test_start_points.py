@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from dann_search.config.load import load_experiment
-from dann_search.config.space import Space
-from dann_search.config.start_points import nearest_value, start_points
+from dann_search.config.space import NOT_SEARCHED, Space
+from dann_search.config.start_points import nearest_value, published_recipes, start_points
+from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.models.registry import stage_counts
 from tests.experiments import space_file
@@ -46,6 +47,35 @@ def test_published_recipes_are_fitted_to_the_space(tmp_path: Path) -> None:
     assert paper.values["resnet50"]["learning_rate"] == 0.005
     assert set(tllib.values) == {"resnet50"}
     assert tllib.values["resnet50"]["batch_size"] == 16
+
+
+@pytest.mark.parametrize("origin", ["DANN paper", "tllib"])
+def test_a_published_recipe_states_every_searchable_field(origin: str) -> None:
+    stated = published_recipes()[origin]
+    assert set(stated) == set(TrialConfig.model_fields) - set(NOT_SEARCHED)
+    TrialConfig(**stated)
+
+
+def test_the_sampler_adds_nothing_to_a_published_recipe(tmp_path: Path) -> None:
+    searched: dict[str, Any] = {
+        "vertical_flip": {"uniform": [0, 0.5]},
+        "gradual_unfreezing": {"int": [0, 3]},
+        "class_balanced": {"choice": [True, False]},
+        "stage_lr_decay": {"uniform": [0.5, 1]},
+        "target_augmentation": {"choice": [0.5, 1.0]},
+        "precision": {"choice": ["bf16", "fp16"]},
+    }
+    path = space_file(tmp_path, space=searched, training=TRAINING)
+    points = start_points(load_experiment(path, stage_counts())[1], [], published=True)
+    neutral = {
+        "vertical_flip": 0.0,
+        "gradual_unfreezing": 0,
+        "class_balanced": False,
+        "stage_lr_decay": 1.0,
+        "target_augmentation": 1.0,
+    }
+    # Neither origin trained in half precision, and the space has nothing else: it is left out.
+    assert [list(point.values.values()) for point in points] == [[neutral]]
 
 
 def test_the_users_points_come_after_the_published_and_none_twice(tmp_path: Path) -> None:

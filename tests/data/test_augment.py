@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
-from dann_search.data import draws as drawing
-from dann_search.data.augment import augment, normalize, prepare, to_float
+from dann_search.data.augment import augment, draw, normalize, prepare, to_float
 from dann_search.data.colour import change_colours
+from dann_search.data.draws import Draws
 from dann_search.models import torchvision_models
 
 EVERYTHING: dict[str, Any] = {
@@ -145,10 +145,10 @@ def test_a_random_resized_crop_keeps_its_share_inside_the_image(smallest: float)
     assert ratio.max() < 1.36 and ratio.min() > 0.73
 
 
-def drawn(count: int, **changes: Any) -> drawing.Draws:
+def drawn(count: int, **changes: Any) -> Draws:
     """Draws that do nothing but what is named."""
     generator = torch.Generator().manual_seed(0)
-    still = drawing.draw(TrialConfig(horizontal_flip=1e-9), count, generator, None, 1.0)
+    still = draw(TrialConfig.model_validate({"horizontal_flip": 1e-9}), count, generator, None, 1.0)
     assert still is not None
     for name, value in changes.items():
         setattr(still, name, torch.full_like(getattr(still, name), value))

@@ -23,7 +23,7 @@ from tests.experiments import without_timings
 
 WINNER = TrialConfig(
     backbone="resnet18", unfrozen_depth=2, batch_size=48, epochs=7, learning_rate=0.004,
-    batch_norm="joint", crop_scale=0.5, ema_decay=0.9, gradual_unfreezing=1, seed=3,
+    batch_norm="joint", ema_decay=0.9, gradual_unfreezing=1, seed=3, **{"crop_scale": 0.5},
 )  # fmt: skip
 FILES: dict[str, WeightsFile] = {}
 
@@ -89,7 +89,7 @@ def test_names_are_read_as_people_write_them_and_unknown_ones_refused() -> None:
 
 SMALL = TrialConfig(
     backbone="dann_cnn", epochs=2, batch_size=64, bottleneck=16, discriminator_width=16,
-    learning_rate=0.03, crop_scale=0.8,
+    learning_rate=0.03, **{"crop_scale": 0.8},
 )  # fmt: skip
 SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "from scratch without pre-trained weights": (

@@ -135,7 +135,7 @@ def test_many_classes_large_images_and_wide_features_stay_within_the_budget(
     best = BestTrial(
         number=0,
         epoch=1,
-        config=TrialConfig(rotation_degrees=30),
+        config=TrialConfig.model_validate({"rotation_degrees": 30}),
         data=TrainingData(
             info=info,
             source_images=source,

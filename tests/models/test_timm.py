@@ -102,7 +102,7 @@ def test_without_timm_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_users_own_backbone_is_built_and_frozen_like_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry.BACKBONES, "_entries", {})
 
     @register_backbone(BackboneSpec(name="own", stages=("stem", "top"), image_size=32, smallest=8))
     def build(state: Any) -> Backbone:

@@ -35,9 +35,7 @@ RECIPE = TrialConfig(
     discriminator_width=16,
     batch_size=64,
     learning_rate=0.03,
-    rotation_degrees=10,
-    translation=0.1,
-    horizontal_flip=0.5,
+    **{"rotation_degrees": 10, "translation": 0.1, "horizontal_flip": 0.5},
 )
 OTHERS: list[dict[str, Any]] = [
     {"backbone": "squeezenet1_1", "learning_rate": 0.01},

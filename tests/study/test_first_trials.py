@@ -80,6 +80,24 @@ def test_a_point_that_was_put_in_but_not_taken_before_a_crash_is_not_put_in_agai
     assert [(c.learning_rate, c.lambda_gamma) for c in configs].count((0.01, 10.0)) == 1
 
 
+def test_a_published_recipe_of_an_earlier_version_is_not_tried_again(tmp_path: Path) -> None:
+    space = {
+        "learning_rate": {"loguniform": [0.001, 0.1]},
+        "vertical_flip": {"uniform": [0, 0.5]},
+    }
+    first = open_record(tmp_path, space=space, search__published_first=False)
+    # Version 0.1.0 did not state the vertical flip.
+    old = {"learning_rate": 0.01}
+    first.study.enqueue_trial(old, user_attrs={"origin": "DANN paper"})
+    first.close()
+    second = open_record(tmp_path, space=space)
+    taken = run(second)
+    found = [(one.config.learning_rate, second.study.trials[one.number].user_attrs.get("origin"))
+             for one in taken]  # fmt: skip
+    assert found[:2] == [(0.01, "DANN paper"), (0.001, "tllib")]
+    assert [origin for _, origin in found].count("DANN paper") == 1
+
+
 def test_a_grid_is_searched_whole_and_once_across_a_crash(tmp_path: Path) -> None:
     changes: dict[str, Any] = {"search__sampler": "grid", "search__trials": 100, "space": GRID}
     first = open_record(tmp_path, **changes)

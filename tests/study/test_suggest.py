@@ -114,7 +114,7 @@ def test_a_condition_on_a_value_between_steps_of_a_range_holds_where_that_value_
     trial = study.ask()
     config = suggest(trial, space)
     assert "translation" in trial.params
-    assert config.rotation_degrees == written
+    assert config.model_dump()["rotation_degrees"] == written
     assert suggest(optuna.Trial(study, trial._trial_id), space) == config
     recorded = {**config.model_dump(), "rotation_degrees": trial.params["rotation_degrees"]}
     assert "translation" in space.active(recorded)

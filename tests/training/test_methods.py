@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dann_search.config.extensions import METHODS
+from dann_search.config.trial import adapting
 from dann_search.models.backbone import StagedBackbone
 from dann_search.models.discriminator import LARGEST_PRODUCT, MultilinearMap, build_discriminator
 from dann_search.models.network import DannNetwork
-from dann_search.training.methods import ADAPTATIONS, cdan, deep_coral, mcc
+from dann_search.training.methods import cdan, deep_coral, mcc
 from dann_search.training.methods.deep_coral import covariance
 from dann_search.training.methods.mcc import TEMPERATURE, class_confusion
 from tests.training.recipes import recipe
@@ -46,7 +48,7 @@ def test_cdan_shows_the_discriminator_every_product_of_feature_and_probability()
         expected = nn.functional.binary_cross_entropy_with_logits(answers, DOMAINS)
         right = ((answers > 0) == (DOMAINS > 0)).double().mean()
     torch.testing.assert_close(terms.loss, expected)
-    assert float(terms.right) == pytest.approx(float(right))
+    assert terms.right is not None and float(terms.right) == pytest.approx(float(right))
     terms.loss.backward()  # type: ignore[no-untyped-call]
     assert network.classifier.weight.grad is None  # probabilities are conditions, not levers
 
@@ -131,11 +133,11 @@ def test_deep_coral_is_the_distance_of_the_covariances() -> None:
     assert float(terms.loss) == pytest.approx(0, abs=1e-12)  # a shift of the mean is not seen
 
 
-@pytest.mark.parametrize("method", ADAPTATIONS)
+@pytest.mark.parametrize("method", adapting())
 def test_without_lambda_no_method_moves_the_features(method: str) -> None:
     network, x = network_for(method), features().requires_grad_()
-    terms = ADAPTATIONS[method](network, x, network.classifier(x), DOMAINS, 0.0, BATCH)
-    terms.loss.backward()  # type: ignore[no-untyped-call]
+    terms = METHODS.code(method)(network, x, network.classifier(x), DOMAINS, 0.0, BATCH)
+    terms.loss.backward()
     assert x.grad is not None and not x.grad.any()
 
 

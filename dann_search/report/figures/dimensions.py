@@ -5,16 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dann_search.config.parameter import Choice, Int, LogUniform, Parameter, Range
+from dann_search.config.trial import own_options
 from dann_search.report.figures.plot import number
 
 UNITS = {
-    "rotation_degrees": "degrees",
-    "translation": "share of the side",
-    "horizontal_flip": "probability",
-    "vertical_flip": "probability",
-    "grayscale": "probability",
-    "erasing": "probability",
-    "crop_scale": "share of the area",
     "unfrozen_depth": "stages",
     "batch_size": "images a domain",
     "lambda_warmup": "share of training",
@@ -52,7 +46,8 @@ class Dimension:
     def title(self) -> str:
         """Name and unit."""
         base, _, backbone = self.name.partition(".")
-        unit = UNITS.get(base)
+        own = own_options().get(base)
+        unit = own.unit if own else UNITS.get(base)
         of = f" of {backbone}" if backbone else ""
         return f"{base}{of} ({unit})" if unit else f"{base}{of}"
 

@@ -1,15 +1,35 @@
 """Conditional adversarial adaptation (Long et al. 2018, eq. 5, without entropy weights).
 
 The discriminator sees features together with class probabilities. As in the authors' and tllib's
-code no gradient flows back through the probabilities.
+code, no gradient flows back through the probabilities.
 """
 
-from torch import Tensor
+from __future__ import annotations
 
-from dann_search.models.network import DannNetwork
+from typing import TYPE_CHECKING
+
+from dann_search.config.extensions import MethodSpec, register_method
 from dann_search.training.methods.terms import Terms, domain_terms
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from dann_search.models.network import DannNetwork
+
+
+@register_method(
+    MethodSpec(
+        name="cdan",
+        words="CDAN (Long et al. 2018): a domain discriminator sees features together with the "
+        "predicted classes, and through a gradient reversal layer the network learns to leave it "
+        "guessing.",
+        term="as `dann`, on the outer product of features and class probabilities (a random "
+        "projection of 1,024 above 4,096 products); no gradient through the probabilities, no "
+        "entropy weights",
+        source="Long et al. 2018, eq. 5 and 6",
+        discriminator="conditioned",
+    )
+)
 def loss(
     network: DannNetwork,
     features: Tensor,
@@ -18,6 +38,6 @@ def loss(
     lam: float,
     batch_size: int,
 ) -> Terms:
-    """Domain loss on the multilinear map of features and probabilities, reversed as in DANN."""
+    """Compute the domain loss on the multilinear map of features and probabilities."""
     conditioned = network.conditioned(features, logits.softmax(1).detach())
     return domain_terms(network.domain_logits(conditioned, lam), domains, batch_size)

@@ -1,11 +1,29 @@
 """Domain-adversarial training (Ganin et al. 2016, eq. 13 to 15): the gradient is reversed."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from dann_search.models.network import DannNetwork
+from typing import TYPE_CHECKING
+
+from dann_search.config.extensions import MethodSpec, register_method
 from dann_search.training.methods.terms import Terms, domain_terms
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from dann_search.models.network import DannNetwork
+
+
+@register_method(
+    MethodSpec(
+        name="dann",
+        words="DANN (Ganin et al. 2016): a domain discriminator learns to tell source from target "
+        "features, and through a gradient reversal layer the network learns to leave it guessing.",
+        term="BCE of a domain discriminator on the features, mean over the 2n images; its gradient "
+        "into the features is multiplied by -lambda",
+        source="Ganin et al., JMLR 2016, eq. 13 to 15",
+        discriminator="features",
+    )
+)
 def loss(
     network: DannNetwork,
     features: Tensor,
@@ -14,5 +32,5 @@ def loss(
     lam: float,
     batch_size: int,
 ) -> Terms:
-    """Domain loss on features, its gradient times ``-lam`` in the features."""
+    """Compute the domain loss; its gradient in the features is multiplied by ``-lam``."""
     return domain_terms(network.domain_logits(features, lam), domains, batch_size)

@@ -1,14 +1,31 @@
-"""Deep CORAL (Sun and Saenko 2016, eq. 1): source and target features get one covariance.
+"""Deep CORAL (Sun and Saenko 2016, eq. 1): aligns the covariances of both domains.
 
-On the bottleneck's features, as tllib and DeepDA do; the paper takes the classifier's output.
+It uses the features of the bottleneck, as tllib and DeepDA do; the paper, the classifier's output.
 """
 
-from torch import Tensor
+from __future__ import annotations
 
-from dann_search.models.network import DannNetwork
+from typing import TYPE_CHECKING
+
+from dann_search.config.extensions import MethodSpec, register_method
 from dann_search.training.methods.terms import Terms
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from dann_search.models.network import DannNetwork
+
+
+@register_method(
+    MethodSpec(
+        name="deep_coral",
+        words="Deep CORAL (Sun & Saenko 2016): the network learns features that have the same "
+        "covariance in source and target.",
+        term="lambda times \\|\\|C_s - C_t\\|\\|² / 4d² of the bottleneck's covariances; small "
+        "numbers, so search `lambda_max` well above 1",
+        source="Sun and Saenko 2016, eq. 1",
+    )
+)
 def loss(
     network: DannNetwork,
     features: Tensor,
@@ -17,14 +34,14 @@ def loss(
     lam: float,
     batch_size: int,
 ) -> Terms:
-    """``lam`` times the CORAL distance; each worker's own batch by its share."""
+    """Compute ``lam`` times the CORAL distance of this worker's batch, weighted by its share."""
     source, target = features[domains == 0], features[domains > 0]
     size = features.shape[1]
     distance = (covariance(source) - covariance(target)).square().sum() / (4 * size**2)
-    return Terms(lam * distance * (len(target) / batch_size), logits.new_zeros(()))
+    return Terms(lam * distance * (len(target) / batch_size))
 
 
 def covariance(features: Tensor) -> Tensor:
-    """Unbiased covariance (size, size) of features (n, size); zero of fewer than two."""
+    """Compute the unbiased covariance (size, size) of features (n, size); zero if n < 2."""
     centred = features - features.mean(0)
     return centred.T @ centred / max(1, len(features) - 1)

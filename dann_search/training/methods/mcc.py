@@ -1,14 +1,30 @@
-"""Minimum class confusion (Jin et al. 2020, eq. 2 to 6): the target's classes are kept apart."""
+"""Minimum class confusion (Jin et al. 2020, eq. 2 to 6)."""
 
-from torch import Tensor
+from __future__ import annotations
 
-from dann_search.models.network import DannNetwork
+from typing import TYPE_CHECKING
+
+from dann_search.config.extensions import MethodSpec, register_method
 from dann_search.training.methods.terms import Terms
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dann_search.models.network import DannNetwork
 
 TEMPERATURE = 2.5
 """As in the paper, section 4.1."""
 
 
+@register_method(
+    MethodSpec(
+        name="mcc",
+        words="MCC (Jin et al. 2020): the network learns to confuse as few classes with each "
+        "other as possible on target images.",
+        term="lambda times the class confusion of the target's predictions at temperature 2.5",
+        source="Jin et al. 2020, eq. 2 to 6",
+    )
+)
 def loss(
     network: DannNetwork,
     features: Tensor,
@@ -17,15 +33,15 @@ def loss(
     lam: float,
     batch_size: int,
 ) -> Terms:
-    """``lam`` times the mean confusion between classes; each worker's own batch by its share."""
+    """Compute ``lam`` times the class confusion of this worker's batch, weighted by its share."""
     target = logits[domains > 0]
     confusion = class_confusion((target / TEMPERATURE).softmax(1))
-    return Terms(lam * confusion * (len(target) / batch_size), logits.new_zeros(()))
+    return Terms(lam * confusion * (len(target) / batch_size))
 
 
 def class_confusion(probabilities: Tensor) -> Tensor:
-    """Mean share of each class's confusion that lies on other classes, of (n, classes)."""
-    # eps: a probability that underflows to 0 has entropy 0, not nan.
+    """Compute the mean share of a class's confusion with other classes; input (n, classes)."""
+    # 1e-12: a probability that underflows to 0 has entropy 0 rather than nan.
     entropy = -(probabilities * (probabilities + 1e-12).log()).sum(1)
     weights = 1 + (-entropy).exp()
     weights = (len(probabilities) * weights / weights.sum()).detach()

@@ -1,12 +1,14 @@
-"""What every adaptation method takes and gives."""
+"""The interface of an adaptation method."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch.nn.functional as F
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from dann_search.models.network import DannNetwork
+    from dann_search.models.network import DannNetwork
 
 
 @dataclass(frozen=True)
@@ -14,16 +16,16 @@ class Terms:
     """A method's part of the loss.
 
     Attributes:
-        loss: to be added to the label loss; over several workers these add up.
-        right: share of right answers of the domain discriminator; zero without one.
+        loss: added to the label loss; over several workers these add up.
+        right: share of right answers of the domain discriminator; None without one.
     """
 
     loss: Tensor
-    right: Tensor
+    right: Tensor | None = None
 
 
 class Adaptation(Protocol):
-    """A method's loss."""
+    """A method's loss. The options of its description are further arguments, by name."""
 
     def __call__(
         self,
@@ -34,10 +36,10 @@ class Adaptation(Protocol):
         lam: float,
         batch_size: int,
     ) -> Terms:
-        """The method's part of the loss.
+        """Compute the method's part of the loss.
 
         Args:
-            network: whose discriminator, if it has one, answers.
+            network: the network, with its discriminator if the method has one.
             features: of this worker's images of both domains, (n, size).
             logits: of the classes, (n, classes).
             domains: 0 for source and 1 for target images, (n,).
@@ -47,7 +49,9 @@ class Adaptation(Protocol):
 
 
 def domain_terms(answers: Tensor, domains: Tensor, batch_size: int) -> Terms:
-    """Binary cross-entropy of the discriminator's logits, and how many are right."""
+    """Compute the cross-entropy of the discriminator's logits and its share of right answers."""
+    import torch.nn.functional as F
+
     total = F.binary_cross_entropy_with_logits(answers, domains, reduction="sum")
     right = ((answers > 0) == (domains > 0)).sum() / (2 * batch_size)
     return Terms(total / (2 * batch_size), right)

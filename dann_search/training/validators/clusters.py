@@ -1,16 +1,24 @@
-"""Class-AMI: whether the target's predicted classes are its clusters."""
+"""Class-AMI: whether predicted classes of the target agree with clusters of its features."""
 
 import warnings
 
+from dann_search.config.extensions import ValidatorSpec, register_validator
 from dann_search.training.validators.view import ValidationView
 
 
+@register_validator(
+    ValidatorSpec(
+        name="class_ami",
+        words="adjusted mutual information of predicted classes and clusters",
+        source="Musgrave et al. 2022",
+    )
+)
 def class_ami(view: ValidationView) -> float:
-    """Adjusted mutual information of predicted classes and k-means clusters of the features.
+    """Compute the adjusted mutual information of predicted classes and k-means clusters.
 
     Musgrave et al. 2022, "Three new validators and a large-scale benchmark ranking for unsupervised
-    domain adaptation", section 3.2; as many clusters as classes. 1 where they are the same
-    partition, about 0 where they have nothing to do with each other.
+    domain adaptation", section 3.2; as many clusters as classes. 1 for the same partition, about 0
+    for independent ones.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -19,7 +27,7 @@ def class_ami(view: ValidationView) -> float:
     features, classes = view.target_features, view.target_logits.shape[1]
     means = KMeans(min(classes, len(features)), n_init=1, random_state=0)
     with warnings.catch_warnings():
-        # Fewer distinct points than clusters: a network that has collapsed, and is told so by 0.
+        # A collapsed network has fewer distinct points than clusters; its score is 0.
         warnings.simplefilter("ignore", ConvergenceWarning)
         clusters = means.fit_predict(features)
     return float(adjusted_mutual_info_score(view.target_logits.argmax(axis=1), clusters))

@@ -1,4 +1,4 @@
-"""How much more likely the target is to have an image's features than the source."""
+"""Density ratio of the target's and the source's features."""
 
 import warnings
 
@@ -9,11 +9,11 @@ FOLDS = 3
 
 
 def density_ratio(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Target's over source's density at each row of ``source``, shape (m,).
+    """Estimate the target's over the source's density at each row of ``source``, shape (m,).
 
-    From a logistic regression that tells the domains apart (You et al. 2019, section 4.2). They fit
-    it to training features; here it is fitted to the other folds of the validation splits, which
-    costs no pass over the training images and never weighs an image it was fitted to.
+    A logistic regression tells the domains apart (You et al. 2019, section 4.2). The paper fits it
+    to training features; here it is fitted to the other folds of the validation splits. This costs
+    no pass over the training images, and no image is weighted by a model that was fitted to it.
 
     Args:
         source: features, shape (m, size).
@@ -31,7 +31,7 @@ def density_ratio(source: NDArray[np.float64], target: NDArray[np.float64]) -> N
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     with warnings.catch_warnings():
-        # An approximate fit will do: this is one number among several.
+        # An approximate fit is good enough for a weight.
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = cross_val_predict(
             classifier, np.concatenate([source, target]), domains, cv=folds, method="predict_proba"

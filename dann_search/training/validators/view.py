@@ -1,4 +1,4 @@
-"""What a validator may see: predictions and features, the source's labels, none of the target's."""
+"""What a validator may see: outputs on both domains, and labels of the source only."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +12,7 @@ from dann_search.training.validators.density_ratio import density_ratio
 Floats = NDArray[np.float64]
 
 MOST_ROWS = 2000
-"""Rows a validator looks at of each domain: some of them take time that grows with the square."""
+"""Rows of each domain that a validator reads: the time of some grows with their square."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ValidationView:
 
     Attributes:
         source_logits: shape (m, classes).
-        source_features: what the classifier sees, shape (m, size).
+        source_features: inputs of the classifier, shape (m, size).
         source_labels: shape (m,).
         target_logits: shape (n, classes).
         target_features: shape (n, size).
@@ -40,11 +40,11 @@ class ValidationView:
 
     @cached_property
     def density_ratio(self) -> Floats:
-        """Target's over source's density at each source image's features, shape (m,)."""
+        """Density of the target over that of the source at each source image, shape (m,)."""
         return density_ratio(self.source_features, self.target_features)
 
     def thinned(self, most: int = MOST_ROWS) -> Self:
-        """At most ``most`` rows of each domain, evenly spaced: the same ones every epoch."""
+        """Return at most ``most`` rows of each domain, evenly spaced, the same in every epoch."""
         source = _rows(len(self.source_logits), most)
         target = _rows(len(self.target_logits), most)
         return replace(
@@ -62,14 +62,14 @@ def _rows(count: int, most: int) -> NDArray[np.int64]:
 
 
 def softmax(logits: Floats) -> Floats:
-    """Over the last axis."""
+    """Compute the softmax over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: Floats = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities
 
 
 def entropy(probabilities: Floats) -> Floats:
-    """In nats, over the last axis; 0 log 0 is 0."""
+    """Compute the entropy in nats over the last axis; 0 log 0 is 0."""
     logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
     found: Floats = -(probabilities * logs).sum(axis=-1)
     return found

@@ -175,7 +175,7 @@ def test_a_torn_weights_file_is_named(tmp_path: Path, keep: int) -> None:
 def test_a_backbone_of_ones_own_is_refused_with_the_formats_that_hold_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry.BACKBONES, "_entries", {})
 
     @register_backbone(BackboneSpec(name="own", stages=("all",), image_size=16, smallest=8))
     def build(state: object) -> Backbone:

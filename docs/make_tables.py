@@ -1,0 +1,51 @@
+"""Fill the tables of methods.md and search.md from the registries.
+
+python docs/make_tables.py
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dann_search.config.extensions import AUGMENTATIONS, METHODS, SAMPLERS, VALIDATORS
+
+HERE = Path(__file__).parent
+PAGES = (HERE / "methods.md", HERE / "search.md")
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+
+
+def filled(text: str) -> str:
+    """Return a page with each of its tables as the registries have it."""
+    tables = _tables()
+    return TABLE.sub(lambda found: f"{found[1]}{tables[found[2]]}{found[3]}", text)
+
+
+def _tables() -> dict[str, str]:
+    methods = ((one.name, one.term, one.source) for one in METHODS.values())
+    validators = ((one.name, one.words, one.source) for one in VALIDATORS.values())
+    augmentations = (
+        (one.name, one.description, one.unit, f"{one.low:g} to {one.high:g}", f"{one.neutral:g}")
+        for one in AUGMENTATIONS.values()
+    )
+    samplers = ((one.name, one.words) for one in SAMPLERS.values())
+    return {
+        "methods": _table(("`method`", "term", "from"), methods),
+        "validators": _table(("objective", "what", "from"), validators),
+        "augmentations": _table(("key", "what", "unit", "range", "none"), augmentations),
+        "samplers": _table(("sampler", "proposes by"), samplers),
+    }
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [_row(head), "|" + "---|" * len(head)]
+    lines += [_row((f"`{name}`", *cells)) for name, *cells in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""A user's package: the examples of docs/extending.md, made known by entry points."""
