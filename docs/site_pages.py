@@ -82,21 +82,22 @@ def _directives() -> Iterator[str]:
 
 def cli_page() -> str:
     """Return the page of commands: what each prints with ``--help``."""
-    from typer._click.core import Context  # typer's own copy of click
     from typer.main import get_command
 
     from dann_search.cli.app import app
 
     group: Any = get_command(app)
-    top = Context(group, info_name="dann-search", max_content_width=100, terminal_width=100)
-    parts = ["# Command line", _help(group, top)]
+    wide = {"resilient_parsing": True, "max_content_width": 100, "terminal_width": 100}
+    top = group.make_context("dann-search", [], **wide)
+    parts = ["# Command line", _block(group.get_help(top))]
     for name, command in group.commands.items():
-        parts += [f"## {name}", _help(command, Context(command, parent=top, info_name=name))]
+        context = command.make_context(name, [], parent=top, **wide)
+        parts += [f"## {name}", _block(command.get_help(context))]
     return "\n\n".join(parts) + "\n"
 
 
-def _help(command: Any, context: Any) -> str:
-    return f"```text\n{command.get_help(context)}\n```"
+def _block(text: str) -> str:
+    return f"```text\n{text}\n```"
 
 
 def key_tables() -> Iterator[str]:
@@ -143,8 +144,8 @@ def _value(node: Node) -> str:
         return " or ".join(dict.fromkeys(kinds))
     if "enum" in node or "const" in node:
         return ", ".join(f"`{value}`" for value in node.get("enum", [node.get("const")]))
-    kind = node.get("type", "object")
-    kind = kind[0] if isinstance(kind, list) else kind  # "3" is accepted for 3, too
+    types = node.get("type", "object")
+    kind: str = types[0] if isinstance(types, list) else types  # "3" is accepted for 3, too
     if kind in ("integer", "number"):
         return " ".join(
             [kind, *(f"{BOUNDS[name]} {node[name]}" for name in BOUNDS if name in node)]
