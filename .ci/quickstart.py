@@ -1,14 +1,16 @@
-"""Run the quickstart, then every command and the Python of the README on what it left; check all.
+"""Run the quickstart, then the commands and the Python of docs/quickstart.md and README.md on it.
 
 python .ci/quickstart.py FOLDER
 """
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -20,7 +22,8 @@ from dann_search.outputs.base import Failure
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
-SECTION = "## What it leaves, and what to do with it"
+PAGES = (ROOT / "docs" / "quickstart.md", ROOT / "README.md")
+FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 SERVERS = ("tensorboard", "dashboard")
 LIMIT_S = 300
 REPORT_BYTES = 5_000_000
@@ -87,13 +90,18 @@ def answers(url: str) -> bool:
         return False
 
 
-def readme() -> tuple[list[list[str]], str]:
-    """The commands on the quickstart, in the README's order, and its Python."""
-    section = (ROOT / "README.md").read_text().split(SECTION)[1].split("\n## ")[0]
-    blocks = section.split("```")[1::2]
-    commands = [shlex.split(line, comments=True)[1:] for line in blocks[0].splitlines() if line]
-    python = next(block for block in blocks if block.startswith("python\n"))
-    return commands, python.removeprefix("python\n")
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of a page in this language, without the indentation of lists."""
+    fenced = FENCED.findall(page.read_text(encoding="utf-8"))
+    return [textwrap.dedent(text) for _, label, text in fenced if label == language]
+
+
+def documented() -> list[list[str]]:
+    """Return the commands on the experiment ``quickstart``, each once, in the pages' order."""
+    lines = [line for page in PAGES for text in blocks(page, "bash") for line in text.splitlines()]
+    commands = (shlex.split(line, comments=True) for line in lines)
+    unique = dict.fromkeys(tuple(words[1:]) for words in commands if words[:1] == ["dann-search"])
+    return [list(words) for words in unique if "quickstart" in words or words == ("status",)]
 
 
 def write_photos(work: Path) -> None:
@@ -109,7 +117,7 @@ def write_photos(work: Path) -> None:
 
 
 def launch(work: Path) -> Result:
-    """The README's first command."""
+    """Run the first command of the quickstart."""
     begun = time.monotonic()
     launched = run("launch", str(QUICKSTART), cwd=work)
     seconds = time.monotonic() - begun
@@ -125,11 +133,10 @@ def launch(work: Path) -> Result:
     return launched
 
 
-def follow_readme(work: Path) -> dict[str, Result]:
-    """Every command as it stands there; what each printed, by its words."""
-    commands, python = readme()
+def follow_pages(work: Path) -> dict[str, Result]:
+    """Run every command and block of Python as documented; return what each command printed."""
     results: dict[str, Result] = {}
-    for words in commands:
+    for words in documented():
         line = " ".join(words)
         if words[0] in SERVERS:
             results[line] = serve(*words, cwd=work)
@@ -138,8 +145,9 @@ def follow_readme(work: Path) -> dict[str, Result]:
             subprocess.run(["dann-search", *words], cwd=work, check=True, timeout=60)
         else:
             results[line] = run(*words, cwd=work)
-    print("$ python", flush=True)
-    subprocess.run([sys.executable, "-c", python], cwd=work, check=True)
+    for python in dict.fromkeys(text for page in PAGES for text in blocks(page, "python")):
+        print("$ python", flush=True)
+        subprocess.run([sys.executable, "-c", python], cwd=work, check=True)
     return results
 
 
@@ -149,7 +157,7 @@ def check_results(launched: Result, results: dict[str, Result], work: Path) -> N
     def of(words: str) -> Result:
         found = [result for line, result in results.items() if line.startswith(words)]
         if len(found) != 1:
-            sys.exit(f"the README has {len(found)} commands that begin with: {words}")
+            sys.exit(f"the docs have {len(found)} commands that begin with: {words}")
         return found[0]
 
     trials, best = launched["trials"], launched["best"]
@@ -191,13 +199,13 @@ def check_comparison(methods: dict[str, Result]) -> None:
 
 
 def main() -> None:
-    """The README's way through the quickstart, and what else it says."""
+    """Follow the quickstart, and run what else the README says."""
     work = Path(sys.argv[1]).resolve()
     launched = launch(work)
     again = run("launch", str(QUICKSTART), cwd=work, code=2)
     check("exists already" in again["error"], "the same name again is refused")
     write_photos(work)
-    check_results(launched, follow_readme(work), work)
+    check_results(launched, follow_pages(work), work)
     space = str(ROOT / "search_spaces" / "image_folders.yaml")
     check(len(run("space", space, cwd=work)["samples"]) == 5, "space shows five samples")
     run("schema", cwd=work)
