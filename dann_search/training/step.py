@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dann_search.models.network import DannNetwork
 from dann_search.training.methods import Adaptation
+from dann_search.training.precision import at_least_fp32, without_autocast
 
 
 def adapted_loss(
@@ -38,7 +39,10 @@ def adapted_loss(
     logits = network.classifier(features)
     label_loss = _label_loss(logits[: len(source)], labels, batch_size, label_smoothing)
     domains = torch.cat([logits.new_zeros(len(source)), logits.new_ones(len(target))])
-    terms = adaptation(network, features, logits, domains, lam, batch_size)
+    # In half precision a covariance overflows (fp16 ends at 65,504) and small probabilities vanish.
+    with without_autocast(features.device):
+        full = (at_least_fp32(tensor) for tensor in (features, logits, domains))
+        terms = adaptation(network, *full, lam, batch_size)
     parts = torch.stack([label_loss.detach(), terms.loss.detach(), terms.right])
     return label_loss + terms.loss, parts
 
