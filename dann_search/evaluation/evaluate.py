@@ -23,7 +23,6 @@ from dann_search.evaluation.calibration import doubt, fit_temperature
 from dann_search.evaluation.confusion import write_confusion
 from dann_search.evaluation.scoring import score_logits
 from dann_search.inference.batched_logits import (
-    batch_size_for,
     batch_size_of,
     decoded_batches,
     find_device,
@@ -36,6 +35,7 @@ from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import CONFUSION, EVALUATION, RECORD, write_record
 from dann_search.outputs.models import Evaluation
 from dann_search.storage.atomic_file import write_atomically
+from dann_search.training.predict import batch_size_for
 
 LONGEST_HINT = 300
 """Characters of a list of classes in an error: a model may have hundreds."""

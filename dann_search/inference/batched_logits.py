@@ -16,16 +16,9 @@ from dann_search.data.domain import Image
 from dann_search.data.training_data import as_tensor
 from dann_search.errors import InputError
 from dann_search.inference.model import DannModel
-
-MOST = 256
-PIXELS = 64 * 224 * 224
+from dann_search.training.predict import batch_size_for
 
 Item = TypeVar("Item")
-
-
-def batch_size_for(side: int) -> int:
-    """Return the batch size for images of a side: 64 at 224 pixels, at most 256."""
-    return max(1, min(MOST, PIXELS // side**2))
 
 
 def batch_size_of(model: DannModel) -> int:

@@ -36,6 +36,7 @@ from dann_search.training.checkpoint import (
 from dann_search.training.ema import WeightAverage
 from dann_search.training.epoch_steps import Batches, EpochSteps, Step
 from dann_search.training.optimizer import Optimizer
+from dann_search.training.precision import autocast
 from dann_search.training.ranks import ALONE, Ranks
 from dann_search.training.result import F1_MACRO, EpochResult, History, best_epoch
 from dann_search.training.schedules import depth_at, lambda_at
@@ -103,7 +104,7 @@ class Training:
         False where ``pause`` ended it after one of its steps; what was done of it is saved.
         """
         start = time.perf_counter()
-        reset_torch(epoch_seed(self.config.seed, epoch, GLOBAL))
+        reset_torch(dropout_seed(self.config.seed, epoch, self.ranks.rank))
         backbone = self.network.backbone
         backbone.hold_below(depth_at(epoch, self.config, len(backbone.stage_names)))
         self.network.train()
@@ -112,7 +113,10 @@ class Training:
         if self.within:
             steps.load_state(with_prefix(self.within, "steps."))
             sums.copy_(self.within["sums"])
-            restore_torch(with_prefix(self.within, "torch."))
+            if self.ranks.is_chief:  # whose state it is
+                restore_torch(with_prefix(self.within, "torch."))
+            else:
+                reset_torch(dropout_seed(self.config.seed, epoch, self.ranks.rank) + steps.done)
             self.within = {}
         for step in steps:
             lam = lambda_at(step.progress, self.config)
@@ -122,7 +126,7 @@ class Training:
             self.ranks.sum_gradients(self.optimizer.parameters)
             self.optimizer.step()
             if self.average:
-                self.average.update()
+                self.average.update((epoch - 1) * self.batches.steps + steps.done)
             sums += parts
             beat()
             # After the last step comes the validation: the epoch is as good as done.
@@ -133,6 +137,8 @@ class Training:
         means = (self.ranks.sum_(sums) / self.batches.steps).tolist()
         self._require_finite("loss", means[0] + means[1], epoch)
         self.ranks.average_statistics(self.network)
+        if self.average:
+            self.average.average_statistics(self.ranks)
         self.history += (self._result(epoch, means, lam, trained, start),)
         return True
 
@@ -149,6 +155,7 @@ class Training:
                 self.batches.side,
                 self.device,
                 self.ranks,
+                config.precision,
             )
         # The last step's update may be the one that broke the weights, after a loss still finite.
         self._require_finite("sum of validation logits", outputs.logit_sum, epoch)
@@ -179,7 +186,7 @@ class Training:
     def _loss(self, step: Step, lam: float) -> tuple[Tensor, Tensor]:
         config = self.config
         shared = (config.batch_size, config.label_smoothing)
-        with autocast(self.device, config):
+        with autocast(self.device, config.precision):
             if step.target is None:
                 return source_loss(self.network, step.source, step.labels, *shared)
             adaptation = partial(METHODS.code(config.method), **config.method_options)
@@ -235,10 +242,10 @@ class Training:
         save_last(self.folder, last, final=len(self.history) == self.config.epochs)
 
 
-def autocast(device: torch.device, config: TrialConfig) -> torch.autocast:
-    """The forward pass in the precision of the recipe."""
-    dtype = torch.float16 if config.precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype, enabled=config.precision != "fp32")
+def dropout_seed(seed: int, epoch: int, rank: int) -> int:
+    """Return the seed of torch's own generator for an epoch; each worker drops other features."""
+    # Spread over 32 bits: torch's generator of the CPU looks at no more.
+    return epoch_seed(seed, epoch, GLOBAL) + rank * 0x9E3779B9
 
 
 def input_side(config: TrialConfig, data: TrainingData) -> int:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dann_search.models.network import DannNetwork
 from dann_search.training.methods.terms import Adaptation
+from dann_search.training.precision import at_least_fp32, without_autocast
 
 
 def adapted_loss(
@@ -38,7 +39,10 @@ def adapted_loss(
     logits = network.classifier(features)
     label_loss = _label_loss(logits[: len(source)], labels, batch_size, label_smoothing)
     domains = torch.cat([logits.new_zeros(len(source)), logits.new_ones(len(target))])
-    terms = adaptation(network, features, logits, domains, lam, batch_size)
+    # In half precision a covariance overflows (fp16 ends at 65,504) and small probabilities vanish.
+    with without_autocast(features.device):
+        features, logits, domains = map(at_least_fp32, (features, logits, domains))
+        terms = adaptation(network, features, logits, domains, lam, batch_size)
     right = label_loss.new_zeros(()) if terms.right is None else terms.right
     parts = torch.stack([label_loss.detach(), terms.loss.detach(), right])
     return label_loss + terms.loss, parts

@@ -35,11 +35,12 @@ def validation_outputs(
     side: int,
     device: torch.device,
     ranks: Ranks,
+    precision: str = "fp32",
 ) -> ValidationOutputs:
     """Run the network on both validation splits, each worker on its share."""
 
     def outputs(images: Tensor) -> Outputs:
-        return predict_outputs(network, images, spec, side, device, ranks)
+        return predict_outputs(network, images, spec, side, device, ranks, precision)
 
     return ValidationOutputs(outputs(data.source_val_images), outputs(data.val_images))
 

@@ -15,13 +15,27 @@ def test_the_average_follows_its_formula_and_leaves_when_its_time_is_over() -> N
     average = WeightAverage(network, 0.75)
     weight = network.classifier.weight
     before = weight.detach().clone()
-    with torch.no_grad():
-        weight.add_(4.0)
-    average.update()
+    for steps in (1, 2, 3):
+        with torch.no_grad():
+            weight.add_(4.0)
+        average.update(steps)
+    shares = [0.75**2, 0.75, 1.0]
+    mean = sum(4.0 * i * share for i, share in enumerate(shares, 1)) / sum(shares)
     with average.applied():
-        torch.testing.assert_close(network.classifier.weight.detach(), before + 1)
-    torch.testing.assert_close(weight.detach(), before + 4)
+        torch.testing.assert_close(network.classifier.weight.detach(), before + mean)
+    torch.testing.assert_close(weight.detach(), before + 12)
     assert not any(name.startswith("backbone.stages.conv1") for name in average.average)
+
+
+def test_nothing_is_left_of_the_weights_that_training_began_with() -> None:
+    network = build_network(recipe(), 3)
+    average = WeightAverage(network, 0.999)
+    with torch.no_grad():
+        network.classifier.weight.fill_(1.0)
+    for steps in range(1, 241):
+        average.update(steps)
+    kept = average.average["classifier.weight"]
+    torch.testing.assert_close(kept, torch.ones_like(kept))
 
 
 def test_the_best_checkpoint_holds_the_average_and_the_last_one_both(tmp_path: Path) -> None:

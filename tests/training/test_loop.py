@@ -12,8 +12,9 @@ from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.data.store import pack
 from dann_search.data.training_data import open_training_data
 from dann_search.training.checkpoint import BEST, LAST, load_checkpoint
-from dann_search.training.loop import DivergedError, train
+from dann_search.training.loop import DivergedError, dropout_seed, train
 from dann_search.training.result import best_epoch, score_of
+from dann_search.training.seeding import reset_torch
 from tests.data.images import write_domain
 from tests.training.recipes import disturbed_torch, metrics, recipe, run, tiny_data, with_images
 
@@ -226,3 +227,12 @@ def test_the_epoch_kept_is_the_best_by_the_objective(tmp_path: Path, objective: 
     best = load_checkpoint(tmp_path / BEST).history[-1]
     assert best.epoch == scores.index(max(scores)) + 1
     assert best == history[best.epoch - 1]
+
+
+def test_each_worker_drops_other_features_in_each_epoch() -> None:
+    seeds = [dropout_seed(7, epoch, rank) for epoch in (1, 2) for rank in range(8)]
+    masks = set()
+    for seed in seeds:
+        reset_torch(seed)
+        masks.add(tuple((torch.rand(64) < 0.5).tolist()))
+    assert len(masks) == len(seeds)

@@ -15,6 +15,7 @@ from torch.multiprocessing.spawn import spawn
 from dann_search.models.backbone import BATCH_NORM
 from dann_search.models.build import build_network
 from dann_search.training.checkpoint import LAST, load_checkpoint
+from dann_search.training.ema import WeightAverage
 from dann_search.training.ranks import ALONE, Ranks
 from tests.training.recipes import metrics, recipe, run, tiny_data
 
@@ -53,6 +54,8 @@ def worker(rank: int, size: int, folder: str, recipes: list[dict[str, Any]]) -> 
         told.write_text(json.dumps(metrics(history)))
     told = Path(folder) / f"statistics.{rank}.json"
     told.write_text(json.dumps(averaged_statistics(ranks)))
+    told = Path(folder) / f"average.{rank}.json"
+    told.write_text(json.dumps(statistics_of_an_average(ranks)))
     dist.barrier()
     dist.destroy_process_group()
     # Torn down in the ordinary way, one process in eight is aborted by a thread of torch's own
@@ -71,6 +74,18 @@ def averaged_statistics(ranks: Ranks) -> list[float]:
     return [float(mean[0]) for mean in means]
 
 
+def statistics_of_an_average(ranks: Ranks) -> list[float]:
+    """A running mean of the averaged weights, after one step; and of the weights themselves."""
+    network = build_network(recipe(), 3).train()
+    name = next(key for key in network.state_dict() if key.endswith("running_mean"))
+    mean = network.state_dict()[name]
+    mean.fill_(float(ranks.rank))
+    average = WeightAverage(network, 0.9)
+    average.update(1)
+    average.average_statistics(ranks)
+    return [float(average.average[name][0]), float(mean[0])]
+
+
 def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
     """Equal where no batch statistics are taken; with them each worker takes its own."""
     recipes: list[dict[str, Any]] = [
@@ -83,6 +98,8 @@ def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
         frozen, trained = json.loads((tmp_path / f"statistics.{rank}.json").read_text())
         # Moving statistics are averaged, frozen ones left as they are.
         assert (frozen, trained) == (rank, 0.5)
+        # So are those of a moving average of the weights: both validate one network.
+        assert json.loads((tmp_path / f"average.{rank}.json").read_text()) == [0.5, rank]
     for number, changes in enumerate(recipes):
         chief, other = (
             json.loads((tmp_path / f"{number}.{rank}.json").read_text()) for rank in (0, 1)

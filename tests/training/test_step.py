@@ -1,12 +1,15 @@
 """One step of DANN, by hand on a linear network."""
 
+from types import ModuleType
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dann_search.models.backbone import StagedBackbone
 from dann_search.models.network import DannNetwork
-from dann_search.training.methods import dann
+from dann_search.training.methods import dann, deep_coral, mcc
+from dann_search.training.precision import autocast
 from dann_search.training.step import adapted_loss, source_loss
 from tests.training.recipes import recipe
 
@@ -101,3 +104,25 @@ def test_source_loss_is_the_cross_entropy_of_the_source_alone() -> None:
     loss, parts = source_loss(network, batch(1), labels, BATCH)
     torch.testing.assert_close(loss, nn.functional.cross_entropy(network(batch(1)), labels))
     assert parts[1:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("method", [deep_coral, mcc, dann], ids=["deep_coral", "mcc", "dann"])
+def test_a_method_computes_in_fp32_whatever_the_recipes_precision(method: ModuleType) -> None:
+    network = linear_network().float()
+    images = [400 * batch(seed).float() for seed in (1, 2)]
+    labels, losses = torch.tensor([0, 1, 2, 0]), list[float]()
+    for precision in ("fp32", "fp16"):
+        with autocast(torch.device("cpu"), precision):
+            _, parts = adapted_loss(network, method.loss, images[0], labels, images[1], 1.0, BATCH)
+        losses.append(float(parts[1]))
+    # Features of some hundreds: their squares are beyond fp16's 65,504.
+    assert losses[1] == pytest.approx(losses[0], rel=0.02, abs=0.01)
+
+
+def test_a_class_that_no_image_can_be_of_is_confused_with_no_other() -> None:
+    logits = torch.tensor([[3.0, -500.0, 0.0], [0.0, -500.0, 3.0]], requires_grad=True)
+    confusion = mcc.class_confusion(logits.softmax(1))
+    two = mcc.class_confusion(logits[:, [0, 2]].softmax(1))
+    assert float(confusion) == pytest.approx(float(two) * 2 / 3)
+    confusion.backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None and torch.isfinite(logits.grad).all()

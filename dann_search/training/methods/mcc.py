@@ -46,5 +46,6 @@ def class_confusion(probabilities: Tensor) -> Tensor:
     weights = 1 + (-entropy).exp()
     weights = (len(probabilities) * weights / weights.sum()).detach()
     correlation = (probabilities * weights[:, None]).T @ probabilities
-    rows = correlation / correlation.sum(1, keepdim=True)
+    # A class that is impossible for the whole batch is confused with no other, not with nan.
+    rows = correlation / correlation.sum(1, keepdim=True).clamp_min(1e-12)
     return (rows.sum() - rows.trace()) / len(rows)
