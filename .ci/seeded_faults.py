@@ -247,8 +247,9 @@ FAULTS = (
     Fault(
         "the seed of an epoch not set",
         "dann_search/training/loop.py",
-        "        reset_torch(epoch_seed(self.config.seed, epoch, GLOBAL))\n",
-        "",
+        "        reset_torch(dropout_seed(self.config.seed, epoch, self.ranks.rank))\n"
+        "        backbone",
+        "        backbone",
         (
             "tests/training/test_loop.py"
             "::test_a_training_cut_off_or_paused_ends_as_if_it_had_not_been[cdan]",
@@ -325,8 +326,8 @@ FAULTS = (
     Fault(
         "the average's factors swapped",
         "dann_search/training/ema.py",
-        "lerp_(value, 1 - self.decay)",
-        "lerp_(value, self.decay)",
+        "share = (1 - self.decay) / (1",
+        "share = self.decay / (1",
         (
             "tests/training/test_ema.py"
             "::test_the_average_follows_its_formula_and_leaves_when_its_time_is_over",

@@ -115,6 +115,7 @@ def test_the_report_tells_of_them(drilled: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.scenario
 def test_rays_workers_find_the_package_in_a_launch_and_in_a_resume(
     tmp_path: Path, tiny_images: Path
 ) -> None:
