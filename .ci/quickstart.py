@@ -52,7 +52,7 @@ def run(*words: str, cwd: Path, code: int = 0) -> Result:
 
 
 def parsed(command: str, text: str, *, failed: bool = False) -> Result:
-    """What a command printed."""
+    """Return what a command printed."""
     printed = parse_output(command, text)
     check(isinstance(printed, Failure) == failed, f"printed: {type(printed).__name__}")
     result: Result = json.loads(text)
@@ -152,7 +152,7 @@ def follow_pages(work: Path) -> dict[str, Result]:
 
 
 def check_results(launched: Result, results: dict[str, Result], work: Path) -> None:
-    """What one command says is what another says."""
+    """Check that commands agree."""
 
     def of(words: str) -> Result:
         found = [result for line, result in results.items() if line.startswith(words)]

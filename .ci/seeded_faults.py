@@ -625,7 +625,7 @@ def run_tests(copy: Path, tests: Sequence[str]) -> tuple[int | None, str]:
 
 
 def environment(copy: Path) -> dict[str, str]:
-    """This process's, with the copy before every installation."""
+    """Return this process's environment, with the copy before every installation."""
     return {**os.environ, "PYTHONPATH": str(copy)}
 
 

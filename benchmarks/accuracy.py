@@ -75,7 +75,7 @@ class Task:
 
 
 def config_of(task: Task) -> Any:
-    """The recipe of a task."""
+    """Return the recipe of a task."""
     from dann_search.config.trial import TrialConfig
 
     digits = TRANSFERS[task.transfer][0] == "digits_subset"
@@ -89,7 +89,7 @@ def config_of(task: Task) -> Any:
 
 
 def weights_of(task: Task) -> Any:
-    """The shared weights and the normalization they want."""
+    """Return the shared weights and the normalization they need."""
     from dann_search.config.experiment import WeightsFile
 
     half = (0.5, 0.5, 0.5)
@@ -185,7 +185,7 @@ def pack_all(data: Path, folder: Path, transfers: list[str]) -> dict[str, Path]:
 
 
 def results(tasks: list[Task], out: Path, jobs: int) -> Iterator[dict[str, Any]]:
-    """What ``out`` holds of the tasks, then the others as they end, each written down at once."""
+    """Yield the results in ``out``, then those of the other tasks; write each at once."""
     lines = out.read_text().splitlines() if out.exists() else []
     kept = {row["key"]: row for row in map(json.loads, lines)}
     yield from (kept[task.key] for task in tasks if task.key in kept)

@@ -45,7 +45,7 @@ def from_store(store: Path, batch: int, epoch: int) -> Iterator[Tensor]:
 
 
 def image_folder(root: Path, side: int) -> torch.utils.data.Dataset[tuple[Tensor, int]]:
-    """The same images, decoded each time."""
+    """Decode the same images each time."""
     transforms = torchvision.transforms
     dataset: torch.utils.data.Dataset[tuple[Tensor, int]] = torchvision.datasets.ImageFolder(
         root,

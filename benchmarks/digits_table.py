@@ -107,7 +107,7 @@ def record(job: tuple[Configuration, int, Path]) -> tuple[Configuration, int, li
 
 
 def recorded() -> dict[tuple[Configuration, int], list[float]]:
-    """The trainings that the table has."""
+    """Return the trainings that are in the table."""
     if not TABLE.exists():
         return {}
     with TABLE.open(encoding="utf-8") as file:

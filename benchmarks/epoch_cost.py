@@ -70,7 +70,7 @@ def training_seconds(training: Training) -> float:
 
 
 def measure(backbone: str, side: int, rounds: int) -> str:
-    """A table: cost of an epoch at each depth as a share of the full depth's."""
+    """Print the cost of an epoch at each depth as a share of the full depth's."""
     trainings = trainings_of(backbone, random_data(side))
     full = max(trainings)
     for training in trainings.values():

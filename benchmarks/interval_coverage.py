@@ -50,7 +50,7 @@ def habits(rng: np.random.Generator, classes: int, right: float) -> Floats:
 
 
 def classify(rng: np.random.Generator, chances: Floats, labels: Ints) -> Ints:
-    """A class for each image."""
+    """Draw a class for each image."""
     drawn = rng.random((len(labels), 1))
     found: Ints = (chances.cumsum(1)[labels] > drawn).argmax(1)
     return found

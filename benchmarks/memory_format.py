@@ -31,7 +31,7 @@ CASES = {
 
 
 def network_of(backbone: str) -> DannNetwork:
-    """The whole network, every stage trained."""
+    """Build the whole network, with every stage trained."""
     torch.manual_seed(0)
     config = TrialConfig(backbone=backbone, pretrained=False, method="source_only")
     return build_network(config, 10).train()

@@ -66,7 +66,7 @@ class Peak(threading.Thread):
 
 
 def epoch(number: int, score: float) -> dict[str, Any]:
-    """What a slot reports of an epoch."""
+    """Return what a slot reports of an epoch."""
     return {"epoch": number, "f1_macro_val": score, "validators": {}}
 
 
@@ -122,12 +122,12 @@ class Trials:
 
 
 def actor(kind: type, *arguments: Any) -> Any:
-    """A process of its own."""
+    """Start an actor in a process of its own."""
     return ray.remote(num_cpus=0, max_concurrency=100_000)(kind).remote(*arguments)
 
 
 def measure_dispatcher(slots: int, trials_a_slot: int, terminal: Any) -> None:
-    """The actor alone."""
+    """Measure the actor alone."""
     from dann_search.search.dispatcher import Dispatcher
 
     dispatcher = Dispatcher.remote(3, 10**9)
@@ -154,7 +154,7 @@ def report(
     terminal: Any,
     end: str = "",
 ) -> None:
-    """A row of the table."""
+    """Print a row of the table."""
     middle, last = statistics.median(waits), percentile(waits, 0.99)
     print(
         f"| {slots} | {len(waits) / seconds:,.0f} | {1000 * middle:.1f} | {1000 * last:.1f} | "
@@ -192,7 +192,7 @@ class SimulatedFleet:
 
 
 def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) -> None:
-    """A real Tune run over a real study."""
+    """Measure a real Tune run over a real study."""
     from dann_search.search.dispatcher import Dispatcher
     from dann_search.search.executor import RunningSearch
     from dann_search.search.messages import ActorCalls
@@ -225,7 +225,7 @@ def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) ->
 
 
 def make_study(folder: Path, trials: int, sampler: str = "random") -> tuple[Any, Any, Any]:
-    """An experiment of the quickstart's kind, its study on disk, its folder."""
+    """Create an experiment like the quickstart, with its study on disk."""
     from dann_search.config.experiment import Experiment
     from dann_search.config.space import build_space
     from dann_search.models.registry import stage_counts

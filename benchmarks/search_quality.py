@@ -49,7 +49,7 @@ SPACE = {
 
 
 def look_up(table: Table, values: dict[str, Any]) -> list[float]:
-    """The curve of the grid point nearest to ``values``."""
+    """Return the curve of the grid point nearest to ``values``."""
 
     def level(name: str) -> Value:
         wanted = values.get(name, NONE)
@@ -66,7 +66,7 @@ class Search(Protocol):
     """What is asked for trials and told of epochs."""
 
     def begin(self) -> tuple[Any, dict[str, Any]]:
-        """A trial's handle and its values."""
+        """Return a trial's handle and its values."""
 
     def told(self, trial: Any, scores: list[float]) -> bool:
         """Epochs so far; whether the trial stops."""
@@ -119,7 +119,7 @@ class Ours:
 
 
 def define_by_run(trial: Any) -> None:
-    """The same space in the form that OptunaSearch documents for conditions."""
+    """Define the same space in the form that OptunaSearch documents for conditions."""
     if trial.suggest_categorical("method", ["dann", "source_only"]) == "dann":
         trial.suggest_float("lambda_max", 0.3, 10.0, log=True)
     trial.suggest_float("learning_rate", 0.0003, 0.3, log=True)
@@ -145,7 +145,7 @@ class Documented:
         self.numbers = itertools.count()
 
     def begin(self) -> tuple[Any, dict[str, Any]]:
-        """A trial as far as searcher and scheduler look at it."""
+        """Return a trial as far as searcher and scheduler look at it."""
 
         class Trial:
             trial_id = f"trial{next(self.numbers)}"
@@ -285,7 +285,7 @@ def report_pairs(
 
 
 def paired(differences: np.ndarray, form: str, resamples: int = 10_000) -> str:
-    """The mean over seeds and the percentile bootstrap's 95 % interval of it."""
+    """Return the mean over seeds and its 95 % interval by the percentile bootstrap."""
     drawn = np.random.default_rng(0).choice(differences, (resamples, len(differences)))
     low, high = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
     return f"{differences.mean():{form}} | {low:{form}} to {high:{form}}"

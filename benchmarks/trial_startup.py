@@ -47,7 +47,7 @@ def warm_groups(folder: ExperimentFolder) -> list[float]:
 
 
 def worker(config: dict[str, Any]) -> None:
-    """A worker of the documented pattern: make what a trial needs, note the time, train nothing."""
+    """Prepare a trial as the documented pattern does, note the time, train nothing."""
     import torch
 
     from dann_search.data.training_data import open_training_data

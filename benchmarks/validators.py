@@ -63,7 +63,7 @@ def correlation(values: NDArray[np.float64], truth: NDArray[np.float64]) -> floa
 
 
 def table(scored: list[Scored]) -> str:
-    """A row a validator."""
+    """Print a row for each validator."""
     truth = np.array([one.f1_test for one in scored])
     rng = np.random.default_rng(0)
     samples = rng.integers(0, len(scored), (RESAMPLES, len(scored)))

@@ -26,7 +26,7 @@ FORMAT = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTA
 
 
 def printed(command: str, folder: Path) -> str:
-    """What a command prints on a terminal, colours included."""
+    """Return what a command prints on a terminal, colours included."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(WIDTH), "LINES": "60", "TERM": "xterm-256color"}
     process = subprocess.Popen(

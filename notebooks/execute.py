@@ -18,7 +18,7 @@ CELL_TIMEOUT_S = 300
 
 
 def read() -> NotebookNode:
-    """The notebook as it is committed."""
+    """Return the notebook as it is committed."""
     notebook: NotebookNode = nbformat.read(TOUR, as_version=4)
     return notebook
 

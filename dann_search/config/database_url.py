@@ -37,7 +37,7 @@ def check_url(url: str) -> None:
 
 
 def absolute_url(url: str, base: Path) -> str:
-    """The URL with a file of SQLite's where it is: relative paths are relative to ``base``."""
+    """Resolve the path of an SQLite URL: relative paths are relative to ``base``."""
     parsed = _parsed(url)
     file = parsed.database or ""
     if not _is_sqlite(parsed) or file.startswith(("$", "file:")) or Path(file).is_absolute():
@@ -46,14 +46,14 @@ def absolute_url(url: str, base: Path) -> str:
 
 
 def shown_url(url: str) -> str:
-    """The URL as messages name it: without passwords, and without the variables of them."""
+    """Return the URL as messages show it: without passwords and their variables."""
     parsed = _parsed(url)
     hidden = {name: HIDDEN for name in _options(parsed) if SECRET_OPTION.search(name)}
     return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def connection_url(url: str) -> str:
-    """The URL with ``$NAME`` taken from the environment, each in its own part and quoted there.
+    """Replace each ``$NAME`` in the URL by the environment's value, quoted for its part.
 
     Raises:
         ValueError: a variable is not set.
@@ -84,7 +84,7 @@ def _parsed(url: str) -> "URL":
 
 
 def _options(parsed: "URL") -> dict[str, str]:
-    """What stands behind the question mark; of an option given twice the last."""
+    """Parse the options behind the question mark; the last one wins where one is given twice."""
     return {k: v if isinstance(v, str) else v[-1] for k, v in parsed.query.items()}
 
 

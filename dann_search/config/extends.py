@@ -41,7 +41,7 @@ def read_extended(path: Path, below: tuple[Path, ...] = ()) -> SourceFile:
 
 
 def _over(above: SourceFile, source: SourceFile) -> SourceFile:
-    """The content of ``source`` over that of the file it extends."""
+    """Merge the content of ``source`` into that of the file it extends."""
     for section in OTHER:
         mine = source.content.get(section)
         for name in mine if isinstance(mine, dict) else ():
@@ -55,7 +55,7 @@ def _over(above: SourceFile, source: SourceFile) -> SourceFile:
 
 
 def take_from_other(source: SourceFile, section: str, name: str) -> None:
-    """A parameter is now fixed (or searched): it is no longer searched (or fixed)."""
+    """Drop a parameter from where it was: one that is fixed now is not searched, and vice versa."""
     other = OTHER[section]
     theirs = source.content.get(other)
     if isinstance(theirs, dict) and name in theirs:

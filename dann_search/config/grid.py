@@ -35,7 +35,7 @@ def combinations(space: Space) -> int | None:
 
 
 def grid(space: Space) -> Iterator[dict[str, Any]]:
-    """The searched values of every configuration of a space that can be counted, in its order."""
+    """List the searched values of every configuration of a countable space, in its order."""
 
     def walk(names: Sequence[str], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not names:

@@ -117,7 +117,7 @@ def override(source: SourceFile, sets: Sequence[str]) -> None:
 
 
 def recorded_source(record: Path, content: dict[str, Any], sets: Sequence[str]) -> SourceFile:
-    """An experiment as its record has it, with overrides; relative paths are the working folder's.
+    """Read an experiment from its record, with overrides relative to the working folder.
 
     Raises:
         InputError: an override is none.
@@ -203,7 +203,7 @@ def _key_error(source: SourceFile, location: tuple[int | str, ...]) -> InputErro
 
 
 def _path_of(source: SourceFile, location: tuple[int | str, ...]) -> KeyPath:
-    """The part of pydantic's location that is in the file, without the names of union members."""
+    """Return the part of pydantic's location that is in the file, without union members."""
     if location[0] == "space":
         location = (*location[:2], *location[3:])  # the third names the parameter's kind
     if location[:2] == ("data", "source") and location[2:3] in (("one",), ("several",)):
@@ -221,7 +221,7 @@ def _path_of(source: SourceFile, location: tuple[int | str, ...]) -> KeyPath:
 
 
 def _valid_keys(path: KeyPath) -> list[str]:
-    """The keys that may stand where ``path`` does."""
+    """Return the keys that are valid at the place of ``path``."""
     if path[0] == "space":
         return [*KINDS, "step", "when", "per_backbone"]
     model: Any = Experiment

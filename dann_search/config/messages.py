@@ -46,7 +46,7 @@ def describe(errors: Sequence[Any]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: short, and as YAML writes it."""
+    """Return a value as messages show it: short, and as YAML writes it."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

@@ -69,7 +69,7 @@ def _search(search: SearchConfig, source: SourceFile) -> SearchConfig:
 
 
 def located(source: SourceFile, path: KeyPath, value: Path, base: Path | None = None) -> Path:
-    """A path relative to the file that states it, or to ``base``.
+    """Resolve a path relative to the file that states it, or to ``base``.
 
     Raises:
         InputError: it is no path.

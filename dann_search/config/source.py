@@ -62,7 +62,7 @@ class SourceFile:
     relative_to: Path | None = None
 
     def where(self, path: KeyPath) -> str:
-        """The place of ``path``: ``file:line: key``, or the override that set it.
+        """Return the place of ``path``: ``file:line: key``, or the override that set it.
 
         The nearest parent's where the file has no such key.
         """
@@ -78,7 +78,7 @@ class SourceFile:
         return f"{self.name}: {key}" if key else self.name
 
     def base(self, path: KeyPath) -> Path:
-        """The folder that a relative path at ``path`` is relative to.
+        """Return the folder that a relative path at ``path`` is relative to.
 
         Its own file's; the working folder where the command line states it.
         """
@@ -92,7 +92,7 @@ class SourceFile:
         return Path(self.name).parent.resolve()
 
     def error(self, path: KeyPath, message: str) -> InputError:
-        """An error about the value at ``path``."""
+        """Return an error about the value at ``path``."""
         return InputError(f"{self.where(path)}: {message}")
 
     @contextmanager
@@ -121,12 +121,12 @@ class SourceFile:
 
 
 def dotted(path: KeyPath) -> str:
-    """A path as messages show it: ``search.budget.hours``."""
+    """Return a path as messages show it: ``search.budget.hours``."""
     return ".".join(map(_plain, path))
 
 
 def _plain(key: str | int) -> str:
-    """A key on one line, whatever is in it."""
+    """Return a key on one line, whatever is in it."""
     text = str(key)
     return text if text.isprintable() else repr(text)[1:-1]
 
@@ -158,7 +158,7 @@ def read_yaml(path: Path, keys: tuple[str, str] = ("name", "data")) -> SourceFil
 
 
 def parse_yaml(text: str, origin: str, *, one_line: bool = False) -> tuple[Any, yaml.Node | None]:
-    """The plain content of YAML text and its nodes; ``origin`` names it in errors.
+    """Parse YAML text into plain content and nodes; ``origin`` names it in errors.
 
     Raises:
         InputError: it is no valid YAML.

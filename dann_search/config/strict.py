@@ -30,6 +30,6 @@ class Strict(BaseModel):
 
 
 def leaf_types(annotation: Any) -> list[Any]:
-    """The types an annotation is made of: ``int | None`` gives int and NoneType."""
+    """Return the types an annotation is made of: int and NoneType for ``int | None``."""
     parts = get_args(annotation)
     return [leaf for part in parts for leaf in leaf_types(part)] if parts else [annotation]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def epoch_seed(seed: int, epoch: int, stream: int) -> int:
-    """A seed for one purpose (``stream``) in one epoch; distinct for distinct arguments."""
+    """Return a seed for one purpose (``stream``, 0 to 15) in one epoch; all are distinct."""
     return (seed * 1_000_003 + epoch) * 16 + stream
 
 
@@ -48,7 +48,7 @@ def paired_batches(
 
 
 def _balanced(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Rounds of one image of each class, the classes in a new order each round."""
+    """Draw rounds of one image of each class, with the classes in a new order each round."""
     generator = torch.Generator().manual_seed(seed)
     classes = torch.unique(labels).tolist()
     rounds = -(-count // len(classes))

@@ -50,7 +50,7 @@ def load_digits_domain(name: str) -> Domain:
 
 
 def _upscale(digit: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An 8 x 8 digit of values 0 to 16 as 28 x 28 of 0 to 255."""
+    """Scale an 8 x 8 digit of values 0 to 16 to 28 x 28 pixels of 0 to 255."""
     scaled = np.minimum(digit.astype(np.float32) * (255 / 16), 255).astype(np.uint8)
     return np.asarray(PILImage.fromarray(scaled).resize((SIDE, SIDE), PILImage.Resampling.BICUBIC))
 

@@ -40,7 +40,7 @@ class Domain:
         return len(self.labels)
 
     def subset(self, rows: Sequence[int]) -> Self:
-        """The images of these numbers, in this order; the class names stay."""
+        """Select images by their numbers, in this order; class names stay."""
         rows = list(rows)
         return replace(
             self,
@@ -52,6 +52,6 @@ class Domain:
         )
 
     def with_classes(self, names: Sequence[str]) -> Self:
-        """The same images under another list of class names that has all of theirs."""
+        """Return the same images under another list of class names that contains all of theirs."""
         index = np.array([names.index(name) for name in self.class_names] + [NO_LABEL])
         return replace(self, class_names=tuple(names), labels=index[self.labels])

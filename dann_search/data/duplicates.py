@@ -9,7 +9,7 @@ SHOWN = 3
 
 
 def duplicate_remarks(domains: Mapping[str, Domain], parts: Mapping[str, Splits]) -> list[str]:
-    """A sentence for each pair of sets that must not share images and does, with examples.
+    """Describe each pair of sets that share images and must not, with examples.
 
     Splits drawn by ratio keep copies together; those a user gave may not.
     """

@@ -34,7 +34,7 @@ def domain_of_files(
     remarks: tuple[str, ...] = (),
     class_names: Sequence[str] | None = None,
 ) -> Domain:
-    """A domain of image files; their bytes are hashed, nothing is decoded yet."""
+    """Make a domain of image files; their bytes are hashed, nothing is decoded yet."""
     names = class_names or sorted({item.label for item in files if item.label is not None})
     index = {label: number for number, label in enumerate(names)}
     with ThreadPoolExecutor() as pool:
@@ -100,7 +100,7 @@ def _are_splits(root: Path, names: set[str]) -> bool:
 
 
 def load_class_folders(root: Path) -> Domain:
-    """The same of a folder of class folders, whatever these are called: each image has a label.
+    """Read a folder of class folders, whatever they are called: each image has a label.
 
     Raises:
         InputError: no class folders, none with an image, or images beside them.

@@ -24,7 +24,7 @@ AT_ONCE = 256
 
 @contextmanager
 def write_joined_store(store: Path, folder: Path) -> Iterator[Path]:
-    """A store to train on both splits of ``store``, there for the time of the block.
+    """Provide a store that joins both splits of ``store`` while the block lasts.
 
     Its validation splits are links to those of ``store``: what is measured on them is measured on
     images that were trained on. The test split is not in it.

@@ -34,7 +34,7 @@ class StoreSpec:
 def store_here(
     spec: StoreSpec, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> Path:
-    """The store on this machine: the shared one, else one of its own, packed now or before.
+    """Return the store on this machine: the shared one, else its own, packed if necessary.
 
     Processes that ask at once wait for the first.
 
@@ -54,7 +54,7 @@ def store_here(
 
 
 def store_of(folder: ExperimentFolder, data: DataConfig, info: StoreInfo) -> StoreSpec:
-    """The packed store of an experiment, as any machine can find or make it."""
+    """Describe the packed store of an experiment, so that any machine can find or make it."""
     return StoreSpec(str(folder.data), data, info.image_size, info.hashes)
 
 
@@ -66,7 +66,7 @@ def _holds(folder: Path, hashes: dict[str, dict[str, str]]) -> bool:
 
 
 def differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Splits whose hashes differ, as ``target val``."""
+    """Name the splits whose hashes differ, as ``target val``."""
     pairs = {(role, split) for hashes in (before, now) for role in hashes for split in hashes[role]}
     return [
         f"{role} {split}"

@@ -142,7 +142,7 @@ def _with_unlabelled(
 
 
 def _renamed(domain: Domain, names: dict[str, str]) -> Domain:
-    """The classes under the names given; several may become one."""
+    """Rename classes as the user says; several may become one."""
     for name in names:
         if name not in domain.class_names:
             raise InputError(
@@ -157,7 +157,7 @@ def _renamed(domain: Domain, names: dict[str, str]) -> Domain:
 
 
 def _only(domain: Domain, names: Sequence[str]) -> Domain:
-    """The images of these classes and those without a label, classes in this order."""
+    """Keep the images of these classes, in this order, and those without a label."""
     kept = [*(domain.class_names.index(name) for name in names), NO_LABEL]
     rows = np.flatnonzero(np.isin(domain.labels, kept)).tolist()
     index = np.full(len(domain.class_names) + 1, NO_LABEL)
@@ -182,7 +182,7 @@ def _local(place: str | Path, cache: Path) -> Path:
 
 
 def _local_file(place: str | Path, cache: Path) -> Path:
-    """A manifest behind a URL comes with the folder around it, where its images lie."""
+    """Fetch a manifest behind a URL with the folder around it, where its images lie."""
     if isinstance(place, Path):
         return place
     folder, _, name = place.rpartition("/")

@@ -65,7 +65,7 @@ def readable(
     policy: Literal["error", "skip"],
     folder: Path,
 ) -> tuple[dict[str, Domain], str]:
-    """The domains without the images that failed, and what is to be said of it.
+    """Drop the images that failed; return the domains and remarks about it.
 
     All of them are listed in ``folder / UNREADABLE``.
 

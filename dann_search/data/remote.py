@@ -15,7 +15,7 @@ DONE = "copied.json"
 
 
 def local_copy(url: str, cache: Path) -> Path:
-    """The local copy of what lies at ``url``, made where there is none of the present content.
+    """Return a local copy of what lies at ``url``; fetch it unless the content is here already.
 
     The files' names and sizes tell whether a copy is still that of the URL's content.
 

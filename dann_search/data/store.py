@@ -197,6 +197,6 @@ def open_labels(folder: Path, role: str, split: str) -> NDArray[np.int64]:
 
 
 def read_info(folder: Path) -> StoreInfo:
-    """What the store in ``folder`` holds."""
+    """Read what the store in ``folder`` holds."""
     content: dict[str, Any] = json.loads((folder / INFO).read_text())
     return StoreInfo(**content)

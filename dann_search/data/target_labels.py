@@ -50,7 +50,7 @@ def target_train_labels(config: DataConfig, store: Path) -> NDArray[np.int64]:
 
 @contextmanager
 def write_supervised_store(config: DataConfig, store: Path, folder: Path) -> Iterator[Path]:
-    """A store whose source is the target with its labels; it and the labels go with the block.
+    """Provide a store whose source is the labelled target; remove it after the block.
 
     The former source takes the place of the target's training images: it is not looked at, but
     counted, so that an epoch has as many steps as any other method's.

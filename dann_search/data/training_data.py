@@ -47,7 +47,7 @@ def open_training_data(folder: Path) -> TrainingData:
 
 
 def as_tensor(folder: Path, role: str, split: str) -> Tensor:
-    """A split's images as a tensor over the memory map: a node's processes share its pages."""
+    """Open a split's images as a tensor over the memory map, shared by a node's processes."""
     with warnings.catch_warnings():
         # torch warns that the map is read-only; nothing here writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -44,7 +44,7 @@ class MultilinearMap(nn.Module):
             self.register_buffer("of_classes", torch.randn(classes, RANDOM_SIZE))
 
     def forward(self, features: Tensor, probabilities: Tensor) -> Tensor:
-        """The conditioned features, (n, output_size)."""
+        """Return the conditioned features, (n, output_size)."""
         if self.randomized:
             projected: Tensor = features @ self.get_buffer("of_features")
             return (

@@ -68,7 +68,7 @@ class DannNetwork(nn.Module):
         return self.features(source), self.features(target)
 
     def conditioned(self, features: Tensor, probabilities: Tensor) -> Tensor:
-        """What CDAN's discriminator sees of features (n, size), probabilities (n, classes)."""
+        """Combine features (n, size) and probabilities (n, classes) for CDAN's discriminator."""
         assert self.multilinear_map is not None
         conditioned: Tensor = self.multilinear_map(features, probabilities)
         return conditioned

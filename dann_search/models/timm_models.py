@@ -51,7 +51,7 @@ def _feature_size(network: Any) -> int:
 
 
 def describe(name: str) -> BackboneSpec:
-    """The specification of ``timm/…``, from the network built without memory for its weights.
+    """Return the specification of ``timm/…``; the network is built without memory for weights.
 
     Raises:
         InputError: timm has no such network, or does not say how it divides into stages.

@@ -26,7 +26,7 @@ def _resnet(network: Any) -> Backbone:
 
 
 def _cut(name: str, ends: tuple[int, ...], feature_size: int) -> Callable[[Any], Backbone]:
-    """A cut of ``network.features`` before the modules numbered ``ends``."""
+    """Cut ``network.features`` before the modules numbered ``ends``."""
     starts = (0, *ends[:-1])
 
     def cut(network: Any) -> Backbone:

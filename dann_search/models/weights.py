@@ -13,7 +13,7 @@ from dann_search.models.registry import TIMM, spec_of
 
 
 def load_weights(backbone: str, files: Mapping[str, WeightsFile]) -> dict[str, Tensor] | None:
-    """The pre-trained state of a backbone; None for one that has none.
+    """Load the pre-trained state of a backbone; None for one that has none.
 
     Raises:
         InputError: the file is unreadable, or there is no file, no cached copy and no network.

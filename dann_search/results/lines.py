@@ -121,7 +121,7 @@ def headline(snapshot: Snapshot, left: str = "") -> str:
 
 
 def _best_so_far(snapshot: Snapshot) -> tuple[int, float] | None:
-    """Number and score of the best trial; of running ones until one is over."""
+    """Return number and score of the best trial; of running ones until one is over."""
     if best := snapshot.status.best:
         return best.trial, best.score
     scores = [

@@ -10,16 +10,16 @@ class Observer:
     """Base class of observers; each overrides what it needs."""
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
-        """A trial was handed out; ``known`` holds the scores of epochs an earlier run stored."""
+        """Hear that a trial starts; ``known`` holds scores of epochs that an earlier run stored."""
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
         """Epochs were reported: those after the first ``known`` of ``history`` are new."""
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
-        """A trial ended: it is completed, pruned, failed or interrupted."""
+        """Hear that a trial ended: it is completed, pruned, failed or interrupted."""
 
     def notice(self, line: str) -> None:
-        """A message for the user of a cluster: a node joined, left or failed."""
+        """Hear a message for the user of a cluster: a node joined, left or failed."""
 
     def close(self) -> None:
-        """The search is over."""
+        """Hear that the search is over."""

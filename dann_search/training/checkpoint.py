@@ -56,19 +56,19 @@ class Checkpoint:
 
 
 def recipe_hash(config: TrialConfig) -> str:
-    """What tells a recipe from others; options that newer versions add do not change it."""
+    """Hash a recipe; options that newer versions add do not change the hash."""
     stated = config.model_dump(mode="json", exclude_defaults=True)
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 def trained_state(network: DannNetwork) -> dict[str, Tensor]:
-    """The state dict without the frozen stages."""
+    """Return the state dict without the frozen stages."""
     frozen = _frozen_names(network)
     return {name: value for name, value in network.state_dict().items() if name not in frozen}
 
 
 def frozen_hash(network: DannNetwork) -> str:
-    """A hash of the frozen stages' weights; of nothing where all stages are trained."""
+    """Hash the weights of the frozen stages; an empty hash where all stages are trained."""
     digest = hashlib.sha256()
     frozen = _frozen_names(network)
     for name, value in network.state_dict().items():
@@ -131,7 +131,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_last(folder: Path, recipe: str | None = None) -> tuple[Checkpoint, Path] | None:
-    """The checkpoint to go on from: the last whole one, of a recipe. None: training begins anew.
+    """Load the last whole checkpoint of a recipe; None if training begins anew.
 
     Raises:
         RunError: it was written by a newer version.
@@ -162,7 +162,7 @@ def _format_1_momentum(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with ``prefix``, by the rest of their names."""
+    """Select tensors whose names begin with ``prefix``, by the rest of their names."""
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()

@@ -109,7 +109,7 @@ class EpochSteps:
             )
 
     def _batch(self, images: Tensor, rows: Tensor, domain: str, strength: float = 1.0) -> Tensor:
-        """This worker's rows of a batch: gathered, augmented as in a single process, normalized."""
+        """Gather, augment and normalize this worker's rows, as a single process would."""
         batches = self.batches
         mine = batches.ranks.share(len(rows))
         return prepare(

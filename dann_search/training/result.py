@@ -48,7 +48,7 @@ History = tuple[EpochResult, ...]
 
 
 def score_of(epoch: Mapping[str, Any], objective: str) -> float:
-    """What an epoch, its fields by name, is worth by the objective: the higher, the better."""
+    """Score an epoch, given by its fields, by the objective; higher is better."""
     score: float = (
         epoch["f1_macro_val"] if objective == F1_MACRO else epoch["validators"][objective]
     )
@@ -56,7 +56,7 @@ def score_of(epoch: Mapping[str, Any], objective: str) -> float:
 
 
 def best_of(history: Sequence[Mapping[str, Any]], objective: str) -> Mapping[str, Any]:
-    """The epoch of highest score, the earliest on ties."""
+    """Return the epoch of highest score, the earliest on ties."""
     return max(history, key=lambda epoch: (score_of(epoch, objective), -epoch["epoch"]))
 
 

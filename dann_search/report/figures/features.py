@@ -51,7 +51,7 @@ def features_by_class(content: Content) -> list[Plot]:
 
 
 def _plane(**layout: object) -> go.Figure:
-    """An empty figure without ticks: distances on the plane have no unit."""
+    """Make an empty figure without ticks: distances on the plane have no unit."""
     bare = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
     figure = go.Figure()
     figure.update_xaxes(**bare)

@@ -66,7 +66,7 @@ def parallel_coordinates(content: Content) -> list[Plot]:
 
 
 def _line(row: TrialRow, axes: Sequence[Dimension]) -> list[float]:
-    """The trial's place on each axis, the score's last."""
+    """Return the trial's place on each axis, the score's last."""
     values = [row.params.get(axis.name) for axis in axes[:-1]]
     places = [
         BLANK if value is None else axis.place(value)
