@@ -35,7 +35,7 @@ from dann_search.training.job import Failures, TrainAll, TrainingJob
 
 
 @dataclass(frozen=True)
-class Run:
+class BaselineRun:
     """One training of the comparison."""
 
     method: str
@@ -50,10 +50,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Runs by method, one per seed; ``same_as`` names methods that share another method's runs."""
 
-    runs: dict[str, list[Run]]
+    runs: dict[str, list[BaselineRun]]
     same_as: dict[str, str]
 
 
@@ -119,7 +119,7 @@ def compare(
     return comparison
 
 
-def _failed(plan: Plan, names: Sequence[str], failures: Failures) -> dict[str, str]:
+def _failed(plan: TrainingPlan, names: Sequence[str], failures: Failures) -> dict[str, str]:
     """Return methods with a failed training, and why: a mean over the other runs would flatter."""
     failed = {}
     for name in names:
@@ -131,7 +131,7 @@ def _failed(plan: Plan, names: Sequence[str], failures: Failures) -> dict[str, s
 
 
 def _scored(
-    store: Path, experiment: Experiment, plan: Plan, names: Sequence[str], winner: str
+    store: Path, experiment: Experiment, plan: TrainingPlan, names: Sequence[str], winner: str
 ) -> dict[str, MethodScores]:
     """Score every method; all runs have ended, and only here are test labels read."""
     wanted = dict.fromkeys(plan.same_as.get(name, name) for name in names)
@@ -175,8 +175,8 @@ def _plan(
     winner: TrialConfig,
     names: Sequence[str],
     seeds: Sequence[int],
-) -> Plan:
-    plan = Plan({}, {})
+) -> TrainingPlan:
+    plan = TrainingPlan({}, {})
     first: dict[Path, str] = {}
     for method in names:
         runs = [planned_run(folder, experiment, winner, method, seed) for seed in seeds]
@@ -189,13 +189,13 @@ def _plan(
 
 def planned_run(
     folder: ExperimentFolder, experiment: Experiment, winner: TrialConfig, method: str, seed: int
-) -> Run:
+) -> BaselineRun:
     """Return a method's run; its folder is named after everything that decides the outcome."""
     config = recipe(winner, method, seed, experiment.weights)
     decides = effective(config, experiment.weights)
     trained_as = SUPERVISED if method == SUPERVISED else decides.method
     digest = hashlib.sha256(decides.model_dump_json().encode()).hexdigest()[:8]
-    return Run(method, seed, config, folder.compare / f"{trained_as}-seed{seed}-{digest}")
+    return BaselineRun(method, seed, config, folder.compare / f"{trained_as}-seed{seed}-{digest}")
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def _stores(
 
 
 def _jobs(
-    experiment: ExperimentFolder, plan: Plan, stores: Mapping[str, Path], store: Path
+    experiment: ExperimentFolder, plan: TrainingPlan, stores: Mapping[str, Path], store: Path
 ) -> list[TrainingJob]:
     """Return a job for each planned run, after fetching what other machines have trained."""
     jobs = [
@@ -231,7 +231,7 @@ def _jobs(
     return jobs
 
 
-def predict_run(run: Run, experiment: Experiment, store: Path) -> NDArray[np.int64]:
+def predict_run(run: BaselineRun, experiment: Experiment, store: Path) -> NDArray[np.int64]:
     """Predict classes of the target's test images with a run's best epoch, shape (n,)."""
     import torch
 

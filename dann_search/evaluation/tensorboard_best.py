@@ -57,7 +57,7 @@ BYTES = 6_000_000
 
 
 @dataclass(frozen=True)
-class BestTrial:
+class PicturedTrial:
     """The best trial at its best epoch, and its network's outputs on the validation splits.
 
     ``source`` has the outputs for the embedded images of source val, ``target`` those for all of
@@ -103,7 +103,7 @@ def write_best_run(folder: ExperimentFolder) -> Path:
     return run
 
 
-def write_run(run: Path, best: BestTrial) -> None:
+def write_run(run: Path, best: PicturedTrial) -> None:
     """Write a trial as a TensorBoard run, replacing an earlier one."""
     from torch.utils.tensorboard import SummaryWriter
 
@@ -116,7 +116,7 @@ def write_run(run: Path, best: BestTrial) -> None:
         _add_embeddings(writer, best)
 
 
-def _open(folder: ExperimentFolder) -> BestTrial:
+def _open(folder: ExperimentFolder) -> PicturedTrial:
     experiment = read_experiment(folder)
     row = choose(read_trials(folder), folder, 1, None)
     config, data = TrialConfig(**row.config), open_training_data(packed_store(folder))
@@ -132,7 +132,7 @@ def _open(folder: ExperimentFolder) -> BestTrial:
     def outputs(images: Tensor) -> Outputs:
         return predict_outputs(network, images, spec, side, device)
 
-    return BestTrial(
+    return PicturedTrial(
         number=row.number,
         epoch=checkpoint.history[-1].epoch,
         config=config,
@@ -149,7 +149,7 @@ def _sample(images: int) -> Tensor:
     return drawn[:POINTS].sort().values
 
 
-def _add_confusion(writer: Any, best: BestTrial) -> None:
+def _add_confusion(writer: Any, best: PicturedTrial) -> None:
     labels, names = best.data.val_labels.numpy(), best.data.info.class_names
     counts = confusion_matrix(
         labels, best.target.logits.argmax(1).numpy(), labels=range(len(names))
@@ -173,7 +173,7 @@ def most_mistaken(confusion: NDArray[np.int64], count: int) -> NDArray[np.int64]
     return np.sort(np.argsort(-mistakes, kind="stable")[:count])
 
 
-def _add_curves(writer: Any, best: BestTrial) -> None:
+def _add_curves(writer: Any, best: PicturedTrial) -> None:
     """Add a precision-recall curve of each class against all others, on target val."""
     labels, names = best.data.val_labels.numpy(), best.data.info.class_names
     probabilities = best.target.logits.double().softmax(1).numpy()
@@ -183,7 +183,7 @@ def _add_curves(writer: Any, best: BestTrial) -> None:
         writer.add_pr_curve(tag, labels == index, probabilities[:, index], best.epoch)
 
 
-def _add_batches(writer: Any, best: BestTrial) -> None:
+def _add_batches(writer: Any, best: PicturedTrial) -> None:
     """Add the images of the trial's first step, as the network saw them before scaling."""
     config, data = best.config, best.data
     sizes = len(data.source_images), len(data.target_images)
@@ -214,7 +214,7 @@ def _framed(images: Tensor) -> Tensor:
     return F.pad(images, (1, 1, 1, 1), value=1.0)
 
 
-def _add_embeddings(writer: Any, best: BestTrial) -> None:
+def _add_embeddings(writer: Any, best: PicturedTrial) -> None:
     """Add features of both domains, with each image's thumbnail, label and prediction."""
     data = best.data
     of_source, of_target = _sample(len(data.source_val_images)), _sample(len(data.val_images))

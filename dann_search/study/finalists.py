@@ -11,7 +11,7 @@ from dann_search.study.study_names import CONFIRMS, SEED
 
 
 @dataclass(frozen=True)
-class Confirmation:
+class Repetition:
     """A finalist's parameters, to be trained with another seed."""
 
     finalist: int
@@ -19,14 +19,14 @@ class Confirmation:
     params: dict[str, Any]
 
 
-def wanted(confirm: ConfirmConfig, trials: Iterable[FrozenTrial], seed: int) -> list[Confirmation]:
+def wanted(confirm: ConfirmConfig, trials: Iterable[FrozenTrial], seed: int) -> list[Repetition]:
     """Return what is still to be trained: each new seed of each finalist."""
     trials = list(trials)
     there = {
         (t.user_attrs[CONFIRMS], t.user_attrs[SEED]) for t in trials if CONFIRMS in t.user_attrs
     }
     return [
-        Confirmation(finalist.number, one, dict(finalist.params))
+        Repetition(finalist.number, one, dict(finalist.params))
         for finalist in finalists(confirm, trials)
         for one in confirm.new_seeds(seed)
         if (finalist.number, one) not in there

@@ -10,7 +10,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
-from dann_search.study.finalists import Confirmation, wanted
+from dann_search.study.finalists import Repetition, wanted
 from dann_search.study.first_trials import untried
 from dann_search.study.optuna_private import storage_id
 from dann_search.study.study_names import (
@@ -113,7 +113,7 @@ class Proposals:
             return False
         if self.experiment.search.confirm is None:
             return True
-        return not self._is_running and not self._confirmations()
+        return not self._is_running and not self._repetitions()
 
     @property
     def _is_searching(self) -> bool:
@@ -144,7 +144,7 @@ class Proposals:
                 self.study.enqueue_trial(first.params, user_attrs={ORIGIN: first.origin})
         elif self.experiment.search.confirm is None or self._is_running:
             return None
-        elif missing := self._confirmations():
+        elif missing := self._repetitions():
             one = missing[0]
             again = {CONFIRMS: one.finalist, SEED: one.seed}
             self.study.enqueue_trial(one.params, user_attrs=again)
@@ -163,7 +163,7 @@ class Proposals:
         running = self._in_state(TrialState.RUNNING)
         return any(CONFIRMS not in trial.user_attrs for trial in running)
 
-    def _confirmations(self) -> list[Confirmation]:
+    def _repetitions(self) -> list[Repetition]:
         confirm = self.experiment.search.confirm
         assert confirm is not None
         trials = self.study.get_trials(deepcopy=False)

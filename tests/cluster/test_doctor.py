@@ -15,7 +15,7 @@ from dann_search.cli import main
 from dann_search.cluster.doctor import all_reduce, judge, places, probe
 from dann_search.cluster.doctor.authentication import check_dashboard
 from dann_search.cluster.doctor.needs import Needs, needs_of
-from dann_search.cluster.doctor.nodes import Node, Silence
+from dann_search.cluster.doctor.nodes import ProbedNode, Silence
 from dann_search.cluster.doctor.places import DataPlace
 from dann_search.cluster.doctor.probe import Disk, Facts
 from tests.experiments import space_file
@@ -126,12 +126,12 @@ def test_storage_that_hides_another_nodes_file_is_not_shared() -> None:
     assert "mounted file system or object storage" in str(check.remedy)
 
 
-def two_nodes() -> list[Node]:
-    return [Node(name, name, name == "a", 2.0, 0.0) for name in ("a", "b")]
+def two_nodes() -> list[ProbedNode]:
+    return [ProbedNode(name, name, name == "a", 2.0, 0.0) for name in ("a", "b")]
 
 
 def test_nccl_adds_up_over_every_gpu_of_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[Any, tuple[Node, tuple[Any, ...]]] = {}
+    asked: dict[Any, tuple[ProbedNode, tuple[Any, ...]]] = {}
 
     def answer(calls: Any, function: Any, *, limit_s: float) -> dict[Any, Any]:
         asked.update(calls)

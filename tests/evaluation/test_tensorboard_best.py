@@ -23,7 +23,7 @@ from dann_search.evaluation.tensorboard_best import (
     BYTES,
     CURVES,
     POINTS,
-    BestTrial,
+    PicturedTrial,
     most_mistaken,
     write_best_run,
     write_run,
@@ -132,7 +132,7 @@ def test_many_classes_large_images_and_wide_features_stay_within_the_budget(
     names = [f"class number {number}" for number in range(classes)]
     info: StoreInfo = replace(open_training_data(searched.data).info, class_names=names)
     source, target = images(POINTS), images(POINTS + 200)
-    best = BestTrial(
+    best = PicturedTrial(
         number=0,
         epoch=1,
         config=TrialConfig.model_validate({"rotation_degrees": 30}),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from dann_search.cluster.doctor.nodes import Node, Silence, ask_each
+from dann_search.cluster.doctor.nodes import ProbedNode, Silence, ask_each
 from dann_search.cluster.doctor.verdict import verdict
 from dann_search.outputs.cluster import Check
 
@@ -15,7 +15,7 @@ LIMIT_S = 90
 
 
 def check_all_reduce(
-    nodes: list[Node], host: str, gpus: Mapping[str, int] | None = None
+    nodes: list[ProbedNode], host: str, gpus: Mapping[str, int] | None = None
 ) -> list[Check]:
     """Let every node, or every GPU of the nodes, take part in one collective.
 
@@ -32,7 +32,7 @@ def check_all_reduce(
         "0.0.0.0", 0, is_master=True, wait_for_workers=False
     )
     port = store.port
-    places: list[tuple[Node, int | None]] = (
+    places: list[tuple[ProbedNode, int | None]] = (
         [(node, None) for node in nodes]
         if gpus is None
         else [(node, gpu) for node in nodes for gpu in range(gpus[node.id])]
@@ -84,7 +84,7 @@ def add_up(rank: int, size: int, host: str, port: int, gpu: int | None, limit_s:
             dist.destroy_process_group()
 
 
-def _judge(node: Node, answers: list[Any], expected: float, backend: str, over: str) -> Check:
+def _judge(node: ProbedNode, answers: list[Any], expected: float, backend: str, over: str) -> Check:
     name = f"{backend} all-reduce"
     remedy = (
         "let the nodes reach each other on all ports (the security group's own rule), and set "

@@ -21,7 +21,7 @@ from dann_search.cluster.doctor.authentication import (
     check_own_token,
 )
 from dann_search.cluster.doctor.needs import Needs
-from dann_search.cluster.doctor.nodes import Node, Silence, ask, living_nodes
+from dann_search.cluster.doctor.nodes import ProbedNode, Silence, ask, living_nodes
 from dann_search.cluster.doctor.places import DataPlace
 from dann_search.cluster.doctor.verdict import diagnosis, verdict
 from dann_search.outputs.cluster import Check, Doctor
@@ -143,12 +143,12 @@ def _answered(answer: Any) -> bool:
     return not isinstance(answer, Silence)
 
 
-def _silent(name: str, node: Node, silence: Silence) -> Check:
+def _silent(name: str, node: ProbedNode, silence: Silence) -> Check:
     remedy = "look at its logs (/tmp/ray/session_latest/logs), or take it out: ray drain-node"
     return verdict(name, node.name, "", silence.why, remedy)
 
 
-def _judge_looks(nodes: list[Node], looked: dict[str, Any], needs: Needs) -> list[Check]:
+def _judge_looks(nodes: list[ProbedNode], looked: dict[str, Any], needs: Needs) -> list[Check]:
     reference = probe.look()
     facts = {node.name: looked[node.id] for node in nodes}
     return [
@@ -161,7 +161,7 @@ def _judge_looks(nodes: list[Node], looked: dict[str, Any], needs: Needs) -> lis
     ]
 
 
-def _clock(node: Node) -> Check:
+def _clock(node: ProbedNode) -> Check:
     before = time.time()
     then = ask([node], probe.clock, limit_s=CLOCK_S)[node.id]
     error = (time.time() - before) / 2
@@ -170,7 +170,7 @@ def _clock(node: Node) -> Check:
     return judge.judge_skew(node.name, then - (before + error), error)
 
 
-def _storage(nodes: list[Node], storage: str) -> list[Check]:
+def _storage(nodes: list[ProbedNode], storage: str) -> list[Check]:
     run = uuid.uuid4().hex
     wrote = ask(nodes, places.write, lambda node: (storage, run, node.id), limit_s=STORAGE_S)
     answers = {node: wrote[node.id] for node in nodes if _answered(wrote[node.id])}
@@ -190,7 +190,7 @@ def _storage(nodes: list[Node], storage: str) -> list[Check]:
     return checks
 
 
-def _data(nodes: list[Node], wanted: tuple[DataPlace, ...]) -> list[Check]:
+def _data(nodes: list[ProbedNode], wanted: tuple[DataPlace, ...]) -> list[Check]:
     asked = ask(nodes, places.missing, (wanted,), limit_s=DATA_S)
     return [
         judge.judge_data(node.name, wanted, asked[node.id])

@@ -12,7 +12,7 @@ from dann_search.search.ray_private import HEAD
 
 
 @dataclass(frozen=True)
-class Node:
+class ProbedNode:
     """A node that is alive, by Ray's account."""
 
     id: str
@@ -34,10 +34,10 @@ class Silence:
     why: str
 
 
-def living_nodes() -> list[Node]:
+def living_nodes() -> list[ProbedNode]:
     """List the nodes, the head first, then by name."""
     nodes = [
-        Node(
+        ProbedNode(
             id=one["NodeID"],
             host=one["NodeManagerHostname"],
             is_head=HEAD in one["Resources"],
@@ -51,9 +51,9 @@ def living_nodes() -> list[Node]:
 
 
 def ask(
-    nodes: list[Node],
+    nodes: list[ProbedNode],
     function: Callable[..., Any],
-    arguments: Callable[[Node], tuple[Any, ...]] | tuple[Any, ...] = (),
+    arguments: Callable[[ProbedNode], tuple[Any, ...]] | tuple[Any, ...] = (),
     *,
     limit_s: float,
 ) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def ask(
 
 
 def ask_each(
-    calls: Mapping[Any, tuple[Node, tuple[Any, ...]]],
+    calls: Mapping[Any, tuple[ProbedNode, tuple[Any, ...]]],
     function: Callable[..., Any],
     *,
     limit_s: float,
