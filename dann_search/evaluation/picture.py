@@ -3,26 +3,24 @@
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 SHOWN_LETTERS = 10
 
 
 @contextmanager
-def picture_style(texts: Iterable[str] = (), settings: Any = None) -> Iterator[str]:
+def picture_style(texts: Iterable[str] = ()) -> Iterator[str]:
     """Draw and save pictures inside this context to show text literally.
 
     Args:
         texts: text from users, such as class names. Letters that Matplotlib's default font lacks,
             Chinese ones for instance, are looked up in the installed fonts.
-        settings: further entries of Matplotlib's ``rcParams``, a dict.
 
     Yields:
         A remark on letters that no installed font has, or an empty string.
     """
     import matplotlib
 
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    with matplotlib.rc_context(), warnings.catch_warnings():
         families, lacking = _fallbacks(set("".join(texts)))
         matplotlib.rcParams.update(
             {

@@ -65,11 +65,6 @@ class Status(Output):
         """Trials of the search that are over."""
         return self.completed + self.pruned + self.failed
 
-    @property
-    def unfinished(self) -> int:
-        """Trials of the search that have begun and are not over: ``running``."""
-        return self.running
-
 
 class AllExperiments(Output):
     """Every experiment of the default storage. Exit code 130 as for one."""

@@ -103,7 +103,7 @@ def _unfinished(state: Status) -> list[str]:
     what = "is still running" if state.searching else "was interrupted"
     return [
         f"This report is partial: the search {what}. {state.finished} of {state.total} trials are "
-        f"over, {state.unfinished} more were begun; everything below is as of now."
+        f"over, {state.running} more were begun; everything below is as of now."
     ]
 
 

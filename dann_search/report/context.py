@@ -31,7 +31,7 @@ def _result(content: Content) -> dict[str, Any]:
         "partial": content.partial,
         "notes": content.notes,
         "status": status,
-        "trials": status.completed + status.pruned + status.failed + status.unfinished,
+        "trials": status.completed + status.pruned + status.failed + status.running,
         "test": content.test,
         "compared": content.compared,
         **_comparison(content.compared),

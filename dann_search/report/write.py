@@ -171,7 +171,7 @@ def summarize(content: "Content", file: Path, size: int) -> Report:
             completed=content.status.completed,
             pruned=content.status.pruned,
             failed=content.status.failed,
-            running=content.status.unfinished,
+            running=content.status.running,
         ),
         spent=content.search.spent,
     )
