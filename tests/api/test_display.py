@@ -1,6 +1,7 @@
 """How launch shows a search of this process: from its study, as status shows others'."""
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_plain_lines_name_each_trial_its_state_and_its_error(
     following.notice("node b left")
     following.close()
     start, first, recipe, second, error, notice = text.getvalue().splitlines()
-    assert start.startswith("0/8 trials done, 0 running   starting Ray   elapsed 0s")
+    assert re.match(r"0/8 trials done, 0 running   starting Ray   elapsed \d+s", start)
     assert "trial 0 completed after 3 of 3 epochs, best F1 0.600 (1/8 done" in first
     assert "lambda_schedule=" in recipe
     assert "trial 1 failed after 0 of 3 epochs (2/8 done" in second
@@ -68,8 +69,10 @@ def test_the_live_table_shows_running_trials_and_the_headline(
     console.print(view.render())
     following.close()
     shown = text.getvalue()
-    assert "2/8 trials done, 1 running   best F1 0.600 (trial 0)   elapsed 0s" in shown
-    assert "last report 0s ago" in shown and "1/3" in shown
+    # A busy machine takes more than a second between the report and the table.
+    headline = r"2/8 trials done, 1 running   best F1 0\.600 \(trial 0\)   elapsed \d+s"
+    assert re.search(headline, shown)
+    assert re.search(r"last report \d+s ago", shown) and "1/3" in shown
 
 
 def test_the_study_is_not_read_for_every_epoch(
