@@ -39,8 +39,11 @@ RECIPES = pytest.mark.parametrize(
      {"method": "cdan", "optimizer": "adamw", "discriminator_dropout": 0.3, "lambda_delay": 0.4},
      {"method": "mcc", "ema_decay": 0.8, "label_smoothing": 0.1, "gradient_clipping": 0.5},
      {"method": "deep_coral", "gradual_unfreezing": 1, "stage_lr_decay": 0.5},
+     {"method": "mcd", "ema_decay": 0.8}, {"method": "mdd", "optimizer": "adamw"},
+     {"discriminator_norm": "spectral", "discriminator_gradient_penalty": 1.0, "extra": "jan"},
      {"precision": "bf16"}, {"precision": "fp16"}],
-    ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "bf16", "fp16"],
+    ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "mcd", "mdd",
+         "options", "bf16", "fp16"],
 )  # fmt: skip
 
 

@@ -92,7 +92,13 @@ def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
         WITHOUT_STATISTICS,
         {**WITHOUT_STATISTICS, "method": "source_only", "batch_size": 10},
         {"batch_norm": "separate", "unfrozen_depth": 2},
-    ]
+        {**WITHOUT_STATISTICS, "method": "mdd", "extra": "afn"},
+        {**WITHOUT_STATISTICS, "method": "mcd", "ema_decay": 0.5},
+        {**WITHOUT_STATISTICS, "discriminator_norm": "spectral",
+         "discriminator_gradient_penalty": 2.0, "discriminator_lr_factor": 0.5},
+        {"batch_norm": "separate", "method": "cdan_e", "discriminator_norm": "batch"},
+        {"batch_norm": "separate", "method": "jan", "extra": "dan"},
+    ]  # fmt: skip
     spawn(worker, (2, str(tmp_path), recipes), nprocs=2)  # type: ignore[no-untyped-call]
     for rank in (0, 1):
         frozen, trained = json.loads((tmp_path / f"statistics.{rank}.json").read_text())
