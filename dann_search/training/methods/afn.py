@@ -31,7 +31,7 @@ DELTA = Option(
         term="lambda times the sum over the domains of the mean of (\\|\\|f\\|\\| - r)², where r "
         "is \\|\\|f\\|\\| + `afn_delta` without a gradient: its value is constant, its gradient is "
         "not; published with a constant lambda of 0.05",
-        source="Xu et al. 2019, section 3.3",
+        source="Xu et al. 2019",
         options=(DELTA,),
     )
 )

@@ -1,6 +1,7 @@
 """Deep adaptation (Long et al. 2015): the maximum mean discrepancy under several kernels.
 
-On the bottleneck's features, as in tllib; with its kernels, not weighted against each other.
+On the bottleneck's features and with the kernels of tllib, not weighted against each other. tllib's
+value is larger by 2 / (n - 1), whatever the features.
 """
 
 from __future__ import annotations
