@@ -51,16 +51,15 @@ def network_of(method: str, given: Inputs) -> DannNetwork:
     config = recipe(method=method, bottleneck=0, discriminator_depth=0)
     backbone = StagedBackbone({"only": nn.Conv2d(3, SIZE, 1, bias=False)}, SIZE)
     network = DannNetwork(backbone, CLASSES, config).double()
-    layers = {"classifier": given.classifier, "method_module": given.second}
-    with torch.no_grad():
-        for name, weights in layers.items():
-            if isinstance(layer := getattr(network, name), nn.Linear):
-                layer.weight.copy_(weights)
-                layer.bias.zero_()
-        if isinstance(network.discriminator, nn.Sequential):
-            layer = network.discriminator[0]
-            layer.weight.copy_(given.discriminator)
-            layer.bias.zero_()
+    whole = network.discriminator
+    layers: list[tuple[nn.Module | None, Tensor]] = [
+        (network.classifier, given.classifier),
+        (network.method_module, given.second),
+        (whole[0] if isinstance(whole, nn.Sequential) else None, given.discriminator),
+    ]
+    for layer, weights in layers:
+        if layer is not None:
+            layer.load_state_dict({"weight": weights, "bias": torch.zeros(len(weights))})
     return network
 
 
