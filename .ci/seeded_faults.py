@@ -341,6 +341,20 @@ FAULTS = (
         ("tests/training/test_step.py::test_shares_of_workers_add_up_to_the_whole_batch",),
     ),
     Fault(
+        "a second classifier that helps the features",
+        "dann_search/training/methods/mdd.py",
+        "reverse_gradient(features, lam)",
+        "reverse_gradient(features, -lam)",
+        ("tests/training/test_method_figures.py::test_loss_and_gradients_are_tllibs[mdd]",),
+    ),
+    Fault(
+        "a method's own module shipped with the model",
+        "dann_search/inference/best.py",
+        ', "method_module."',
+        "",
+        ("tests/inference/test_best.py::test_what_only_training_needs_is_not_in_a_model",),
+    ),
+    Fault(
         "gradients averaged over workers once more",
         "dann_search/training/ranks.py",
         "        self.sum_(flat)\n",

@@ -236,6 +236,10 @@ class MethodSpec:
         adapts: whether target images are trained on.
         discriminator: what its domain discriminator sees: ``features``, or ``conditioned``, the
             products of features and class probabilities; empty without one.
+        module: builds a module of its own of the number of features and of classes, which its loss
+            finds as ``network.method_module``: trained as the heads are, part of checkpoints, left
+            out of models. None without one.
+        labels: whether its loss takes ``labels``, those of this worker's source images.
         options: further fields of the recipe, given to its loss by their names.
     """
 
@@ -245,6 +249,8 @@ class MethodSpec:
     source: str
     adapts: bool = True
     discriminator: str = ""
+    module: Callable[[int, int], Any] | None = None
+    labels: bool = False
     options: tuple[Option, ...] = ()
 
     def __post_init__(self) -> None:

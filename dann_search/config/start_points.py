@@ -50,6 +50,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "bottleneck": 256,
         "discriminator_width": 1024,
         "discriminator_depth": 2,
+        "discriminator_norm": "batch",
         "lambda_schedule": "ganin",
         "lambda_gamma": 20.0,
         "lambda_max": 1.0,

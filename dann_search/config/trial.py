@@ -9,6 +9,9 @@ from pydantic.fields import FieldInfo
 from dann_search.config.extensions import AUGMENTATIONS, METHODS, OneOf, Option
 from dann_search.config.strict import Strict
 
+NO_EXTRA = "none"
+"""Value of ``extra`` where no second method adds a term."""
+
 
 class TrialConfig(Strict):
     """The recipe of one trial: each field fixed under ``training`` or searched under ``space``.
@@ -103,6 +106,28 @@ class TrialConfig(Strict):
     discriminator_dropout: float = Field(
         0.0, ge=0, lt=1, description="dropout after each hidden layer of the domain discriminator"
     )
+    discriminator_norm: Literal["none", "batch", "spectral"] = Field(
+        "none",
+        description="batch norm after each hidden layer of the domain discriminator, or spectral "
+        "norm of its layers",
+    )
+    discriminator_gradient_penalty: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the domain discriminator's squared gradient in what it sees",
+    )
+    discriminator_lr_factor: float = Field(
+        1.0,
+        gt=0,
+        description="learning rate of the domain discriminator, as a multiple of the heads'",
+    )
+
+    extra: Annotated[str, OneOf(lambda: [NO_EXTRA, *possible_extras()])] = Field(
+        NO_EXTRA, description="second method whose term is added to that of the first"
+    )
+    extra_weight: float = Field(
+        1.0, ge=0, description="weight of the second method's term, as a multiple of lambda"
+    )
 
     lambda_schedule: Literal["constant", "linear", "cosine", "ganin"] = Field(
         "ganin", description="how the weight of the adaptation rises during training"
@@ -129,6 +154,11 @@ class TrialConfig(Strict):
         return bool(METHODS[self.method].discriminator)
 
     @property
+    def adds_further(self) -> bool:
+        """Whether a second term or a penalty stands beside the method's own term."""
+        return self.extra != NO_EXTRA or self.discriminator_gradient_penalty > 0
+
+    @property
     def adapts(self) -> bool:
         """Whether target images are trained on."""
         return METHODS[self.method].adapts
@@ -137,6 +167,15 @@ class TrialConfig(Strict):
     def method_options(self) -> dict[str, Any]:
         """The values of the options that the method brings along."""
         return {one.name: getattr(self, one.name) for one in METHODS[self.method].options}
+
+
+def possible_extras() -> list[str]:
+    """Return the methods whose term can stand beside another: those that need no network."""
+    return [
+        name
+        for name, method in METHODS.items()
+        if method.adapts and not (method.discriminator or method.module or method.labels)
+    ]
 
 
 def adapting() -> list[str]:
@@ -166,6 +205,11 @@ def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
         "discriminator_width": judged,
         "discriminator_depth": judged,
         "discriminator_dropout": judged,
+        "discriminator_norm": judged,
+        "discriminator_gradient_penalty": judged,
+        "discriminator_lr_factor": judged,
+        "extra": adapts,
+        "extra_weight": {**adapts, "extra": possible_extras()},
         "momentum": {"optimizer": "sgd"},
     }
 

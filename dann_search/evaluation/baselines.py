@@ -23,8 +23,8 @@ SUPERVISED = "target_supervised"
 
 IN_COMPARE_ALONE = (FROZEN, TLLIB, SUPERVISED)
 
-# Two things differ from tllib: its discriminator has batch norm, and its learning rate decays as
-# (1 + 20 p)^-0.75 where "ganin" decays as (1 + 10 p)^-0.75.
+# One thing differs from tllib: its learning rate decays as (1 + 20 p)^-0.75, "ganin"'s as
+# (1 + 10 p)^-0.75.
 TLLIB_RECIPE: dict[str, Any] = PUBLISHED["tllib"]
 
 # tllib's --scratch gives the backbone the learning rate of the heads.

@@ -116,11 +116,11 @@ def keep(
 
 
 def weights_of(network: Any) -> dict[str, Any]:
-    """Return the weights that classify, without those of the domain discriminator."""
+    """Return the weights that classify, without those that a method needs in training alone."""
     return {
         name: value.cpu().contiguous()
         for name, value in network.state_dict().items()
-        if not name.startswith(("discriminator.", "multilinear_map."))
+        if not name.startswith(("discriminator.", "multilinear_map.", "method_module."))
     }
 
 

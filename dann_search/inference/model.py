@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dann_search.config.trial import TrialConfig
+from dann_search.config.trial import NO_EXTRA, TrialConfig
 from dann_search.data.augment import normalize, to_float
 from dann_search.data.decode import decode_image
 from dann_search.data.image_pixels import ImageSource
@@ -117,7 +117,7 @@ def load_model(folder: str | Path) -> DannModel:
     known = {
         name: value for name, value in record["config"].items() if name in TrialConfig.model_fields
     }
-    config = TrialConfig(**{**known, "method": "source_only"})
+    config = TrialConfig(**{**known, "method": "source_only", "extra": NO_EXTRA})
     network = build_network(config, len(record["class_names"]), bare=True)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))

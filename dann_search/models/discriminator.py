@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 LARGEST_PRODUCT = 4096
 """Above this many features times classes CDAN's map is randomized (Long et al. 2018, section 3)."""
@@ -11,7 +12,9 @@ LARGEST_PRODUCT = 4096
 RANDOM_SIZE = 1024
 
 
-def build_discriminator(size: int, width: int, depth: int, dropout: float) -> nn.Sequential:
+def build_discriminator(
+    size: int, width: int, depth: int, dropout: float, norm: str = "none"
+) -> nn.Sequential:
     """``depth`` hidden layers of ``width`` units, then one logit.
 
     Args:
@@ -19,13 +22,23 @@ def build_discriminator(size: int, width: int, depth: int, dropout: float) -> nn
         width: hidden units a layer.
         depth: hidden layers; 0 for a linear discriminator.
         dropout: probability, after each hidden layer.
+        norm: ``batch`` for batch norm after each hidden layer, before its ReLU; ``spectral`` for
+            weights divided by their largest singular value (Miyato et al. 2018); or ``none``.
     """
+
+    def linear(inputs: int, outputs: int) -> nn.Module:
+        layer = nn.Linear(inputs, outputs)
+        return spectral_norm(layer) if norm == "spectral" else layer
+
     layers: list[nn.Module] = []
     for number in range(depth):
-        layers += [nn.Linear(width if number else size, width), nn.ReLU(inplace=True)]
+        layers.append(linear(width if number else size, width))
+        if norm == "batch":
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(nn.ReLU(inplace=True))
         if dropout:
             layers.append(nn.Dropout(dropout))
-    return nn.Sequential(*layers, nn.Linear(width if depth else size, 1))
+    return nn.Sequential(*layers, linear(width if depth else size, 1))
 
 
 class MultilinearMap(nn.Module):

@@ -41,7 +41,10 @@ class DannNetwork(nn.Module):
                 config.discriminator_width,
                 config.discriminator_depth,
                 config.discriminator_dropout,
+                config.discriminator_norm,
             )
+        build_own = METHODS[config.method].module
+        self.method_module: nn.Module | None = build_own(size, classes) if build_own else None
         # Random networks have no statistics worth keeping.
         learnt = config.method == "from_scratch" and config.batch_norm == "frozen"
         self.batch_norm = "separate" if learnt else config.batch_norm

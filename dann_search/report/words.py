@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from dann_search.config.extensions import AUGMENTATIONS, METHODS
-from dann_search.config.trial import TrialConfig
+from dann_search.config.trial import NO_EXTRA, TrialConfig
 
 LAMBDA = {
     "constant": "stays at {top}",
@@ -16,6 +16,7 @@ RATES = {
     "cosine": "falling along a cosine",
     "constant": "constant throughout",
 }
+NORMS = {"none": "", "batch": " and batch norm", "spectral": " and spectral norm"}
 BATCH_NORM = {
     "joint": "Source and target pass batch norm together",
     "separate": "Source and target pass batch norm in turn, each with its own statistics",
@@ -73,8 +74,15 @@ def _method(config: TrialConfig) -> str:
         dropout = config.discriminator_dropout
         text += (
             f" The discriminator has {config.discriminator_depth} hidden {layers} of "
-            f"{config.discriminator_width} units{f', dropout {dropout:.2g}' if dropout else ''}."
+            f"{config.discriminator_width} units{f', dropout {dropout:.2g}' if dropout else ''}"
+            f"{NORMS[config.discriminator_norm]}."
         )
+        if config.discriminator_lr_factor != 1:
+            text += f" It learns at {config.discriminator_lr_factor:.3g} times the heads' rate."
+        if penalty := config.discriminator_gradient_penalty:
+            text += f" Its gradient in what it sees is penalized by {penalty:.3g}."
+    if config.extra != NO_EXTRA:
+        text += f" {METHODS[config.extra].words} Its weight is {config.extra_weight:.3g} lambda."
     return text
 
 

@@ -7,20 +7,19 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dann_search.config.experiment import WeightsFile
-from dann_search.config.extensions import METHODS
 from dann_search.config.trial import TrialConfig
 from dann_search.data.batches import epoch_seed
 from dann_search.data.training_data import TrainingData
 from dann_search.errors import RunError
 from dann_search.models.build import build_network
 from dann_search.models.registry import spec_of
+from dann_search.training.adaptation import adaptation_of
 from dann_search.training.checkpoint import (
     BEST,
     Checkpoint,
@@ -109,10 +108,11 @@ class Training:
         backbone.hold_below(depth_at(epoch, self.config, len(backbone.stage_names)))
         self.network.train()
         steps = EpochSteps(self.batches, epoch)
-        sums, lam = torch.zeros(3, device=self.device), 0.0
+        sums, lam = torch.zeros(4, device=self.device), 0.0
         if self.within:
             steps.load_state(with_prefix(self.within, "steps."))
-            sums.copy_(self.within["sums"])
+            saved = self.within["sums"]  # of three sums where an older version wrote it
+            sums[: len(saved)] = saved.to(self.device)
             if self.ranks.is_chief:  # whose state it is
                 restore_torch(with_prefix(self.within, "torch."))
             else:
@@ -135,7 +135,7 @@ class Training:
                 return False
         trained = time.perf_counter() - start
         means = (self.ranks.sum_(sums) / self.batches.steps).tolist()
-        self._require_finite("loss", means[0] + means[1], epoch)
+        self._require_finite("loss", means[0] + means[1] + means[3], epoch)
         self.ranks.average_statistics(self.network)
         if self.average:
             self.average.average_statistics(self.ranks)
@@ -161,10 +161,13 @@ class Training:
         self._require_finite("sum of validation logits", outputs.logit_sum, epoch)
         metrics = target_metrics(outputs, self.data)
         validators = label_free_scores(outputs, self.data)
-        label_loss, adaptation_loss, domain_accuracy = means
+        label_loss, method_loss, domain_accuracy, further = means
+        adversarial = config.adversarial
+        # Nothing but the discriminator's own loss is shown as such.
+        adaptation_loss = further + (0.0 if adversarial else method_loss)
+        adds = config.adapts and (not adversarial or config.adds_further)
         images = self.batches.steps * config.batch_size * (2 if config.adapts else 1)
         backbone_rate, head_rate = self.optimizer.rates
-        other = config.adapts and not config.adversarial
         return EpochResult(
             epoch=epoch,
             f1_macro_val=metrics.f1_macro,
@@ -172,9 +175,9 @@ class Training:
             precision_macro_val=metrics.precision_macro,
             recall_macro_val=metrics.recall_macro,
             label_loss=label_loss,
-            domain_loss=adaptation_loss if config.adversarial else None,
-            domain_accuracy=domain_accuracy if config.adversarial else None,
-            adaptation_loss=adaptation_loss if other else None,
+            domain_loss=method_loss if adversarial else None,
+            domain_accuracy=domain_accuracy if adversarial else None,
+            adaptation_loss=adaptation_loss if adds else None,
             lambda_=lam if config.adapts else None,
             learning_rate=backbone_rate,
             head_learning_rate=head_rate,
@@ -189,7 +192,7 @@ class Training:
         with autocast(self.device, config.precision):
             if step.target is None:
                 return source_loss(self.network, step.source, step.labels, *shared)
-            adaptation = partial(METHODS.code(config.method), **config.method_options)
+            adaptation = adaptation_of(config, step.labels)
             return adapted_loss(
                 self.network, adaptation, step.source, step.labels, step.target, lam, *shared
             )

@@ -7,8 +7,8 @@ from dann_search.config.trial import TrialConfig
 from dann_search.models.network import DannNetwork
 from dann_search.training.schedules import lr_factor_at
 
-HEADS = -1
-"""Group of what is not in the backbone."""
+HEADS, DISCRIMINATOR = -1, -2
+"""Groups of what is not in the backbone."""
 
 SCALER = "scaler"
 SCALING = ("scale", "_growth_tracker")
@@ -35,15 +35,15 @@ class Optimizer:
             groups.setdefault(_group_of(name, network), []).append(parameter)
         head_rate = config.learning_rate * config.head_lr_factor
         rates = {
-            group: head_rate
-            if group == HEADS
-            else config.learning_rate * config.stage_lr_decay ** (top - group)
+            group: config.learning_rate * config.stage_lr_decay ** (top - group)
             for group in groups
+            if group >= 0
         }
+        rates |= {HEADS: head_rate, DISCRIMINATOR: head_rate * config.discriminator_lr_factor}
         self.base_rates = list(rates.values())
         self._shown = [list(rates).index(group) for group in (top, HEADS)]
         self.torch = _build(
-            [{"params": groups[group], "lr": rate} for group, rate in rates.items()], config
+            [{"params": groups.get(group, []), "lr": rate} for group, rate in rates.items()], config
         )
 
     @property
@@ -108,6 +108,8 @@ class Optimizer:
 
 
 def _group_of(name: str, network: DannNetwork) -> int:
+    if name.startswith("discriminator."):
+        return DISCRIMINATOR
     if not name.startswith("backbone."):
         return HEADS
     return network.backbone.stage_of(name.removeprefix("backbone."))

@@ -18,7 +18,8 @@ class EpochResult:
         f1_macro_val, accuracy_val, precision_macro_val, recall_macro_val: on target val.
         label_loss: mean cross-entropy on source batches.
         domain_loss: mean binary cross-entropy of the domain discriminator; None without one.
-        adaptation_loss: mean of another method's adaptation loss, times lambda; None without one.
+        adaptation_loss: mean of another method's adaptation loss, times lambda, with an extra term
+            and the discriminator's penalty; None without any of them.
         domain_accuracy: its share of right answers in training; None without one.
         lambda_: weight of the adaptation at the epoch's last step; None without any.
         learning_rate, head_learning_rate: at the epoch's last step.

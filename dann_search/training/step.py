@@ -32,7 +32,8 @@ def adapted_loss(
         label_smoothing: share of probability spread over all classes (Szegedy et al. 2016, 7).
 
     Returns:
-        The loss, and (label loss, adaptation loss, right domain answers) as shares of the batch.
+        The loss, and (label loss, the method's loss, right domain answers, what else was added) as
+        shares of the batch.
     """
     source_features, target_features = network.features_of_both(source, target)
     features = torch.cat([source_features, target_features])
@@ -43,9 +44,11 @@ def adapted_loss(
     with without_autocast(features.device):
         features, logits, domains = map(at_least_fp32, (features, logits, domains))
         terms = adaptation(network, features, logits, domains, lam, batch_size)
-    right = label_loss.new_zeros(()) if terms.right is None else terms.right
-    parts = torch.stack([label_loss.detach(), terms.loss.detach(), right])
-    return label_loss + terms.loss, parts
+    zero = label_loss.new_zeros(())
+    right = zero if terms.right is None else terms.right
+    further = zero if terms.further is None else terms.further
+    parts = torch.stack([label_loss.detach(), terms.loss.detach(), right, further.detach()])
+    return label_loss + terms.loss + further, parts
 
 
 def source_loss(
@@ -58,7 +61,7 @@ def source_loss(
     """Label loss alone: no target, not even in batch norm. Returns as ``adapted_loss`` does."""
     label_loss = _label_loss(network(source), labels, batch_size, label_smoothing)
     zero = label_loss.new_zeros(())
-    return label_loss, torch.stack([label_loss.detach(), zero, zero])
+    return label_loss, torch.stack([label_loss.detach(), zero, zero, zero])
 
 
 def _label_loss(logits: Tensor, labels: Tensor, batch_size: int, smoothing: float) -> Tensor:

@@ -520,6 +520,34 @@ def test_a_condition_comes_after_what_it_names(tmp_path: Path) -> None:
     assert space.parameters["lambda_gamma"].when == implied
 
 
+def test_an_extra_term_and_the_discriminators_options_are_searched_where_they_have_an_effect(
+    tmp_path: Path,
+) -> None:
+    text = f"""{DATA}space:
+  extra_weight: {{uniform: [0.1, 2]}}
+  extra: {{choice: [none, mcc, afn]}}
+  discriminator_norm: {{choice: [none, batch, spectral]}}
+  discriminator_gradient_penalty: {{choice: [0, 1]}}
+  discriminator_lr_factor: {{loguniform: [0.1, 1]}}
+  mdd_margin: {{uniform: [1, 4]}}
+  method: {{choice: [dann, mdd, source_only]}}
+"""
+    _, space = load(tmp_path, text)
+
+    def searched(**values: object) -> set[str]:
+        recipe = {name: values.get(name) for name in space.parameters}
+        return {name for name in space.parameters if space.applies(name, recipe)} - {"method"}
+
+    options = {name for name in space.parameters if name.startswith("discriminator")}
+    assert len(options) == 3
+    assert searched(method="dann", extra="none") == {*options, "extra"}
+    assert searched(method="dann", extra="mcc") == {*options, "extra", "extra_weight"}
+    assert searched(method="mdd", extra="afn") == {"mdd_margin", "extra", "extra_weight"}
+    assert searched(method="source_only") == set()
+    with pytest.raises(InputError, match="unknown value 'cdan'"):
+        load(tmp_path, DATA + "space: {extra: {choice: [none, cdan]}}\n")
+
+
 def test_paths_on_the_command_line_are_the_working_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
         "method": "dann", "optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-3,
         "learning_rate": 0.001, "head_lr_factor": 10, "lr_schedule": "ganin",  # 0.1 x 0.01, 0.01
         "bottleneck": 256, "discriminator_width": 1024, "discriminator_depth": 2,
+        "discriminator_norm": "batch",
         "batch_norm": "joint", "lambda_schedule": "ganin", "lambda_max": 1,
         "lambda_gamma": 20,  # 20 x 1,000 steps by its max_iters of 1,000
         "horizontal_flip": 0.5, "crop_scale": 0.08, "unfrozen_depth": 1000,
@@ -62,10 +63,13 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
         "gradient_clipping": 0, "label_smoothing": 0, "precision": "fp32", "lambda_delay": 0,
         "discriminator_dropout": 0, "rotation_degrees": 0, "translation": 0, "vertical_flip": 0,
         "colour_jitter": 0, "grayscale": 0, "erasing": 0, "policy_strength": 0,
-        "target_augmentation": 1, "pretrained": True,
+        "target_augmentation": 1, "pretrained": True, "discriminator_gradient_penalty": 0,
+        "discriminator_lr_factor": 1, "extra": "none",
     }  # fmt: skip
     assert {name: found[name] for name in idle} == idle
-    assert set(found) == {*stated, *budget, *idle, "lambda_warmup"}
+    assert set(found) == {
+        *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin"
+    }  # fmt: skip
     scratch = recipe(WINNER.model_copy(update={"pretrained": False}), "tllib_dann", 4, FILES)
     assert (scratch.pretrained, scratch.learning_rate, scratch.head_lr_factor) == (False, 0.01, 1)
 
@@ -107,7 +111,8 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "no discriminator": (
         {"method": "mcc", "discriminator_width": 99, "lambda_schedule": "linear"},
-        {"method": "mcc", "lambda_schedule": "linear", "lambda_gamma": 3.0},
+        {"method": "mcc", "lambda_schedule": "linear", "lambda_gamma": 3.0, "afn_delta": 9.0,
+         "discriminator_norm": "batch", "extra_weight": 0.3},
     ),
     "no momentum": (
         {"optimizer": "adamw", "momentum": 0.1, "learning_rate": 0.001},

@@ -21,7 +21,7 @@ from dann_search.data.training_data import as_tensor
 from dann_search.errors import InputError, RunError
 from dann_search.evaluation.evaluate import evaluate_target, predict_classes
 from dann_search.evaluation.scoring import score
-from dann_search.inference.best import write_best
+from dann_search.inference.best import weights_of, write_best
 from dann_search.inference.find_model import find_model
 from dann_search.models.build import build_network
 from dann_search.models.catalog import CATALOG
@@ -45,6 +45,13 @@ def test_the_model_predicts_exactly_as_the_trained_network(experiment: Experimen
     model = load_model(write_best(experiment).folder)
     with torch.no_grad():
         assert torch.equal(model(images), expected)
+
+
+@pytest.mark.parametrize("method", ["cdan_e", "mcd", "mdd"])
+def test_what_only_training_needs_is_not_in_a_model(method: str) -> None:
+    trained = build_network(TrialConfig(backbone="dann_cnn", method=method), 4, bare=True)
+    model = build_network(TrialConfig(backbone="dann_cnn", method="source_only"), 4, bare=True)
+    assert weights_of(trained).keys() == model.state_dict().keys()
 
 
 def test_the_model_needs_nothing_but_its_two_files(
@@ -218,6 +225,16 @@ def test_models_of_the_first_format_are_read(experiment: ExperimentFolder) -> No
     (folder / "model.json").write_text(json.dumps({**record, "format": 1}))
     assert load_model(folder).temperature == 1
     assert evaluate_target(folder).temperature == 1
+
+
+def test_a_model_is_loaded_without_the_packages_that_brought_its_methods(
+    experiment: ExperimentFolder,
+) -> None:
+    folder = write_best(experiment).folder
+    record = json.loads((folder / "model.json").read_text())
+    record["config"] |= {"method": "not_installed", "extra": "nor_this"}
+    (folder / "model.json").write_text(json.dumps(record))
+    assert load_model(folder).class_names == record["class_names"]
 
 
 def test_the_card_says_where_labels_were_used_and_invents_no_licence(

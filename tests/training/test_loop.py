@@ -11,7 +11,7 @@ import torch
 from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.data.store import pack
 from dann_search.data.training_data import open_training_data
-from dann_search.training.checkpoint import BEST, LAST, load_checkpoint
+from dann_search.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from dann_search.training.loop import DivergedError, dropout_seed, train
 from dann_search.training.result import best_epoch, score_of
 from dann_search.training.seeding import reset_torch
@@ -39,8 +39,11 @@ RECIPES = pytest.mark.parametrize(
      {"method": "cdan", "optimizer": "adamw", "discriminator_dropout": 0.3, "lambda_delay": 0.4},
      {"method": "mcc", "ema_decay": 0.8, "label_smoothing": 0.1, "gradient_clipping": 0.5},
      {"method": "deep_coral", "gradual_unfreezing": 1, "stage_lr_decay": 0.5},
+     {"method": "mcd", "ema_decay": 0.8}, {"method": "mdd", "optimizer": "adamw"},
+     {"discriminator_norm": "spectral", "discriminator_gradient_penalty": 1.0, "extra": "jan"},
      {"precision": "bf16"}, {"precision": "fp16"}],
-    ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "bf16", "fp16"],
+    ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "mcd", "mdd",
+         "options", "bf16", "fp16"],
 )  # fmt: skip
 
 
@@ -64,6 +67,17 @@ def test_a_training_cut_off_or_paused_ends_as_if_it_had_not_been(
     assert pieces == 2 * config.epochs
     assert metrics(paused) == metrics(whole)
     assert_same_weights(tmp_path / "whole", tmp_path / "paused")
+
+
+def test_a_training_that_an_older_version_paused_with_three_sums_goes_on(tmp_path: Path) -> None:
+    config, data = recipe(epochs=1), tiny_data()
+    whole = run(config, data, tmp_path / "whole")
+    run(config, data, tmp_path / "paused", pause=lambda: True)
+    path = tmp_path / "paused" / LAST
+    checkpoint = load_checkpoint(path)
+    within = checkpoint.within | {"sums": checkpoint.within["sums"][:3]}
+    save_checkpoint(path, replace(checkpoint, within=within))
+    assert metrics(run(config, data, tmp_path / "paused")) == metrics(whole)
 
 
 def test_training_is_the_same_whatever_was_trained_before_in_this_process(tmp_path: Path) -> None:

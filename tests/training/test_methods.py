@@ -10,18 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dann_search.config.extensions import METHODS
 from dann_search.config.trial import adapting
 from dann_search.models.backbone import StagedBackbone
 from dann_search.models.discriminator import LARGEST_PRODUCT, MultilinearMap, build_discriminator
 from dann_search.models.network import DannNetwork
+from dann_search.training.adaptation import adaptation_of
 from dann_search.training.methods import cdan, deep_coral, mcc
 from dann_search.training.methods.deep_coral import covariance
 from dann_search.training.methods.mcc import TEMPERATURE, class_confusion
+from dann_search.training.methods.terms import Terms
 from tests.training.recipes import recipe
 
 CLASSES, SIZE, BATCH = 3, 5, 6
 DOMAINS = torch.tensor([0.0] * BATCH + [1.0] * BATCH, dtype=torch.float64)
+LABELS = torch.arange(BATCH) % CLASSES
 
 
 def network_for(method: str, **changes: Any) -> DannNetwork:
@@ -133,12 +135,37 @@ def test_deep_coral_is_the_distance_of_the_covariances() -> None:
     assert float(terms.loss) == pytest.approx(0, abs=1e-12)  # a shift of the mean is not seen
 
 
+def terms_of(
+    method: str, network: DannNetwork, x: Tensor, lam: float, rows: slice, n: int
+) -> Terms:
+    """A method's terms on some rows of each domain, of ``n`` images a domain in all."""
+    part = torch.cat([x[:BATCH][rows], x[BATCH:][rows]])
+    domains = torch.cat([DOMAINS[:BATCH][rows], DOMAINS[BATCH:][rows]])
+    adaptation = adaptation_of(recipe(method=method, bottleneck=0), LABELS[rows])
+    return adaptation(network, part, network.classifier(part), domains, lam, n)
+
+
 @pytest.mark.parametrize("method", adapting())
-def test_without_lambda_no_method_moves_the_features(method: str) -> None:
+def test_without_lambda_no_method_moves_the_features_or_the_classifier(method: str) -> None:
     network, x = network_for(method), features().requires_grad_()
-    terms = METHODS.code(method)(network, x, network.classifier(x), DOMAINS, 0.0, BATCH)
-    terms.loss.backward()
+    terms_of(method, network, x, 0.0, slice(BATCH), BATCH).loss.backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None and not x.grad.any()
+    own = network.classifier.weight.grad
+    assert own is None or not own.any()
+
+
+@pytest.mark.parametrize("method", adapting())
+def test_a_workers_loss_is_its_own_mean_weighted_by_its_share(method: str) -> None:
+    network, x, lam = network_for(method), features(), 0.5
+    first, second = slice(0, 2), slice(2, BATCH)
+    shares = [terms_of(method, network, x, lam, rows, BATCH).loss for rows in (first, second)]
+    alone = [
+        terms_of(method, network, x, lam, rows, n).loss for rows, n in ((first, 2), (second, 4))
+    ]
+    torch.testing.assert_close(sum(shares), (2 * alone[0] + 4 * alone[1]) / BATCH)
+    if method in ("afn", "cdan", "dann", "mcd", "mdd"):  # sums over images
+        whole = terms_of(method, network, x, lam, slice(BATCH), BATCH).loss
+        torch.testing.assert_close(sum(shares), whole)
 
 
 @pytest.mark.parametrize(("depth", "layers"), [(0, 1), (1, 3), (3, 7)])

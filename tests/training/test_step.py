@@ -1,14 +1,14 @@
 """One step of DANN, by hand on a linear network."""
 
-from types import ModuleType
-
 import pytest
 import torch
 from torch import Tensor, nn
 
+from dann_search.config.trial import adapting
 from dann_search.models.backbone import StagedBackbone
 from dann_search.models.network import DannNetwork
-from dann_search.training.methods import dann, deep_coral, mcc
+from dann_search.training.adaptation import adaptation_of
+from dann_search.training.methods import dann, mcc
 from dann_search.training.precision import autocast
 from dann_search.training.step import adapted_loss, source_loss
 from tests.training.recipes import recipe
@@ -85,7 +85,7 @@ def test_reported_parts_are_the_two_losses_and_the_share_of_right_domains() -> N
         domains = torch.tensor([0.0] * BATCH + [1.0] * BATCH).double()
         domain = nn.functional.binary_cross_entropy_with_logits(logits, domains)
         right = ((logits > 0).double() == domains).double().mean()
-    torch.testing.assert_close(parts, torch.stack([label, domain, right]))
+    torch.testing.assert_close(parts, torch.stack([label, domain, right, 0 * right]))
 
 
 def test_shares_of_workers_add_up_to_the_whole_batch() -> None:
@@ -103,18 +103,23 @@ def test_source_loss_is_the_cross_entropy_of_the_source_alone() -> None:
     network, labels = linear_network(), torch.tensor([0, 1, 2, 0])
     loss, parts = source_loss(network, batch(1), labels, BATCH)
     torch.testing.assert_close(loss, nn.functional.cross_entropy(network(batch(1)), labels))
-    assert parts[1:].tolist() == [0.0, 0.0]
+    assert parts[1:].tolist() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("method", [deep_coral, mcc, dann], ids=["deep_coral", "mcc", "dann"])
-def test_a_method_computes_in_fp32_whatever_the_recipes_precision(method: ModuleType) -> None:
-    network = linear_network().float()
+@pytest.mark.parametrize("method", [*adapting(), "dann and its options"])
+def test_a_method_computes_in_fp32_whatever_the_recipes_precision(method: str) -> None:
+    torch.manual_seed(0)
+    more = {"extra": "deep_coral", "discriminator_gradient_penalty": 1.0}
+    config = recipe(bottleneck=0, **(more if " " in method else {"method": method}))
+    trunk = StagedBackbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5)
+    network = DannNetwork(trunk, CLASSES, config)
     images = [400 * batch(seed).float() for seed in (1, 2)]
     labels, losses = torch.tensor([0, 1, 2, 0]), list[float]()
     for precision in ("fp32", "fp16"):
         with autocast(torch.device("cpu"), precision):
-            _, parts = adapted_loss(network, method.loss, images[0], labels, images[1], 1.0, BATCH)
-        losses.append(float(parts[1]))
+            adaptation = adaptation_of(config, labels)
+            _, parts = adapted_loss(network, adaptation, images[0], labels, images[1], 1.0, BATCH)
+        losses.append(float(parts[1] + parts[3]))
     # Features of some hundreds: their squares are beyond fp16's 65,504.
     assert losses[1] == pytest.approx(losses[0], rel=0.02, abs=0.01)
 

@@ -18,6 +18,8 @@ UNITS = {
     "discriminator_width": "units",
     "discriminator_depth": "layers",
     "gradual_unfreezing": "epochs a stage",
+    "discriminator_lr_factor": "× heads",
+    "extra_weight": "× lambda",
 }
 FEW = 7
 """Values below which every value of a range of whole numbers has a tick."""

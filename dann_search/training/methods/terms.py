@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from dann_search.models.network import DannNetwork
 
@@ -18,14 +18,20 @@ class Terms:
     Attributes:
         loss: added to the label loss; over several workers these add up.
         right: share of right answers of the domain discriminator; None without one.
+        further: what else is added: an extra method's term, a penalty. None without any.
     """
 
     loss: Tensor
     right: Tensor | None = None
+    further: Tensor | None = None
 
 
 class Adaptation(Protocol):
-    """A method's loss. The options of its description are further arguments, by name."""
+    """A method's loss.
+
+    The options of its description are further arguments, by name, and so are the ``labels`` of the
+    source images, (n,), where its description asks for them.
+    """
 
     def __call__(
         self,
@@ -48,10 +54,26 @@ class Adaptation(Protocol):
         """
 
 
-def domain_terms(answers: Tensor, domains: Tensor, batch_size: int) -> Terms:
-    """Compute the cross-entropy of the discriminator's logits and its share of right answers."""
+def domain_terms(
+    answers: Tensor, domains: Tensor, batch_size: int, weights: Tensor | None = None
+) -> Terms:
+    """Compute the cross-entropy of the discriminator's logits and its share of right answers.
+
+    Args:
+        answers: of the discriminator, (n,).
+        domains: 0 for source and 1 for target images, (n,).
+        batch_size: images a domain over all workers.
+        weights: of the images in the loss, (n,); 1 each by default.
+    """
     import torch.nn.functional as F
 
-    total = F.binary_cross_entropy_with_logits(answers, domains, reduction="sum")
+    total = F.binary_cross_entropy_with_logits(answers, domains, weights, reduction="sum")
     right = ((answers > 0) == (domains > 0)).sum() / (2 * batch_size)
     return Terms(total / (2 * batch_size), right)
+
+
+def second_classifier(size: int, classes: int) -> nn.Module:
+    """Build a classifier of features (n, size) like the network's own, with other weights."""
+    from torch import nn
+
+    return nn.Linear(size, classes)
