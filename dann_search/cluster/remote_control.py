@@ -14,7 +14,7 @@ from dann_search.config.paths import check_cluster_storage
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.search import SearchEnded, Stopped, Submitted
-from dann_search.results.reader import experiment_at, open_experiment
+from dann_search.results.reader import experiment_at, find_experiment
 from dann_search.storage.driver_lock import BEAT_S, driver_is_alive, request_stop
 from dann_search.storage.layout import ExperimentFolder, default_storage
 from dann_search.storage.remote_folder import is_url
@@ -81,7 +81,7 @@ def submit_resume(
             there is no cluster.
         RunError: the connection was lost, and the job may have been submitted.
     """
-    folder = _unseen(experiment) or open_experiment(experiment)
+    folder = _unseen(experiment) or find_experiment(experiment)
     if folder.url is None and not _named_in_full(experiment, folder):
         raise InputError(
             f"{experiment}: is in {folder}, a folder of this machine; where the cluster's nodes "
@@ -170,7 +170,7 @@ def attach(
 def _place(experiment: str | Path) -> ExperimentFolder:
     """Return the folder of an experiment, which its job may not have written yet."""
     try:
-        return open_experiment(experiment)
+        return find_experiment(experiment)
     except InputError:
         folder = experiment_at(str(experiment))
         if read_job(folder):
@@ -212,7 +212,7 @@ def stop(experiment: str | Path, *, wait_s: float = STOP_WAIT_S) -> Stopped:
             f"{folder}: lies on the cluster, not seen from here; stop it there: "
             f"ray exec CLUSTER.yaml 'dann-search stop {folder}'"
         )
-    folder = open_experiment(experiment)
+    folder = find_experiment(experiment)
     if not driver_is_alive(folder):
         raise InputError(f"{folder}: nothing searches it")
     request_stop(folder)

@@ -98,6 +98,7 @@ class Publisher(Observer):
         if study is not None:
             self.remote.write_copy(folder.study.name, study)
         files = [p for p in (folder.study_journal, folder.record) if p.exists()]
+        files += folder.extensions.glob("*.py")
         files += [p for p in folder.tensorboard.rglob("*") if p.is_file()]
         files += folder.root.glob("trials/*/trial.json")
         sizes = {path: path.stat().st_size for path in files}
