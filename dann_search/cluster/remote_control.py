@@ -9,6 +9,8 @@ from pathlib import Path
 
 from dann_search.cluster import jobs
 from dann_search.cluster.job_record import Job, read_job, seen_here
+from dann_search.config.experiment import Experiment
+from dann_search.config.extensions import registered_here
 from dann_search.config.load import experiment_of, read_source
 from dann_search.config.paths import check_cluster_storage
 from dann_search.errors import InputError, RunError
@@ -51,6 +53,7 @@ def submit(
     source = read_source(Path(space_file), sets=sets, name=name, storage=storage, trials=trials)
     experiment, _ = experiment_of(source, stage_counts(), check_files=False)
     check_cluster_storage(source)
+    _check_sent(experiment)
     for backbone, given in experiment.weights.items():
         if not given.file.is_file():
             raise InputError(f"weights.{backbone}: no such file: {given.file}")
@@ -64,6 +67,17 @@ def submit(
         )
     _check_idle(folder)
     return _submitted(folder, jobs.submit_launch(experiment, folder, address))
+
+
+def _check_sent(experiment: Experiment) -> None:
+    """Refuse names that a job will not know: only files go with it."""
+    stated = experiment.model_dump_json(include={"training", "space", "search"})
+    for entry, module in registered_here().items():
+        if f'"{entry.partition(" ")[2]}"' in stated:
+            raise InputError(
+                f"{entry} is registered by {module}, which does not go with the job; put it in a "
+                "file and name that under 'extensions' in the experiment file"
+            )
 
 
 def submit_resume(

@@ -110,7 +110,7 @@ def use_recorded_extensions(folder: ExperimentFolder) -> None:
         InputError: a copy is missing, was changed, or fails.
     """
     hashes = read_record(folder).get("extensions", {})
-    folder.fetch(*(folder.extensions / Path(name).name for name in hashes))
+    folder.refresh(*(folder.extensions / Path(name).name for name in hashes))
     use_extensions(read_copies(folder.extensions, hashes))
 
 

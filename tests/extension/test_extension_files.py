@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import yaml
 from dann_search import Experiment, load_model
 from dann_search.api.launching import resume
 from dann_search.cli.main import main
+from dann_search.cluster import jobs, remote_control
 from dann_search.config.extension_files import (
     ExtensionFile,
     extensions_in_use,
@@ -215,6 +217,38 @@ def test_a_worker_is_sent_the_files_text() -> None:
     )
     done = python(code, pickle.dumps((file,)).hex())
     assert "def build(state):" in done.stdout, done.stderr
+
+
+def test_it_goes_with_the_experiment_behind_a_url(
+    tmp_path: Path, tiny_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fixed = {"training__method": "mean_match", "search__trials": 1, "space": {}}
+    path = space_with(tmp_path, tiny_images, storage="memory://own", **fixed)
+    outcome, _ = run_search(path, executor=InProcessExecutor())
+    shutil.rmtree(tmp_path / "cache")
+    use_extensions(())
+    assert open_experiment("memory://own/tiny") == outcome.folder
+    assert "tiny" in BACKBONES and "mean_match" in METHODS
+
+
+def test_a_job_takes_it_along(tmp_path: Path, tiny_images: Path) -> None:
+    path = space_with(tmp_path, tiny_images)
+    experiment, _ = load_experiment(path, stage_counts())
+    with jobs._bundle(experiment) as bundle:
+        use_extensions(())
+        sent, _ = load_experiment(bundle / jobs.FILE, stage_counts())
+        assert sent.extensions == (bundle / EXTENSIONS / "own.py",)
+        assert extensions_in_use()[0].text == OWN
+
+
+def test_a_job_does_not_take_along_what_a_script_registered(
+    tmp_path: Path, tiny_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_control, "registered_here", lambda: {"method mcc": "__main__"})
+    path = tiny_space_file(tmp_path, tiny_images, training__method="mcc", space={})
+    with pytest.raises(InputError, match="method mcc is registered by __main__, which does"):
+        remote_control.submit(path, "http://127.0.0.1:9", storage=tmp_path)
 
 
 def test_space_shows_the_entries(
