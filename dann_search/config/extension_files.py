@@ -54,7 +54,7 @@ def stated_extensions(source: SourceFile) -> tuple[ExtensionFile, ...]:
         InputError: one is missing, no Python file, or outside of the experiment file's folder; or
             two have the same name.
     """
-    stated = source.content.get(KEY[0]) or []
+    stated = source.content.get("extensions") or []
     if not isinstance(stated, list | tuple):
         raise source.error(KEY, f"must be a list of files, got {shown(stated)}")
     files: list[ExtensionFile] = []
@@ -176,7 +176,9 @@ def _execute(file: ExtensionFile) -> None:
     sys.modules[file.module] = module
     try:
         exec(compile(file.text, file.place, "exec"), module.__dict__)
-    except (Exception, SystemExit) as exc:
+    except SystemExit as exc:
+        raise InputError(f"{file.place}{_line(exc, file)}: ends the program: exit {exc}") from exc
+    except Exception as exc:
         raise InputError(f"{file.place}{_line(exc, file)}: {in_one_line(exc)}") from exc
 
 

@@ -18,9 +18,10 @@ from dann_search.data.augment import normalize, to_float
 from dann_search.data.decode import decode_image
 from dann_search.data.image_pixels import ImageSource
 from dann_search.errors import InputError
-from dann_search.inference.model_files import EXTENSIONS, WEIGHTS, read_record_of_model
+from dann_search.inference.model_files import WEIGHTS, read_record_of_model
 from dann_search.models.build import build_network
 from dann_search.models.registry import is_backbone
+from dann_search.storage.layout import EXTENSIONS
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,13 @@ from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.inference.best import write_best
-from dann_search.inference.model_files import EXTENSIONS, RECORD
+from dann_search.inference.model_files import RECORD
 from dann_search.models.registry import BACKBONES, stage_counts
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
 from dann_search.results.status import status
 from dann_search.search.checks import remarks
 from dann_search.search.in_process import InProcessExecutor
-from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.layout import EXTENSIONS, ExperimentFolder
 from tests.experiments import run_search, tiny_space_file
 from tests.extension.test_extension import ENTRIES, PACKAGE, SPACE
 
@@ -191,7 +191,7 @@ def test_another_experiment_has_its_own_entries_alone(tmp_path: Path, tiny_image
         (["own.py"], "import torch\n1 / 0\n", r"own\.py:2: ZeroDivisionError"),
         (["own.py"], "import torch\nif:\n", r"own\.py:2: SyntaxError"),
         (["own.py"], "import no_such_package\n", r"own\.py:1: ModuleNotFoundError"),
-        (["own.py"], "raise SystemExit(0)\n", r"own\.py:1: SystemExit"),
+        (["own.py"], "raise SystemExit(0)\n", r"own\.py:1: ends the program: exit 0"),
         (["own.py"], OWN.replace('"mean_match"', '"dann"'), "method name dann is taken by dann_se"),
         (["own.py", "sub/two.py"], OWN, r"two\.py:\d+: ValueError: the \w+ name \w+ .* own\.py"),
     ],
@@ -223,8 +223,8 @@ def test_it_goes_with_the_experiment_behind_a_url(
     tmp_path: Path, tiny_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    fixed = {"training__method": "mean_match", "search__trials": 1, "space": {}}
-    path = space_with(tmp_path, tiny_images, storage="memory://own", **fixed)
+    changes: dict[str, Any] = {"training__method": "mean_match", "search__trials": 1, "space": {}}
+    path = space_with(tmp_path, tiny_images, storage="memory://own", **changes)
     outcome, _ = run_search(path, executor=InProcessExecutor())
     shutil.rmtree(tmp_path / "cache")
     use_extensions(())

@@ -76,7 +76,8 @@ def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_functions_travel_with_what_they_refer_to(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir(), there.mkdir()
+    here.mkdir()
+    there.mkdir()
     (here / "mine.py").write_text(MODULE)
     (here / "script.py").write_text(SCRIPT)
     sent = run("script.py", folder=here)
