@@ -48,6 +48,27 @@ class Fault:
 
 
 FAULTS = (
+    # Extension files
+    Fault(
+        "a model's code executed without consent",
+        "dann_search/inference/model.py",
+        "if not trust_extensions and not hashes.items() <= in_use.items():",
+        "if not trust_extensions and not hashes:",
+        (
+            "tests/extension/test_extension_files.py"
+            "::test_a_model_folder_is_loaded_with_consent_alone",
+        ),
+    ),
+    Fault(
+        "entries of another experiment's files stay",
+        "dann_search/config/extension_files.py",
+        "            registry.forget_files()\n",
+        "",
+        (
+            "tests/extension/test_extension_files.py"
+            "::test_another_experiment_has_its_own_entries_alone",
+        ),
+    ),
     # Search
     Fault(
         "a rung at the last epoch",

@@ -155,7 +155,7 @@ class Experiment:
         from dann_search.inference.find_model import find_model
         from dann_search.inference.model import load_model
 
-        return load_model(find_model(str(self.folder)).folder)
+        return load_model(find_model(str(self.folder)).folder, trust_extensions=True)
 
     def predict(self, images: "Tensor | Sequence[str | Path | Image]") -> "list[Prediction]":
         """Classify images with the best model.

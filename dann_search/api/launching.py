@@ -25,7 +25,12 @@ from dann_search.outputs.search import SearchEnded
 from dann_search.outputs.shared import StoppedBy, TrialCounts
 from dann_search.results.confirmation import confirmation_of
 from dann_search.results.leaderboard import best_trial, write_csv
-from dann_search.results.reader import open_experiment, read_record, read_trials
+from dann_search.results.reader import (
+    check_registered,
+    open_experiment,
+    read_record,
+    read_trials,
+)
 from dann_search.results.warm_start import known_trials
 from dann_search.search.checks import check_search, remarks
 from dann_search.search.executor import RayExecutor
@@ -42,6 +47,7 @@ from dann_search.training.result import F1_MACRO
 NOT_CHANGED: dict[str, str] = {
     "name": "it is what the search began with",
     "data": "it is what the search began with",
+    "extensions": "they are what the search began with, and are copied in the experiment's folder",
     "storage": "the experiment lies where it lies; move its folder",
     "search.study": "that is where the trials are that were searched",
     "search.trials": "more are searched with --add-trials",
@@ -121,6 +127,7 @@ def resume(
         RunError: the search could not run, or every trial failed.
     """
     folder = open_experiment(experiment)
+    check_registered(folder)
     source = recorded_source(folder.record, read_record(folder)["experiment"], sets)
     with source.placing():
         content, space = recorded_experiment(source, stage_counts())

@@ -9,7 +9,7 @@ from dann_search.evaluation.compare import compare as compare_trained
 from dann_search.inference.refit import write_refit
 from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.models import BestModel
-from dann_search.results.reader import open_experiment
+from dann_search.results.reader import check_registered, open_experiment
 from dann_search.search.trainings import train_through_ray
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.record import recorded_store
@@ -39,11 +39,12 @@ def compare(
         progress: called with a line for each training that ends; standard error by default.
 
     Raises:
-        InputError: no trial has finished, the search is still running, a method is unknown, or
-            there are fewer than two seeds.
+        InputError: no trial has finished, the search is still running, a method is unknown,
+            there are fewer than two seeds, or what a notebook registered is missing.
         RunError: a training failed.
     """
     folder = open_experiment(experiment)
+    check_registered(folder)
     return compare_trained(folder, _through_ray(folder, progress), methods=methods, seeds=seeds)
 
 
@@ -74,6 +75,7 @@ def refit(
         RunError: the training failed.
     """
     folder = open_experiment(experiment)
+    check_registered(folder)
     train_all = _through_ray(folder, progress)
     return write_refit(
         folder, train_all, rank=rank, trial=trial, objective=objective, out=out, force=force

@@ -24,6 +24,12 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust-extensions", help="Execute the Python file that came with a model folder."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 
 
@@ -85,6 +91,7 @@ def evaluate(
         ),
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    trust_extensions: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model on the target's test split, or on a labelled folder.
@@ -95,7 +102,14 @@ def evaluate(
     from dann_search.evaluation.evaluate import evaluate_target
 
     notes: list[str] = []
-    result = evaluate_target(target, data, calibrated=calibrated, device=device, note=notes.append)
+    result = evaluate_target(
+        target,
+        data,
+        calibrated=calibrated,
+        device=device,
+        trust_extensions=trust_extensions,
+        note=notes.append,
+    )
     if as_json:
         for note in notes:
             err.print(f"note: {note}", soft_wrap=True)
@@ -115,6 +129,7 @@ def export(
     images: Annotated[
         Path | None, typer.Option(help="Images to verify on [the target's validation images].")
     ] = None,
+    trust_extensions: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Write a model for use without dann-search, verified against the original.
@@ -124,7 +139,14 @@ def export(
     from dann_search.cli import tables
     from dann_search.inference.export.export import export_model
 
-    result = export_model(target, format_, out=out_dir, force=force, images=images)
+    result = export_model(
+        target,
+        format_,
+        out=out_dir,
+        force=force,
+        images=images,
+        trust_extensions=trust_extensions,
+    )
     emit(as_json, result, *tables.export(result))
 
 
@@ -148,6 +170,7 @@ def predict(
         int | None, typer.Option(help="Images per batch [by their size].", min=1)
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    trust_extensions: Trust = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -182,6 +205,7 @@ def predict(
                 top=top,
                 batch_size=batch_size,
                 device=device,
+                trust_extensions=trust_extensions,
                 progress=progress,
             )
         sys.stdout.flush()

@@ -19,8 +19,9 @@ import yaml
 
 from dann_search.cluster.job_record import Job, put_back, read_job, seen_here, write_job
 from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.extension_files import extensions_in_use, write_copies
 from dann_search.errors import InputError, RunError
-from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.layout import EXTENSIONS, ExperimentFolder
 
 FILE = "experiment.yaml"
 BUNDLE_LIMIT = 400 * 2**20
@@ -62,7 +63,7 @@ def submit_resume(folder: ExperimentFolder, address: str, options: Sequence[str]
 
 @contextmanager
 def _bundle(experiment: Experiment) -> Iterator[Path]:
-    """Yield a folder that goes with the job: the experiment as one file, and its weights."""
+    """Yield a folder for the job: the experiment as one file, its weights and extensions."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         weights: dict[str, WeightsFile] = {}
@@ -71,6 +72,9 @@ def _bundle(experiment: Experiment) -> Iterator[Path]:
             file.parent.mkdir(exist_ok=True)
             shutil.copy(given.file, file)
             weights[backbone] = given.model_copy(update={"file": file.relative_to(folder)})
+        files = extensions_in_use()
+        write_copies(folder / EXTENSIONS, files)
+        stated = tuple(Path(EXTENSIONS, file.name) for file in files)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         if size > BUNDLE_LIMIT:
             raise InputError(
@@ -78,7 +82,8 @@ def _bundle(experiment: Experiment) -> Iterator[Path]:
                 f"{BUNDLE_LIMIT / 2**20:.0f}); put them where all nodes see them, and submit from "
                 "there"
             )
-        content = experiment.model_copy(update={"weights": weights}).model_dump(mode="json")
+        moved = experiment.model_copy(update={"weights": weights, "extensions": stated})
+        content = moved.model_dump(mode="json")
         (folder / FILE).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         yield folder
 

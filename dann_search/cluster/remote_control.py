@@ -9,12 +9,14 @@ from pathlib import Path
 
 from dann_search.cluster import jobs
 from dann_search.cluster.job_record import Job, read_job, seen_here
+from dann_search.config.experiment import Experiment
+from dann_search.config.extensions import registered_here
 from dann_search.config.load import experiment_of, read_source
 from dann_search.config.paths import check_cluster_storage
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.search import SearchEnded, Stopped, Submitted
-from dann_search.results.reader import experiment_at, open_experiment
+from dann_search.results.reader import experiment_at, find_experiment
 from dann_search.storage.driver_lock import BEAT_S, driver_is_alive, request_stop
 from dann_search.storage.layout import ExperimentFolder, default_storage
 from dann_search.storage.remote_folder import is_url
@@ -51,6 +53,7 @@ def submit(
     source = read_source(Path(space_file), sets=sets, name=name, storage=storage, trials=trials)
     experiment, _ = experiment_of(source, stage_counts(), check_files=False)
     check_cluster_storage(source)
+    _check_sent(experiment)
     for backbone, given in experiment.weights.items():
         if not given.file.is_file():
             raise InputError(f"weights.{backbone}: no such file: {given.file}")
@@ -64,6 +67,17 @@ def submit(
         )
     _check_idle(folder)
     return _submitted(folder, jobs.submit_launch(experiment, folder, address))
+
+
+def _check_sent(experiment: Experiment) -> None:
+    """Refuse names that a job will not know: only files go with it."""
+    stated = experiment.model_dump_json(include={"training", "space", "search"})
+    for entry, module in registered_here().items():
+        if f'"{entry.partition(" ")[2]}"' in stated:
+            raise InputError(
+                f"{entry} is registered by {module}, which does not go with the job; put it in a "
+                "file and name that under 'extensions' in the experiment file"
+            )
 
 
 def submit_resume(
@@ -81,7 +95,7 @@ def submit_resume(
             there is no cluster.
         RunError: the connection was lost, and the job may have been submitted.
     """
-    folder = _unseen(experiment) or open_experiment(experiment)
+    folder = _unseen(experiment) or find_experiment(experiment)
     if folder.url is None and not _named_in_full(experiment, folder):
         raise InputError(
             f"{experiment}: is in {folder}, a folder of this machine; where the cluster's nodes "
@@ -170,7 +184,7 @@ def attach(
 def _place(experiment: str | Path) -> ExperimentFolder:
     """Return the folder of an experiment, which its job may not have written yet."""
     try:
-        return open_experiment(experiment)
+        return find_experiment(experiment)
     except InputError:
         folder = experiment_at(str(experiment))
         if read_job(folder):
@@ -212,7 +226,7 @@ def stop(experiment: str | Path, *, wait_s: float = STOP_WAIT_S) -> Stopped:
             f"{folder}: lies on the cluster, not seen from here; stop it there: "
             f"ray exec CLUSTER.yaml 'dann-search stop {folder}'"
         )
-    folder = open_experiment(experiment)
+    folder = find_experiment(experiment)
     if not driver_is_alive(folder):
         raise InputError(f"{folder}: nothing searches it")
     request_stop(folder)

@@ -198,6 +198,11 @@ class Experiment(Strict):
     search: SearchConfig = SearchConfig()
     space: dict[str, Parameter] = Field(default_factory=dict)
     weights: dict[str, WeightsFile] = Field(default_factory=dict)
+    extensions: tuple[Path, ...] = Field(
+        (),
+        description="Python files beside this one that register methods, validators, "
+        "augmentations, samplers or backbones",
+    )
     resources: ResourcesConfig = ResourcesConfig()
     storage: Place = Field(
         Path("runs"),

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from dann_search.config.messages import shown
@@ -31,11 +31,16 @@ Spec = TypeVar("Spec", bound=Described)
 Code = TypeVar("Code", bound=Callable[..., Any])
 
 
+FILE_MODULE = "dann_search_extension__"
+"""What the names of modules begin with that are files under ``extensions``."""
+
+
 class Registry(Mapping[str, Spec], Generic[Spec]):
     """Descriptions by name, each with its code.
 
     Entries come from a package of ours, whose modules register themselves when they are imported,
     and from entry points of other packages. Both are imported when the registry is first read.
+    Files under ``extensions``, scripts and notebooks add theirs when they are executed.
 
     Args:
         kind: what an entry is called in messages; entry points are in ``dann_search.KINDs``.
@@ -46,7 +51,8 @@ class Registry(Mapping[str, Spec], Generic[Spec]):
         self.kind, self.group = kind, f"dann_search.{kind}s"
         self._home = home
         self._entries: dict[str, tuple[Spec, Callable[..., Any] | None]] = {}
-        self._followers: list[Callable[[Spec], None]] = []
+        self._followers: list[tuple[Callable[[Spec], None], Callable[[Spec], None]]] = []
+        self._packages = {"dann_search"}
         self._loaded, self._lock = False, threading.RLock()
 
     def add(self, spec: Spec, code: Callable[..., Any] | None) -> None:
@@ -58,9 +64,9 @@ class Registry(Mapping[str, Spec], Generic[Spec]):
         if spec.name in self._entries:
             owner = _module(self._entries[spec.name][1])
             if owner != _module(code):
-                raise ValueError(f"the {self.kind} name {spec.name} is taken by {owner}")
-        for follower in self._followers:
-            follower(spec)
+                raise ValueError(f"the {self.kind} name {spec.name} is taken by {_shown(owner)}")
+        for added, _ in self._followers:
+            added(spec)
         self._entries[spec.name] = spec, code
         # The same order in every process, whichever module was imported first.
         self._entries = dict(sorted(self._entries.items(), key=lambda item: _place(item[1][1])))
@@ -81,11 +87,30 @@ class Registry(Mapping[str, Spec], Generic[Spec]):
         assert code is not None, name
         return code
 
-    def follow(self, follower: Callable[[Spec], None]) -> None:
-        """Call ``follower`` for every entry: those there are, and those registered later."""
+    def follow(self, added: Callable[[Spec], None], forgotten: Callable[[Spec], None]) -> None:
+        """Call ``added`` for every entry, now or later, and ``forgotten`` for those that go."""
         for spec in list(self.values()):
-            follower(spec)
-        self._followers.append(follower)
+            added(spec)
+        self._followers.append((added, forgotten))
+
+    def forget_files(self) -> None:
+        """Remove the entries of files under ``extensions``."""
+        for name, (spec, code) in list(self._entries.items()):
+            if _module(code).startswith(FILE_MODULE):
+                for _, forgotten in self._followers:
+                    forgotten(spec)
+                del self._entries[name]
+
+    def unshared(self) -> list[tuple[Spec, Callable[..., Any]]]:
+        """List entries that only this process has: those of a script, a notebook, a module."""
+        self.load()
+        return [
+            (spec, code)
+            for spec, code in self._entries.values()
+            if code is not None
+            and code.__module__.partition(".")[0] not in self._packages
+            and not code.__module__.startswith(FILE_MODULE)
+        ]
 
     def load(self) -> None:
         """Import the modules that register entries, once.
@@ -104,6 +129,7 @@ class Registry(Mapping[str, Spec], Generic[Spec]):
                     _import_all(self._home)
                 for point in entry_points(group=self.group):
                     _load_point(point)
+                    self._packages.add(point.module.partition(".")[0])
                 self._loaded = True
             finally:
                 self._loading = False
@@ -126,6 +152,11 @@ class Registry(Mapping[str, Spec], Generic[Spec]):
 
 def _module(code: Callable[..., Any] | None) -> str:
     return code.__module__ if code else "dann_search"
+
+
+def _shown(module: str) -> str:
+    name = module.removeprefix(FILE_MODULE)
+    return module if name == module else f"{name}.py"
 
 
 def _place(code: Callable[..., Any] | None) -> tuple[bool, str]:
@@ -152,6 +183,10 @@ def _load_point(point: EntryPoint) -> None:
         ) from exc
 
 
+RECORDED = {"recorded": True}
+"""Validation context of what was valid once: its names may not be registered in this process."""
+
+
 @dataclass(frozen=True)
 class OneOf:
     """Annotates a text that must be one of the names that there are when it is checked."""
@@ -161,7 +196,7 @@ class OneOf:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
+        return core_schema.with_info_plain_validator_function(
             self._checked, serialization=core_schema.to_string_ser_schema()
         )
 
@@ -170,9 +205,9 @@ class OneOf:
     ) -> dict[str, Any]:
         return {"type": "string", "enum": list(self.names())}
 
-    def _checked(self, value: Any) -> str:
+    def _checked(self, value: Any, info: ValidationInfo) -> str:
         names = list(self.names())
-        if value not in names:
+        if value not in names and info.context != RECORDED:
             raise ValueError(f"unknown value {shown(value)}; {nearest(value, names)}")
         return str(value)
 
@@ -318,12 +353,33 @@ AUGMENTATIONS: Registry[AugmentationSpec] = Registry(
 )
 SAMPLERS: Registry[SamplerSpec] = Registry("sampler", "dann_search.study.samplers")
 
+REGISTRIES: dict[str, Registry[Any]] = {
+    one.kind: one for one in (METHODS, VALIDATORS, AUGMENTATIONS, SAMPLERS)
+}
+"""By kind. ``models.registry`` adds that of backbones."""
+
+
+def registered_here() -> dict[str, str]:
+    """Return the module of each entry that only this process has, by kind and name."""
+    return {
+        f"{kind} {spec.name}": code.__module__
+        for kind, registry in REGISTRIES.items()
+        for spec, code in registry.unshared()
+    }
+
+
+def is_registered(entry: str) -> bool:
+    """Return whether an entry of ``registered_here`` is registered in this process, too."""
+    kind, _, name = entry.partition(" ")
+    return kind in REGISTRIES and name in REGISTRIES[kind]
+
 
 def register_method(spec: MethodSpec) -> Callable[[Code], Code]:
     """Add a method; the decorated function is its loss, as ``training.methods.terms.Adaptation``.
 
-    Worker processes must find it too: name its module in an entry point of the group
-    ``dann_search.methods``. The other kinds have groups of their own in the same way.
+    Worker processes get it from a file under ``extensions``, from an entry point of the group
+    ``dann_search.methods``, or, where a script or a notebook registers it, from this process. The
+    other kinds have groups of their own in the same way.
     """
     return METHODS.register(spec)
 

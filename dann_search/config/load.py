@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from dann_search.config.data import DomainConfig
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.extends import EXTENDS, OTHER, read_extended, take_from_other
+from dann_search.config.extension_files import stated_extensions, use_extensions
 from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
 from dann_search.config.paths import check_data, check_weights, with_located_paths
@@ -77,7 +78,8 @@ def read_source(
 def experiment_of(
     source: SourceFile, stages: Mapping[str, int], *, check_files: bool = True
 ) -> tuple[Experiment, Space]:
-    """Validate what was read, as ``load_experiment``."""
+    """Validate what was read, as ``load_experiment``; its ``extensions`` are used from now on."""
+    use_extensions(stated_extensions(source))
     experiment = parse_experiment(source, stages)
     if check_files:
         check_weights(experiment, source)
@@ -138,6 +140,8 @@ def recorded_source(record: Path, content: dict[str, Any], sets: Sequence[str]) 
 
 def recorded_experiment(source: SourceFile, stages: Mapping[str, int]) -> tuple[Experiment, Space]:
     """Validate a record. The domains themselves are not needed any more: they are packed.
+
+    The experiment's ``extensions`` are in use already, from its folder.
 
     Raises:
         InputError: the overrides leave no valid experiment, or its weights are gone.

@@ -37,6 +37,10 @@ def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment
         name: entry.model_copy(update={"file": located(source, ("weights", name), entry.file)})
         for name, entry in experiment.weights.items()
     }
+    extensions = tuple(
+        located(source, ("extensions", number), path)
+        for number, path in enumerate(experiment.extensions)
+    )
     stated = "storage" in source.content
     storage = experiment.storage if stated else default_storage()
     if not is_url(storage):
@@ -50,6 +54,7 @@ def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment
         update={
             "data": data,
             "weights": weights,
+            "extensions": extensions,
             "storage": storage,
             "search": _search(experiment.search, source),
         }

@@ -240,5 +240,17 @@ def _add_fields(owner: str, options: Iterable[Option]) -> None:
         TrialConfig.model_rebuild(force=True)
 
 
-METHODS.follow(lambda method: _add_fields(f"method {method.name}", method.options))
-AUGMENTATIONS.follow(lambda one: _add_fields(f"augmentation {one.name}", [one]))
+def _remove_fields(options: Iterable[Option]) -> None:
+    """Remove the fields of options whose method or augmentation is forgotten."""
+    for one in options:
+        del TrialConfig.__pydantic_fields__[one.name], _options[one.name], _owners[one.name]
+        TrialConfig.model_rebuild(force=True)
+
+
+METHODS.follow(
+    lambda method: _add_fields(f"method {method.name}", method.options),
+    lambda method: _remove_fields(method.options),
+)
+AUGMENTATIONS.follow(
+    lambda one: _add_fields(f"augmentation {one.name}", [one]), lambda one: _remove_fields([one])
+)

@@ -47,6 +47,7 @@ def evaluate_target(
     *,
     calibrated: bool = False,
     device: str = "cpu",
+    trust_extensions: bool = False,
     note: Callable[[str], None] = warnings.warn,
 ) -> Evaluation:
     """Evaluate an experiment's best model, or a model folder.
@@ -59,17 +60,18 @@ def evaluate_target(
         calibrated: first fit a temperature on the target's validation split and keep it in
             model.json, for this evaluation and all later predictions.
         device: ``cpu``, ``cuda`` or ``auto``.
+        trust_extensions: as in ``load_model``, of a model folder.
         note: called with each remark on the result, such as a doubtful temperature.
 
     Raises:
         InputError: there is no model or no image to evaluate, or the classes are not the model's.
     """
-    found = find_model(target)
+    found = find_model(target, trust_extensions)
     where = find_device(device)
     if data is None and found.store is None:
         raise found.without_experiment("test split", "name a labelled folder: --data FOLDER")
     images = None if data is None else labelled_folder(found.record["class_names"], data)
-    model = load_model(found.folder).to(where)
+    model = load_model(found.folder, found.trusted).to(where)
     remarks = []
     if calibrated:
         remarks.append(_calibrate(model, found))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.extension_files import ExtensionFile, extension_of
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.inference.model_files import (
@@ -23,10 +24,12 @@ from dann_search.results.choose import choose, value_of
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import (
     TrialRow,
+    check_registered,
     open_experiment,
     read_experiment,
     read_record,
     read_trials,
+    use_recorded_extensions,
 )
 from dann_search.storage.layout import ExperimentFolder
 
@@ -97,7 +100,7 @@ def keep(
     inside = place.is_relative_to(folder.root)
     if inside:
         folder.fetch_below(place)
-    write_model(place, weights, record)
+    write_model(place, weights, record, extensions_of(record["backbone"]))
     if inside:
         folder.publish_below(place)
     refit = record.get("refit")
@@ -115,6 +118,15 @@ def keep(
     )
 
 
+def extensions_of(backbone: str) -> tuple[ExtensionFile, ...]:
+    """Return the file that a model needs: the one that defines its backbone, if a file does."""
+    from dann_search.models.registry import registered
+
+    build = registered(backbone)
+    file = build and extension_of(build)
+    return (file,) if file else ()
+
+
 def weights_of(network: Any) -> dict[str, Any]:
     """Return the weights that classify, without those that a method needs in training alone."""
     return {
@@ -130,11 +142,14 @@ def rebuild(
     """Return the trial's network at its best epoch, and the content of its model.json.
 
     Raises:
+        InputError: what a notebook registered for the search is missing.
         RunError: the checkpoint is damaged, or frozen weights are no longer the same.
     """
     from dann_search.models.build import build_network
     from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
 
+    use_recorded_extensions(folder)
+    check_registered(folder)
     experiment = read_experiment(folder)
     config = TrialConfig(**row.config)
     path = folder.trial(row.number) / BEST
@@ -168,6 +183,7 @@ def _record(
         "preprocessing": _preprocessing(config, info, experiment.weights),
         "temperature": 1.0,
         "backbone": config.backbone,
+        "extensions": {file.name: file.sha256 for file in extensions_of(config.backbone)},
         "config": config.model_dump(mode="json"),
         "searched": row.params,
         "validation": {name: best[name] for name in best if name.endswith("_val")},

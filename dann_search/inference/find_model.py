@@ -16,11 +16,15 @@ from dann_search.storage.layout import ExperimentFolder
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model's folder, the content of its model.json, and folders that may be its experiment's."""
+    """A model's folder, the content of its model.json, and folders that may be its experiment's.
+
+    ``trusted`` says whether its extensions may be executed.
+    """
 
     folder: Path
     record: dict[str, Any]
     around: tuple[ExperimentFolder, ...]
+    trusted: bool
 
     @cached_property
     def experiment(self) -> ExperimentFolder | None:
@@ -55,7 +59,7 @@ class FoundModel:
             self.experiment.publish_below(place)
 
 
-def find_model(target: str | Path) -> FoundModel:
+def find_model(target: str | Path, trust_extensions: bool = False) -> FoundModel:
     """Find the model in a folder, or the best model of an experiment.
 
     The best model is that of the first trial of the leaderboard. It is written now if ``best`` is
@@ -64,6 +68,7 @@ def find_model(target: str | Path) -> FoundModel:
     Args:
         target: a folder with model.safetensors and model.json, or an experiment: its folder, or
             its name under ``runs``.
+        trust_extensions: as in ``load_model``. An experiment that is named is trusted.
 
     Raises:
         InputError: there is neither, or the model cannot be read or written.
@@ -74,7 +79,7 @@ def find_model(target: str | Path) -> FoundModel:
         place = path.resolve()
         # In an experiment models lie in best/ and in models/NAME/.
         around = tuple(map(ExperimentFolder, place.parents[:2]))
-        return FoundModel(place, read_record_of_model(place), around)
+        return FoundModel(place, read_record_of_model(place), around, trust_extensions)
     if path.is_dir() and not ExperimentFolder(path).record.is_file():
         raise InputError(
             f"{path}: no model (it has no {RECORD}) and no experiment (it has no "
@@ -83,7 +88,7 @@ def find_model(target: str | Path) -> FoundModel:
     folder = open_experiment(target)
     folder.fetch_below(folder.best)
     _ensure_first(folder)
-    return FoundModel(folder.best, read_record_of_model(folder.best), (folder,))
+    return FoundModel(folder.best, read_record_of_model(folder.best), (folder,), trusted=True)
 
 
 def _ensure_first(folder: ExperimentFolder) -> None:

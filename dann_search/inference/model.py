@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from dann_search.config.extension_files import extensions_in_use, read_copies, use_extensions
 from dann_search.config.trial import NO_EXTRA, TrialConfig
 from dann_search.data.augment import normalize, to_float
 from dann_search.data.decode import decode_image
@@ -19,6 +20,8 @@ from dann_search.data.image_pixels import ImageSource
 from dann_search.errors import InputError
 from dann_search.inference.model_files import WEIGHTS, read_record_of_model
 from dann_search.models.build import build_network
+from dann_search.models.registry import is_backbone
+from dann_search.storage.layout import EXTENSIONS
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,20 @@ class DannModel(nn.Module):
         return torch.from_numpy(np.stack([decode_image(image, side) for image in images]))
 
 
-def load_model(folder: str | Path) -> DannModel:
-    """Load a model that ``best`` wrote, from model.safetensors and model.json alone.
+def load_model(folder: str | Path, trust_extensions: bool = False) -> DannModel:
+    """Load a model that ``best`` wrote, from its folder alone.
+
+    Args:
+        folder: with model.safetensors and model.json.
+        trust_extensions: execute the Python file that came with the model and builds its backbone.
 
     Raises:
-        InputError: a file is missing or damaged, was written by a newer version, or is an export.
+        InputError: a file is missing or damaged, was written by a newer version, or is an export;
+            or the backbone is defined by a file that is not trusted, or nowhere.
     """
     folder = Path(folder).expanduser()
     record = read_record_of_model(folder)
+    _find_backbone(folder, record, trust_extensions)
     # Predicting takes neither the method nor the augmentations, nor the packages that brought them.
     known = {
         name: value for name, value in record["config"].items() if name in TrialConfig.model_fields
@@ -124,3 +133,26 @@ def load_model(folder: str | Path) -> DannModel:
     except (OSError, SafetensorError, RuntimeError) as exc:
         raise InputError(f"{folder / WEIGHTS}: cannot be loaded: {exc}") from None
     return DannModel(network, record)
+
+
+def _find_backbone(folder: Path, record: dict[str, Any], trust_extensions: bool) -> None:
+    """Execute the file that defines a model's backbone, unless it is in use already.
+
+    Raises:
+        InputError: it is not trusted or was changed, or nothing defines the backbone.
+    """
+    if hashes := record.get("extensions"):
+        in_use = {file.name: file.sha256 for file in extensions_in_use()}
+        if not trust_extensions and not hashes.items() <= in_use.items():
+            raise InputError(
+                f"{folder}: its backbone {record['backbone']} is defined by Python code, "
+                f"{', '.join(hashes)}, which loading the model executes; if you trust where it "
+                f"comes from, allow that with trust_extensions=True (--trust-extensions)"
+            )
+        if not hashes.items() <= in_use.items():
+            use_extensions(read_copies(folder / EXTENSIONS, hashes))
+    if not is_backbone(record["backbone"]):
+        raise InputError(
+            f"{folder}: the backbone {record['backbone']} is not registered here; install its "
+            "package, or register it in this process first (register_backbone)"
+        )

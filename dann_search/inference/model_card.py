@@ -24,6 +24,17 @@ for prediction in model.predict(["photo.jpg"]):
 """
 
 
+def loading_of(record: dict[str, Any]) -> str:
+    """Return the card's text on how to load a model that is not exported."""
+    if not record.get("extensions"):
+        return LOADING
+    call = 'load_model("THIS_FOLDER"'
+    files = ", ".join(escape_markdown(f"extensions/{name}") for name in record["extensions"])
+    return LOADING.replace(f"{call})", f"{call}, trust_extensions=True)") + (
+        f"\nLoading executes Python code that comes with the model: {files}.\n"
+    )
+
+
 def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loading: str) -> str:
     """Return a README.md in Markdown.
 

@@ -1,14 +1,15 @@
 """The folder of a model: names of its files; write and read them. Reading needs no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from dann_search.config.extension_files import ExtensionFile, write_copies
 from dann_search.errors import InputError
-from dann_search.inference.model_card import LOADING, model_card
+from dann_search.inference.model_card import loading_of, model_card
 from dann_search.storage.atomic_file import write_atomically
-from dann_search.storage.layout import MODEL_RECORD
+from dann_search.storage.layout import EXTENSIONS, MODEL_RECORD
 
 FORMAT = 3
 """2 added temperature, validation_ci95, chosen_by and refit, 3 preprocessing.stored_size; models of
@@ -51,8 +52,13 @@ def _kind(place: Path) -> str | None:
     return "export" if "export" in record else "model"
 
 
-def write_model(folder: Path, state: Mapping[str, Any], record: dict[str, Any]) -> None:
-    """Write weights, record and card; delete what was measured of another model.
+def write_model(
+    folder: Path,
+    state: Mapping[str, Any],
+    record: dict[str, Any],
+    extensions: Sequence[ExtensionFile] = (),
+) -> None:
+    """Write weights, record, card and extensions; delete what was measured of another model.
 
     If the folder holds the same weights already, their evaluation and temperature are kept.
 
@@ -71,6 +77,7 @@ def write_model(folder: Path, state: Mapping[str, Any], record: dict[str, Any]) 
             write_atomically(folder / WEIGHTS, weights)
         elif (old := _old_record(folder)) and "temperature" in old:
             record["temperature"] = old["temperature"]
+        write_copies(folder / EXTENSIONS, extensions)
         write_record(folder, record)
     except OSError as exc:
         raise InputError(f"{folder}: cannot be written: {exc.strerror}") from None
@@ -90,7 +97,7 @@ def _old_record(folder: Path) -> dict[str, Any] | None:
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write model.json and the card."""
     write_atomically(folder / RECORD, json.dumps(record, indent=1).encode())
-    card = model_card(record, read_evaluation(folder), LOADING)
+    card = model_card(record, read_evaluation(folder), loading_of(record))
     write_atomically(folder / CARD, card.encode())
 
 

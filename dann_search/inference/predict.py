@@ -18,7 +18,7 @@ from dann_search.inference.batched_logits import (
     find_device,
     stacked,
 )
-from dann_search.inference.find_model import find_model
+from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel, load_model
 from dann_search.outputs.models import FilePrediction, LabelProbability, Predictions
@@ -31,6 +31,7 @@ def predict_files(
     top: int = 1,
     batch_size: int | None = None,
     device: str = "auto",
+    trust_extensions: bool = False,
 ) -> Iterator[FilePrediction]:
     """Classify images; yield one prediction per file, in the order of the files.
 
@@ -42,12 +43,13 @@ def predict_files(
         top: number of classes per prediction, the likeliest first.
         batch_size: images per batch; chosen by their size by default.
         device: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
+        trust_extensions: as in ``load_model``, of a model folder.
 
     Raises:
         InputError: there is no model or no such file, or the model has fewer than ``top`` classes.
     """
     check_words(paths)
-    model = _model(find_model(target).folder, device, top)
+    model = _model(find_model(target, trust_extensions), device, top)
     batches = _predictions(model, image_files(paths), top, batch_size)
     return itertools.chain.from_iterable(batches)
 
@@ -60,6 +62,7 @@ def predict_to(
     top: int = 1,
     batch_size: int | None = None,
     device: str = "auto",
+    trust_extensions: bool = False,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Predictions:
     """Classify images as ``predict_files`` does; pass each prediction to ``write``.
@@ -71,6 +74,7 @@ def predict_to(
         top: number of classes per prediction.
         batch_size: images per batch.
         device: ``cpu``, ``cuda`` or ``auto``.
+        trust_extensions: as in ``load_model``, of a model folder.
         progress: called with the number of images done, and of all.
 
     Returns:
@@ -81,8 +85,8 @@ def predict_to(
         RunError: no file could be read.
     """
     check_words(paths)
-    found = find_model(target)
-    model = _model(found.folder, device, top)
+    found = find_model(target, trust_extensions)
+    model = _model(found, device, top)
     images, unreadable, first = 0, 0, None
     total = sum(1 for _ in image_files(paths))
     begun = time.perf_counter()
@@ -114,9 +118,9 @@ def predict_to(
     )
 
 
-def _model(folder: Path, device: str, top: int) -> DannModel:
+def _model(found: FoundModel, device: str, top: int) -> DannModel:
     where = find_device(device)
-    model = load_model(folder).to(where)
+    model = load_model(found.folder, found.trusted).to(where)
     if top > len(model.class_names):
         raise InputError(f"--top {top}: the model knows {len(model.class_names)} classes")
     return model

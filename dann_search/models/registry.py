@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from dann_search.config.experiment import WeightsFile
-from dann_search.config.extensions import Registry
+from dann_search.config.extensions import REGISTRIES, Registry
 from dann_search.errors import InputError
 from dann_search.models.catalog import CATALOG, BackboneSpec
 
@@ -17,6 +17,7 @@ Build = Callable[[Mapping[str, Any] | None], Any]
 
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
 """Users' backbones; those of ours are in the catalogue."""
+REGISTRIES[BACKBONES.kind] = BACKBONES
 
 
 def register_backbone(spec: BackboneSpec) -> Callable[[Build], Build]:
@@ -32,8 +33,8 @@ def register_backbone(spec: BackboneSpec) -> Callable[[Build], Build]:
                 backbone.load_state_dict(state)
             return backbone
 
-    Worker processes must find it too: name its module in an entry point of the group
-    ``dann_search.backbones``.
+    Worker processes get it as they get a method: see ``register_method``. The group of its entry
+    points is ``dann_search.backbones``.
 
     Raises:
         ValueError: the name is taken.
@@ -46,6 +47,11 @@ def register_backbone(spec: BackboneSpec) -> Callable[[Build], Build]:
 def registered(name: str) -> Build | None:
     """Return how a user's backbone is built; None where ``name`` is not one of them."""
     return BACKBONES.code(name) if name in BACKBONES else None
+
+
+def is_backbone(name: str) -> bool:
+    """Return whether there is such a backbone here; of timm's any name is one."""
+    return name in CATALOG or name.startswith(TIMM) or name in BACKBONES
 
 
 def spec_of(name: str, weights: Mapping[str, WeightsFile] | None = None) -> BackboneSpec:

@@ -17,7 +17,7 @@ from dann_search.outputs.report import (
     Report,
     Shift,
 )
-from dann_search.results.reader import open_experiment
+from dann_search.results.reader import open_experiment, use_recorded_extensions
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.layout import ExperimentFolder
 
@@ -48,6 +48,7 @@ def write_report(
             is not installed.
     """
     experiment = folder if isinstance(folder, ExperimentFolder) else open_experiment(folder)
+    use_recorded_extensions(experiment)
     _check_installed()
     file = experiment.root / "report" / "index.html"
     if out is None:

@@ -11,6 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from dann_search.config.experiment import Experiment
+from dann_search.config.extension_files import read_copies, use_extensions
+from dann_search.config.extensions import RECORDED, is_registered
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
 from dann_search.outputs.shared import StoppedBy
@@ -88,10 +90,53 @@ class TrialRow:
         return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else None
 
 
-def open_experiment(
+def open_experiment(name_or_path: str | Path) -> ExperimentFolder:
+    """Find an experiment, as ``find_experiment``, and use its extensions.
+
+    Raises:
+        InputError: there is no such experiment, or its extensions cannot be used.
+    """
+    folder = find_experiment(name_or_path)
+    use_recorded_extensions(folder)
+    return folder
+
+
+def use_recorded_extensions(folder: ExperimentFolder) -> None:
+    """Execute an experiment's copies of its ``extensions``, unless they are in use.
+
+    Only for an experiment that the user named: it runs code.
+
+    Raises:
+        InputError: a copy is missing, was changed, or fails.
+    """
+    hashes = read_record(folder).get("extensions", {})
+    folder.refresh(*(folder.extensions / Path(name).name for name in hashes))
+    use_extensions(read_copies(folder.extensions, hashes))
+
+
+def check_registered(folder: ExperimentFolder) -> None:
+    """Check that what a script or a notebook registered for a search is registered again.
+
+    Raises:
+        InputError: something is not.
+    """
+    recorded = read_record(folder).get("registered", {})
+    missing = [
+        f"{entry} (by {module})" for entry, module in recorded.items() if not is_registered(entry)
+    ]
+    if missing:
+        raise InputError(
+            f"{folder}: was searched with what is not registered here: {', '.join(missing)}; "
+            "register it again first; what is in a file under 'extensions' is found by itself"
+        )
+
+
+def find_experiment(
     name_or_path: str | Path, storage: str | Path | None = None
 ) -> ExperimentFolder:
     """Find an experiment by its folder, or by its name under ``runs`` or another ``storage``.
+
+    Nothing of it is executed.
 
     Raises:
         InputError: there is no such experiment.
@@ -158,9 +203,12 @@ def read_record(folder: ExperimentFolder) -> dict[str, Any]:
 
 
 def read_experiment(folder: ExperimentFolder) -> Experiment:
-    """Read the experiment as it was launched; its folder may have been moved or renamed since."""
+    """Read the experiment as it was launched; its folder may have been moved or renamed since.
+
+    Its extensions need not be in use.
+    """
     try:
-        return Experiment.model_validate(read_record(folder)["experiment"])
+        return Experiment.model_validate(read_record(folder)["experiment"], context=RECORDED)
     except ValidationError as exc:
         raise InputError(f"{folder.record}: {exc.errors()[0]['msg']}") from None
 

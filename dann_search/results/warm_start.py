@@ -5,7 +5,7 @@ from dann_search.config.paths import WARM_START
 from dann_search.config.source import SettingError
 from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError, RunError
-from dann_search.results.reader import open_experiment, read_experiment, read_trials
+from dann_search.results.reader import find_experiment, read_experiment, read_trials
 
 
 def known_trials(experiment: Experiment) -> list[KnownTrial]:
@@ -17,7 +17,7 @@ def known_trials(experiment: Experiment) -> list[KnownTrial]:
     if experiment.search.warm_start is None:
         return []
     try:
-        folder = open_experiment(experiment.search.warm_start, experiment.storage)
+        folder = find_experiment(experiment.search.warm_start, experiment.storage)
         other, rows = read_experiment(folder), read_trials(folder)
     except (InputError, RunError) as exc:  # also if storage does not answer
         raise SettingError(WARM_START, str(exc)) from None

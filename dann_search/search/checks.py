@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 
 from dann_search.config.experiment import Experiment
+from dann_search.config.extension_files import extensions_in_use, read_extension
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
+from dann_search.search.own_entries import entries_to_send
 from dann_search.search.ray_private import local_gpu_count
 from dann_search.search.resources import cpu_count, make_plan
 from dann_search.study.first_trials import check_grid, warm_trials
@@ -22,8 +24,10 @@ def check_search(
 
     Raises:
         InputError: too few CPUs or GPUs, a missing package, a grid too large, nothing to learn
-            from among the trials ``known`` from another experiment.
+            from among the trials ``known`` from another experiment, a function of a notebook that
+            cannot be sent to workers.
     """
+    entries_to_send()
     if address == "local":
         make_plan(experiment.resources, cpu_count(), local_gpu_count())
     check_sampler(experiment.search.sampler)
@@ -38,7 +42,7 @@ def remarks(
     address: str = "local",
 ) -> list[str]:
     """Collect warnings: valid settings that are probably not intended."""
-    found = []
+    found = _changed_extensions(experiment)
     gpus = local_gpu_count() if address == "local" else math.inf
     none = experiment.resources.gpus_per_worker == 0 or not gpus
     if experiment.search.budget.gpu_hours is not None and none:
@@ -47,3 +51,14 @@ def remarks(
         fit = len(warm_trials(space, known))
         found.append(f"search.warm_start: {fit} of {len(known)} completed trials fit this space")
     return found
+
+
+def _changed_extensions(experiment: Experiment) -> list[str]:
+    """Say which of the user's files are no longer those that the search began with."""
+    used = {file.name: file for file in extensions_in_use()}
+    return [
+        f"extensions: {path} has changed since the launch; this search goes on with its own copy, "
+        "as its trials began. Launch the changed file under another name"
+        for path in experiment.extensions
+        if path.is_file() and path.name in used and read_extension(path) != used[path.name]
+    ]

@@ -10,10 +10,12 @@ from pathlib import Path
 import ray
 
 from dann_search.config.experiment import Experiment, ResourcesConfig
+from dann_search.config.extension_files import extensions_in_use
 from dann_search.data.node_store import StoreSpec
 from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.messages import ActorCalls, Health
 from dann_search.search.nodes import NODE_ID, Node, live_nodes, own_node
+from dann_search.search.own_entries import entries_to_send
 from dann_search.search.placement import Placement
 from dann_search.search.probes import Probes
 from dann_search.search.ray_private import draining_nodes, most_resources
@@ -318,7 +320,13 @@ def running_fleet(
     )
     spec = GroupSpec(
         dispatcher=ActorCalls(dispatcher),
-        worker=WorkerConfig(experiment.weights, experiment.search.objective, store),
+        worker=WorkerConfig(
+            experiment.weights,
+            experiment.search.objective,
+            store,
+            extensions_in_use(),
+            entries_to_send(),
+        ),
         stall_timeout_s=resources.stall_timeout_s,
         logs=logs,
     )

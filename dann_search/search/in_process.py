@@ -17,6 +17,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from dann_search.config.extension_files import extensions_in_use
 from dann_search.search.executor import RunningSearch
 from dann_search.search.local_fleet import Fault, LocalFleet
 from dann_search.search.slot_worker import WorkerConfig
@@ -103,7 +104,9 @@ class InProcessExecutor:
     def fleet(self, search: RunningSearch) -> Iterator[LocalFleet]:
         """As in ``Executor``."""
         experiment = search.record.experiment
-        config = WorkerConfig(experiment.weights, experiment.search.objective, search.store)
+        config = WorkerConfig(
+            experiment.weights, experiment.search.objective, search.store, extensions_in_use()
+        )
         fleet = LocalFleet(experiment, config, self.trials_at_once, self.fault)
         fleet.start()
         try:

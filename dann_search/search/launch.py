@@ -17,6 +17,7 @@ from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import largest_native_size, spec_of
+from dann_search.results.reader import use_recorded_extensions
 from dann_search.search.checks import check_search
 from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
 from dann_search.search.fatal_exit import before_the_end
@@ -178,6 +179,7 @@ def search(
         TakenOver: another driver went on with the experiment meanwhile.
     """
     begun, reason = time.monotonic(), "trials"
+    use_recorded_extensions(folder)
     record_of = partial(StudyRecord, experiment, space, folder, known, allow_wider)
     # The driver before may have published between our reading and our taking the lock.
     folder.refresh(folder.study, folder.study_journal)

@@ -97,7 +97,8 @@ class Publisher(Observer):
         self.check()  # as late as can be: there is no taking back
         if study is not None:
             self.remote.write_copy(folder.study.name, study)
-        files = [p for p in (folder.study_journal, folder.record) if p.exists()]
+        files = list(folder.extensions.glob("*.py"))  # before the record that names them
+        files += [p for p in (folder.study_journal, folder.record) if p.exists()]
         files += [p for p in folder.tensorboard.rglob("*") if p.is_file()]
         files += folder.root.glob("trials/*/trial.json")
         sizes = {path: path.stat().st_size for path in files}

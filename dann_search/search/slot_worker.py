@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dann_search.config.experiment import WeightsFile
+from dann_search.config.extension_files import ExtensionFile, use_extensions
 from dann_search.data.node_store import StoreSpec, store_here
 from dann_search.search.messages import DispatcherCalls, Order, Slot
+from dann_search.search.own_entries import register_sent
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
 
@@ -32,11 +34,21 @@ ERROR = "error.txt"
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What all workers of a search need to know."""
+    """What all workers of a search need to know.
+
+    Attributes:
+        weights: files of pre-trained weights.
+        objective: that chooses epochs.
+        store: the packed images.
+        extensions: files of the experiment; other entries of the driver's process are ``own``.
+        own: see ``own_entries``.
+    """
 
     weights: Mapping[str, WeightsFile]
     objective: str
     store: StoreSpec
+    extensions: tuple[ExtensionFile, ...] = ()
+    own: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,8 @@ class SlotWorker:
         error = None
         host = socket.gethostname()
         try:
+            use_extensions(self.config.extensions)
+            register_sent(self.config.own)
             store = store_here(self.config.store, partial(self._packed, host))
             self.stores[self.config.store.place] = open_training_data(store)
             _require_files(self.config.weights)

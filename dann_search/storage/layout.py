@@ -14,6 +14,9 @@ STORAGE_VARIABLE = "DANN_SEARCH_STORAGE"
 MODEL_RECORD = "model.json"
 """What makes a folder that of a model: readers look for it before they read the weights."""
 
+EXTENSIONS = "extensions"
+"""Folder of extension files, in an experiment, a model and a job."""
+
 
 def _is_model_record(name: str) -> bool:
     return name.rsplit("/", 1)[-1] == MODEL_RECORD
@@ -151,6 +154,11 @@ class ExperimentFolder:
     def data(self) -> Path:
         """The packed store."""
         return self.root / "data"
+
+    @property
+    def extensions(self) -> Path:
+        """Copies of the files under ``extensions``."""
+        return self.root / EXTENSIONS
 
     @property
     def tensorboard(self) -> Path:

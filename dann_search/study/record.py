@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from dann_search.config.experiment import Experiment
+from dann_search.config.extension_files import extensions_in_use, write_copies
+from dann_search.config.extensions import registered_here
 from dann_search.data.node_store import differing
 from dann_search.data.store import INFO, StoreInfo, read_info
 from dann_search.errors import InputError
@@ -20,7 +22,8 @@ VERSIONS = ("dann-search", "ray", "torch", "torchvision", "optuna", "scikit-lear
 
 
 def write_record(experiment: Experiment, folder: ExperimentFolder, info: StoreInfo) -> None:
-    """Write it, with the hashes of the packed images."""
+    """Write it, with the hashes of the packed images and of the extensions, which are copied."""
+    write_copies(folder.extensions, extensions_in_use())
     record = {
         "experiment": experiment.model_dump(mode="json"),
         "versions": {
@@ -28,6 +31,8 @@ def write_record(experiment: Experiment, folder: ExperimentFolder, info: StoreIn
             "python": platform.python_version(),
         },
         "data": asdict(info),
+        "extensions": {file.name: file.sha256 for file in extensions_in_use()},
+        "registered": registered_here(),
         "id": uuid.uuid4().hex,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

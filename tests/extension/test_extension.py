@@ -23,8 +23,15 @@ SPACE: dict[str, Any] = {
 }
 ON_ONE_RAY = """
 import sys
-from dann_search import launch, resume
+from dann_search import AugmentationSpec, launch, register_augmentation, resume
 from dann_search.search.ray_session import ray_session
+
+WHITE = 1.0
+
+@register_augmentation(AugmentationSpec(name="fog", neutral=0.0, description="fog", words="fog"))
+def fog(draws, u, amount):
+    draws.then(lambda images: images + (WHITE - images) * amount)
+
 with ray_session(cpus=2):
     launch(sys.argv[1])
     resume("runs/tiny", add_trials=1)
@@ -116,13 +123,16 @@ def test_the_report_tells_of_them(drilled: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.scenario
-def test_rays_workers_find_the_package_in_a_launch_and_in_a_resume(
+def test_rays_workers_find_package_file_and_script_in_a_launch_and_in_a_resume(
     tmp_path: Path, tiny_images: Path
 ) -> None:
-    fixed = {"method": "mean_match", "haze": 0.3, "backbone": "tiny"}
+    file = (PACKAGE / "haze" / "backbone.py").read_text().replace('"tiny"', '"minute"')
+    (tmp_path / "own.py").write_text(file)
+    fixed = {"method": "mean_match", "haze": 0.3, "fog": 0.2, "backbone": "minute"}
     recipe = {f"training__{name}": value for name, value in fixed.items()}
     searched = {"mean_match_share": SPACE["mean_match_share"]}
-    space = space_of(tmp_path, tiny_images, search__trials=1, **recipe | {"space": searched})
+    changes = {"search__trials": 1, "extensions": ["own.py"], "space": searched}
+    space = space_of(tmp_path, tiny_images, **recipe | changes)
     with_package("-c", ON_ONE_RAY, str(space), folder=tmp_path)
     trials = study_trials(ExperimentFolder(tmp_path / "runs" / "tiny"))
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 2

@@ -64,6 +64,7 @@ def export_model(
     out: str | Path | None = None,
     force: bool = False,
     images: str | Path | None = None,
+    trust_extensions: bool = False,
 ) -> Export:
     """Write a model for use without dann-search; compare it with the original on images.
 
@@ -74,6 +75,7 @@ def export_model(
         force: replace an existing export.
         images: folder of images to compare on; by default the target's validation images, or
             synthetic ones if the model's experiment is not found.
+        trust_extensions: as in ``load_model``, of a model folder; an export needs none.
 
     Raises:
         InputError: there is no model or no such format, a package is missing, or ``out`` exists.
@@ -81,12 +83,12 @@ def export_model(
     """
     if format not in FORMATS:
         raise InputError(f"--format: unknown '{format}'; {nearest(format, FORMATS)}")
-    kind, found = FORMATS[format], find_model(target)
+    kind, found = FORMATS[format], find_model(target, trust_extensions)
     kind.check(found.record["backbone"])
     place = found.folder / "export" / format if out is None else Path(out).expanduser().resolve()
     check_place(place, "export", force)
     begun = time.perf_counter()
-    model = load_model(found.folder).requires_grad_(False)
+    model = load_model(found.folder, found.trusted).requires_grad_(False)
     if images is None:
         pictures = images_for(model, found.store, None)
     else:
