@@ -35,7 +35,7 @@ from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import write_model
 from dann_search.inference.predict import predict_files
 from tests.data.images import noise
-from tests.inference.models import random_model, write_random_model
+from tests.inference.models import make_sensitive, random_model, write_random_model
 
 SIDE = 24
 TURNED_BY = {
@@ -305,17 +305,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_sensitive(model, sorted(root.rglob("*.png")))
     write_model(root / "model", weights_of(model.network), model.record)
     return root
-
-
-def make_sensitive(model: DannModel, files: list[Path]) -> None:
-    """Let probabilities depend on the images; those of random weights hardly do."""
-    for part in model.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.momentum = 1.0
-    with torch.no_grad():
-        model.train()(model.batch(files))
-        model.network.get_parameter("classifier.weight").mul_(20)
-    model.eval()
 
 
 def config_of(root: Path) -> DataConfig:

@@ -1,6 +1,7 @@
 """What a network sees of an image is the same bytes by every way into it."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.config.trial import TrialConfig
-from dann_search.data.augment import normalize, prepare
+from dann_search.data.augment import normalize, prepare, to_float
 from dann_search.data.decode import decode_image
 from dann_search.data.image_pixels import centre_crop
 from dann_search.data.open_domain import open_pair
@@ -34,12 +35,12 @@ from dann_search.inference.export.odd_images import write_odd_images
 from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import write_model
 from dann_search.inference.predict import predict_files
+from dann_search.models.backbone import Backbone
 from dann_search.models.catalog import CATALOG
-from dann_search.models.network import DannNetwork
-from dann_search.training.loop import input_side
+from dann_search.training.loop import input_side, train
 from dann_search.training.predict import predict_logits
 from tests.data.images import noise
-from tests.inference.models import random_model
+from tests.inference.models import make_sensitive, random_model
 
 STORED, SEEN = 45, 28
 SPEC, RECIPE = CATALOG["dann_cnn"], TrialConfig(backbone="dann_cnn", pretrained=False)
@@ -70,9 +71,10 @@ class Case:
         self.files = [Path(target.places[row]) for row in rows]
         assert len(self.files) == 15  # all but the one that has no image's name
         assert info.side_seen(SPEC.image_size) == SEEN
-        model = random_model("dann_cnn", side=SEEN, stored=STORED)
+        model = random_model("dann_cnn", side=SEEN, stored=STORED, bottleneck=0)
         self.record = {**model.record, "preprocessing": _preprocessing(RECIPE, info, {})}
         self.model = DannModel(model.network, self.record)
+        make_sensitive(self.model, self.files)
         self.folder = root / "model"
         write_model(self.folder, weights_of(model.network), self.record)
 
@@ -90,9 +92,18 @@ class Case:
         return normalize(seen, SPEC.mean, SPEC.std)
 
 
-@pytest.fixture(scope="module", params=["cropped", "scaled"])
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    return Case(tmp_path_factory.mktemp("odd"), cropped=request.param == "cropped")
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, of a palette with transparency
+        return {
+            name: Case(tmp_path_factory.mktemp("odd"), cropped=name == "cropped")
+            for name in ("cropped", "scaled")
+        }
+
+
+@pytest.fixture(params=["cropped", "scaled"])
+def case(request: pytest.FixtureRequest, cases: dict[str, Case]) -> Case:
+    return cases[request.param]
 
 
 @contextmanager
@@ -101,7 +112,7 @@ def inputs() -> Iterator[list[Tensor]]:
     seen: list[Tensor] = []
 
     def note(module: nn.Module, given: tuple[Any, ...]) -> None:
-        if isinstance(module, DannNetwork) or hasattr(module, "trunk"):
+        if isinstance(module, Backbone) or hasattr(module, "trunk"):
             seen.append(given[0].clone())
 
     handle = register_module_forward_pre_hook(note)
@@ -167,6 +178,32 @@ def test_training_without_augmentation_sees_them_too(case: Case) -> None:
     torch.testing.assert_close(prepare(stored, SEEN, *arguments), case.expected())
 
 
+def test_a_training_sees_images_of_that_side_and_validates_on_those_bytes(
+    case: Case, tmp_path: Path
+) -> None:
+    config = TrialConfig(
+        backbone="dann_cnn", pretrained=False, epochs=1, batch_size=4, batch_norm="separate"
+    )
+    with inputs() as seen:
+        (history,) = train(config, open_training_data(case.store), tmp_path)
+    assert {batch.shape[1:] for batch in seen} == {(3, SEEN, SEEN)} and len(history) == 1
+    files = sorted((case.root / "target" / "val").glob("*/a.png"))
+    assert torch.equal(seen[-1], torch.cat([case.expected(file) for file in files]))
+    # Every image of an epoch is at a place of its own; without crops there is one place.
+    trained = torch.cat(seen[:-2])
+    centres = normalize(torch.stack(list(_centres(case))), SPEC.mean, SPEC.std)
+    moved = (trained[:, None] - centres[None]).abs().amax((2, 3, 4)).amin(1) > 1e-4
+    assert bool(moved.any()) == case.cropped
+
+
+def _centres(case: Case) -> Iterator[Tensor]:
+    """What training would see without random crops."""
+    for role in ("source", "target"):
+        stored = stored_tensor(case.store, role, "train")
+        crop_size = SEEN if case.cropped else None
+        yield from to_float(centre_crop(stored, crop_size), SEEN)
+
+
 @pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 def test_the_loader_of_an_export_gives_the_same_bytes(case: Case, tmp_path: Path) -> None:
     safetensors_folder.write(case.model, tmp_path)
@@ -198,8 +235,9 @@ def test_exported_programs_give_the_same_bytes(case: Case, tmp_path: Path, forma
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_an_export_that_prepares_files_otherwise_is_refused(
-    case: Case, tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch
+    cases: dict[str, Case], tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    case = cases["scaled"]
     out = export_model(case.folder, format_, out=tmp_path / "whole").folder
     record = json.loads((out / "model.json").read_text())
     assert record["export"]["verification"]["of"].endswith("16 odd files)")
@@ -211,12 +249,8 @@ def test_an_export_that_prepares_files_otherwise_is_refused(
         carried.write_text(carried.read_text().replace("if _is_turned(image):", "if False:"))
 
     monkeypatch.setattr(FORMATS[format_], "write", careless)
-    sensitive = load_model(case.folder)
-    with torch.no_grad():
-        sensitive.network.get_parameter("classifier.weight").mul_(1000)
-    write_model(tmp_path / "model", weights_of(sensitive.network), case.record)
     with pytest.raises(RunError, match=r"differs from its model.* 16 odd files"):
-        export_model(tmp_path / "model", format_, out=tmp_path / "careless")
+        export_model(case.folder, format_, out=tmp_path / "careless")
 
 
 def test_a_model_of_the_format_before_sees_what_it_saw(case: Case, tmp_path: Path) -> None:
