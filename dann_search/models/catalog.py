@@ -14,8 +14,8 @@ class BackboneSpec:
         name: what users write.
         stages: names of its stages, stem first; the unfrozen depth counts them from the top.
         image_size: native input side in pixels.
-        smallest: smallest input side in pixels that it is to be used with; one that its strides
-            reduce to nothing is found out besides, by a forward pass (``sizes.py``).
+        smallest: smallest input side in pixels. May be left out for a backbone outside of the
+            catalogue: a forward pass finds it (``sizes.py``).
         weights: source of its pre-trained weights: torchvision's name, such as
             ``ResNet18_Weights.IMAGENET1K_V1``, a URL, or timm's name; empty if there are none.
         only_size: whether it takes only images of its native side (position embeddings).
