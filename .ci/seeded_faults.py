@@ -452,6 +452,13 @@ FAULTS = (
         "if not _is_turned(image):",
         ("tests/data/test_folder.py::test_an_image_is_turned_as_its_exif_tag_says",),
     ),
+    Fault(
+        "a crop at evaluation that is not the centre",
+        "dann_search/data/image_pixels.py",
+        "first = (side - crop_size) // 2",
+        "first = 0",
+        ("tests/inference/test_network_input.py::test_every_way_gives_the_network_the_same_bytes",),
+    ),
     # Results
     Fault(
         "val evaluated instead of test",

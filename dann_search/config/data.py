@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
-from dann_search.config.strict import Strict
+from dann_search.config.strict import FieldError, Strict
 
 EMBEDDED = ("digits", "digits-m")
 DataSet = Literal[
@@ -90,7 +90,16 @@ class DataConfig(Strict):
     source_splits: SplitsConfig | None = Field(
         None, description="of the source, where it is to be divided otherwise than the target"
     )
-    image_size: int | None = Field(None, ge=8, le=1024)
+    image_size: int | None = Field(
+        None, ge=8, le=1024, description="side in pixels at which images are stored"
+    )
+    crop_size: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        description="side in pixels that the network sees of it: random crops in training, the "
+        "centre elsewhere",
+    )
     shared_classes_only: bool = Field(
         False, description="leave out images of classes that only one domain has"
     )
@@ -107,6 +116,17 @@ class DataConfig(Strict):
     def splits_of(self, role: str) -> SplitsConfig:
         """How ``source`` or ``target`` is divided."""
         return (self.source_splits or self.splits) if role == "source" else self.splits
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.crop_size is None:
+            return self
+        if self.image_size is None:
+            raise FieldError(("crop_size",), "needs image_size, the side that images are stored at")
+        if self.crop_size > self.image_size:
+            message = f"must be at most image_size ({self.image_size}), got {self.crop_size}"
+            raise FieldError(("crop_size",), message)
+        return self
 
     @model_validator(mode="after")
     def _different(self) -> Self:

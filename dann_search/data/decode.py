@@ -15,13 +15,13 @@ class UnreadableImageError(InputError):
         self.place, self.reason = exc.place, exc.reason
 
 
-def decode_image(source: ImageSource, side: int) -> Image:
+def decode_image(source: ImageSource, side: int, crop_size: int | None = None) -> Image:
     """Return an image as ``read_pixels`` prepares it: uint8, shape (3, side, side).
 
     Raises:
         UnreadableImageError: Pillow cannot read it, or its pixels are numbers of unknown range.
     """
     try:
-        return read_pixels(source, side)
+        return read_pixels(source, side, crop_size)
     except UndecodableError as exc:
         raise UnreadableImageError(exc) from None

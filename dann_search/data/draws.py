@@ -24,6 +24,7 @@ class Draws:
         levels: grey levels a channel keeps, (n,); 256 for all of them.
         solarize: brightness above which a value is inverted, (n,); 1 for none.
         erased: rectangle as (left, top, right, bottom) in shares of the side, (n, 4).
+        window: left and top in pixels of what is kept of a larger image, (n, 2); None for all.
         changes: further changes of the pixels, in order, after all others.
     """
 
@@ -39,6 +40,7 @@ class Draws:
     levels: Tensor
     solarize: Tensor
     erased: Tensor
+    window: Tensor | None = None
     changes: list[Callable[[Tensor], Tensor]] = field(default_factory=list)
 
     @classmethod

@@ -5,7 +5,7 @@ image is prepared in one way everywhere.
 """
 
 import os
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 ORIENTATION = 0x0112
 """The EXIF tag that says how an image is to be turned."""
 
-ImageSource = str | os.PathLike[str] | IO[bytes] | Image.Image
+VERSION = 1
+"""Of the pixels that files give; to be raised with any change of them. Stores of another version
+are packed anew."""
+
+ImageSource = str | os.PathLike[str] | IO[bytes] | Image.Image | NDArray[Any]
+Pixels = TypeVar("Pixels")
 
 
 class UndecodableError(ValueError):
@@ -25,25 +30,29 @@ class UndecodableError(ValueError):
         self.place, self.reason = place, reason
 
 
-def read_pixels(source: ImageSource, side: int) -> NDArray[np.uint8]:
+def read_pixels(source: ImageSource, side: int, crop_size: int | None = None) -> NDArray[np.uint8]:
     """Decode an image to RGB, turn it as EXIF says, scale its short side and crop the centre.
 
     Every colour mode of Pillow becomes RGB; 16 bits a channel become 8. The first image of an
-    animation counts. A file and the same file opened with Pillow, loaded or not, give the same
-    bytes; therefore JPEGs are decoded whole, not at a fraction of their size.
+    animation counts. A file, the same file opened with Pillow, loaded or not, and an array of its
+    pixels give the same bytes; therefore JPEGs are decoded whole, not at a fraction of their size.
 
     Args:
-        source: a path, a binary file, or a Pillow image, which stays as it is.
-        side: of the result, in pixels.
+        source: a path, a binary file, a Pillow image, which stays as it is, or an array as
+            ``numpy.asarray`` makes of one: (height, width) or (height, width, 3 or 4).
+        side: to which an image is scaled, in pixels.
+        crop_size: side of the centre to return, where it is not the whole.
 
     Returns:
-        An array of shape (3, side, side).
+        An array of shape (3, side, side), or (3, crop_size, crop_size).
 
     Raises:
         UndecodableError: Pillow cannot read the image, or its pixels are numbers of unknown range.
     """
     try:
-        if isinstance(source, Image.Image):
+        if isinstance(source, np.ndarray):
+            square = _square(Image.fromarray(source), side)
+        elif isinstance(source, Image.Image):
             square = _square(source, side)
         elif isinstance(source, (str, os.PathLike)):
             # Not by its name: Pillow 13 maps the file then, and shears TIFFs that are to be turned.
@@ -53,11 +62,22 @@ def read_pixels(source: ImageSource, side: int) -> NDArray[np.uint8]:
             with Image.open(source) as opened:
                 square = _square(opened, side)
         else:
-            raise TypeError("expected a path, a binary file or a Pillow image")
+            raise TypeError("expected a path, a binary file, a Pillow image or an array")
     # Pillow's decoders raise whatever a damaged file leads them to: struct.error, EOFError, …
     except Exception as exc:
         raise UndecodableError(_place(source), _reason(source, exc)) from None
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+    return np.ascontiguousarray(centre_crop(np.asarray(square).transpose(2, 0, 1), crop_size))
+
+
+def centre_crop(pixels: Pixels, crop_size: int | None) -> Pixels:
+    """Return a view of the centre of pixels (…, side, side), arrays or tensors; None: of all."""
+    whole: Any = pixels
+    side = whole.shape[-1]
+    if crop_size is None or crop_size >= side:
+        return pixels
+    first = (side - crop_size) // 2
+    centre: Pixels = whole[..., first : first + crop_size, first : first + crop_size]
+    return centre
 
 
 def _square(image: Image.Image, side: int) -> Image.Image:
@@ -100,6 +120,8 @@ def _place(source: ImageSource) -> str:
         return str(name)
     if isinstance(source, Image.Image):
         return f"an image of mode {source.mode}"
+    if isinstance(source, np.ndarray):
+        return f"an array of {source.dtype} {source.shape}"
     return "a file" if hasattr(source, "read") else f"an object of type {type(source).__name__}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.config.data import DataConfig
+from dann_search.data.image_pixels import VERSION
 from dann_search.data.store import StoreInfo, pack, read_info
 from dann_search.errors import InputError
 from dann_search.storage.layout import ExperimentFolder
@@ -23,12 +24,21 @@ class StoreSpec:
         data: what it was packed from.
         image_size: side of its images in pixels.
         hashes: of the contents and labels of each split.
+        pixels: version of the preparation of its images.
     """
 
     place: str
     data: DataConfig
     image_size: int
     hashes: dict[str, dict[str, str]]
+    pixels: int = VERSION
+
+    @property
+    def digest(self) -> str:
+        """Of all that makes one store another one."""
+        sides = self.image_size, self.data.image_size is not None, self.data.crop_size
+        content = json.dumps([self.hashes, *sides, self.pixels])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def store_here(
@@ -39,13 +49,19 @@ def store_here(
     Processes that ask at once wait for the first.
 
     Raises:
-        InputError: the images are not here, are others than the search began with, or find no room.
+        InputError: the images are not here, are others than the search began with, find no room, or
+            would be other pixels, prepared by another version.
     """
-    if _holds(Path(spec.place), spec.hashes):
+    if _holds(Path(spec.place), spec):
         return Path(spec.place)
-    digest = hashlib.sha256(json.dumps([spec.hashes, spec.image_size]).encode()).hexdigest()[:16]
-    own = cache_folder() / "stores" / digest
-    if not _holds(own, spec.hashes):
+    own = cache_folder() / "stores" / spec.digest
+    if not _holds(own, spec):
+        if spec.pixels != VERSION:
+            raise InputError(
+                f"{spec.place}: the packed images are not here, and packing them anew would make "
+                f"other pixels: they were prepared by version {spec.pixels}, this dann-search has "
+                f"version {VERSION}; copy that folder to this machine"
+            )
         info = pack(spec.data, spec.image_size, own, progress)
         if info.hashes != spec.hashes:
             parts = ", ".join(differing(spec.hashes, info.hashes))
@@ -55,12 +71,13 @@ def store_here(
 
 def store_of(folder: ExperimentFolder, data: DataConfig, info: StoreInfo) -> StoreSpec:
     """Describe the packed store of an experiment, so that any machine can find or make it."""
-    return StoreSpec(str(folder.data), data, info.image_size, info.hashes)
+    return StoreSpec(str(folder.data), data, info.image_size, info.hashes, info.pixels)
 
 
-def _holds(folder: Path, hashes: dict[str, dict[str, str]]) -> bool:
+def _holds(folder: Path, spec: StoreSpec) -> bool:
     try:
-        return read_info(folder).hashes == hashes
+        info = read_info(folder)
+        return (info.hashes, info.pixels) == (spec.hashes, spec.pixels)
     except (OSError, ValueError, TypeError):
         return False
 

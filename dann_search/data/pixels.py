@@ -19,6 +19,9 @@ UNREADABLE = "unreadable.txt"
 """Beside a store: every image that could not be decoded, and why."""
 
 SHOWN = 20
+DARK = 15
+"""Largest grey level of an image that is as good as black, as 12 bits in a 16-bit file become."""
+
 Failures = dict[int, str]
 """The numbers of images that cannot be decoded, and why not."""
 
@@ -30,12 +33,16 @@ def write_images(
     folder: Path,
     role: str,
     progress: Callable[[int, int], None],
-) -> Failures:
+) -> tuple[Failures, list[int]]:
     """Write ``ROLE.SPLIT.images.npy``, uint8 of shape (n, 3, side, side), for each split.
 
     Decoding runs in threads, as many as the machine has cores: Pillow lets go of the interpreter.
+
+    Returns:
+        The images that cannot be decoded, and the numbers of those that are black.
     """
     failed: Failures = {}
+    dark: list[int] = []
     done = itertools.count(1)
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         # Pillow warns of images above 89 megapixels, and refuses those above twice that.
@@ -49,14 +56,27 @@ def write_images(
             def decode(place: int, images=images, rows=rows) -> None:  # type: ignore[no-untyped-def]
                 row = int(rows[place])
                 try:
-                    images[place] = domain.decode(row, side)
+                    images[place] = pixels = domain.decode(row, side)
+                    if pixels.max() <= DARK:
+                        dark.append(row)
                 except UnreadableImageError as exc:
                     failed[row] = exc.reason
                 progress(next(done), len(domain))
 
             list(pool.map(decode, range(len(rows))))
             images.flush()
-    return failed
+    return failed, sorted(dark)
+
+
+def dark_remark(domain: Domain, rows: Sequence[int]) -> list[str]:
+    """Return a remark on black images, if there are any."""
+    if not rows:
+        return []
+    return [
+        f"{domain.name}: {len(rows)} images are black, or nearly (no value above {DARK} of 255), "
+        f"the first is {domain.places[rows[0]]}; 16-bit files that hold 8 or 12 bits become so: "
+        "scale their values to 16 bits"
+    ]
 
 
 def readable(

@@ -20,8 +20,9 @@ from dann_search.config.data import DataConfig
 from dann_search.data.domain import Domain
 from dann_search.data.duplicates import duplicate_remarks
 from dann_search.data.fingerprint import fingerprint, split_hash
+from dann_search.data.image_pixels import VERSION
 from dann_search.data.open_domain import DomainPair, open_pair
-from dann_search.data.pixels import UNREADABLE, readable, write_images
+from dann_search.data.pixels import UNREADABLE, dark_remark, readable, write_images
 from dann_search.data.splits import Splits, split_domain
 from dann_search.errors import InputError
 from dann_search.storage.atomic_file import write_atomically
@@ -42,6 +43,8 @@ class StoreInfo:
         class_names: one a label.
         image_size: side of every image in pixels.
         fixed_size: whether the user chose that side; otherwise each backbone takes its own, scaled.
+        crop_size: side in pixels that networks see of every image; None for all of it.
+        pixels: version of the preparation of images (``image_pixels.VERSION``).
         domains: name of the source and of the target.
         sizes: images of each split, as ``{"source": {"train": n, …}, …}``.
         hashes: of the contents and labels of each split.
@@ -61,6 +64,12 @@ class StoreInfo:
     skipped: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     made_from: dict[str, Any] = field(default_factory=dict)
+    crop_size: int | None = None
+    pixels: int = 1
+
+    def side_seen(self, native: int) -> int:
+        """Return the side in pixels at which a network sees images, given its native side."""
+        return self.crop_size or (self.image_size if self.fixed_size else native)
 
 
 def pack(
@@ -80,6 +89,7 @@ def pack(
         made_from = {
             "data": config.model_dump(mode="json"),
             "image_size": image_size,
+            "pixels": VERSION,
             "contents": {role: fingerprint(domain) for role, domain in pair.by_role.items()},
         }
         if (folder / INFO).exists():
@@ -129,10 +139,11 @@ def _write(
     domains, told = pair.by_role, list[str]()
     while True:
         parts = {role: _split(role, domain, config) for role, domain in domains.items()}
-        failed = {
+        written = {
             role: write_images(domains[role], parts[role], side, folder, role, reporter)
             for role, reporter in _reporters(domains, progress).items()
         }
+        failed = {role: unreadable for role, (unreadable, _) in written.items()}
         if not any(failed.values()):
             break
         domains, remark = readable(domains, failed, config.unreadable, folder)
@@ -141,11 +152,15 @@ def _write(
         for split, rows in splits.items():
             if (role, split) != UNLABELLED:
                 np.save(folder / f"{role}.{split}.labels.npy", domains[role].labels[rows])
+    for role, (_, dark) in written.items():
+        told.extend(dark_remark(domains[role], dark))
     remarks = [*pair.remarks, *told, *duplicate_remarks(domains, parts)]
     return StoreInfo(
         class_names=list(domains["source"].class_names),
         image_size=side,
         fixed_size=config.image_size is not None,
+        crop_size=config.crop_size,
+        pixels=VERSION,
         domains={role: domain.name for role, domain in domains.items()},
         sizes={role: {split: len(rows) for split, rows in parts[role].items()} for role in ROLES},
         hashes={

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dann_search.data.image_pixels import centre_crop
 from dann_search.data.store import StoreInfo, open_images, open_labels, read_info
 
 
@@ -14,6 +15,7 @@ from dann_search.data.store import StoreInfo, open_images, open_labels, read_inf
 class TrainingData:
     """Images as uint8 tensors of shape (n, 3, side, side), labels as int64 of shape (n,).
 
+    Training images are as stored, to be cropped at random; the others are as networks see them.
     There is no field for labels of the target's training or test images.
     """
 
@@ -36,9 +38,9 @@ def open_training_data(folder: Path) -> TrainingData:
     """Open the training view of a packed store; never touches the test split."""
     return TrainingData(
         info=read_info(folder),
-        source_images=as_tensor(folder, "source", "train"),
+        source_images=stored_tensor(folder, "source", "train"),
         source_labels=torch.from_numpy(open_labels(folder, "source", "train")),
-        target_images=as_tensor(folder, "target", "train"),
+        target_images=stored_tensor(folder, "target", "train"),
         val_images=as_tensor(folder, "target", "val"),
         val_labels=torch.from_numpy(open_labels(folder, "target", "val")),
         source_val_images=as_tensor(folder, "source", "val"),
@@ -47,6 +49,11 @@ def open_training_data(folder: Path) -> TrainingData:
 
 
 def as_tensor(folder: Path, role: str, split: str) -> Tensor:
+    """Open a split's images as networks see them: the centre of each where images are cropped."""
+    return centre_crop(stored_tensor(folder, role, split), read_info(folder).crop_size)
+
+
+def stored_tensor(folder: Path, role: str, split: str) -> Tensor:
     """Open a split's images as a tensor over the memory map, shared by a node's processes."""
     with warnings.catch_warnings():
         # torch warns that the map is read-only; nothing here writes to it.

@@ -16,6 +16,7 @@ from torch import Tensor
 from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Domain
 from dann_search.data.folder import folder_names, images_directly_in, load_class_folders
+from dann_search.data.image_pixels import centre_crop
 from dann_search.data.split_names import is_split_name
 from dann_search.data.store import open_labels
 from dann_search.errors import InputError, in_one_line, nearest
@@ -170,7 +171,8 @@ class LabelledFolder:
             for _, image in batch:
                 if isinstance(image, UnreadableImageError):
                     raise image
-            yield stacked(image for _, image in batch if not isinstance(image, Exception))
+            images = stacked(image for _, image in batch if not isinstance(image, Exception))
+            yield centre_crop(images, model.crop_size)
 
 
 def labelled_folder(class_names: list[str], data: Path) -> LabelledFolder:

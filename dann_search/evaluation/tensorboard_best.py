@@ -197,8 +197,9 @@ def _add_batches(writer: Any, best: PicturedTrial) -> None:
         domains["target"] = (data.target_images, target, AUGMENT_TARGET, strength)
     for domain, (images, rows, stream, strength) in domains.items():
         generator = torch.Generator().manual_seed(epoch_seed(config.seed, 1, stream))
-        shown = to_float(images[rows[:BATCH_IMAGES]], best.side)
-        batch = augment(shown, config, generator, (0, len(rows)), strength)
+        crop_size, stored = data.info.crop_size, images[rows[:BATCH_IMAGES]]
+        shown = to_float(stored, stored.shape[-1] if crop_size else best.side)
+        batch = augment(shown, config, generator, (0, len(rows)), strength, crop_size)
         writer.add_images(f"augmented/{domain}", _framed(_small(batch, BATCH_SIDE)), best.epoch)
 
 

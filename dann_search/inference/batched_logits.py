@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 def batch_size_of(model: DannModel) -> int:
     """Return the batch size for a model."""
-    return batch_size_for(max(model.stored_size, model.image_size))
+    return batch_size_for(max(model.input_size, model.image_size))
 
 
 def find_device(name: str) -> torch.device:

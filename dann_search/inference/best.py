@@ -207,9 +207,11 @@ def _preprocessing(
     spec = spec_of(config.backbone, weights)
     return {
         "stored_size": info.image_size,
-        "image_size": info.image_size if info.fixed_size else spec.image_size,
-        "resize": "RGB, turned as EXIF says; short side scaled to stored_size, bilinear; centre "
-        "crop; the square scaled to image_size, bilinear with antialiasing",
+        "crop_size": info.crop_size,
+        "image_size": info.side_seen(spec.image_size),
+        "resize": "RGB, turned as EXIF says; short side scaled to stored_size, bilinear; its "
+        "centre square; of that the centre of crop_size, or all of it scaled to image_size, "
+        "bilinear with antialiasing",
         "scale": "1/255",
         "mean": list(spec.mean),
         "std": list(spec.std),

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -16,7 +15,8 @@ from dann_search.config.extension_files import extensions_in_use, read_copies, u
 from dann_search.config.trial import NO_EXTRA, TrialConfig
 from dann_search.data.augment import normalize, to_float
 from dann_search.data.decode import decode_image
-from dann_search.data.image_pixels import ImageSource
+from dann_search.data.domain import Image
+from dann_search.data.image_pixels import ImageSource, centre_crop
 from dann_search.errors import InputError
 from dann_search.inference.model_files import WEIGHTS, read_record_of_model
 from dann_search.models.build import build_network
@@ -40,8 +40,9 @@ class DannModel(nn.Module):
         class_names: names of the classes, in the order of the outputs.
         record: the content of model.json.
         stored_size: side in pixels to which images are scaled first, as for training.
-        image_size: side in pixels that the network sees; it differs from ``stored_size`` if a
-            search had backbones of several native sizes.
+        crop_size: side in pixels of their centre that is left; None for all of them.
+        image_size: side in pixels that the network sees: ``crop_size``, or another than
+            ``stored_size`` if a search had backbones of several native sizes.
         temperature: divides logits before they become probabilities; 1 until
             ``evaluate --calibrated`` has fitted another.
     """
@@ -53,12 +54,16 @@ class DannModel(nn.Module):
         self.class_names: list[str] = record["class_names"]
         self.image_size: int = preprocessing["image_size"]
         self.stored_size: int = preprocessing.get("stored_size", self.image_size)
+        self.crop_size: int | None = preprocessing.get("crop_size")
         self.temperature: float = record.get("temperature", 1.0)
         self.mean, self.std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits (n, classes) of uint8 images (n, 3, side, side) of any side."""
+        """Compute logits (n, classes) of uint8 images (n, 3, side, side), cropped already.
+
+        Those of another side than the network's are scaled to it.
+        """
         logits: Tensor = self.network(
             normalize(to_float(images, self.image_size), self.mean, self.std)
         )
@@ -76,8 +81,8 @@ class DannModel(nn.Module):
         """Classify images, prepared as those that the network was trained on.
 
         Args:
-            images: paths, binary files, Pillow images, or a uint8 tensor of shape
-                (n, 3, height, width).
+            images: paths, binary files, Pillow images, arrays as Pillow has them (height, width,
+                3), or a uint8 tensor of shape (n, 3, height, width).
             batch_size: images per batch.
 
         Raises:
@@ -86,14 +91,27 @@ class DannModel(nn.Module):
         device = next(self.parameters()).device
         found: list[Prediction] = []
         for start in range(0, len(images), batch_size):
-            batch = self._batch(images[start : start + batch_size]).to(device)
+            batch = self.batch(images[start : start + batch_size]).to(device)
             for row in self.probabilities(batch).cpu():
                 values = dict(zip(self.class_names, row.tolist(), strict=True))
                 label = max(values, key=values.__getitem__)
                 found.append(Prediction(label, values[label], values))
         return found
 
-    def _batch(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
+    def read(self, image: ImageSource) -> Image:
+        """Return what ``forward`` takes of an image: uint8, (3, side, side).
+
+        Raises:
+            UnreadableImageError: it cannot be read.
+        """
+        return decode_image(image, self.stored_size, self.crop_size)
+
+    @property
+    def input_size(self) -> int:
+        """Side in pixels of what ``read`` returns."""
+        return self.crop_size or self.stored_size
+
+    def batch(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
         """Return the images as the store of the search would hold them."""
         side = self.stored_size
         if isinstance(images, Tensor):
@@ -103,9 +121,9 @@ class DannModel(nn.Module):
                     f"got {images.dtype} {tuple(images.shape)}"
                 )
             if images.shape[2:] == (side, side):
-                return images
-            images = [Image.fromarray(one.permute(1, 2, 0).cpu().numpy()) for one in images]
-        return torch.from_numpy(np.stack([decode_image(image, side) for image in images]))
+                return centre_crop(images, self.crop_size)
+            images = [one.permute(1, 2, 0).cpu().numpy() for one in images]
+        return torch.from_numpy(np.stack([self.read(image) for image in images]))
 
 
 def load_model(folder: str | Path, trust_extensions: bool = False) -> DannModel:

@@ -167,10 +167,14 @@ def _with_interval(value: float, ends: list[float] | None) -> str:
 
 
 def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterator[str]:
-    target, side = _domains(record)["target"], record["preprocessing"]["image_size"]
+    target, sizes = _domains(record)["target"], record["preprocessing"]
     yield f"Measured on images of {target} alone; on others it may do worse, and will not say so."
     yield "Every image gets one of the classes, also one that shows none of them."
-    yield f"It sees the centre square of an image at {side} x {side} pixels."
+    side, crop = sizes["image_size"], sizes.get("crop_size")
+    square = f"{sizes['stored_size']} x {sizes['stored_size']}, of it the centre {side} x {side}"
+    yield (
+        f"It sees the centre square of an image at {square if crop else f'{side} x {side}'} pixels."
+    )
     if record.get("temperature", 1.0) == 1.0:
         yield "Its probabilities are not calibrated: `dann-search evaluate --calibrated`."
     yield "Intervals say how much depends on which images were drawn, not on the training's seed."

@@ -11,9 +11,9 @@ from dann_search.inference.model_card import loading_of, model_card
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.layout import EXTENSIONS, MODEL_RECORD
 
-FORMAT = 3
-"""2 added temperature, validation_ci95, chosen_by and refit, 3 preprocessing.stored_size; models of
-earlier formats are read too."""
+FORMAT = 4
+"""2 added temperature, validation_ci95, chosen_by and refit, 3 preprocessing.stored_size, 4
+preprocessing.crop_size; models of earlier formats are read too."""
 
 WEIGHTS, RECORD, CARD = "model.safetensors", MODEL_RECORD, "README.md"
 EVALUATION, CONFUSION = "evaluation.json", "confusion.png"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from PIL import Image as PILImage
 
-from dann_search.data.decode import UnreadableImageError, decode_image
+from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Image
 from dann_search.errors import InputError, RunError
 from dann_search.inference.batched_logits import (
@@ -129,9 +129,8 @@ def _model(found: FoundModel, device: str, top: int) -> DannModel:
 def _predictions(
     model: DannModel, files: Iterable[Path], top: int, batch_size: int | None
 ) -> Iterator[list[FilePrediction]]:
-    side = model.stored_size
     size = batch_size or batch_size_of(model)
-    for batch in decoded_batches(files, lambda file: decode_image(file, side), size):
+    for batch in decoded_batches(files, model.read, size):
         yield list(_classified(model, batch, top))
 
 

@@ -47,7 +47,7 @@ def build_network(
     if not bare and uses_pretrained(config, files):
         state = load_weights(config.backbone, files)
     try:
-        backbone = _build_backbone(config.backbone, state)
+        backbone = build_backbone(config.backbone, state)
     except RuntimeError as exc:
         if state is None:
             raise
@@ -64,7 +64,8 @@ def build_network(
     return network
 
 
-def _build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:
+def build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:
+    """Build a backbone from weights, or with random ones; anyone's, by its name."""
     if name == "dann_cnn":
         from dann_search.models import dann_cnn
 

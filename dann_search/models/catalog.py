@@ -14,7 +14,8 @@ class BackboneSpec:
         name: what users write.
         stages: names of its stages, stem first; the unfrozen depth counts them from the top.
         image_size: native input side in pixels.
-        smallest: smallest input side in pixels that its strides do not reduce to nothing.
+        smallest: smallest input side in pixels. May be left out for a backbone outside of the
+            catalogue: a forward pass finds it (``sizes.py``).
         weights: source of its pre-trained weights: torchvision's name, such as
             ``ResNet18_Weights.IMAGENET1K_V1``, a URL, or timm's name; empty if there are none.
         only_size: whether it takes only images of its native side (position embeddings).
@@ -24,7 +25,7 @@ class BackboneSpec:
     name: str
     stages: tuple[str, ...]
     image_size: int
-    smallest: int
+    smallest: int = 1
     weights: str = ""
     only_size: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN

@@ -15,9 +15,6 @@ from dann_search.errors import InputError
 from dann_search.models.backbone import Backbone
 from dann_search.models.catalog import IMAGENET_MEAN, IMAGENET_STD, BackboneSpec
 
-SMALLEST = 32
-"""Side in pixels that the strides of a network which takes any size leave a feature of."""
-
 
 class TimmBackbone(Backbone):
     """A network of timm's without its head, divided as timm divides it for layer-wise rates."""
@@ -70,7 +67,7 @@ def describe(name: str) -> BackboneSpec:
         name=name,
         stages=stages,
         image_size=side,
-        smallest=side if fixed else SMALLEST,
+        smallest=side if fixed else 1,
         only_size=fixed,
         weights=name if config.get("hf_hub_id") or config.get("url") else "",
         mean=tuple(config.get("mean") or IMAGENET_MEAN),

@@ -135,11 +135,11 @@ def _words(recipe: Recipe) -> list[tuple[str, str]]:
 
 def _augmented(recipe: Recipe) -> dict[str, list[Augmented]]:
     data, config = recipe.data, recipe.config
-    side = input_side(config, data)
-    images = {"source": augmented(data.source_images, side, config, 1.0)}
+    side, crop_size = input_side(config, data), data.info.crop_size
+    images = {"source": augmented(data.source_images, side, config, 1.0, crop_size)}
     if config.adapts:
         strength = config.target_augmentation
-        images["target"] = augmented(data.target_images, side, config, strength)
+        images["target"] = augmented(data.target_images, side, config, strength, crop_size)
     return images
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import augment, to_float
+from dann_search.data.image_pixels import centre_crop
 from dann_search.training.validators.view import entropy
 
 Floats = NDArray[np.float64]
@@ -92,7 +93,9 @@ def _thumbnails(
     ]
 
 
-def augmented(images: Tensor, side: int, config: TrialConfig, strength: float) -> list[Augmented]:
+def augmented(
+    images: Tensor, side: int, config: TrialConfig, strength: float, crop_size: int | None
+) -> list[Augmented]:
     """Augment some images of a training split, evenly spaced, several times each.
 
     Args:
@@ -100,13 +103,21 @@ def augmented(images: Tensor, side: int, config: TrialConfig, strength: float) -
         side: side in pixels at which the network sees them.
         config: the recipe.
         strength: 1 for the source, ``config.target_augmentation`` for the target.
+        crop_size: that side, where images are cropped to it rather than scaled.
     """
     rows = np.unique(np.linspace(0, len(images) - 1, ORIGINALS).round().astype(np.int64))
-    chosen = to_float(images[torch.from_numpy(rows)], side)
+    stored = images[torch.from_numpy(rows)]
+    chosen = to_float(stored, stored.shape[-1] if crop_size else side)
     generator = torch.Generator().manual_seed(config.seed)
-    drawn = [augment(chosen, config, generator, strength=strength) for _ in range(VARIANTS)]
+    drawn = [
+        augment(chosen, config, generator, strength=strength, crop_size=crop_size)
+        for _ in range(VARIANTS)
+    ]
     return [
-        Augmented(_of_floats(chosen[row]), [_of_floats(batch[row]) for batch in drawn])
+        Augmented(
+            _of_floats(centre_crop(chosen[row], crop_size)),
+            [_of_floats(batch[row]) for batch in drawn],
+        )
         for row in range(len(rows))
     ]
 

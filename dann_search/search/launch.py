@@ -17,6 +17,7 @@ from dann_search.data.node_store import store_of
 from dann_search.data.store import pack
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import largest_native_size, spec_of
+from dann_search.models.sizes import size_needed
 from dann_search.results.reader import use_recorded_extensions
 from dann_search.search.checks import check_search
 from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
@@ -132,14 +133,14 @@ def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
 
 
 def _check_sizes(experiment: Experiment, space: Space) -> None:
-    side = experiment.data.image_size
+    """Refuse a side that a backbone does not take; its own native side needs no check."""
+    data = experiment.data
+    key = "crop_size" if data.crop_size else "image_size"
+    if (side := getattr(data, key)) is None:
+        return
     for name in space.backbones:
-        spec = spec_of(name)
-        rule = f"{spec.image_size}" if spec.only_size else f"at least {spec.smallest}"
-        fits = side == spec.image_size if spec.only_size else (side or 1024) >= spec.smallest
-        if side is not None and not fits:
-            message = f"must be {rule} for {name}, got {side}"
-            raise SettingError(("data", "image_size"), message)
+        if needed := size_needed(name, side):
+            raise SettingError(("data", key), f"must be {needed}, got {side}")
 
 
 def _check_weights(experiment: Experiment, space: Space) -> None:

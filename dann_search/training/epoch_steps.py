@@ -121,4 +121,5 @@ class EpochSteps:
             self._augmentation[domain],
             (mine.start, len(rows)),
             strength,
+            batches.data.info.crop_size,
         )

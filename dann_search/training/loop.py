@@ -253,7 +253,7 @@ def dropout_seed(seed: int, epoch: int, rank: int) -> int:
 
 def input_side(config: TrialConfig, data: TrainingData) -> int:
     """Side in pixels at which a trial sees images: the user's, or its backbone's own."""
-    return data.info.image_size if data.info.fixed_size else spec_of(config.backbone).image_size
+    return data.info.side_seen(spec_of(config.backbone).image_size)
 
 
 def train(

@@ -249,3 +249,84 @@ def test_preparing_is_scaling_augmenting_and_normalizing(
     one_by_one = augment(to_float(images, side), config, torch.Generator().manual_seed(2), (1, 8))
     torch.testing.assert_close(prepared, normalize(one_by_one, mean, std), atol=1e-5, rtol=1e-5)
     assert torch.equal(images, before)
+
+
+CROPPED = 8
+"""Side of the crops of images of 12 pixels: five places each way."""
+
+
+def cropped(batch: Tensor, strength: float = 1.0, **recipe: Any) -> Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return augment(batch, TrialConfig(**recipe), generator, None, strength, CROPPED)
+
+
+def places(result: Tensor, batch: Tensor) -> list[tuple[int, int]]:
+    """Where in its image each crop lies, (top, left)."""
+    found = []
+    for image, crop in zip(batch, result, strict=True):
+        windows = image.unfold(1, CROPPED, 1).unfold(2, CROPPED, 1).permute(1, 2, 0, 3, 4)
+        (place,) = (windows - crop).abs().amax((2, 3, 4)).lt(1e-5).nonzero().tolist()
+        found.append((place[0], place[1]))
+    return found
+
+
+def test_crops_are_whole_pixels_at_places_that_are_all_alike() -> None:
+    batch = images(400)
+    found = places(cropped(batch), batch)
+    assert set(found) == {(top, left) for top in range(5) for left in range(5)}
+    for one in range(2):
+        counts = [sum(place[one] == where for place in found) for where in range(5)]
+        assert all(50 <= count <= 110 for count in counts), counts
+    # With a weaker augmentation, as of the target, they come nearer to the centre.
+    assert set(places(cropped(batch, 0.5), batch)) == {
+        (top, left) for top in (1, 2, 3) for left in (1, 2, 3)
+    }
+    assert set(places(cropped(batch, 0.0), batch)) == {(2, 2)}
+
+
+def test_a_crop_comes_before_all_other_augmentations() -> None:
+    batch = images(60)
+    crops = torch.stack(
+        [
+            image[:, top : top + CROPPED, left : left + CROPPED]
+            for image, (top, left) in zip(batch, places(cropped(batch), batch), strict=True)
+        ]
+    )
+    torch.testing.assert_close(cropped(batch, horizontal_flip=1.0), crops.flip(3))
+    # Of an interpolation that moves nothing by much: the same places, found by sampling.
+    moved = cropped(batch, rotation_degrees=1e-4)
+    torch.testing.assert_close(moved, crops, atol=1e-3, rtol=0)
+
+
+def test_a_rotated_crop_takes_its_corners_from_the_image_around_it() -> None:
+    row = torch.arange(12.0)[None, :, None].expand(3, 12, 12) / 12
+    turned = cropped(row[None].repeat(50, 1, 1, 1), rotation_degrees=40.0)
+    # A linear ramp stays one, except where places outside of the whole image repeat its border.
+    steps = turned[:, 0].diff(dim=1)
+    inside = (turned[:, 0, 1:] > 0.1) & (turned[:, 0, 1:] < 0.8)
+    assert steps.shape == (50, 7, 8) and inside.any()
+    assert float(steps[inside].min()) > 0.05
+
+
+def test_a_random_resized_crop_is_taken_of_the_whole_image() -> None:
+    batch = images(200)
+    whole = torch.zeros(200, 3, 12, 12)
+    whole[:, :, 0, 0] = 1.0  # a corner that no plain crop but the first can hold
+    near = cropped(whole, crop_scale=0.95)[:, 0, 0, 0]
+    assert float((near > 0.1).float().mean()) > 0.9
+    assert cropped(batch, crop_scale=0.3).shape == (200, 3, CROPPED, CROPPED)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"horizontal_flip": 0.5}, {"crop_scale": 0.5}, {"rotation_degrees": 9.0}]
+)
+def test_preparing_crops_bytes_as_augmenting_crops_numbers(changes: dict[str, float]) -> None:
+    pixels = torch.randint(0, 256, (6, 3, 12, 12), generator=torch.Generator().manual_seed(1))
+    stored, config = pixels.to(torch.uint8), TrialConfig.model_validate(changes)
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    for rows, start in (((0, 6), 0), ((2, 6), 2)):
+        seeds = [torch.Generator().manual_seed(2) for _ in range(2)]
+        part = stored[start:]
+        prepared = prepare(part, CROPPED, mean, std, config, seeds[0], rows, 1.0, CROPPED)
+        floats = augment(to_float(stored, 12), config, seeds[1], (0, 6), 1.0, CROPPED)[start:]
+        torch.testing.assert_close(prepared, normalize(floats, mean, std), atol=1e-4, rtol=1e-4)

@@ -1,21 +1,26 @@
 """The packed store: what it holds, and what it must not."""
 
+import json
 import struct
 import tarfile
 import zlib
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dann_search.config.data import DataConfig, DomainConfig, SplitsConfig
 from dann_search.data.folder import load_folder_domain
+from dann_search.data.node_store import store_here, store_of
 from dann_search.data.store import open_images, open_labels, pack, read_info
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import InputError
+from dann_search.storage.layout import ExperimentFolder
 from tests.data.images import noise, write_domain
 
 CLASSES = {"bike": 10, "mug": 10}
@@ -99,6 +104,59 @@ def test_a_store_of_changed_images_is_made_anew(config: DataConfig, tmp_path: Pa
     again = pack(config, SIDE, tmp_path / "store")
     assert again.hashes["source"] == first.hashes["source"]
     assert again.hashes["target"] != first.hashes["target"]
+
+
+def test_a_store_of_an_earlier_preparation_is_made_anew(
+    config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pack(config, SIDE, tmp_path / "store")
+    monkeypatch.setattr("dann_search.data.store.VERSION", first.pixels + 1)
+    decoded: list[int] = []
+    again = pack(config, SIDE, tmp_path / "store", lambda done, of: decoded.append(done))
+    assert (len(decoded), again.pixels, again.hashes) == (40, first.pixels + 1, first.hashes)
+
+
+def test_a_node_packs_a_store_of_its_own_for_each_preparation(
+    config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    info = pack(config, SIDE, tmp_path / "store")
+    elsewhere = ExperimentFolder(tmp_path / "elsewhere")
+    sized = config.model_copy(update={"image_size": SIDE})
+    smaller = sized.model_copy(update={"crop_size": SIDE - 4})
+    places = {store_here(store_of(elsewhere, data, info)) for data in (config, sized, smaller)}
+    assert len(places) == 3
+    seen = {read_info(place).side_seen(SIDE + 9) for place in places}
+    assert seen == {SIDE + 9, SIDE, SIDE - 4}
+    # What an earlier version began is not gone on with on other pixels.
+    earlier = replace(store_of(elsewhere, config, info), pixels=info.pixels - 1)
+    with pytest.raises(InputError, match=r"prepared by version 0, this .* version 1; copy"):
+        store_here(earlier)
+    kept = replace(earlier, place=str(tmp_path / "store"))
+    content_of = json.loads((tmp_path / "store" / "store.json").read_text())
+    (tmp_path / "store" / "store.json").write_text(json.dumps({**content_of, "pixels": 0}))
+    assert store_here(kept) == tmp_path / "store"
+
+
+def test_images_of_few_bits_in_files_of_many_are_told_of(
+    config: DataConfig, tmp_path: Path
+) -> None:
+    for number, most in enumerate((255, 4095, 65535)):
+        values = np.linspace(0, most, 400).reshape(20, 20).astype(np.uint16)
+        Image.fromarray(values).save(tmp_path / "webcam" / "mug" / f"{number}-deep.png")
+    remarks = pack(config, SIDE, tmp_path / "store").remarks
+    (told,) = (remark for remark in remarks if "black" in remark)
+    assert "webcam: 2 images are black, or nearly" in told and "-deep.png; 16-bit files" in told
+
+
+def test_networks_see_the_centre_of_what_is_stored(config: DataConfig, tmp_path: Path) -> None:
+    sides = {"image_size": SIDE, "crop_size": SIDE - 4}
+    info = pack(config.model_copy(update=sides), SIDE, tmp_path / "store")
+    assert (info.image_size, info.side_seen(224)) == (SIDE, SIDE - 4)
+    data = open_training_data(tmp_path / "store")
+    stored = torch.from_numpy(open_images(tmp_path / "store", "target", "val").copy())
+    assert torch.equal(data.val_images, stored[:, :, 2:-2, 2:-2])
+    assert data.source_images.shape[-1] == data.target_images.shape[-1] == SIDE
 
 
 def test_the_source_may_be_divided_otherwise(config: DataConfig, tmp_path: Path) -> None:

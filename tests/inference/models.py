@@ -1,5 +1,6 @@
 """Models of any backbone without a search: random weights, a record as ``best`` writes it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,17 @@ def random_model(
         if name.endswith(("running_mean", "running_var")):
             value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
     return DannModel(network, _record(config, side, stored or side))
+
+
+def make_sensitive(model: DannModel, files: Sequence[Path]) -> None:
+    """Let probabilities depend on the images; those of random weights hardly do."""
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0
+    with torch.no_grad():
+        model.train()(model.batch(files))
+        model.network.get_parameter("classifier.weight").mul_(20)
+    model.eval()
 
 
 def write_random_model(

@@ -35,7 +35,7 @@ from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import write_model
 from dann_search.inference.predict import predict_files
 from tests.data.images import noise
-from tests.inference.models import random_model, write_random_model
+from tests.inference.models import make_sensitive, random_model, write_random_model
 
 SIDE = 24
 TURNED_BY = {
@@ -170,7 +170,7 @@ def test_an_odd_image_is_the_same_bytes_by_every_way(
     assert expected.shape == (3, SIDE, SIDE) and expected.dtype == np.uint8
     for way, given in WAYS.items():
         assert (decode_image(given(path), SIDE) == expected).all(), way
-        assert (model._batch([given(path)])[0].numpy() == expected).all(), way
+        assert (model.batch([given(path)])[0].numpy() == expected).all(), way
         for loader in (standalone, exported):
             assert (loader.decode(given(path), SIDE).numpy() == expected).all(), way
     assert (of_domain(path) == expected).all()
@@ -215,9 +215,13 @@ def test_damaged_exif_turns_no_image_and_refuses_none(tmp_path: Path) -> None:
 
 
 def test_what_is_no_image_at_all_is_refused_by_its_type(model: DannModel) -> None:
-    array: Any = np.zeros((9, 9, 3), np.uint8)
-    with pytest.raises(InputError, match=r"of type ndarray: not a readable .* or a Pillow image"):
-        model.predict([array])
+    number: Any = 3
+    with pytest.raises(
+        InputError, match=r"of type int: not a readable .* Pillow image or an array"
+    ):
+        model.predict([number])
+    with pytest.raises(InputError, match=r"an array of uint8 \(9, 9, 7\): not a readable image"):
+        model.predict([np.zeros((9, 9, 7), np.uint8)])
 
 
 def test_a_pillow_image_stays_as_it_was(tmp_path: Path) -> None:
@@ -271,10 +275,10 @@ def test_a_tensor_is_prepared_as_the_images_it_holds(
 ) -> None:
     images = [noise(seed, 40, 50) for seed in range(2)]
     tensor = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
-    expected = model._batch(images)
+    expected = model.batch(images)
     assert expected.shape == (2, 3, SIDE, SIDE)
-    assert torch.equal(model._batch(tensor), expected)
-    assert torch.equal(model._batch(expected), expected)
+    assert torch.equal(model.batch(tensor), expected)
+    assert torch.equal(model.batch(expected), expected)
     classifier = exported.Classifier(model.network, model.record)
     assert torch.equal(classifier._decoded(tensor), expected)
     assert torch.equal(classifier._decoded(expected), expected)
@@ -301,17 +305,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_sensitive(model, sorted(root.rglob("*.png")))
     write_model(root / "model", weights_of(model.network), model.record)
     return root
-
-
-def make_sensitive(model: DannModel, files: list[Path]) -> None:
-    """Let probabilities depend on the images; those of random weights hardly do."""
-    for part in model.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            part.momentum = 1.0
-    with torch.no_grad():
-        model.train()(model._batch(files))
-        model.network.get_parameter("classifier.weight").mul_(20)
-    model.eval()
 
 
 def config_of(root: Path) -> DataConfig:
@@ -360,10 +353,8 @@ def test_exports_see_the_pixels_that_were_packed(
         one_by_one = imported(folder / "model.py").load().predict(files)
         found = np.array([list(one.probabilities.values()) for one in one_by_one])
     else:
-        read_pixels = imported(folder / "image_pixels.py").read_pixels
-        (side,) = re.findall(r'read_pixels\("photo.jpg", (\d+)\)', card(folder))
-        images = torch.from_numpy(np.stack([read_pixels(file, int(side)) for file in files]))
-        found = FORMATS[format_].open_written(folder)(images).numpy()
+        assert re.findall(r'read_pixels\("photo.jpg", (\d+)\)', card(folder)) == [str(STORED)]
+        found = FORMATS[format_].open_written(folder)(files).numpy()
     assert np.abs(found - expected).max() < 1e-5
 
 
@@ -387,7 +378,7 @@ def test_a_model_of_an_earlier_format_reads_images_at_the_side_of_its_network(
     record = json.loads((folder / "model.json").read_text())
     del record["preprocessing"]["stored_size"]
     (folder / "model.json").write_text(json.dumps({**record, "format": 2}))
-    assert load_model(folder)._batch([noise(1, 60, 60)]).shape == (1, 3, SEEN, SEEN)
+    assert load_model(folder).batch([noise(1, 60, 60)]).shape == (1, 3, SEEN, SEEN)
     assert standalone.Classifier(torch.nn.Flatten(), record).stored_size == SEEN
 
 

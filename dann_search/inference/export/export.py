@@ -4,17 +4,18 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
 import torch
-from torch import Tensor
 
 from dann_search.errors import InputError, RunError, in_one_line, nearest
 from dann_search.inference.export import onnx_file, program, safetensors_folder
+from dann_search.inference.export.carried import Run
 from dann_search.inference.export.verification import images_for, verify
 from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.model import DannModel, load_model
@@ -43,8 +44,8 @@ class Format(Protocol):
     def write(self, model: DannModel, folder: Path) -> None:
         """Write the files of a model, which is on the CPU, into a folder."""
 
-    def open_written(self, folder: Path) -> Callable[[Tensor], Tensor]:
-        """Load what was written; return a function from uint8 images to probabilities."""
+    def open_written(self, folder: Path) -> Run:
+        """Load what was written; return a function from images to probabilities."""
 
     def loading(self, model: DannModel) -> str:
         """Return the card's text on how to load it."""
@@ -89,11 +90,11 @@ def export_model(
     check_place(place, "export", force)
     begun = time.perf_counter()
     model = load_model(found.folder, found.trusted).requires_grad_(False)
-    if images is None:
-        pictures = images_for(model, found.store, None)
-    else:
-        pictures = images_for(model, None, Path(images))
-    with _new_folder(place) as folder:
+    with tempfile.TemporaryDirectory() as odd, _new_folder(place) as folder:
+        if images is None:
+            pictures = images_for(model, found.store, None, Path(odd))
+        else:
+            pictures = images_for(model, None, Path(images), Path(odd))
         try:
             kind.write(model, folder)
             run = kind.open_written(folder)

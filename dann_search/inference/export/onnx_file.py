@@ -4,17 +4,21 @@ import contextlib
 import importlib.util
 import io
 import logging
-import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from dann_search.data import image_pixels
 from dann_search.errors import InputError
-from dann_search.inference.export.program import READER, export_program
+from dann_search.inference.export.carried import (
+    READER,
+    Run,
+    reader_in,
+    sizes_in_words,
+    write_reader,
+)
+from dann_search.inference.export.program import export_program
 from dann_search.inference.model import DannModel
 
 MODEL = "model.onnx"
@@ -31,7 +35,7 @@ import onnxruntime
 from image_pixels import read_pixels
 
 session = onnxruntime.InferenceSession("model.onnx")
-images = numpy.stack([read_pixels("photo.jpg", {side})])
+images = numpy.stack([read_pixels("photo.jpg", {sizes})])
 probabilities, logits = session.run(None, {{"images": images}})
 ```
 
@@ -57,7 +61,8 @@ def check(backbone: str) -> None:
 
 def loading(model: DannModel) -> str:
     """Return the card's text on how to load it."""
-    return LOADING.format(side=model.stored_size, classes=len(model.class_names))
+    sizes = sizes_in_words(model)
+    return LOADING.format(side=model.input_size, sizes=sizes, classes=len(model.class_names))
 
 
 def write(model: DannModel, folder: Path) -> None:
@@ -72,15 +77,16 @@ def write(model: DannModel, folder: Path) -> None:
             output_names=["probabilities", "logits"],
             external_data=False,
         )
-    shutil.copyfile(image_pixels.__file__, folder / READER)
+    write_reader(model, folder)
 
 
-def open_written(folder: Path) -> Callable[[Tensor], Tensor]:
-    """Load the model in onnxruntime; return a function from uint8 images to probabilities."""
+def open_written(folder: Path) -> Run:
+    """Load the model in onnxruntime; return a function from images to probabilities."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    read = reader_in(folder)
+    return lambda images: torch.from_numpy(session.run(None, {"images": read(images).numpy()})[0])
 
 
 @contextlib.contextmanager

@@ -1,28 +1,25 @@
 """Export weights under torchvision's names, beside a loader without dann-search."""
 
-import importlib.util
 import inspect
 import json
-import sys
-from collections.abc import Callable
-from importlib.machinery import SourceFileLoader
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from dann_search.data import image_pixels
+from dann_search.data.image_pixels import ImageSource
 from dann_search.errors import InputError
 from dann_search.inference.export import standalone
+from dann_search.inference.export.carried import Run, import_alone
 from dann_search.inference.model import DannModel
 from dann_search.inference.model_files import RECORD, WEIGHTS
 from dann_search.models.registry import TIMM, registered
 
 LOADER = "model.py"
 FILES = (WEIGHTS, LOADER)
-READER_IMPORT = "from dann_search.data.image_pixels import ImageSource, read_pixels\n"
+READER_IMPORT = "from dann_search.data.image_pixels import ImageSource, centre_crop, read_pixels\n"
 """The one line of ``standalone`` that needs dann-search; exports hold that file's text instead."""
 
 LOADING = """\
@@ -78,14 +75,15 @@ def loader() -> str:
     return f"{before}{reader}{after}"
 
 
-def open_written(folder: Path) -> Callable[[Tensor], Tensor]:
-    """Run the loader; return a function from uint8 images to probabilities."""
-    classifier = _import(folder / LOADER).load()
+def open_written(folder: Path) -> Run:
+    """Run the loader; return a function from images to probabilities."""
+    classifier = import_alone(folder / LOADER).load()
 
-    def run(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            probabilities: Tensor = classifier.probabilities(images)
-        return probabilities
+    def run(images: Sequence[ImageSource]) -> Tensor:
+        found = classifier.predict(images)
+        return torch.tensor(
+            [[one.probabilities[n] for n in classifier.class_names] for one in found]
+        )
 
     return run
 
@@ -110,25 +108,3 @@ def _trunk_names(model: DannModel) -> dict[str, str]:
     from dann_search.models.torchvision_models import native_names
 
     return native_names(backbone)
-
-
-class _Uncached(SourceFileLoader):
-    """Imports a file without writing a ``__pycache__`` beside it."""
-
-    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        """Write no compiled code."""
-
-
-def _import(path: Path) -> ModuleType:
-    """Import the loader from its file, as other modules may have its name."""
-    name = "exported_model"
-    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # dataclasses look up their module in sys.modules.
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        del sys.modules[spec.name]
-    return module

@@ -20,12 +20,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dann_search.data.image_pixels import ImageSource, read_pixels
+from dann_search.data.image_pixels import ImageSource, centre_crop, read_pixels
 
 try:
     import torchvision
@@ -38,7 +37,7 @@ except RuntimeError:
     import torchvision
 
 HERE = Path(__file__).resolve().parent
-NEWEST_FORMAT = 3
+NEWEST_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Classifier(nn.Module):
     Attributes:
         class_names: names of the classes, in the order of the outputs.
         stored_size: side in pixels to which images are scaled first, as for training.
+        crop_size: side in pixels of their centre that is left; None for all of them.
         image_size: side in pixels that the network sees.
         temperature: divides logits before they become probabilities.
     """
@@ -71,6 +71,7 @@ class Classifier(nn.Module):
         preprocessing = record["preprocessing"]
         self.image_size: int = preprocessing["image_size"]
         self.stored_size: int = preprocessing.get("stored_size", self.image_size)
+        self.crop_size: int | None = preprocessing.get("crop_size")
         std = torch.tensor(preprocessing["std"])[:, None, None]
         mean = torch.tensor(preprocessing["mean"])[:, None, None]
         self.register_buffer("scale", 1 / std, persistent=False)
@@ -95,7 +96,7 @@ class Classifier(nn.Module):
     def predict(
         self, images: Tensor | Sequence[ImageSource], batch_size: int = 64
     ) -> list[Prediction]:
-        """Classify files, Pillow images, or a uint8 tensor of shape (n, 3, height, width)."""
+        """Classify files, Pillow images, arrays, or a uint8 tensor (n, 3, height, width)."""
         device = next(self.network.parameters()).device
         found = []
         for start in range(0, len(images), batch_size):
@@ -110,9 +111,9 @@ class Classifier(nn.Module):
         side = self.stored_size
         if isinstance(images, Tensor):
             if images.shape[2:] == (side, side):
-                return images
-            images = [Image.fromarray(one.permute(1, 2, 0).cpu().numpy()) for one in images]
-        return torch.stack([decode(image, side) for image in images])
+                return centre_crop(images, self.crop_size)
+            images = [one.permute(1, 2, 0).cpu().numpy() for one in images]
+        return torch.stack([decode(image, side, self.crop_size) for image in images])
 
 
 def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
@@ -204,13 +205,13 @@ def _timm(name: str) -> nn.Module:
     return network
 
 
-def decode(image: ImageSource, side: int) -> Tensor:
+def decode(image: ImageSource, side: int, crop_size: int | None = None) -> Tensor:
     """Return an image as the network was trained to see it: uint8 RGB, shape (3, side, side).
 
     Raises:
         ValueError: the image cannot be read.
     """
-    return torch.from_numpy(read_pixels(image, side))
+    return torch.from_numpy(read_pixels(image, side, crop_size))
 
 
 def main(files: Sequence[str]) -> None:

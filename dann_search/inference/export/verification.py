@@ -1,19 +1,18 @@
 """Compare the probabilities of an export with those of its model, on images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from PIL import Image
 
-from dann_search.data.decode import UnreadableImageError, decode_image
-from dann_search.data.training_data import as_tensor
+from dann_search.data.image_pixels import ImageSource
+from dann_search.data.store import open_images
 from dann_search.errors import RunError
-from dann_search.inference.batched_logits import decoded_batches, stacked
+from dann_search.inference.export.carried import Run
+from dann_search.inference.export.odd_images import write_odd_images
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel
 from dann_search.outputs.models import Verification
@@ -30,37 +29,48 @@ AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Images:
-    """Uint8 images (n, 3, side, side) to compare on, and their description."""
+    """Images to compare on, as files or as Pillow has them, and their description."""
 
-    pixels: Tensor
+    sources: Sequence[ImageSource]
     of: str
 
 
-def images_for(model: DannModel, store: Path | None, folder: Path | None) -> Images:
+def images_for(
+    model: DannModel, store: Path | None, folder: Path | None, odd: Path | None = None
+) -> Images:
     """Return images of the folder, else of the target's validation split, else synthetic ones.
+
+    With them go odd ones, which are written into the folder ``odd``.
 
     Raises:
         InputError: there is no image in the folder.
     """
+    sources: list[ImageSource]
     if folder is not None:
-        return Images(_from_folder(model.stored_size, folder), f"images of {folder}")
-    if store is not None:
-        stored = as_tensor(store, "target", "val")
-        chosen = stored[_evenly(len(stored))]
-        return Images(_resized(chosen, model.stored_size), "target val images")
-    return Images(_synthetic(model.stored_size), "synthetic images (--images FOLDER for real ones)")
+        sources, of = _from_folder(folder), f"images of {folder}"
+    elif store is not None:
+        stored = open_images(store, "target", "val")
+        sources = [pixels.transpose(1, 2, 0) for pixels in stored[_evenly(len(stored))]]
+        of = "target val images"
+    else:
+        sources = _synthetic(model.stored_size)
+        of = "synthetic images, --images FOLDER for real ones"
+    if odd is not None:
+        files = write_odd_images(odd)
+        sources, of = [*sources, *files], f"images ({len(sources)} {of}; {len(files)} odd files)"
+    return Images(sources, of)
 
 
-def verify(model: DannModel, run: Callable[[Tensor], Tensor], images: Images) -> Verification:
+def verify(model: DannModel, run: Run, images: Images) -> Verification:
     """Compare the probabilities of an export with those of its model, on the CPU.
 
     Raises:
         RunError: they differ by more than ``TOLERANCE``.
     """
     differences, agree = [], 0
-    for batch in _batches(images.pixels):
+    for batch in _batches(images.sources):
         with torch.no_grad():
-            expected = model.probabilities(batch)
+            expected = model.probabilities(model.batch(batch))
         found = run(batch)
         if found.shape != expected.shape:
             raise RunError(f"the export gives {tuple(found.shape)}, not {tuple(expected.shape)}")
@@ -71,10 +81,10 @@ def verify(model: DannModel, run: Callable[[Tensor], Tensor], images: Images) ->
     if not largest <= TOLERANCE:
         raise RunError(
             f"the export differs from its model: a probability by {largest:.1e} (tolerance "
-            f"{TOLERANCE:.0e}) on {len(images.pixels)} {images.of}; nothing was written"
+            f"{TOLERANCE:.0e}) on {len(images.sources)} {images.of}; nothing was written"
         )
     return Verification(
-        images=len(images.pixels),
+        images=len(images.sources),
         of=images.of,
         max_difference=largest,
         top1_agree=agree,
@@ -82,48 +92,28 @@ def verify(model: DannModel, run: Callable[[Tensor], Tensor], images: Images) ->
     )
 
 
-def _batches(pixels: Tensor) -> Iterator[Tensor]:
+def _batches(sources: Sequence[ImageSource]) -> Iterator[Sequence[ImageSource]]:
     """Yield one image alone, then many: an export that holds a fixed batch size fails."""
-    yield pixels[:1]
-    yield from torch.split(pixels[1:], AT_ONCE) if len(pixels) > 1 else ()
+    yield sources[:1]
+    yield from (sources[at : at + AT_ONCE] for at in range(1, len(sources), AT_ONCE))
 
 
-def _evenly(count: int) -> Tensor:
-    return torch.linspace(0, count - 1, min(count, MOST)).round().long()
+def _evenly(count: int) -> list[int]:
+    return [round(place) for place in np.linspace(0, count - 1, min(count, MOST))]
 
 
-def _from_folder(side: int, folder: Path) -> Tensor:
+def _from_folder(folder: Path) -> list[ImageSource]:
     check_words([folder])
     files = list(image_files([folder]))
-    chosen = [files[row] for row in _evenly(len(files)).tolist()]
-    found: list[Any] = []
-    for batch in decoded_batches(chosen, lambda file: decode_image(file, side), AT_ONCE):
-        for _, image in batch:
-            if isinstance(image, UnreadableImageError):
-                raise image
-            found.append(image)
-    return stacked(found)
+    return [files[row] for row in _evenly(len(files))]
 
 
-def _resized(stored: Tensor, side: int) -> Tensor:
-    """Scale images for a model of an earlier format, which does not record their stored side."""
-    if stored.shape[-1] == side:
-        return stored.contiguous()
-    pieces = []
-    for batch in torch.split(stored, AT_ONCE):
-        scaled = F.interpolate(
-            batch.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False
-        )
-        pieces.append(scaled.round().clamp(0, 255).to(torch.uint8))
-    return torch.cat(pieces)
-
-
-def _synthetic(side: int) -> Tensor:
+def _synthetic(side: int) -> list[ImageSource]:
     """Draw patches of colour, coarse and fine: nearer to photographs than noise is."""
-    generator = torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(0)
     sizes = [2, 4, 8, 16]
-    images = []
-    for size in sizes:
-        patches = torch.rand(SYNTHETIC // len(sizes), 3, size, size, generator=generator)
-        images.append(F.interpolate(patches, size=(side, side), mode="bilinear"))
-    return (torch.cat(images) * 255).round().to(torch.uint8)
+    return [
+        Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8)).resize((side, side))
+        for size in sizes
+        for _ in range(SYNTHETIC // len(sizes))
+    ]

@@ -83,8 +83,8 @@ def test_an_export_is_described_and_verified_on_the_validation_images(
     assert {Path(name).name for name in content["files"]} == names == set(os.listdir(folder))
     check = content["verification"]
     val = len(as_tensor(experiment.data, "target", "val"))
-    assert check["images"] == check["top1_agree"] == min(val, 256)
-    assert check["of"] == "target val images"
+    assert check["images"] == check["top1_agree"] == val + 16
+    assert check["of"] == f"images ({val} target val images; 16 odd files)"
     assert check["max_difference"] <= 1e-5 < check["tolerance"]
     record = json.loads((folder / "model.json").read_text())
     assert record["export"]["verification"] == check
@@ -157,8 +157,8 @@ def test_a_model_outside_of_its_experiment_is_verified_on_images_given_or_synthe
 ) -> None:
     folder = write_random_model(tmp_path / "model", "dann_cnn", side=16)
     result = export_model(folder, "safetensors")
-    assert result.verification.of.startswith("synthetic images (--images FOLDER")
-    assert result.verification.images == 64
+    assert "64 synthetic images, --images FOLDER for real ones;" in result.verification.of
+    assert result.verification.images == 64 + 16
     with pytest.raises(InputError, match="no image in it"):
         export_model(folder, "safetensors", images=tmp_path / "model", force=True)
 
@@ -203,7 +203,7 @@ def test_a_network_with_real_weights_answers_alike_on_photographs(
     assert all(name.startswith(("bottleneck.", "classifier.")) for name in left.missing_keys)
     write_model(tmp_path / "model", weights_of(model.network), model.record)
     result = export_model(tmp_path / "model", format_, images=photos).verification
-    assert result.top1_agree == result.images == len(members[::15]) > 15
+    assert result.top1_agree == result.images == len(members[::15]) + 16 > 31
     assert result.max_difference < 1e-5
 
 

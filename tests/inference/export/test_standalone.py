@@ -50,7 +50,7 @@ def random_images(side: int) -> Images:
     generator = torch.Generator().manual_seed(0)
     shape = (3, 3, side, side)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-    return Images(pixels, "random images")
+    return Images([one.permute(1, 2, 0).numpy() for one in pixels], "random images")
 
 
 def test_a_vision_transformer_is_exported_for_any_number_of_images() -> None:
