@@ -49,6 +49,7 @@ class StoreInfo:
         skipped: hashes of the images left out because they cannot be decoded.
         remarks: what a user has to know about the data, a sentence each.
         made_from: what was asked for and of which contents, to know a store made for another.
+        target_labelled: whether the target has labels; those of its val and test are packed then.
     """
 
     class_names: list[str]
@@ -61,6 +62,7 @@ class StoreInfo:
     skipped: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     made_from: dict[str, Any] = field(default_factory=dict)
+    target_labelled: bool = True
 
 
 def pack(
@@ -139,8 +141,10 @@ def _write(
         told.append(remark)
     for role, splits in parts.items():
         for split, rows in splits.items():
-            if (role, split) != UNLABELLED:
-                np.save(folder / f"{role}.{split}.labels.npy", domains[role].labels[rows])
+            labels = folder / f"{role}.{split}.labels.npy"
+            labels.unlink(missing_ok=True)  # of a store that was begun here before
+            if domains[role].labelled and (role, split) != UNLABELLED:
+                np.save(labels, domains[role].labels[rows])
     remarks = [*pair.remarks, *told, *duplicate_remarks(domains, parts)]
     return StoreInfo(
         class_names=list(domains["source"].class_names),
@@ -160,11 +164,14 @@ def _write(
         ),
         remarks=remarks,
         made_from=made_from,
+        target_labelled=domains["target"].labelled,
     )
 
 
 def _split(role: str, domain: Domain, config: DataConfig) -> Splits:
     parts = split_domain(domain, config.splits_of(role))
+    if not domain.labelled:
+        return parts
     for split in ("train",) if role == "source" else ("val", "test"):
         counts = np.bincount(domain.labels[parts[split]], minlength=len(domain.class_names))
         if not counts.all():
@@ -194,6 +201,12 @@ def open_labels(folder: Path, role: str, split: str) -> NDArray[np.int64]:
     """Read the labels of a split, shape (n,). Only evaluation may ask for the target's test."""
     labels: NDArray[np.int64] = np.load(folder / f"{role}.{split}.labels.npy")
     return labels
+
+
+def labels_if_any(folder: Path, role: str, split: str) -> NDArray[np.int64] | None:
+    """Read the labels of a split; None where there are none, as of the target's training split."""
+    path = folder / f"{role}.{split}.labels.npy"
+    return open_labels(folder, role, split) if path.exists() else None
 
 
 def read_info(folder: Path) -> StoreInfo:

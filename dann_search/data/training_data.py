@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dann_search.data.store import StoreInfo, open_images, open_labels, read_info
+from dann_search.data.store import StoreInfo, labels_if_any, open_images, open_labels, read_info
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """Images as uint8 tensors of shape (n, 3, side, side), labels as int64 of shape (n,).
 
-    There is no field for labels of the target's training or test images.
+    There is no field for labels of the target's training or test images; ``val_labels`` is None
+    where the target has none at all.
     """
 
     info: StoreInfo
@@ -22,7 +23,7 @@ class TrainingData:
     source_labels: Tensor
     target_images: Tensor
     val_images: Tensor
-    val_labels: Tensor
+    val_labels: Tensor | None
     source_val_images: Tensor
     source_val_labels: Tensor
 
@@ -34,13 +35,14 @@ class TrainingData:
 
 def open_training_data(folder: Path) -> TrainingData:
     """Open the training view of a packed store; never touches the test split."""
+    val_labels = labels_if_any(folder, "target", "val")
     return TrainingData(
         info=read_info(folder),
         source_images=as_tensor(folder, "source", "train"),
         source_labels=torch.from_numpy(open_labels(folder, "source", "train")),
         target_images=as_tensor(folder, "target", "train"),
         val_images=as_tensor(folder, "target", "val"),
-        val_labels=torch.from_numpy(open_labels(folder, "target", "val")),
+        val_labels=None if val_labels is None else torch.from_numpy(val_labels),
         source_val_images=as_tensor(folder, "source", "val"),
         source_val_labels=torch.from_numpy(open_labels(folder, "source", "val")),
     )

@@ -68,6 +68,9 @@ def evaluate_target(
     where = find_device(device)
     if data is None and found.store is None:
         raise found.without_experiment("test split", "name a labelled folder: --data FOLDER")
+    labelled = found.record.get("data", {}).get("target_labelled", True)
+    if not labelled and (data is None or calibrated):
+        raise _without_labels(found, target, calibrated)
     images = None if data is None else labelled_folder(found.record["class_names"], data)
     model = load_model(found.folder).to(where)
     remarks = []
@@ -86,6 +89,19 @@ def evaluate_target(
     for remark in filter(None, remarks):
         note(remark)
     return result
+
+
+def _without_labels(found: FoundModel, target: str | Path, calibrated: bool) -> InputError:
+    name, images = found.record["domains"]["target"], found.record["data"]["sizes"]["target"]
+    what = "calibrated on its validation split" if calibrated else "measured on its test split"
+    return InputError(
+        f"{target}: the target {name} has no labels, so the model cannot be {what}. To measure it, "
+        f"put labelled images of {name} into one folder a class, called as the source's "
+        f"({', '.join(found.record['class_names'][:5])}"
+        f"{', …' if len(found.record['class_names']) > 5 else ''}), and run: "
+        f"dann-search evaluate {target} --data FOLDER. Images that it was trained on "
+        f"({images['train']} without labels) may flatter it"
+    )
 
 
 def _scored(
