@@ -140,6 +140,7 @@ def _is_job(address: str, detach: bool) -> bool:
 
 def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = None) -> None:
     """Print the output of a job on standard error, and how it ended."""
+    from dann_search.cli.tables import next_step
     from dann_search.cluster import remote_control
 
     if not isinstance(experiment, str):
@@ -157,7 +158,7 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
     except KeyboardInterrupt:
         err.print("left; the search goes on", markup=False)
         raise
-    emit(as_json, result, sentence(f"next: dann-search evaluate {result.experiment}"))
+    emit(as_json, result, next_step(result))
     if result.stopped_by == "interrupt":
         raise typer.Exit(INTERRUPTED)
 

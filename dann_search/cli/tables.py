@@ -159,13 +159,17 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
         yield sentence(f"    {describe(best.searched)}")
         yield sentence(f"    {where}/best/model.safetensors")
     if result.stopped_by == "trials":
-        labels = best is None or best.f1_macro_val is not None
-        yield sentence(
-            f"next: dann-search evaluate {where}{'' if labels else ' --data LABELLED_FOLDER'}"
-        )
+        yield next_step(result)
     else:
         why = BY_ITSELF.get(result.stopped_by, "interrupted")
         yield sentence(f"stopped: {why}; go on with: dann-search resume {where}")
+
+
+def next_step(result: search.SearchEnded) -> Text:
+    """Say how to measure the best model."""
+    labelled = result.best is None or result.best.f1_macro_val is not None
+    data = "" if labelled else " --data LABELLED_FOLDER"
+    return sentence(f"next: dann-search evaluate {result.experiment}{data}")
 
 
 def search_space(result: spaces.Space, space: Space) -> Group:

@@ -30,6 +30,8 @@ from dann_search.storage.remote_folder import cache_folder
 INFO = "store.json"
 ROLES = ("source", "target")
 UNLABELLED = ("target", "train")
+HELD_OUT = "target.test.txt"
+"""Beside the images of a target without labels: where those came from that nothing is chosen by."""
 Progress = Callable[[int, int], None]
 """Told how many images of how many are decoded."""
 
@@ -145,6 +147,10 @@ def _write(
             labels.unlink(missing_ok=True)  # of a store that was begun here before
             if domains[role].labelled and (role, split) != UNLABELLED:
                 np.save(labels, domains[role].labels[rows])
+    (folder / HELD_OUT).unlink(missing_ok=True)
+    if not (target := domains["target"]).labelled:
+        held_out = "".join(f"{target.places[row]}\n" for row in parts["target"]["test"])
+        (folder / HELD_OUT).write_text(held_out, encoding="utf-8", errors="surrogateescape")
     remarks = [*pair.remarks, *told, *duplicate_remarks(domains, parts)]
     return StoreInfo(
         class_names=list(domains["source"].class_names),

@@ -17,7 +17,7 @@ from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Domain
 from dann_search.data.folder import folder_names, images_directly_in, load_class_folders
 from dann_search.data.split_names import is_split_name
-from dann_search.data.store import open_labels
+from dann_search.data.store import HELD_OUT, open_labels
 from dann_search.errors import InputError, in_one_line, nearest
 from dann_search.evaluation.calibration import doubt, fit_temperature
 from dann_search.evaluation.confusion import write_confusion
@@ -92,15 +92,15 @@ def evaluate_target(
 
 
 def _without_labels(found: FoundModel, target: str | Path, calibrated: bool) -> InputError:
-    name, images = found.record["domains"]["target"], found.record["data"]["sizes"]["target"]
+    name, names = found.record["domains"]["target"], found.record["class_names"]
+    listed = found.store / HELD_OUT if found.store else None
+    which = f", best those in {listed}, which neither trained nor chose it," if listed else ""
     what = "calibrated on its validation split" if calibrated else "measured on its test split"
     return InputError(
         f"{target}: the target {name} has no labels, so the model cannot be {what}. To measure it, "
-        f"put labelled images of {name} into one folder a class, called as the source's "
-        f"({', '.join(found.record['class_names'][:5])}"
-        f"{', …' if len(found.record['class_names']) > 5 else ''}), and run: "
-        f"dann-search evaluate {target} --data FOLDER. Images that it was trained on "
-        f"({images['train']} without labels) may flatter it"
+        f"put labelled images of {name}{which} into one folder a class, called as the source's "
+        f"({', '.join(names[:5])}{', …' if len(names) > 5 else ''}), and run: "
+        f"dann-search evaluate {target} --data FOLDER"
     )
 
 

@@ -116,8 +116,10 @@ def _nothing_left(folder: ExperimentFolder, lock: DriverLock) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        if folder.record.exists():
+            raise
         lock.forget()
-        for file in [] if had_store else [*sorted(folder.data.glob("*")), folder.data / ".lock"]:
+        for file in [] if had_store else list(folder.data.glob("*")):
             if file.name != UNREADABLE or len(file.read_text("utf-8").splitlines()) <= SHOWN:
                 file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):

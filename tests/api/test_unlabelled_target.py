@@ -129,6 +129,9 @@ def test_it_is_measured_once_there_are_labels(
     error, text = run("evaluate tiny", capfd, code=2)
     assert "the target shots has no labels, so the model cannot be measured" in error["error"]
     assert "dann-search evaluate tiny --data FOLDER" in text
+    held_out = (folder.data / "target.test.txt").read_text().splitlines()
+    assert len(held_out) == 3 and all(Path(place).is_file() for place in held_out)
+    assert "best those in" in text and "target.test.txt" in text
     assert "calibrated on its validation split" in run("evaluate tiny --calibrated", capfd, 2)[1]
     labelled = write_tiny_images(tmp_path / "images", each=5) / "target"
     result, _ = run(f"evaluate tiny --data {labelled}", capfd)
