@@ -148,9 +148,10 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
     )
     if best:
         by = "" if result.objective == F1_MACRO else f", chosen by {result.objective}"
-        measured = f"macro-F1 {best.f1_macro_val:.3f} on target val{by}"
         if best.f1_macro_val is None:
             measured = f"{result.objective} {best.score:.3f} on target val, which needs no label"
+        else:
+            measured = f"macro-F1 {best.f1_macro_val:.3f} on target val{by}"
         yield sentence(f"best: trial {best.trial}, {measured}")
         if best.confirmed_mean is not None:
             yield sentence(f"    {best.confirmed_mean:.3f} on average over new seeds")

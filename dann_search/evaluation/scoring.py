@@ -1,6 +1,7 @@
 """Score predictions: point estimates, intervals, classes, confusion matrix, calibration."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +41,8 @@ def score(
         )
         for name, precision, recall, f1, n in zip(names, *parts, strict=True)
     ]
-    metrics, ends = (
-        classification_metrics(labels, predictions, classes),
-        metric_intervals(confusion),
-    )
+    metrics = asdict(classification_metrics(labels, predictions, classes))
+    ends = metric_intervals(confusion)
     return Scores(
         **metrics,
         split=split,

@@ -1,9 +1,9 @@
 """Results of best, evaluate, predict and export: a model, and how good it is."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from dann_search.outputs.base import Output
 from dann_search.outputs.shared import (
@@ -101,18 +101,6 @@ class Scores(Metrics):
     confusion: list[list[int]] = Field(
         description="images by true class (rows) and predicted class (columns), in label order"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_older_versions(cls, content: Any) -> Any:
-        """Add ``present`` to a file of 0.1.0, which has all that it takes."""
-        if not isinstance(content, dict) or "present" in content:
-            return content
-        try:
-            images = [row["n"] for row in content["per_class"]]
-            return {**content, "present": PresentClasses.of(content, content["ci95"], images)}
-        except (KeyError, TypeError, ZeroDivisionError):
-            return content
 
 
 class Measurement(CalibrationError, Scores):

@@ -15,7 +15,7 @@ from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.node_store import store_of
 from dann_search.data.pixels import SHOWN, UNREADABLE
-from dann_search.data.store import pack
+from dann_search.data.store import INFO, pack
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.search.checks import check_search
@@ -112,7 +112,7 @@ def _nothing_left(folder: ExperimentFolder, lock: DriverLock) -> Iterator[None]:
 
     The list of unreadable images stays where it is longer than the message that names it.
     """
-    had_store = folder.data.exists()
+    had_store = (folder.data / INFO).exists()
     try:
         yield
     except BaseException:
