@@ -100,7 +100,7 @@ def record(job: tuple[Configuration, int, Path]) -> tuple[Configuration, int, li
     with tempfile.TemporaryDirectory() as folder:
         try:
             for history in train(config, open_training_data(data), Path(folder)):
-                scores = [result.f1_macro_val for result in history]
+                scores = [result.f1_macro_val or 0.0 for result in history]
         except RunError as exc:  # it diverged
             print(f"{values}: {exc}", file=sys.stderr)
     return configuration, seed, [*scores, *[0.0] * (EPOCHS - len(scores))]

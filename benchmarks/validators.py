@@ -51,6 +51,7 @@ def score_trials(folder: ExperimentFolder) -> list[Scored]:
         run = BaselineRun(config.method, config.seed, config, folder.trial(row.number))
         predicted = predict_run(run, experiment, folder.data)
         f1 = classification_metrics(labels, predicted, classes).f1_macro
+        assert best.f1_macro_val is not None, "the target has no labels"
         scored.append(Scored({ORACLE: best.f1_macro_val, **best.validators}, f1))
     return scored
 

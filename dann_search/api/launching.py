@@ -18,6 +18,7 @@ from dann_search.config.source import SourceFile
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo
+from dann_search.data.target_has_labels import WHY, target_has_labels, with_objective
 from dann_search.errors import RunError
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
@@ -39,6 +40,7 @@ from dann_search.search.launch import Outcome, prepare, search
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.remote_folder import cache_folder
 from dann_search.study.record import check_unchanged, recorded_store
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
@@ -94,11 +96,14 @@ def launch(
         trials=trials,
     )
     with source.placing():
-        experiment, found = experiment_of(source, stage_counts())
+        given, found = experiment_of(source, stage_counts())
+        labelled = target_has_labels(given.data.target, cache_folder())
+        experiment = with_objective(given, labelled)
+        chosen = () if experiment == given else (WHY,)
         known = known_trials(experiment)
         with display.packing() as progress:
             folder = prepare(experiment, found, progress, known, address)
-        return _run(experiment, found, folder, display, known=known, address=address)
+        return _run(experiment, found, folder, display, known=known, address=address, notes=chosen)
 
 
 def resume(
@@ -133,6 +138,7 @@ def resume(
         content, space = recorded_experiment(source, stage_counts())
         if sets:
             _check_not_changed(folder, content, source)
+        with_objective(content, recorded_store(folder).target_labelled)
         check_unchanged(folder)
         made = study_place(folder, content.search.study).exists(content.name)
         # If there is no study, the launch was cut off before it created one.
@@ -169,8 +175,9 @@ def _run(
     known: Sequence[KnownTrial] = (),
     allow_wider: bool = False,
     address: str = "local",
+    notes: Sequence[str] = (),
 ) -> SearchEnded:
-    noted = remarks(experiment, space, known, address)
+    noted = [*notes, *remarks(experiment, space, known, address)]
     header = _header(recorded_store(folder), experiment.search.objective, noted)
 
     def follow(terminal: TextIO, record: StudyRecord) -> Following:
@@ -245,6 +252,8 @@ def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
     chosen = f"{labels} target labels choose the model"
     if objective != F1_MACRO:
         chosen = f"{objective} chooses the model; {labels} target labels only show its F1"
+    if not info.target_labelled:
+        chosen = f"the target has no labels: {objective} chooses the model"
     source, target = info.domains["source"], info.domains["target"]
     text = (
         f"{source} → {target}: {info.sizes['source']['train']} labelled source images, "

@@ -40,7 +40,8 @@ def _classes(result: Evaluation) -> list[RenderableType]:
     shown = result.per_class if few else worst_classes(result.per_class, WORST)
     table = _table("class", "precision", "recall", "F1", "images")
     for one in shown:
-        scores = (f"{value:.3f}" for value in (one.precision, one.recall, one.f1))
+        values = (one.precision, one.recall, one.f1)
+        scores = (f"{value:.3f}" if one.n else "–" for value in values)
         # As Text: a class may be called "[bold]" or ":dog:".
         table.add_row(Text(one.name), *scores, str(one.n))
     if few:
@@ -63,12 +64,19 @@ def _calibration(result: Evaluation) -> str:
 
 
 def _absent(result: Evaluation) -> list[str]:
-    absent = result.absent_classes
+    """Say which classes have no image, and what the macro averages are without them."""
+    absent, present = result.absent_classes, result.present
+    if not absent:
+        return []
     shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
+    low, high = present.ci95["f1_macro"]
     return [
         f"{len(absent)} of the model's {len(result.per_class)} classes have no image here "
-        f"and count as 0 in the macro averages: {shown}"
-    ] * bool(absent)
+        f"and count as 0 in the macro averages above: {shown}",
+        f"over the {present.classes} classes with images: macro-F1 {present.f1_macro:.3f} "
+        f"({low:.3f} to {high:.3f}), precision {present.precision_macro:.3f}, recall "
+        f"{present.recall_macro:.3f}",
+    ]
 
 
 def comparison_table(result: Comparison, folder: ExperimentFolder) -> Group:
@@ -109,7 +117,8 @@ def report_table(result: Report) -> Group:
     if result.figures:
         table.add_row("figures", f"{len(result.figures)} files in {Path(result.figures[0]).parent}")
     table.add_row("best", f"trial {result.trial}")
-    table.add_row("macro-F1, target val", f"{result.f1_macro_val:.3f}")
+    if result.f1_macro_val is not None:
+        table.add_row("macro-F1, target val", f"{result.f1_macro_val:.3f}")
     if test := result.test:
         low, high = test.ci95.f1_macro
         text = f"{test.f1_macro:.3f}, 95 % interval {low:.3f} to {high:.3f}"

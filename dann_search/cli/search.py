@@ -140,6 +140,7 @@ def _is_job(address: str, detach: bool) -> bool:
 
 def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = None) -> None:
     """Print the output of a job on standard error, and how it ended."""
+    from dann_search.cli.tables import next_step
     from dann_search.cluster import remote_control
 
     if not isinstance(experiment, str):
@@ -157,7 +158,7 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
     except KeyboardInterrupt:
         err.print("left; the search goes on", markup=False)
         raise
-    emit(as_json, result, sentence(f"next: dann-search evaluate {result.experiment}"))
+    emit(as_json, result, next_step(result))
     if result.stopped_by == "interrupt":
         raise typer.Exit(INTERRUPTED)
 
@@ -186,14 +187,20 @@ def space(
     Example: dann-search space search_spaces/quickstart.yaml
     """
     from dann_search.cli.tables import search_space
-    from dann_search.config.load import load_experiment
+    from dann_search.config.load import experiment_of, read_source
+    from dann_search.data.target_has_labels import target_has_labels, with_objective
     from dann_search.models.registry import stage_counts
+    from dann_search.storage.remote_folder import cache_folder
     from dann_search.study.explain import explain
 
     stages = stage_counts()
     # A space can be explained before its data exist.
-    experiment, found = load_experiment(file, stages, sets=set_ or [], check_files=False)
-    result = explain(experiment, found, samples)
+    source = read_source(file, sets=set_ or [])
+    experiment, found = experiment_of(source, stages, check_files=False)
+    with source.placing():
+        labelled = target_has_labels(experiment.data.target, cache_folder())
+        experiment = with_objective(experiment, labelled)
+    result = explain(experiment, found, samples, labelled)
     emit(as_json, result, search_space(result, found))
 
 

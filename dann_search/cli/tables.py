@@ -12,6 +12,7 @@ from dann_search.config.space import Space
 from dann_search.inference.model_files import read_record_of_model
 from dann_search.outputs import models, search, trials
 from dann_search.outputs import space as spaces
+from dann_search.outputs.shared import BestTrial
 from dann_search.results.lines import (
     describe,
     duration,
@@ -61,12 +62,19 @@ def experiments(snapshots: Sequence[Snapshot]) -> Group:
             table.add_row(one.name, one.state)
             continue
         best, since = one.best, one.last_report_s
-        score, number = (f"{best.f1_macro_val:.3f}", str(best.trial)) if best else ("", "")
+        score, number = (_best_of(one, best), str(best.trial)) if best else ("", "")
         counts = (f"{one.finished}/{one.total}", str(one.pruned), str(one.failed))
         ago = "" if since is None else f"{duration(since)} ago"
         table.add_row(one.name, one.state, *counts, score, number, ago)
     states = [snapshot.status for snapshot in snapshots]
     return Group(table, *(sentence(f"{one.name}: {one.error}") for one in states if one.error))
+
+
+def _best_of(status: trials.Status, best: BestTrial) -> str:
+    """Return the best F1; where the target has no labels the objective's value, with its name."""
+    if best.f1_macro_val is None:
+        return f"{status.objective} {best.score:.3f}"
+    return f"{best.f1_macro_val:.3f}"
 
 
 def details(snapshot: Snapshot) -> Iterator[RenderableType]:
@@ -88,6 +96,8 @@ def leaderboard(board: trials.Leaderboard, top: int | None = None) -> Group:
     """Return trials best first; with another objective than F1, its value beside F1."""
     objective, shown = board.objective, board.trials[: top or SHOWN]
     scores = ["F1 val"] if objective == F1_MACRO else [objective, "F1 val"]
+    labelled = objective == F1_MACRO or any(one.f1_macro_val is not None for one in board.trials)
+    scores = scores if labelled else [objective]
     confirmed = ["new seeds"] if any(one.confirmed.values for one in shown) else []
     table = Table(box=None, pad_edge=False)
     for name in ("trial", "state", *scores, "epochs", *confirmed):
@@ -95,7 +105,7 @@ def leaderboard(board: trials.Leaderboard, top: int | None = None) -> Group:
     table.add_column("searched parameters", overflow="fold")
     for one in shown:
         values = [one.f1_macro_val] if objective == F1_MACRO else [one.score, one.f1_macro_val]
-        cells = ["" if value is None else f"{value:.3f}" for value in values]
+        cells = ["" if value is None else f"{value:.3f}" for value in values[: len(scores)]]
         cells += [str(one.epochs), *([_over_seeds(one.confirmed)] if confirmed else [])]
         style = LEADERBOARD_STYLES[one.state]
         table.add_row(str(one.trial), one.state, *cells, Text(_described(one)), style=style)
@@ -138,9 +148,11 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
     )
     if best:
         by = "" if result.objective == F1_MACRO else f", chosen by {result.objective}"
-        yield sentence(
-            f"best: trial {best.trial}, macro-F1 {best.f1_macro_val:.3f} on target val{by}"
-        )
+        if best.f1_macro_val is None:
+            measured = f"{result.objective} {best.score:.3f} on target val, which needs no label"
+        else:
+            measured = f"macro-F1 {best.f1_macro_val:.3f} on target val{by}"
+        yield sentence(f"best: trial {best.trial}, {measured}")
         if best.confirmed_mean is not None:
             yield sentence(f"    {best.confirmed_mean:.3f} on average over new seeds")
         for line in incomplete(result.confirmation):
@@ -148,10 +160,17 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
         yield sentence(f"    {describe(best.searched)}")
         yield sentence(f"    {where}/best/model.safetensors")
     if result.stopped_by == "trials":
-        yield sentence(f"next: dann-search evaluate {where}")
+        yield next_step(result)
     else:
         why = BY_ITSELF.get(result.stopped_by, "interrupted")
         yield sentence(f"stopped: {why}; go on with: dann-search resume {where}")
+
+
+def next_step(result: search.SearchEnded) -> Text:
+    """Say how to measure the best model."""
+    labelled = result.best is None or result.best.f1_macro_val is not None
+    data = "" if labelled else " --data LABELLED_FOLDER"
+    return sentence(f"next: dann-search evaluate {result.experiment}{data}")
 
 
 def search_space(result: spaces.Space, space: Space) -> Group:
@@ -162,7 +181,10 @@ def search_space(result: spaces.Space, space: Space) -> Group:
     for one in result.parameters:
         table.add_row(one.name, _values(one), _condition(one, space))
     count = f"{result.combinations:,}" if result.combinations else "no end (ranges without a step)"
-    lines = [f"configurations: {count}", f"early stopping: {result.scheduler}", ""]
+    lines = [f"configurations: {count}", f"early stopping: {result.scheduler}"]
+    if not result.target_labelled:
+        lines.append(f"the target has no labels: {result.objective} chooses trials and epochs")
+    lines.append("")
     lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
     return Group(table, "", *map(sentence, lines))
 
@@ -199,7 +221,12 @@ def best_model(model: models.BestModel) -> Group:
     record = read_record_of_model(model.folder)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("trial, epoch", f"{model.trial}, {model.epoch}")
-    for name, value in model.validation.model_dump().items():
+    measured = model.validation.model_dump() if model.validation else {}
+    if not measured:
+        chosen = model.chosen_by
+        value = "" if chosen.value is None else f"{chosen.value:.3f}"
+        table.add_row(f"{chosen.objective} (target val)", value)
+    for name, value in measured.items():
         ends = model.validation_ci95.get(name.removesuffix("_val"))
         shown = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
         table.add_row(f"{name} (target val)", f"{value:.3f}{shown}")

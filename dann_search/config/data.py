@@ -15,6 +15,8 @@ Url = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://.")]
 Place = Annotated[Url | Path, Field(union_mode="left_to_right")]
 """A local path, or a URL that fsspec reads (s3://, gs://, …)."""
 
+NO_CLASSES = "the target has no labels, so which classes it has is not known; leave this out"
+NEEDS_LABELS = "the target has no labels, so there is nothing to add this to; leave it out"
 PLACES = ("folder", "manifest", "unlabelled")
 KINDS = ("dataset", "folder", "manifest")
 
@@ -29,6 +31,11 @@ class DomainConfig(Strict):
     unlabelled: Place | None = Field(
         None, description="folder of more images for the target's training split"
     )
+    labelled: bool | None = Field(
+        None,
+        description="whether the target has labels; by default it has none where it is a folder of "
+        "images without folders in it, or a manifest without a column of labels",
+    )
     classes: dict[str, str] = Field(
         default_factory=dict, description="this domain's class names to those both domains share"
     )
@@ -39,6 +46,9 @@ class DomainConfig(Strict):
             raise ValueError(f"needs exactly one of: {', '.join(KINDS)}")
         if self.root is not None and (self.dataset is None or self.dataset in EMBEDDED):
             raise ValueError("root is the folder of a torchvision data set; name one under dataset")
+        for key in ("classes", "unlabelled"):
+            if self.labelled is False and getattr(self, key):
+                raise FieldError((key,), NEEDS_LABELS)
         return self
 
     @property
@@ -130,10 +140,14 @@ class DataConfig(Strict):
 
     @model_validator(mode="after")
     def _different(self) -> Self:
-        if self.target in self.sources:
+        if self.target.model_copy(update={"labelled": None}) in self.sources:
             raise ValueError("source and target are the same domain")
         if len(set(map(repr, self.sources))) < len(self.sources):
             raise ValueError("the same domain stands twice among the sources")
         if any(domain.unlabelled for domain in self.sources):
             raise ValueError("a source has labels: 'unlabelled' belongs to the target")
+        if any(domain.labelled is not None for domain in self.sources):
+            raise ValueError("a source has labels: 'labelled' belongs to the target")
+        if self.target.labelled is False and self.shared_classes_only:
+            raise FieldError(("shared_classes_only",), NO_CLASSES)
         return self

@@ -46,6 +46,8 @@ class ConfirmConfig(Strict):
 
 F1_MACRO = "f1_macro"
 """The objective by default: macro-F1 on the target's validation labels."""
+LABEL_FREE = "bnm"
+"""The objective by default where the target has no labels: docs/benchmarks.md, Validators."""
 
 
 def objectives() -> list[str]:
@@ -62,7 +64,8 @@ class SearchConfig(Strict):
     objective: Annotated[str, OneOf(objectives)] = Field(
         F1_MACRO,
         description="score that chooses epochs and trials: macro-F1 on the target's validation "
-        "labels, or a validator, which needs no target label",
+        "labels, or a validator, which needs no target label; bnm by default where the target has "
+        "no labels",
     )
 
     trials: int = Field(20, ge=1, le=1_000_000)

@@ -25,6 +25,7 @@ class Domain:
         places: where each image came from, for messages.
         splits: the split each image was given by its owner, length n; None to divide by ratio.
         remarks: what its reader has to be told, a sentence each.
+        labelled: False for a target without any label, whose classes are those of its source.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Domain:
     places: Sequence[str]
     splits: Sequence[str] | None = None
     remarks: tuple[str, ...] = ()
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -50,6 +52,11 @@ class Domain:
             places=[self.places[row] for row in rows],
             splits=None if self.splits is None else [self.splits[row] for row in rows],
         )
+
+    def without_labels(self) -> Self:
+        """Return the same images with neither labels nor classes."""
+        bare = np.full(len(self), NO_LABEL, dtype=np.int64)
+        return replace(self, class_names=(), labels=bare, labelled=False)
 
     def with_classes(self, names: Sequence[str]) -> Self:
         """Return the same images under another list of class names that contains all of theirs."""

@@ -70,6 +70,20 @@ def load_folder_domain(root: Path) -> Domain:
         files = _files_of_classes(root)
         check_no_layer_between(root, [item.file for item in files])
         return domain_of_files(root.name, files, left_out(root))
+    splits, read = _read_splits(root, names)
+    _refuse_images_beside_folders(root)
+    files = [item for f in _folders(root) for item in _files_of_split(f, splits[f.name])]
+    if not any(item.label for item in files):
+        raise InputError(f"{root}: no image in a class folder")
+    return domain_of_files(root.name, files, read + left_out(root))
+
+
+def _read_splits(root: Path, names: set[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the split that each folder stands for, and what is to be said of it.
+
+    Raises:
+        InputError: one may be several, or there is no training or no test split.
+    """
     try:
         splits = splits_by_name(names)
     except InputError as exc:
@@ -81,12 +95,30 @@ def load_folder_domain(root: Path) -> Domain:
                 f"{root}: holds the splits {shown} but no {split}; add or rename a folder, or "
                 "give one of them alone, which is then divided by ratio"
             )
-    _refuse_images_beside_folders(root)
-    files = [item for f in _folders(root) for item in _files_of_split(f, splits[f.name])]
-    if not any(item.label for item in files):
-        raise InputError(f"{root}: no image in a class folder")
-    read = (f"{root}: read as splits: {how}",) if (how := how_read(splits)) else ()
-    return domain_of_files(root.name, files, read + left_out(root))
+    return splits, (f"{root}: read as splits: {how}",) if (how := how_read(splits)) else ()
+
+
+def is_flat(root: Path) -> bool:
+    """Whether a folder holds images and no folder: nothing that could be a class."""
+    return root.is_dir() and not _folders(root) and bool(images_directly_in(root))
+
+
+def load_bare_folder(root: Path) -> Domain:
+    """List all images below a folder, without labels, whatever folders they lie in.
+
+    Where all its folders are named as splits, they are the splits.
+
+    Raises:
+        InputError: there is no image, no such folder, or a split is missing.
+    """
+    names, read = folder_names(root), tuple[str, ...]()
+    if names and all(map(is_split_name, names)):
+        splits, read = _read_splits(root, names)
+        _refuse_images_beside_folders(root)
+        bare = [LabelledFile(f, None, splits[s.name]) for s in _folders(root) for f in _images(s)]
+    else:
+        bare = [LabelledFile(item.file, None) for item in load_unlabelled(root)]
+    return domain_of_files(root.name, bare, read + left_out(root))
 
 
 def _are_splits(root: Path, names: set[str]) -> bool:

@@ -46,11 +46,10 @@ def write_joined_store(store: Path, folder: Path) -> Iterator[Path]:
             (folder / f"{role}.val.images.npy").symlink_to(
                 os.path.relpath(store / f"{role}.val.images.npy", folder)
             )
-            (folder / f"{role}.val.labels.npy").symlink_to(
-                os.path.relpath(store / f"{role}.val.labels.npy", folder)
-            )
-        labels = [open_labels(store, "source", split) for split in JOINED]
-        np.save(folder / "source.train.labels.npy", np.concatenate(labels))
+            if (labels := store / f"{role}.val.labels.npy").exists():
+                (folder / labels.name).symlink_to(os.path.relpath(labels, folder))
+        joined = [open_labels(store, "source", split) for split in JOINED]
+        np.save(folder / "source.train.labels.npy", np.concatenate(joined))
         (folder / INFO).write_text(json.dumps(asdict(_joined(info)), indent=1))
         yield folder
     finally:

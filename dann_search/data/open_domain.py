@@ -2,22 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from dann_search.config.data import EMBEDDED, DataConfig, DomainConfig
+from dann_search.config.data import EMBEDDED, NEEDS_LABELS, NO_CLASSES, DataConfig, DomainConfig
+from dann_search.config.source import SettingError
 from dann_search.data.digits import load_digits_domain
 from dann_search.data.domain import NO_LABEL, Domain, Image
 from dann_search.data.folder import (
     LabelledFile,
     domain_of_files,
     left_out,
+    load_bare_folder,
     load_folder_domain,
     load_unlabelled,
 )
 from dann_search.data.manifest import load_manifest_domain
-from dann_search.data.remote import local_copy
+from dann_search.data.remote import local_copy, local_manifest
+from dann_search.data.target_has_labels import SAY_SO, target_has_labels
 from dann_search.data.torchvision_sets import load_torchvision_domain
 from dann_search.errors import InputError, nearest
 
@@ -37,7 +40,7 @@ class DomainPair:
 
 
 def open_pair(config: DataConfig, cache: Path) -> DomainPair:
-    """Open source and target.
+    """Open source and target. The classes of a target without labels are those of the source.
 
     Args:
         config: which.
@@ -48,19 +51,25 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
         differ and ``shared_classes_only`` does not say to go on.
     """
     source = combine([open_domain(domain, cache) for domain in config.sources])
-    target = open_domain(config.target, cache)
+    target = _open_target(config.target, cache)
     if (bare := np.flatnonzero(source.labels == NO_LABEL)).size:
         raise InputError(
             f"domain {source.name}: {len(bare)} images have no label, the first is "
             f"{source.places[bare[0]]}; every source image needs one"
         )
     remarks = source.remarks + target.remarks
+    if not target.labelled:
+        if config.shared_classes_only:
+            raise SettingError(("data", "shared_classes_only"), NO_CLASSES)
+        if len(source.class_names) < 2:
+            raise InputError(f"domain {source.name} has one class; 2 are needed")
+        return DomainPair(source, target.with_classes(source.class_names), remarks)
     both = sorted(set(source.class_names) & set(target.class_names))
     left_out = []
     for domain, other in ((source, target), (target, source)):
         if alone := sorted(set(domain.class_names) - set(both)):
             if not config.shared_classes_only:
-                raise _unequal(domain, other, alone)
+                raise _unequal(domain, other, alone, config.target if not both else None)
             count = int(np.isin(domain.labels, [domain.class_names.index(n) for n in alone]).sum())
             left_out.append(
                 f"{domain.name}: {count} images of {len(alone)} classes that {other.name} has not "
@@ -74,7 +83,28 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
     return DomainPair(source, target, (*remarks, *left_out))
 
 
-def open_domain(config: DomainConfig, cache: Path) -> Domain:
+def _open_target(config: DomainConfig, cache: Path) -> Domain:
+    """Open the target; where its labels cannot be made out, say how to go on without."""
+    if config.folder is not None:
+        config = config.model_copy(update={"folder": _local(config.folder, cache)})
+    labelled = target_has_labels(config, cache)
+    try:
+        return open_domain(config, cache, labelled)
+    except InputError as exc:
+        if labelled and config.labelled is None and _opens_without_labels(config, cache):
+            raise InputError(f"{exc}; {SAY_SO}") from None
+        raise
+
+
+def _opens_without_labels(config: DomainConfig, cache: Path) -> bool:
+    try:
+        open_domain(config, cache, labelled=False)
+    except InputError:
+        return False
+    return True
+
+
+def open_domain(config: DomainConfig, cache: Path, labelled: bool = True) -> Domain:
     """Open one domain under the class names that its config gives it."""
     if config.dataset in EMBEDDED:
         domain = load_digits_domain(str(config.dataset))
@@ -83,10 +113,16 @@ def open_domain(config: DomainConfig, cache: Path) -> Domain:
             raise InputError(f"data set {config.dataset}: needs root, the folder where it lies")
         domain = load_torchvision_domain(config.dataset, config.root)
     elif config.manifest is not None:
-        domain = load_manifest_domain(_local_file(config.manifest, cache))
+        domain = load_manifest_domain(local_manifest(config.manifest, cache), labelled)
     else:
         assert config.folder is not None
-        domain = load_folder_domain(_local(config.folder, cache))
+        load = load_folder_domain if labelled else load_bare_folder
+        domain = load(_local(config.folder, cache))
+    if not labelled:
+        domain = domain.without_labels()
+        for key in ("classes", "unlabelled"):
+            if getattr(config, key):
+                raise SettingError(("data", "target", key), NEEDS_LABELS)
     if config.unlabelled is not None:
         more = _local(config.unlabelled, cache)
         domain = _with_unlabelled(domain, load_unlabelled(more), left_out(more))
@@ -166,10 +202,17 @@ def _only(domain: Domain, names: Sequence[str]) -> Domain:
     return replace(part, class_names=tuple(names), labels=index[part.labels])
 
 
-def _unequal(domain: Domain, other: Domain, alone: Sequence[str]) -> InputError:
+def _unequal(
+    domain: Domain, other: Domain, alone: Sequence[str], none_shared: DomainConfig | None
+) -> InputError:
+    remedy = (
+        "map their names under 'classes', or go on without them: data.shared_classes_only: true"
+    )
+    if none_shared and none_shared.labelled is None and none_shared.dataset is None:
+        remedy = f"they share none: map their names under 'classes'; {SAY_SO}"
     return InputError(
         f"domain {other.name} lacks {len(alone)} classes that {domain.name} has: {_some(alone)}; "
-        "map their names under 'classes', or go on without them: data.shared_classes_only: true"
+        f"{remedy}"
     )
 
 
@@ -179,11 +222,3 @@ def _some(names: Sequence[str]) -> str:
 
 def _local(place: str | Path, cache: Path) -> Path:
     return place if isinstance(place, Path) else local_copy(place, cache)
-
-
-def _local_file(place: str | Path, cache: Path) -> Path:
-    """Fetch a manifest behind a URL with the folder around it, where its images lie."""
-    if isinstance(place, Path):
-        return place
-    folder, _, name = place.rpartition("/")
-    return local_copy(folder, cache) / PurePosixPath(name).name

@@ -48,6 +48,24 @@ def local_copy(url: str, cache: Path) -> Path:
     return content
 
 
+def local_manifest(place: str | Path, cache: Path) -> Path:
+    """Fetch a manifest behind a URL with the folder around it, where its images lie."""
+    if isinstance(place, Path):
+        return place
+    folder, _, name = place.rpartition("/")
+    return local_copy(folder, cache) / PurePosixPath(name).name
+
+
+def names_behind(url: str) -> list[str]:
+    """Return the path of each file behind a URL, relative to it; none where it does not answer."""
+    import fsspec
+
+    try:
+        return list(_listing(*fsspec.core.url_to_fs(url.rstrip("/"))))
+    except Exception:  # each file system has its own; said when the files are copied
+        return []
+
+
 def _listing(system: Any, path: str) -> dict[str, int]:
     """Size of each file, by its path relative to ``path``."""
     found = system.find(path, detail=True)

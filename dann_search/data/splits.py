@@ -19,12 +19,14 @@ def split_domain(domain: Domain, config: SplitsConfig) -> Splits:
     """Divide a domain's images into train, val and test.
 
     Splits that the images came with are kept; where there is none for validation, it is drawn from
-    the training images, ``val / (train + val)`` of them. Images without a label go to train.
+    the training images, ``val / (train + val)`` of them. Images without a label go to train, but
+    where no image has one all are divided, by their contents alone.
 
     Raises:
-        InputError: a class has too few distinct images to be in every split.
+        InputError: a class has too few distinct images to be in every split, or a split that the
+            images came with is empty.
     """
-    labelled = np.flatnonzero(domain.labels != NO_LABEL)
+    labelled = np.flatnonzero((domain.labels != NO_LABEL) | (not domain.labelled))
     if domain.splits is None:
         parts = _divide(domain, labelled, (config.train, config.val, config.test), config.seed)
     else:
@@ -33,8 +35,11 @@ def split_domain(domain: Domain, config: SplitsConfig) -> Splits:
         if not len(parts["val"]):
             shares = (config.train, config.val, 0.0)
             parts = _divide(domain, parts["train"], shares, config.seed) | {"test": parts["test"]}
-    unlabelled = np.flatnonzero(domain.labels == NO_LABEL)
-    parts["train"] = np.sort(np.concatenate([parts["train"], unlabelled]))
+    if domain.labelled:
+        unlabelled = np.flatnonzero(domain.labels == NO_LABEL)
+        parts["train"] = np.sort(np.concatenate([parts["train"], unlabelled]))
+    elif empty := [split for split, rows in parts.items() if not len(rows)]:
+        raise InputError(f"domain {domain.name}: no image in its {empty[0]} split")
     return parts
 
 
@@ -56,13 +61,15 @@ def _divide(
 
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     wanted = [split for split, share in zip(SPLITS, shares, strict=True) if share]
-    for label, name in enumerate(domain.class_names):
+    named = {label: f"class '{name}' has" for label, name in enumerate(domain.class_names)}
+    for label, whose in (named if domain.labelled else {NO_LABEL: "it has"}).items():
         ordered = sorted(by_class[label], key=lambda key: _seeded(key, seed))
         sizes = _sizes(len(ordered), shares)
         if sizes[0] < 1:
             raise InputError(
-                f"domain {domain.name}: class '{name}' has {len(ordered)} distinct images, too "
-                f"few to have one in each of {_listed(wanted)}; add images or remove the class"
+                f"domain {domain.name}: {whose} {len(ordered)} distinct images, too "
+                f"few to have one in each of {_listed(wanted)}; add images"
+                + (" or remove the class" if domain.labelled else "")
             )
         start = 0
         for split, size in zip(SPLITS, sizes, strict=True):

@@ -31,6 +31,8 @@ from dann_search.storage.remote_folder import cache_folder
 INFO = "store.json"
 ROLES = ("source", "target")
 UNLABELLED = ("target", "train")
+HELD_OUT = "target.test.txt"
+"""Beside the images of a target without labels: where those came from that nothing is chosen by."""
 Progress = Callable[[int, int], None]
 """Told how many images of how many are decoded."""
 
@@ -52,6 +54,7 @@ class StoreInfo:
         skipped: hashes of the images left out because they cannot be decoded.
         remarks: what a user has to know about the data, a sentence each.
         made_from: what was asked for and of which contents, to know a store made for another.
+        target_labelled: whether the target has labels; those of its val and test are packed then.
     """
 
     class_names: list[str]
@@ -70,6 +73,7 @@ class StoreInfo:
     def side_seen(self, native: int) -> int:
         """Return the side in pixels at which a network sees images, given its native side."""
         return self.crop_size or (self.image_size if self.fixed_size else native)
+    target_labelled: bool = True
 
 
 def pack(
@@ -150,8 +154,14 @@ def _write(
         told.append(remark)
     for role, splits in parts.items():
         for split, rows in splits.items():
-            if (role, split) != UNLABELLED:
-                np.save(folder / f"{role}.{split}.labels.npy", domains[role].labels[rows])
+            labels = folder / f"{role}.{split}.labels.npy"
+            labels.unlink(missing_ok=True)  # of a store that was begun here before
+            if domains[role].labelled and (role, split) != UNLABELLED:
+                np.save(labels, domains[role].labels[rows])
+    (folder / HELD_OUT).unlink(missing_ok=True)
+    if not (target := domains["target"]).labelled:
+        held_out = "".join(f"{target.places[row]}\n" for row in parts["target"]["test"])
+        (folder / HELD_OUT).write_text(held_out, encoding="utf-8", errors="surrogateescape")
     for role, (_, dark) in written.items():
         told.extend(dark_remark(domains[role], dark))
     remarks = [*pair.remarks, *told, *duplicate_remarks(domains, parts)]
@@ -175,11 +185,14 @@ def _write(
         ),
         remarks=remarks,
         made_from=made_from,
+        target_labelled=domains["target"].labelled,
     )
 
 
 def _split(role: str, domain: Domain, config: DataConfig) -> Splits:
     parts = split_domain(domain, config.splits_of(role))
+    if not domain.labelled:
+        return parts
     for split in ("train",) if role == "source" else ("val", "test"):
         counts = np.bincount(domain.labels[parts[split]], minlength=len(domain.class_names))
         if not counts.all():
@@ -209,6 +222,12 @@ def open_labels(folder: Path, role: str, split: str) -> NDArray[np.int64]:
     """Read the labels of a split, shape (n,). Only evaluation may ask for the target's test."""
     labels: NDArray[np.int64] = np.load(folder / f"{role}.{split}.labels.npy")
     return labels
+
+
+def labels_if_any(folder: Path, role: str, split: str) -> NDArray[np.int64] | None:
+    """Read the labels of a split; None where there are none, as of the target's training split."""
+    path = folder / f"{role}.{split}.labels.npy"
+    return open_labels(folder, role, split) if path.exists() else None
 
 
 def read_info(folder: Path) -> StoreInfo:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dann_search.data.image_pixels import centre_crop
-from dann_search.data.store import StoreInfo, open_images, open_labels, read_info
+from dann_search.data.store import StoreInfo, labels_if_any, open_images, open_labels, read_info
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class TrainingData:
     """Images as uint8 tensors of shape (n, 3, side, side), labels as int64 of shape (n,).
 
     Training images are as stored, to be cropped at random; the others are as networks see them.
-    There is no field for labels of the target's training or test images.
+    There is no field for labels of the target's training or test images; ``val_labels`` is None
+    where the target has none at all.
     """
 
     info: StoreInfo
@@ -24,7 +25,7 @@ class TrainingData:
     source_labels: Tensor
     target_images: Tensor
     val_images: Tensor
-    val_labels: Tensor
+    val_labels: Tensor | None
     source_val_images: Tensor
     source_val_labels: Tensor
 
@@ -36,13 +37,14 @@ class TrainingData:
 
 def open_training_data(folder: Path) -> TrainingData:
     """Open the training view of a packed store; never touches the test split."""
+    val_labels = labels_if_any(folder, "target", "val")
     return TrainingData(
         info=read_info(folder),
         source_images=stored_tensor(folder, "source", "train"),
         source_labels=torch.from_numpy(open_labels(folder, "source", "train")),
         target_images=stored_tensor(folder, "target", "train"),
         val_images=as_tensor(folder, "target", "val"),
-        val_labels=torch.from_numpy(open_labels(folder, "target", "val")),
+        val_labels=None if val_labels is None else torch.from_numpy(val_labels),
         source_val_images=as_tensor(folder, "source", "val"),
         source_val_labels=torch.from_numpy(open_labels(folder, "source", "val")),
     )

@@ -31,6 +31,7 @@ from dann_search.results.store import packed_store
 from dann_search.storage.compare_lock import alone, remove_left_labels
 from dann_search.storage.driver_lock import driver_is_alive
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.record import recorded_store
 from dann_search.training.job import Failures, TrainAll, TrainingJob
 
 
@@ -79,9 +80,9 @@ def compare(
         seeds: runs per method, with seeds that the search never used for the winner.
 
     Raises:
-        InputError: no trial has finished, a search or a comparison is still running, a method is
-            unknown, there are fewer than two seeds, or target_supervised cannot get the target's
-            labels.
+        InputError: no trial has finished, the target has no labels, a search or a comparison is
+            still running, a method is unknown, there are fewer than two seeds, or
+            target_supervised cannot get the target's labels.
         RunError: a training of the winner failed; failed baselines are left out.
     """
     named = checked(methods or [])
@@ -89,6 +90,7 @@ def compare(
         raise InputError(f"compare needs at least 2 seeds for a deviation, got {seeds}")
     _refuse_while_searching(folder)
     experiment, rows = read_experiment(folder), read_trials(folder)
+    _refuse_without_labels(folder)
     row = choose(rows, folder, 1, None)
     winner = TrialConfig(**row.config)
     names = named or default_methods(winner, experiment.weights)
@@ -166,6 +168,18 @@ def _refuse_while_searching(folder: ExperimentFolder) -> None:
         raise InputError(
             f"{folder}: the search is still running, so its winner is not known yet; "
             f"watch it with: dann-search status {folder}"
+        )
+
+
+def _refuse_without_labels(folder: ExperimentFolder) -> None:
+    info = recorded_store(folder)
+    if not info.target_labelled:
+        raise InputError(
+            f"{folder}: the target {info.domains['target']} has no labels, and compare needs those "
+            "of its test split: scores without labels rank trials of one method, and cannot tell "
+            "which method is better. Label some of its images, put them with the others into a "
+            "manifest and search again, or measure this winner alone: "
+            f"dann-search evaluate {folder} --data FOLDER"
         )
 
 

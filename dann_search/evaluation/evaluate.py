@@ -18,7 +18,7 @@ from dann_search.data.domain import Domain
 from dann_search.data.folder import folder_names, images_directly_in, load_class_folders
 from dann_search.data.image_pixels import centre_crop
 from dann_search.data.split_names import is_split_name
-from dann_search.data.store import open_labels
+from dann_search.data.store import HELD_OUT, open_labels
 from dann_search.errors import InputError, in_one_line, nearest
 from dann_search.evaluation.calibration import doubt, fit_temperature
 from dann_search.evaluation.confusion import write_confusion
@@ -71,6 +71,9 @@ def evaluate_target(
     where = find_device(device)
     if data is None and found.store is None:
         raise found.without_experiment("test split", "name a labelled folder: --data FOLDER")
+    labelled = found.record.get("data", {}).get("target_labelled", True)
+    if not labelled and (data is None or calibrated):
+        raise _without_labels(found, target, calibrated)
     images = None if data is None else labelled_folder(found.record["class_names"], data)
     model = load_model(found.folder, found.trusted).to(where)
     remarks = []
@@ -89,6 +92,19 @@ def evaluate_target(
     for remark in filter(None, remarks):
         note(remark)
     return result
+
+
+def _without_labels(found: FoundModel, target: str | Path, calibrated: bool) -> InputError:
+    name, names = found.record["domains"]["target"], found.record["class_names"]
+    listed = found.store / HELD_OUT if found.store else None
+    which = f", best those in {listed}, which neither trained nor chose it," if listed else ""
+    what = "calibrated on its validation split" if calibrated else "measured on its test split"
+    return InputError(
+        f"{target}: the target {name} has no labels, so the model cannot be {what}. To measure it, "
+        f"put labelled images of {name}{which} into one folder a class, called as the source's "
+        f"({', '.join(names[:5])}{', …' if len(names) > 5 else ''}), and run: "
+        f"dann-search evaluate {target} --data FOLDER"
+    )
 
 
 def _scored(

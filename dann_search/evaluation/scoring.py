@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from dann_search.evaluation.calibration import calibration_error, reliability, to_probabilities
 from dann_search.outputs.models import Measurement, Scores
-from dann_search.outputs.shared import ClassRow, MetricIntervals
+from dann_search.outputs.shared import ClassRow, MetricIntervals, PresentClasses
 from dann_search.results.intervals import metric_intervals
 from dann_search.training.metrics import classification_metrics
 
@@ -41,11 +41,14 @@ def score(
         )
         for name, precision, recall, f1, n in zip(names, *parts, strict=True)
     ]
+    metrics = asdict(classification_metrics(labels, predictions, classes))
+    ends = metric_intervals(confusion)
     return Scores(
-        **asdict(classification_metrics(labels, predictions, classes)),
+        **metrics,
         split=split,
         n=len(labels),
-        ci95=MetricIntervals(**metric_intervals(confusion)),
+        ci95=MetricIntervals(**ends),
+        present=PresentClasses.of(metrics, ends, confusion.sum(1).tolist()),
         per_class=per_class,
         absent_classes=[one.name for one in per_class if one.n == 0],
         confusion=confusion.tolist(),

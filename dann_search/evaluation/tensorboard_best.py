@@ -23,6 +23,7 @@ from torch import Tensor
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import augment, to_float
 from dann_search.data.batches import epoch_seed, paired_batches
+from dann_search.data.domain import NO_LABEL
 from dann_search.data.training_data import TrainingData, open_training_data
 from dann_search.errors import in_one_line
 from dann_search.evaluation.confusion import write_confusion
@@ -110,8 +111,10 @@ def write_run(run: Path, best: PicturedTrial) -> None:
     shutil.rmtree(run, ignore_errors=True)
     with SummaryWriter(str(run)) as writer:
         writer.add_text("trial", f"trial {best.number}, epoch {best.epoch}", best.epoch)
-        _add_confusion(writer, best)
-        _add_curves(writer, best)
+        if best.data.val_labels is not None:
+            labels = best.data.val_labels.numpy()
+            _add_confusion(writer, best, labels)
+            _add_curves(writer, best, labels)
         _add_batches(writer, best)
         _add_embeddings(writer, best)
 
@@ -149,8 +152,8 @@ def _sample(images: int) -> Tensor:
     return drawn[:POINTS].sort().values
 
 
-def _add_confusion(writer: Any, best: PicturedTrial) -> None:
-    labels, names = best.data.val_labels.numpy(), best.data.info.class_names
+def _add_confusion(writer: Any, best: PicturedTrial, labels: NDArray[np.int64]) -> None:
+    names = best.data.info.class_names
     counts = confusion_matrix(
         labels, best.target.logits.argmax(1).numpy(), labels=range(len(names))
     )
@@ -173,9 +176,9 @@ def most_mistaken(confusion: NDArray[np.int64], count: int) -> NDArray[np.int64]
     return np.sort(np.argsort(-mistakes, kind="stable")[:count])
 
 
-def _add_curves(writer: Any, best: PicturedTrial) -> None:
+def _add_curves(writer: Any, best: PicturedTrial, labels: NDArray[np.int64]) -> None:
     """Add a precision-recall curve of each class against all others, on target val."""
-    labels, names = best.data.val_labels.numpy(), best.data.info.class_names
+    names = best.data.info.class_names
     probabilities = best.target.logits.double().softmax(1).numpy()
     counts = confusion_matrix(labels, probabilities.argmax(1), labels=range(len(names)))
     for index in most_mistaken(counts, CURVES):
@@ -216,17 +219,24 @@ def _framed(images: Tensor) -> Tensor:
 
 
 def _add_embeddings(writer: Any, best: PicturedTrial) -> None:
-    """Add features of both domains, with each image's thumbnail, label and prediction."""
+    """Add features of both domains, with each image's thumbnail, label if any and prediction."""
     data = best.data
     of_source, of_target = _sample(len(data.source_val_images)), _sample(len(data.val_images))
     images = [data.source_val_images[of_source], data.val_images[of_target]]
-    labels = torch.cat([data.source_val_labels[of_source], data.val_labels[of_target]])
+    unknown = torch.full((len(data.val_images),), NO_LABEL)
+    of_val = unknown if data.val_labels is None else data.val_labels
+    labels = torch.cat([data.source_val_labels[of_source], of_val[of_target]])
     predicted = torch.cat([best.source.logits, best.target.logits[of_target]]).argmax(1)
     domains = [one_line(f"{role}: {data.info.domains[role]}") for role in ("source", "target")]
     # A tab or a line break would start another cell of the projector's table.
     names = [one_line(name) for name in data.info.class_names]
     metadata = [
-        [domains[number >= len(of_source)], names[label], names[guess], str(label == guess)]
+        [
+            domains[number >= len(of_source)],
+            "" if label == NO_LABEL else names[label],
+            names[guess],
+            "" if label == NO_LABEL else str(label == guess),
+        ]
         for number, (label, guess) in enumerate(
             zip(labels.tolist(), predicted.tolist(), strict=True)
         )

@@ -110,7 +110,7 @@ def keep(
         record=place / RECORD,
         trial=record["trial"],
         epoch=record["epoch"],
-        validation=ValidationMetrics(**record["validation"]),
+        validation=record["validation"] and ValidationMetrics(**record["validation"]),
         validation_ci95=record["validation_ci95"],
         config=TrialConfig.model_construct(**record["config"]),
         chosen_by=ChosenBy(**record["chosen_by"]),
@@ -186,12 +186,18 @@ def _record(
         "extensions": {file.name: file.sha256 for file in extensions_of(config.backbone)},
         "config": config.model_dump(mode="json"),
         "searched": row.params,
-        "validation": {name: best[name] for name in best if name.endswith("_val")},
+        "validation": {name: best[name] for name in best if name.endswith("_val")}
+        if info.target_labelled
+        else None,
         "validators": best["validators"],
         "objective": experiment.search.objective,
         "seeds": {"training": config.seed, "splits": experiment.data.splits.seed},
         "domains": info.domains,
-        "data": {"sizes": info.sizes, "hashes": info.hashes},
+        "data": {
+            "sizes": info.sizes,
+            "hashes": info.hashes,
+            "target_labelled": info.target_labelled,
+        },
         "versions": {
             **{name: importlib.metadata.version(name) for name in VERSIONS},
             "python": platform.python_version(),
@@ -221,10 +227,13 @@ def _preprocessing(
 def _validation_intervals(
     folder: ExperimentFolder, network: Any, record: dict[str, Any]
 ) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of the validation metrics; empty if the packed images are gone."""
+    """Return 95 % intervals of the validation metrics.
+
+    They are empty if the packed images are gone or the target has no labels.
+    """
     from sklearn.metrics import confusion_matrix
 
-    from dann_search.data.store import open_labels
+    from dann_search.data.store import labels_if_any
     from dann_search.inference.batched_logits import find_device, logits_of, stored_batches
     from dann_search.inference.model import DannModel
     from dann_search.results.intervals import metric_intervals
@@ -234,9 +243,10 @@ def _validation_intervals(
         store = packed_store(folder)
     except InputError:
         return {}
+    if (labels := labels_if_any(store, "target", "val")) is None:
+        return {}
     model = DannModel(network, record).to(find_device("auto"))
     logits = logits_of(model, stored_batches(store, "target", "val", model.image_size))
-    labels = open_labels(store, "target", "val")
     classes = range(len(record["class_names"]))
     confusion = confusion_matrix(labels, logits.argmax(1), labels=classes)
     return metric_intervals(confusion)

@@ -2,7 +2,13 @@
 
 
 def label_use(
-    role: str, split: str, *, oracle: bool, refit: bool = False, calibrated: bool = False
+    role: str,
+    split: str,
+    *,
+    oracle: bool,
+    refit: bool = False,
+    calibrated: bool = False,
+    target_labelled: bool = True,
 ) -> str:
     """Say what labels of a split were used for.
 
@@ -12,7 +18,10 @@ def label_use(
         oracle: whether labels of the target's validation split chose the epoch or the trial.
         refit: whether the model was trained again, on training and validation images.
         calibrated: whether it has a temperature.
+        target_labelled: whether the target has labels.
     """
+    if role == "target" and not target_labelled:
+        return "none"
     if role == "source":
         scored = "only read by scores that need no target label"
         return {"train": "trained on", "val": "trained on" if refit else scored}.get(

@@ -120,7 +120,12 @@ def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
         oracle=_chosen_by_labels(record),
         refit="refit" in record,
         calibrated=record.get("temperature", 1.0) != 1.0,
+        target_labelled=_has_target_labels(record),
     )
+
+
+def _has_target_labels(record: dict[str, Any]) -> bool:
+    return bool(record["data"].get("target_labelled", True))
 
 
 def _chosen_by_labels(record: dict[str, Any]) -> bool:
@@ -132,6 +137,14 @@ def _chosen_by_labels(record: dict[str, Any]) -> bool:
 def _metrics(
     record: dict[str, Any], evaluation: dict[str, Any] | None, outdated: bool
 ) -> Iterator[str]:
+    if not _has_target_labels(record):
+        chosen = record["chosen_by"]
+        yield (
+            f"None: the target has no labels, so nothing was measured on it. The model was chosen "
+            f"by {chosen['objective']} ({chosen['value']:.4g}), which needs none and is no share "
+            "of right answers. Measure it on labelled images: `dann-search evaluate --data FOLDER`."
+        )
+        return
     yield "On the target domain, with 95 % intervals over its images.\n"
     yield "| split | images | macro-F1 | accuracy | macro precision | macro recall |"
     yield "|---|---|---|---|---|---|"
@@ -168,14 +181,19 @@ def _with_interval(value: float, ends: list[float] | None) -> str:
 
 def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterator[str]:
     target, sizes = _domains(record)["target"], record["preprocessing"]
-    yield f"Measured on images of {target} alone; on others it may do worse, and will not say so."
+    if _has_target_labels(record):
+        yield (
+            f"Measured on images of {target} alone; on others it may do worse, and will not say so."
+        )
+    else:
+        yield f"Not measured on any image of {target}, which has no labels."
     yield "Every image gets one of the classes, also one that shows none of them."
     side, crop = sizes["image_size"], sizes.get("crop_size")
     square = f"{sizes['stored_size']} x {sizes['stored_size']}, of it the centre {side} x {side}"
     yield (
         f"It sees the centre square of an image at {square if crop else f'{side} x {side}'} pixels."
     )
-    if record.get("temperature", 1.0) == 1.0:
+    if record.get("temperature", 1.0) == 1.0 and _has_target_labels(record):
         yield "Its probabilities are not calibrated: `dann-search evaluate --calibrated`."
     yield "Intervals say how much depends on which images were drawn, not on the training's seed."
     if evaluation:

@@ -101,10 +101,11 @@ def _trained(
     # If the recipe averages weights, the average is the model.
     network.load_state_dict(checkpoint.average, strict=False)
     last = asdict(checkpoint.history[-1])
-    validation = {name: last[name] for name in ValidationMetrics.model_fields}
+    names = ValidationMetrics.model_fields
+    measured = {name: last[name] for name in names if last[name] is not None}
     adapted = "target train and val without labels" if job.config.adapts else "no target image"
     return weights_of(network), Refit(
         epochs=job.epochs,
         trained_on=["source train and val", adapted],
-        validation_of_images_seen=ValidationMetrics(**validation),
+        validation_of_images_seen=ValidationMetrics(**measured) if measured else None,
     )

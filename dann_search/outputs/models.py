@@ -6,7 +6,14 @@ from typing import Literal
 from pydantic import Field
 
 from dann_search.outputs.base import Output
-from dann_search.outputs.shared import ClassRow, Interval, MetricIntervals, Metrics, Recipe
+from dann_search.outputs.shared import (
+    ClassRow,
+    Interval,
+    MetricIntervals,
+    Metrics,
+    PresentClasses,
+    Recipe,
+)
 
 
 class ValidationMetrics(Output):
@@ -33,8 +40,9 @@ class Refit(Output):
 
     epochs: int = Field(description="trained; as many as did best in the search")
     trained_on: list[str] = Field(description="splits, in words")
-    validation_of_images_seen: ValidationMetrics = Field(
-        description="of the last epoch; says nothing of other images"
+    validation_of_images_seen: ValidationMetrics | None = Field(
+        description="of the last epoch; says nothing of other images; null where the target has no "
+        "labels"
     )
 
 
@@ -46,10 +54,12 @@ class BestModel(Output):
     record: Path = Field(description="path of model.json in it")
     trial: int = Field(description="number of its trial")
     epoch: int = Field(description="the trial's best epoch, from 1, whose weights these are")
-    validation: ValidationMetrics = Field(description="of the search's model; of a refit's too")
+    validation: ValidationMetrics | None = Field(
+        description="of the search's model; of a refit's too; null where the target has no labels"
+    )
     validation_ci95: dict[str, Interval] = Field(
         description="by metric: accuracy, precision_macro, recall_macro, f1_macro; empty where the "
-        "packed images are gone"
+        "packed images are gone or the target has no labels"
     )
     config: Recipe
     chosen_by: ChosenBy = Field(description="what trials were ranked by")
@@ -82,7 +92,11 @@ class Scores(Metrics):
     ci95: MetricIntervals = Field(description="95 % intervals of the four metrics")
     per_class: list[ClassRow] = Field(description="in label order")
     absent_classes: list[str] = Field(
-        description="classes without an image here; they count as 0 in the macro averages"
+        description="classes without an image here; they count as 0 in the macro averages, but not "
+        "in those of present"
+    )
+    present: PresentClasses = Field(
+        description="the same averages over the classes with images alone"
     )
     confusion: list[list[int]] = Field(
         description="images by true class (rows) and predicted class (columns), in label order"

@@ -74,16 +74,21 @@ class Report(Output):
     notes: list[str] = Field(description="what is missing or not final, in sentences")
     trial: int = Field(description="number of the best trial")
     epoch: int = Field(description="its best epoch, from 1")
-    f1_macro_val: float = Field(description="macro-F1 of that epoch on target val, 0 to 1")
+    f1_macro_val: float | None = Field(
+        description="macro-F1 of that epoch on target val, 0 to 1; null where the target has no "
+        "labels"
+    )
     ci95_val: Interval | None = Field(
-        description="interval of f1_macro_val; null if the model cannot be run here"
+        description="interval of f1_macro_val; null where that is, or if the model cannot be run "
+        "here"
     )
     test: OnTest | None = Field(description="null if it was not evaluated yet")
     baselines: dict[str, MeanAndSd] | None = Field(
         description="by method; null if they were not compared yet"
     )
     ece: CalibrationOn | None = Field(
-        description="null if test was not evaluated and the model cannot be run here"
+        description="null if test was not evaluated and the model cannot be run here, or the "
+        "target has no labels"
     )
     domain_shift: list[Shift] = Field(
         description="by network, in the order of training; empty if the model cannot be run here"

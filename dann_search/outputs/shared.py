@@ -1,6 +1,7 @@
 """Parts of several results."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -35,8 +36,9 @@ class BestTrial(Output):
     searched: Searched = Field(
         description="the part of it that was searched and applies, by parameter"
     )
-    f1_macro_val: float = Field(
-        description="macro-F1 on the target's validation split at its best epoch, 0 to 1"
+    f1_macro_val: float | None = Field(
+        description="macro-F1 on the target's validation split at its best epoch, 0 to 1; null "
+        "where the target has no labels"
     )
     score: float = Field(
         description="value of the objective there; f1_macro_val where that is the objective"
@@ -91,6 +93,42 @@ class MetricIntervals(Output):
         """Return the interval of a metric by its name."""
         ends: tuple[float, float] = getattr(self, metric)
         return ends
+
+
+class PresentClasses(Output):
+    """Macro averages over the classes that have images, 0 to 1, with their 95 % intervals."""
+
+    classes: int = Field(description="number of classes with images")
+    precision_macro: float = Field(description="mean precision")
+    recall_macro: float = Field(description="mean recall")
+    f1_macro: float = Field(description="mean F1")
+    ci95: dict[str, Interval] = Field(description="by metric")
+
+    @classmethod
+    def of(
+        cls,
+        metrics: Mapping[str, float],
+        ends: Mapping[str, tuple[float, float]],
+        images: Sequence[int],
+    ) -> Self:
+        """Take the classes without images out of averages over all, in which they count as 0.
+
+        Args:
+            metrics: averages over all classes, by name.
+            ends: their intervals.
+            images: of each class.
+
+        Raises:
+            ZeroDivisionError: no class has images.
+        """
+        count = sum(n > 0 for n in images)
+
+        def scaled(value: float) -> float:
+            return min(1.0, value * len(images) / count)
+
+        names = ("precision_macro", "recall_macro", "f1_macro")
+        intervals = {name: (scaled(ends[name][0]), scaled(ends[name][1])) for name in names}
+        return cls(classes=count, ci95=intervals, **{name: scaled(metrics[name]) for name in names})
 
 
 class ClassRow(Output):

@@ -77,15 +77,23 @@ def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
     best = choose(rows, folder)
     experiment, record = read_experiment(folder), read_record(folder)
     search = look_at_search(folder, experiment, rows)
-    notes = _unfinished(state)
-    test = _present(lambda: read_evaluation(folder, best.number), notes)
-    compared = _present(lambda: read_comparison(folder, best.number), notes)
+    notes, info = _unfinished(state), StoreInfo(**record["data"])
+    test = compared = None
+    if info.target_labelled:
+        test = _present(lambda: read_evaluation(folder, best.number), notes)
+        compared = _present(lambda: read_comparison(folder, best.number), notes)
+    else:
+        notes.append(
+            f"The target {info.domains['target']} has no labels: nothing was measured on it, and "
+            f"{experiment.search.objective}, which needs none, chose the model. To measure it on "
+            f"labelled images, run: dann-search evaluate {shown(folder)} --data FOLDER."
+        )
     inside = _inside(folder, experiment, best, compared, tell, notes)
     return Content(
         folder=folder,
         experiment=experiment,
         record=record,
-        info=StoreInfo(**record["data"]),
+        info=info,
         status=state,
         search=search,
         best=best,

@@ -64,7 +64,7 @@ class Inside:
 
     Attributes:
         words: its recipe in sentences, as (topic, sentences).
-        val: its scores and calibration on the target's validation split.
+        val: its scores and calibration on the target's validation split; None without labels.
         mistakes, uncertain: images of that split.
         augmented: images of both training splits, by role.
         source_labels, target_labels: labels of the images on the planes; ``NO_LABEL`` if unknown.
@@ -73,7 +73,7 @@ class Inside:
     """
 
     words: list[tuple[str, str]]
-    val: Measurement
+    val: Measurement | None
     mistakes: list[Thumbnail]
     uncertain: list[Thumbnail]
     augmented: dict[str, list[Augmented]]
@@ -106,7 +106,9 @@ def look_inside(
         folder.fetch(checkpoint)
         network = recipe.network(checkpoint)
         logits = recipe.outputs(network, data.val_images).logits.double().numpy()
-        labels, names = data.val_labels.numpy(), data.info.class_names
+        labels, names = None, data.info.class_names
+        if data.val_labels is not None:
+            labels = data.val_labels.numpy()
         probabilities = to_probabilities(logits)
         source, target = (take_sample(store, role) for role in ("source", "target"))
         seen = [
@@ -115,8 +117,10 @@ def look_inside(
         ]
         return Inside(
             words=_words(recipe),
-            val=score_logits(labels, logits, names, "val"),
-            mistakes=confident_mistakes(data.val_images, labels, probabilities, names),
+            val=None if labels is None else score_logits(labels, logits, names, "val"),
+            mistakes=[]
+            if labels is None
+            else confident_mistakes(data.val_images, labels, probabilities, names),
             uncertain=uncertain_images(data.val_images, labels, probabilities, names),
             augmented=_augmented(recipe),
             source_labels=source.labels,

@@ -15,6 +15,7 @@ from dann_search.inference.model_files import EVALUATION, RECORD
 from dann_search.outputs.base import Output
 from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.models import Evaluation
+from dann_search.outputs.shared import PresentClasses
 from dann_search.storage.layout import ExperimentFolder
 
 Kind = TypeVar("Kind", bound=Output)
@@ -87,8 +88,20 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _with_present(content: dict[str, Any]) -> dict[str, Any]:
+    """Add to an evaluation of 0.1.0 what it has all figures for."""
+    try:
+        images = [row["n"] for row in content["per_class"]]
+        present = PresentClasses.of(content, content["ci95"], images)
+        return {"present": present.model_dump(), **content}
+    except (KeyError, TypeError, ZeroDivisionError):  # said when it is validated
+        return content
+
+
 def _validated(kind: type[Kind], path: Path, again: str) -> Kind:
     content = _read(path)
+    if kind is Evaluation:
+        content = _with_present(content)
     try:
         # A later version may have added fields. Lists stand for tuples in JSON, hence not strict.
         return kind.model_validate(content, strict=False, extra="ignore")

@@ -17,7 +17,7 @@ from torch import Tensor
 from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.data.domain import NO_LABEL
-from dann_search.data.store import UNLABELLED, open_labels
+from dann_search.data.store import labels_if_any
 from dann_search.data.training_data import TrainingData, as_tensor
 from dann_search.models.build import build_network
 from dann_search.models.network import DannNetwork
@@ -40,7 +40,7 @@ class Sample:
     """Images of one domain from its val and train splits, with their labels.
 
     ``images`` are uint8 of shape (n, 3, side, side); ``labels`` have shape (n,) and are
-    ``NO_LABEL`` for the target's training images.
+    ``NO_LABEL`` for the target's training images, and all of its images where none has a label.
     """
 
     images: Tensor
@@ -63,11 +63,10 @@ def take_sample(store: Path, role: str, most: int = PER_DOMAIN) -> Sample:
     of_val = min(len(val), max(most // 2, most - len(train)))
     rows_val = np.sort(rng.permutation(len(val))[:of_val])
     rows_train = np.sort(rng.permutation(len(train))[: most - of_val])
-    labels = [open_labels(store, role, "val")[rows_val]]
-    if (role, "train") == UNLABELLED:
-        labels.append(np.full(len(rows_train), NO_LABEL))
-    else:
-        labels.append(open_labels(store, role, "train")[rows_train])
+    labels = []
+    for split, rows in (("val", rows_val), ("train", rows_train)):
+        known = labels_if_any(store, role, split)
+        labels.append(np.full(len(rows), NO_LABEL) if known is None else known[rows])
     images = torch.cat([val[torch.from_numpy(rows_val)], train[torch.from_numpy(rows_train)]])
     return Sample(images, np.concatenate(labels))
 

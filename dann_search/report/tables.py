@@ -51,7 +51,9 @@ def leaderboard(content: Content) -> Table:
     columns.append(Column("state", "state", False))
     if objective != F1_MACRO:
         columns.append(Column(objective, objective, True))
-    columns.append(Column("F1 val", "f1", True))
+    labelled = content.info.target_labelled
+    if labelled:
+        columns.append(Column("F1 val", "f1", True))
     if confirmed:
         columns.append(Column("new seeds", "confirmed", True))
     columns += [Column("epochs", "epochs", True), Column("best epoch", "best_epoch", True)]
@@ -64,7 +66,7 @@ def leaderboard(content: Content) -> Table:
     for rank, row in enumerate(shown, 1):
         line = [_cell(rank), _cell(row.number), _cell(_state(row))]
         line += [_score(row.score)] if objective != F1_MACRO else []
-        line.append(_score(row.f1_macro_val))
+        line += [_score(row.f1_macro_val)] if labelled else []
         line += [_score(row.confirmed_mean, row.confirmed_sd)] if confirmed else []
         line += [_cell(row.epochs), _cell(row.best_epoch)]
         line += [_cell(row.params.get(name)) for name in searched]
@@ -124,7 +126,7 @@ def splits(content: Content) -> list[tuple[str, str, int, str, str]]:
             split,
             count,
             hashes.get(role, {}).get(split, ""),
-            label_use(role, split, oracle=oracle),
+            label_use(role, split, oracle=oracle, target_labelled=content.info.target_labelled),
         )
         for role, parts in sizes.items()
         for split, count in parts.items()

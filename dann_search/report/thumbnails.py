@@ -26,10 +26,13 @@ ORIGINALS, VARIANTS = 4, 5
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One image as a data URI, its caption, and its row in the target's val split."""
+    """One image as a data URI, its caption, and its row in the target's val split.
+
+    ``true`` is None where the target has no labels.
+    """
 
     uri: str
-    true: str
+    true: str | None
     predicted: str
     probability: float
     row: int
@@ -67,7 +70,7 @@ def confident_mistakes(
 
 
 def uncertain_images(
-    images: Tensor, labels: NDArray[np.int64], probabilities: Floats, names: list[str]
+    images: Tensor, labels: NDArray[np.int64] | None, probabilities: Floats, names: list[str]
 ) -> list[Thumbnail]:
     """Return the images of largest entropy over the classes, right or wrong."""
     order = np.argsort(-entropy(probabilities), kind="stable")
@@ -76,7 +79,7 @@ def uncertain_images(
 
 def _thumbnails(
     images: Tensor,
-    labels: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
     probabilities: Floats,
     names: list[str],
     rows: NDArray[np.int64],
@@ -84,7 +87,7 @@ def _thumbnails(
     return [
         Thumbnail(
             data_uri(images[row].numpy()),
-            names[labels[row]],
+            None if labels is None else names[labels[row]],
             names[probabilities[row].argmax()],
             float(probabilities[row].max()),
             int(row),

@@ -136,7 +136,7 @@ def summarize(content: "Content", file: Path, size: int) -> Report:
     """
     best, inside, measured = content.best, content.inside, content.measured
     test, methods = content.test, content.compared.methods if content.compared else None
-    assert best.best_epoch is not None and best.f1_macro_val is not None  # it was chosen by them
+    assert best.best_epoch is not None  # it was chosen by its score there
     return Report(
         report=str(file),
         bytes=size,
@@ -147,7 +147,7 @@ def summarize(content: "Content", file: Path, size: int) -> Report:
         trial=best.number,
         epoch=best.best_epoch,
         f1_macro_val=best.f1_macro_val,
-        ci95_val=inside.val.ci95.f1_macro if inside else None,
+        ci95_val=inside.val.ci95.f1_macro if inside and inside.val else None,
         test=OnTest(**{name: getattr(test, name) for name in OnTest.model_fields})
         if test
         else None,

@@ -51,7 +51,7 @@ def _numbered(rows: list[TrialRow], folder: ExperimentFolder, trial: int) -> Tri
     found = [row for row in rows if row.number == trial]
     if not found:
         raise InputError(f"{folder.root}: no trial {trial}; there are 0 to {len(rows) - 1}")
-    if found[0].f1_macro_val is None:
+    if found[0].score is None:
         raise InputError(f"{folder.root}: trial {trial} is {found[0].state} and has no model")
     return found[0]
 

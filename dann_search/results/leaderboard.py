@@ -53,7 +53,7 @@ def leaderboard(folder: ExperimentFolder, top: int | None = None) -> Leaderboard
 def best_trial(rows: Sequence[TrialRow]) -> BestTrial | None:
     """Return the best trial that is over; None if there is none."""
     for row in finished(rows):
-        if row.score is not None and row.f1_macro_val is not None:
+        if row.score is not None:
             return BestTrial(
                 trial=row.number,
                 config=row.recipe,

@@ -14,7 +14,8 @@ from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.node_store import store_of
-from dann_search.data.store import pack
+from dann_search.data.pixels import SHOWN, UNREADABLE
+from dann_search.data.store import INFO, pack
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.models.sizes import size_needed
@@ -76,20 +77,56 @@ def prepare(
         folder = ExperimentFolder.at(experiment.place)
         _check_new(experiment, folder)
     _check_weights(experiment, space)
-    with _naming_storage(experiment):
-        folder.root.mkdir(parents=True, exist_ok=True)
-        if folder.remote:
-            folder.remote.write(".writable", b"")
-            folder.remote.remove(".writable")
-        (folder.root / ".writable").touch()
-        (folder.root / ".writable").unlink()
     size = experiment.data.image_size or largest_native_size(space.backbones)
-    with DriverLock(folder):  # another launch of this name may have been as far
-        _check_new(experiment, folder)
-        with interrupted_with("interrupted before the search began; launch it again"):
-            info = pack(experiment.data, size, folder.data, progress)
-            write_record(experiment, folder, info)
+    with _empty_folders_removed(folder.root):
+        with _naming_storage(experiment):
+            folder.root.mkdir(parents=True, exist_ok=True)
+            if folder.remote:
+                folder.remote.write(".writable", b"")
+                folder.remote.remove(".writable")
+            (folder.root / ".writable").touch()
+            (folder.root / ".writable").unlink()
+        with DriverLock(folder) as lock:  # another launch of this name may have been as far
+            _check_new(experiment, folder)
+            again = interrupted_with("interrupted before the search began; launch it again")
+            with _nothing_left(folder, lock), again:
+                info = pack(experiment.data, size, folder.data, progress)
+                write_record(experiment, folder, info)
     return folder
+
+
+@contextlib.contextmanager
+def _empty_folders_removed(root: Path) -> Iterator[None]:
+    """Remove the folders that the block made, if it fails and they are empty."""
+    made = [path for path in (root, *root.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for path in made:
+                path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _nothing_left(folder: ExperimentFolder, lock: DriverLock) -> Iterator[None]:
+    """Remove what a refused launch has written, so that the next one finds nothing of it.
+
+    The list of unreadable images stays where it is longer than the message that names it.
+    """
+    had_store = (folder.data / INFO).exists()
+    try:
+        yield
+    except BaseException:
+        if folder.record.exists():
+            raise
+        lock.forget()
+        for file in [] if had_store else list(folder.data.glob("*")):
+            if file.name != UNREADABLE or len(file.read_text("utf-8").splitlines()) <= SHOWN:
+                file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.data.rmdir()
+        raise
 
 
 @contextlib.contextmanager
@@ -217,8 +254,9 @@ def _watchers(
 ) -> Iterator[list[Observer]]:
     """Keep the observers of a search; an error that ends it gets the resume command added."""
     folder, objective = lock.folder, experiment.search.objective
+    labelled, total = recorded_store(folder).target_labelled, record.proposals.total
     watchers = [
-        TensorBoardWriter(folder.tensorboard, space, objective, record.proposals.total),
+        TensorBoardWriter(folder.tensorboard, space, objective, total, labelled),
         TrialFiles(folder),
         console,
     ]

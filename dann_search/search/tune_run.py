@@ -47,7 +47,7 @@ def run_tune(
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            metric="f1_macro_val",
+            metric="epoch",  # Tune wants one; the study, not Tune, judges trials
             mode="max",
             search_alg=StudySearcher(scheduler, fleet),
             scheduler=scheduler,
@@ -111,7 +111,7 @@ class StudySearcher(Searcher):
     """
 
     def __init__(self, scheduler: StudyScheduler, fleet: SearchFleet):
-        super().__init__(metric="f1_macro_val", mode="max")
+        super().__init__(metric="epoch", mode="max")
         self.scheduler, self.fleet = scheduler, fleet
         self.bookkeeper = scheduler.bookkeeper
         self.running: dict[str, dict[str, Any]] = {}

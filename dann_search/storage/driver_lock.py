@@ -48,6 +48,7 @@ class DriverLock:
         self._who = {"id": uuid.uuid4().hex, **_this_machine(), "pid": os.getpid()}
         self._taken_over: TakenOver | None = None
         self._file: IO[str] | None = None
+        self._nothing_begun = False
         self._turn = threading.RLock()
         """No thread looks whose heartbeat it is while another writes it."""
         self._done = threading.Event()
@@ -83,16 +84,26 @@ class DriverLock:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the lock back and leave an empty file; one that is another's by now stays."""
+        """Give the lock back and leave an empty file; one that is another's by now stays.
+
+        After ``forget`` there is no file, either.
+        """
         self._done.set()
         self._thread.join()
         assert self._file
         with self._file, contextlib.suppress(RunError):
             self.check()
             _remove_stop(self.folder)
+            if self._nothing_begun:
+                self.folder.remove(self.path)
+                return
             if self.folder.remote:
                 self.folder.remote.write(self.path.name, b"")
             self._file.truncate(0)
+
+    def forget(self) -> None:
+        """Take the lock's file away as well when the lock is given back: nothing was begun."""
+        self._nothing_begun = True
 
     def check(self) -> None:
         """To be called before anything is written that another driver may have written since.

@@ -14,7 +14,9 @@ from dann_search.study.pruning import describe_scheduler
 from dann_search.study.suggest import suggest
 
 
-def explain(experiment: Experiment, space: Space, samples: int = 5) -> outputs.Space:
+def explain(
+    experiment: Experiment, space: Space, samples: int = 5, target_labelled: bool = True
+) -> outputs.Space:
     """Describe a search space, with some configurations sampled at random."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.RandomSampler(seed=experiment.search.seed)
@@ -23,6 +25,8 @@ def explain(experiment: Experiment, space: Space, samples: int = 5) -> outputs.S
         parameters=[_described(name, one) for name, one in space.parameters.items()],
         combinations=combinations(space),
         scheduler=describe_scheduler(experiment.search.scheduler, space.fixed.epochs),
+        objective=experiment.search.objective,
+        target_labelled=target_labelled,
         samples=[space.active(suggest(study.ask(), space).model_dump()) for _ in range(samples)],
     )
 

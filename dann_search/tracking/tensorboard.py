@@ -21,7 +21,7 @@ from dann_search.config.parameter import Choice, Int, Parameter, Range
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.tracking.observer import Observer
-from dann_search.training.result import F1_MACRO, best_of
+from dann_search.training.result import F1_MACRO, best_of, score_of
 
 TAGS = {
     "f1_macro_val": "val/f1_macro",
@@ -70,10 +70,20 @@ class TensorBoardWriter(Observer):
         space: the search space.
         objective: objective that determines the best epoch.
         trials: number of trials of the search; with many, fewer epochs of each are written.
+        labelled: whether the target has labels. Without, there is no F1, and the objective takes
+            its place.
     """
 
-    def __init__(self, folder: Path, space: Space, objective: str = F1_MACRO, trials: int = 1):
+    def __init__(
+        self,
+        folder: Path,
+        space: Space,
+        objective: str = F1_MACRO,
+        trials: int = 1,
+        labelled: bool = True,
+    ):
         self.folder, self.space, self.objective = folder, space, objective
+        self.labelled = labelled
         self.every = epochs_between(space.fixed.epochs, trials)
         self.runs: dict[int, TrialRun] = {}
         self._describe_experiment()
@@ -88,6 +98,12 @@ class TensorBoardWriter(Observer):
             summary_v2.Metric(BEST_F1, display_name="best F1 (val)"),
             summary_v2.Metric(TAGS["f1_macro_val"], display_name="last F1 (val)"),
         ]
+        if not self.labelled:
+            name = self.objective
+            metrics = [
+                summary_v2.Metric(f"best/{name}", display_name=f"best {name}"),
+                summary_v2.Metric(f"validators/{name}", display_name=f"last {name}"),
+            ]
         writer = EventFileWriter(str(self.folder / "experiment"))
         _add(writer, summary_v2.hparams_config_pb(hparams=hparams, metrics=metrics))
         writer.close()
@@ -147,7 +163,11 @@ class TrialRun:
             for name, value in result["validators"].items()
         ]
         best = best_of(self.history[: result["epoch"]], self.objective)
-        values.append(Summary.Value(tag=BEST_F1, simple_value=best["f1_macro_val"]))
+        if (f1 := best["f1_macro_val"]) is not None:
+            values.append(Summary.Value(tag=BEST_F1, simple_value=f1))
+        else:
+            score = score_of(best, self.objective)
+            values.append(Summary.Value(tag=f"best/{self.objective}", simple_value=score))
         _add(self.writer, Summary(value=values), step=result["epoch"])
         self.written = result["epoch"]
 

@@ -68,6 +68,8 @@ class Training:
         weights: Mapping[str, WeightsFile] | None = None,
         objective: str = F1_MACRO,
     ):
+        if objective == F1_MACRO and data.val_labels is None:
+            raise RunError(f"the target has no labels, and {objective} needs them")
         reset_torch(config.seed)
         self.config, self.data, self.folder = config, data, folder
         self.device, self.ranks, self.objective = device, ranks, objective
@@ -170,10 +172,10 @@ class Training:
         backbone_rate, head_rate = self.optimizer.rates
         return EpochResult(
             epoch=epoch,
-            f1_macro_val=metrics.f1_macro,
-            accuracy_val=metrics.accuracy,
-            precision_macro_val=metrics.precision_macro,
-            recall_macro_val=metrics.recall_macro,
+            f1_macro_val=metrics.f1_macro if metrics else None,
+            accuracy_val=metrics.accuracy if metrics else None,
+            precision_macro_val=metrics.precision_macro if metrics else None,
+            recall_macro_val=metrics.recall_macro if metrics else None,
             label_loss=label_loss,
             domain_loss=method_loss if adversarial else None,
             domain_accuracy=domain_accuracy if adversarial else None,

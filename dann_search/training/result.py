@@ -15,7 +15,8 @@ class EpochResult:
 
     Attributes:
         epoch: counted from 1.
-        f1_macro_val, accuracy_val, precision_macro_val, recall_macro_val: on target val.
+        f1_macro_val, accuracy_val, precision_macro_val, recall_macro_val: on target val; None where
+            the target has no labels.
         label_loss: mean cross-entropy on source batches.
         domain_loss: mean binary cross-entropy of the domain discriminator; None without one.
         adaptation_loss: mean of another method's adaptation loss, times lambda, with an extra term
@@ -29,10 +30,10 @@ class EpochResult:
     """
 
     epoch: int
-    f1_macro_val: float
-    accuracy_val: float
-    precision_macro_val: float
-    recall_macro_val: float
+    f1_macro_val: float | None
+    accuracy_val: float | None
+    precision_macro_val: float | None
+    recall_macro_val: float | None
     label_loss: float
     domain_loss: float | None
     domain_accuracy: float | None

@@ -45,8 +45,10 @@ def validation_outputs(
     return ValidationOutputs(outputs(data.source_val_images), outputs(data.val_images))
 
 
-def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> Metrics:
-    """Against the target's validation labels: the oracle's view."""
+def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> Metrics | None:
+    """Against the target's validation labels, the oracle's view; None where it has none."""
+    if data.val_labels is None:
+        return None
     predicted = outputs.target.logits.argmax(1).numpy()
     return classification_metrics(data.val_labels.numpy(), predicted, data.classes)
 

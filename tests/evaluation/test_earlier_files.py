@@ -30,7 +30,14 @@ def content_of(path: Path) -> dict[str, Any]:
 
 def test_an_evaluation_is_read(folder: ExperimentFolder) -> None:
     evaluation = read_evaluation(folder, 12)
-    assert evaluation.model_dump(mode="json") == content_of(folder.best / "evaluation.json")
+    written = content_of(folder.best / "evaluation.json")
+    present = evaluation.present
+    assert evaluation.model_dump(mode="json") == written | {
+        "present": present.model_dump(mode="json")
+    }
+    # Of four classes three have images.
+    assert present.classes == 3
+    assert present.f1_macro == pytest.approx(4 / 3 * evaluation.f1_macro)
     assert evaluation.ci95["f1_macro"] == evaluation.ci95.f1_macro
     assert [one.name for one in evaluation.per_class] == ["R&D_50%", "a|b", "größe", "absent"]
 

@@ -196,6 +196,7 @@ def test_a_labelled_folder_is_evaluated_by_class_name(
     best = write_best(experiment)
     data = labelled_folder(experiment, tmp_path / "photos", {})
     result = evaluate_target(experiment.best, data)
+    assert best.validation
     assert result.f1_macro == pytest.approx(best.validation.f1_macro_val)
     assert result.split == str(data)
 
@@ -225,6 +226,23 @@ def test_classes_without_images_are_named_and_count_as_zero(tmp_path: Path) -> N
     assert result.f1_macro == pytest.approx(f1_score(["mug"] * 7, predicted, **options))
     text = shown(result)
     assert "3 of the model's 4 classes have no image here" in text and "bike, lamp, desk" in text
+    # scikit-learn's average over the classes that are there, the only one here.
+    options["labels"] = ["mug"]
+    assert result.present.classes == 1
+    assert result.present.f1_macro == pytest.approx(f1_score(["mug"] * 7, predicted, **options))
+    assert "over the 1 classes with images: macro-F1" in text
+
+
+def test_right_predictions_are_right_whichever_classes_are_there() -> None:
+    labels = np.array([0, 0, 2, 2, 2])
+    result = score(labels, labels, ["bike", "mug", "lamp"], "photos")
+    assert result.f1_macro == pytest.approx(2 / 3)
+    assert result.present.f1_macro == result.present.recall_macro == 1.0
+    low, high = result.present.ci95["f1_macro"]
+    assert low < 1.0 and high == 1.0
+    both = score(labels[:2], labels[:2], ["bike"], "photos")
+    assert both.present.f1_macro == both.f1_macro
+    assert both.present.ci95["f1_macro"] == both.ci95["f1_macro"]
 
 
 def test_calibration_is_fitted_on_val_kept_and_used_from_then_on(

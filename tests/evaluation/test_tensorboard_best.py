@@ -49,8 +49,8 @@ def pixels(events: EventAccumulator, tag: str) -> np.ndarray[Any, Any]:
 def test_its_curves_and_its_step_are_of_the_leaderboards_best(experiment: ExperimentFolder) -> None:
     best = finished(read_trials(experiment))[0]
     events = read(write_best_run(experiment))
-    data = open_training_data(experiment.data)
-    scores = []
+    data, scores = open_training_data(experiment.data), []
+    assert data.val_labels is not None
     for index, name in enumerate(data.info.class_names):
         (event,) = events.Tensors(f"class/{name}")
         assert event.step == best.best_epoch
@@ -72,6 +72,7 @@ def test_embeddings_carry_domain_label_and_prediction(experiment: ExperimentFold
     (file,) = run.glob("*/features/metadata.tsv")
     _, *rows = [line.split("\t") for line in file.read_text().splitlines()]
     data = open_training_data(experiment.data)
+    assert data.val_labels is not None
     target = [row for row in rows if row[0] == "target: digits-m"]
     assert len(rows) - len(target) == len(data.source_val_images)
     assert [row[1] for row in target] == [str(label) for label in data.val_labels.tolist()]

@@ -106,6 +106,7 @@ def test_the_validation_metrics_have_intervals_of_the_very_images(
     expected = score(
         open_labels(experiment.data, "target", "val"), predicted, loaded.class_names, "val"
     )
+    assert model.validation
     assert model.validation.f1_macro_val == pytest.approx(expected.f1_macro)
     assert model.validation_ci95 == dict(expected.ci95)
 

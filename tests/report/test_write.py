@@ -247,7 +247,7 @@ def test_a_large_search_of_many_classes_stays_below_five_megabytes(few: Experime
     points = {name: [p] * 3000 for name, (p, *_) in content.search.slices.items()}
     names = [f"class number {label}" for label in range(345)]
     row = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "n": 40}
-    assert content.inside
+    assert content.inside and content.inside.val
     large = replace(
         content,
         search=replace(
@@ -281,7 +281,7 @@ def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(
     """3,000 trials of 200 epochs, whose scores have all their digits."""
     content = gather(few, lambda line: None)
     first, draw = content.search.rows[0], np.random.default_rng(0)
-    assert content.inside and content.experiment.space
+    assert content.inside and content.inside.val and content.experiment.space
     rows = [first] + [replace(first, number=number) for number in range(10, 3009)]
     ended = [replace(content.search.history[0], trial=row.number) for row in rows]
     points = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fsspec
 import pytest
 
 from dann_search.cli import main
@@ -146,3 +147,98 @@ def test_trials_are_added_once_the_search_can_go_on(
     with DriverLock(folder) as lock, pytest.raises(RunError, match=broken):
         launch.search(experiment, space, folder, lambda _, __: Observer(), lock, add_trials=2)
     assert status(folder).total == total
+
+
+def write_faulty(folder: Path, fault: str) -> Path:
+    """An experiment file that a launch refuses, some of them while images are packed."""
+    from tests.data.images import write_domain
+
+    source = write_domain(folder / "source", {"bike": 5, "mug": 5}, seed=1)
+    target = write_domain(folder / "target", {"bike": 5, "mug": 5}, seed=2)
+    changes: dict[str, Any] = {
+        "data__source": {"folder": str(source)},
+        "data__target": {"folder": str(target)},
+    }
+    if fault == "unreadable image":
+        (target / "mug" / "torn.jpg").write_bytes(b"torn")
+    elif fault == "many unreadable images":
+        for number in range(30):
+            (target / "mug" / f"torn-{number}.jpg").write_bytes(b"torn")
+    elif fault == "class too small":
+        for file in sorted((target / "mug").iterdir())[1:]:
+            file.unlink()
+    elif fault == "unequal classes":
+        (target / "mug").rename(target / "cup")
+    elif fault == "missing folder":
+        changes["data__target"] = {"folder": str(folder / "nowhere")}
+    elif fault == "no room":
+        changes["data__store_limit_gib"] = 1e-9
+    elif fault == "side too small":
+        changes["data__image_size"] = 8
+    elif fault == "unknown key":
+        changes["data__sauce"] = 1
+    return space_file(folder, **changes)
+
+
+@pytest.mark.parametrize("storage", ["runs", "memory"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "unreadable image",
+        "many unreadable images",
+        "class too small",
+        "unequal classes",
+        "missing folder",
+        "no room",
+        "side too small",
+        "unknown key",
+    ],
+)
+def test_a_refused_launch_leaves_nothing_behind(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fault: str,
+    storage: str,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = write_faulty(tmp_path, fault)
+    where = f"memory://{tmp_path.name}" if storage == "memory" else str(tmp_path / "a" / "runs")
+    for _ in range(2):  # the second is told the same, not that the name is taken
+        assert main(["launch", str(path), "--storage", where]) == 2
+        message = capsys.readouterr().err
+        assert "Traceback" not in message
+        assert "already" not in message and "exists" not in message
+    kept = [file for file in (tmp_path / "a").rglob("*") if file.is_file()]
+    if storage == "memory":
+        assert not fsspec.filesystem("memory").find(f"/{tmp_path.name}")
+        kept = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+        kept = [file for file in kept if file.name != ".versions.json"]
+    if fault == "many unreadable images":  # the message names the list, which is longer than it
+        assert [file.name for file in kept] == ["unreadable.txt"]
+        assert str(kept[0]) in message.replace("\n", "")
+    else:
+        assert not kept and not (tmp_path / "a").exists()
+
+
+def test_a_launch_that_is_interrupted_while_it_packs_leaves_nothing_behind(tmp_path: Path) -> None:
+    experiment, space = load_experiment(space_file(tmp_path), stage_counts())
+
+    def interrupt(done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="launch it again"):
+        prepare(experiment, space, interrupt)
+    assert not Path(experiment.storage).exists()
+    prepare(experiment, space)
+
+
+def test_what_lay_in_the_folder_before_a_refused_launch_stays(tmp_path: Path) -> None:
+    path = write_faulty(tmp_path, "unequal classes")
+    experiment, space = load_experiment(path, stage_counts())
+    own = Path(experiment.place) / "notes.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(InputError):
+        prepare(experiment, space)
+    assert [file.name for file in own.parent.iterdir()] == ["notes.txt"]

@@ -9,11 +9,12 @@ from pathlib import Path
 from dann_search.cluster.doctor.places import DataPlace
 from dann_search.config.data import PLACES, DataConfig, DomainConfig
 from dann_search.config.experiment import Experiment
-from dann_search.config.load import load_experiment
+from dann_search.config.load import experiment_of, read_source
 from dann_search.data.decode import EXTENSIONS
+from dann_search.data.target_has_labels import target_has_labels, with_objective
 from dann_search.models.registry import largest_native_size, stage_counts
 from dann_search.storage.layout import default_storage
-from dann_search.storage.remote_folder import is_url
+from dann_search.storage.remote_folder import cache_folder, is_url
 
 GIB = 2**30
 EMBEDDED_IMAGES = 1797
@@ -29,12 +30,14 @@ class Needs:
         places: data to reach; None if no search was named.
         store_bytes: size of the packed store, or its limit.
         store_is_known: whether the size was computed from the number of images.
+        label_free: the objective, where the target has no labels; empty where it has.
     """
 
     storage: str | None
     places: tuple[DataPlace, ...] | None = None
     store_bytes: int = GIB
     store_is_known: bool = False
+    label_free: str = ""
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -48,7 +51,13 @@ class Needs:
             "storage: name it with --storage DIR|URL or --space SPACE.yaml": self.storage,
             "data: name the search with --space SPACE.yaml": self.places,
         }
-        return [sentence for sentence, given in missing.items() if given is None]
+        left_out = [sentence for sentence, given in missing.items() if given is None]
+        if self.label_free:
+            left_out.append(
+                f"labels of the target: it has none, so {self.label_free}, which needs none, "
+                "chooses the model"
+            )
+        return left_out
 
 
 def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, local: bool) -> Needs:
@@ -60,9 +69,11 @@ def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, lo
     if space is None:
         named = storage or (default_storage() if local else None)
         return Needs(named if named is None or is_url(named) else str(Path(named).absolute()))
-    experiment, found = load_experiment(
-        space, stage_counts(), sets=sets, storage=storage, check_files=False
-    )
+    source = read_source(space, sets=sets, storage=storage)
+    experiment, found = experiment_of(source, stage_counts(), check_files=False)
+    with source.placing():
+        labelled = target_has_labels(experiment.data.target, cache_folder())
+        experiment = with_objective(experiment, labelled)
     side = experiment.data.image_size or largest_native_size(found.backbones)
     images = _count(experiment.data)
     limit = int(experiment.data.store_limit_gib * GIB)
@@ -71,6 +82,7 @@ def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, lo
         places=places_of(experiment),
         store_bytes=limit if images is None else min(limit, images * 3 * side**2),
         store_is_known=images is not None,
+        label_free="" if labelled else experiment.search.objective,
     )
 
 

@@ -1,0 +1,78 @@
+"""Whether a target has labels, and what chooses models where it has none."""
+
+from pathlib import Path, PurePosixPath
+
+from dann_search.config.data import DomainConfig
+from dann_search.config.experiment import F1_MACRO, LABEL_FREE, Experiment
+from dann_search.config.extensions import VALIDATORS
+from dann_search.config.source import SettingError
+from dann_search.data.decode import EXTENSIONS
+from dann_search.data.folder import is_flat, is_hidden
+from dann_search.data.manifest import lacks_labels
+from dann_search.data.remote import local_copy, names_behind
+from dann_search.errors import InputError
+
+SAY_SO = "if the images of the target have no labels, say so: data.target.labelled: false"
+WHY = (
+    f"search.objective is {LABEL_FREE}, as the target has no labels: of the scores that need none "
+    "it ranks trials best in docs/benchmarks.md (Validators)"
+)
+
+
+def target_has_labels(config: DomainConfig, cache: Path) -> bool:
+    """Tell whether a target has labels, by its config or by how its place looks.
+
+    A folder of images without folders in it has none, nor has a manifest without a column of
+    labels. What cannot be read counts as labelled: opening it says what is wrong.
+
+    Args:
+        config: of the target.
+        cache: folder for copies of manifests behind URLs.
+
+    Raises:
+        InputError: a manifest has a column that may hold labels, under another name.
+    """
+    if config.labelled is not None:
+        return config.labelled
+    if isinstance(config.manifest, Path):
+        return not lacks_labels(config.manifest)
+    if config.manifest is not None:
+        try:
+            return not lacks_labels(local_copy(config.manifest, cache))
+        except InputError:
+            return True
+    if isinstance(config.folder, Path):
+        return not is_flat(config.folder)
+    if config.folder is not None:
+        paths = map(PurePosixPath, names_behind(config.folder))
+        seen = [path for path in paths if not any(map(is_hidden, path.parts))]
+        flat = all(len(path.parts) == 1 for path in seen)
+        return not (flat and any(path.suffix.lower() in EXTENSIONS for path in seen))
+    return True
+
+
+def with_objective(experiment: Experiment, labelled: bool) -> Experiment:
+    """Return an experiment whose objective its target allows.
+
+    Raises:
+        SettingError: the file asks for one that needs labels, or has a budget in terms of it.
+    """
+    search = experiment.search
+    if labelled or search.objective != F1_MACRO:
+        return experiment
+    if "objective" in search.model_fields_set:
+        others = ", ".join(name for name in VALIDATORS if name != LABEL_FREE)
+        raise SettingError(
+            ("search", "objective"),
+            f"{F1_MACRO} needs target labels and {experiment.data.target.name} has none; choose "
+            f"{LABEL_FREE}, which is the default then, or one of {others}",
+        )
+    if search.budget.target is not None:
+        raise SettingError(
+            ("search", "budget", "target"),
+            f"{search.budget.target:g} is of {F1_MACRO}, which needs target labels, and "
+            f"{experiment.data.target.name} has none; name the search.objective it is of, such as "
+            f"{LABEL_FREE}, or leave it out",
+        )
+    chosen = search.model_copy(update={"objective": LABEL_FREE})
+    return experiment.model_copy(update={"search": chosen})

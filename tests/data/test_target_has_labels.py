@@ -1,0 +1,257 @@
+"""A target without labels: how it is told from one with labels, how it is divided and packed."""
+
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+
+from dann_search.config.data import DataConfig, DomainConfig
+from dann_search.config.experiment import Experiment
+from dann_search.config.extensions import VALIDATORS
+from dann_search.config.source import SettingError
+from dann_search.data.domain import NO_LABEL
+from dann_search.data.open_domain import open_pair
+from dann_search.data.store import labels_if_any, open_images, pack
+from dann_search.data.target_has_labels import target_has_labels, with_objective
+from dann_search.data.training_data import open_training_data
+from dann_search.errors import InputError
+from tests.data.images import noise, write_domain
+
+SIDE = 12
+
+
+def write_flat(root: Path, count: int, seed: int = 5) -> Path:
+    """``root/NUMBER.jpg``, so many."""
+    root.mkdir(parents=True)
+    for number in range(count):
+        noise(seed * 10_000 + number).save(root / f"{number:03}.jpg")
+    return root
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> DomainConfig:
+    return DomainConfig(folder=write_domain(tmp_path / "source", {"bike": 10, "mug": 10}, seed=1))
+
+
+def write_table(path: Path, *rows: str) -> Path:
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def labelled(tmp_path: Path, **target: Any) -> bool:
+    return target_has_labels(DomainConfig.model_validate(target), tmp_path / "cache")
+
+
+def test_a_flat_folder_and_a_table_without_labels_have_none(tmp_path: Path) -> None:
+    flat = write_flat(tmp_path / "flat", 2)
+    (flat / ".cache").mkdir()  # of other tools
+    bare = write_table(tmp_path / "bare.csv", "path", "flat/000.jpg")
+    given = write_table(tmp_path / "given.csv", "path,label", "flat/000.jpg,mug")
+    assert not labelled(tmp_path, folder=flat)
+    assert not labelled(tmp_path, folder=flat.as_uri())
+    assert not labelled(tmp_path, manifest=bare)
+    assert not labelled(tmp_path, manifest=bare.as_uri())
+    assert labelled(tmp_path, manifest=given)
+    assert labelled(tmp_path, manifest=given.as_uri())
+    assert labelled(tmp_path, folder=write_domain(tmp_path / "classes", {"mug": 1}))
+    assert labelled(tmp_path, folder=(tmp_path / "classes").as_uri())
+    assert labelled(tmp_path, dataset="digits-m")
+    assert labelled(tmp_path, folder=flat, labelled=True)
+    assert not labelled(tmp_path, manifest=given, labelled=False)
+
+
+@pytest.mark.parametrize("column", ["Labels", "lable", "class", "category"])
+def test_a_column_that_may_hold_labels_is_asked_about(tmp_path: Path, column: str) -> None:
+    table = write_table(tmp_path / "t.csv", f"path,{column}", "a.jpg,mug")
+    with pytest.raises(InputError, match=rf"no column 'label', but '{column}'.*labelled: false"):
+        labelled(tmp_path, manifest=table)
+
+
+def test_it_takes_the_sources_classes_and_is_divided_by_content(
+    source: DomainConfig, tmp_path: Path
+) -> None:
+    flat = write_flat(tmp_path / "flat", 10)
+    noise(50_000).save(flat / "copy of 000.jpg")
+    info = pack(
+        DataConfig(source=source, target=DomainConfig(folder=flat)), SIDE, tmp_path / "store"
+    )
+    assert info.class_names == ["bike", "mug"] and not info.target_labelled
+    sizes = info.sizes["target"]
+    assert sum(sizes.values()) == 11 and sizes["val"] >= 2 and sizes["test"] >= 2
+    splits = [
+        {image.tobytes() for image in open_images(tmp_path / "store", "target", split)}
+        for split in sizes
+    ]
+    assert sum(map(len, splits)) == len(set.union(*splits)) == 10
+    # Other names, another order: the same splits.
+    for file in flat.iterdir():
+        file.rename(file.with_name(f"ß {file.stem[::-1]}&.JPG"))
+    again = pack(
+        DataConfig(source=source, target=DomainConfig(folder=flat)), SIDE, tmp_path / "again"
+    )
+    assert again.hashes == info.hashes
+
+
+def test_no_label_of_it_is_written_even_where_the_folders_would_say_it(
+    source: DomainConfig, tmp_path: Path
+) -> None:
+    """The true classes lie at hand in all three; the store may hold none of them."""
+    store, folder = tmp_path / "store", write_domain(tmp_path / "t", {"bike": 9, "mug": 9}, seed=2)
+    # A labelled store first: what it wrote must not survive in the other.
+    pack(DataConfig(source=source, target=DomainConfig(folder=folder)), SIDE, store)
+    assert labels_if_any(store, "target", "val") is not None
+    rows = [f"t/{n}/{i:03}.jpg,{n}" for n in ("bike", "mug") for i in range(9)]
+    table = write_table(tmp_path / "t.csv", "path,label", *rows)
+    for target in ({"folder": folder}, {"manifest": table}):
+        config = DomainConfig.model_validate(target | {"labelled": False})
+        pack(DataConfig(source=source, target=config), SIDE, store)
+        assert not list(store.glob("target.*.labels.npy"))
+        assert open_training_data(store).val_labels is None
+        opened = open_pair(DataConfig(source=source, target=config), tmp_path / "cache").target
+        assert (opened.labels == NO_LABEL).all() and not opened.labelled
+    digits = DataConfig.model_validate(
+        {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m", "labelled": False}}
+    )
+    assert (open_pair(digits, tmp_path / "cache").target.labels == NO_LABEL).all()
+
+
+def test_splits_of_its_own_are_kept_and_none_may_be_empty(
+    source: DomainConfig, tmp_path: Path
+) -> None:
+    for split, count in {"train": 8, "test": 3}.items():
+        write_flat(tmp_path / "t" / split / "any" / "where", count, seed=len(split))
+    target = DomainConfig(folder=tmp_path / "t", labelled=False)
+    info = pack(DataConfig(source=source, target=target), SIDE, tmp_path / "store")
+    assert info.sizes["target"] == {"train": 6, "val": 2, "test": 3}
+    write_flat(tmp_path / "u" / "train", 4)
+    (tmp_path / "u" / "test").mkdir()
+    target = DomainConfig(folder=tmp_path / "u", labelled=False)
+    with pytest.raises(InputError, match="domain u: no image in its test split"):
+        pack(DataConfig(source=source, target=target), SIDE, tmp_path / "other")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_images_for_three_splits_are_refused(
+    source: DomainConfig, tmp_path: Path, count: int
+) -> None:
+    config = DataConfig(
+        source=source, target=DomainConfig(folder=write_flat(tmp_path / "t", count))
+    )
+    with pytest.raises(InputError, match=f"domain t: it has {count} distinct images, too few"):
+        pack(config, SIDE, tmp_path / "store")
+    noise(99_998).save(tmp_path / "t" / "a.jpg")
+    noise(99_999).save(tmp_path / "t" / "b.jpg")
+    assert pack(config, SIDE, tmp_path / "store").sizes["target"]["val"] == 1
+
+
+def test_folders_that_are_no_classes_are_refused_with_the_key_that_says_so(
+    source: DomainConfig, tmp_path: Path
+) -> None:
+    say_so = r"if the images of the target have no labels, say so: data.target.labelled: false"
+    write_domain(tmp_path / "days", {"monday": 4, "tuesday": 4}, seed=3)
+    with pytest.raises(InputError, match=f"share none: map their names under 'classes'; {say_so}"):
+        open_pair(
+            DataConfig(source=source, target=DomainConfig(folder=tmp_path / "days")), tmp_path
+        )
+    write_flat(tmp_path / "mixed", 3)
+    write_domain(tmp_path / "mixed", {"more": 2}, seed=4)
+    with pytest.raises(InputError, match=f"holds both folders and images beside them.*{say_so}"):
+        open_pair(
+            DataConfig(source=source, target=DomainConfig(folder=tmp_path / "mixed")), tmp_path
+        )
+    config = DomainConfig(folder=tmp_path / "mixed", labelled=False)
+    assert len(open_pair(DataConfig(source=source, target=config), tmp_path).target) == 5
+    table = write_table(tmp_path / "t.csv", "path,label", "mixed/000.jpg,")
+    with pytest.raises(InputError, match=f"no row has a label; {say_so}"):
+        open_pair(DataConfig(source=source, target=DomainConfig(manifest=table)), tmp_path)
+    # What would fail without labels as well is not blamed on them.
+    gone = write_table(tmp_path / "gone.csv", "path,label", "nowhere.jpg,mug")
+    with pytest.raises(InputError, match=r"no such file: \S+nowhere.jpg$"):
+        open_pair(DataConfig(source=source, target=DomainConfig(manifest=gone)), tmp_path)
+
+
+@pytest.mark.parametrize("place", ["memory", "file"])
+def test_images_behind_a_url(source: DomainConfig, tmp_path: Path, place: str) -> None:
+    url = f"memory://unlabelled-{tmp_path.name}/shots"
+    flat = write_flat(tmp_path / "shots", 6)
+    if place == "memory":
+        fsspec.filesystem("memory").put(str(flat), url, recursive=True)
+    else:
+        url = flat.as_uri()
+    config = DataConfig(source=source, target=DomainConfig(folder=url))
+    opened = open_pair(config, tmp_path / "cache").target
+    assert not opened.labelled and len(opened) == 6 and opened.name == "shots"
+
+
+def test_a_source_needs_labels(tmp_path: Path) -> None:
+    flat = write_flat(tmp_path / "flat", 3)
+    with pytest.raises(InputError, match="expected one folder a class"):
+        open_pair(
+            DataConfig(source=DomainConfig(folder=flat), target=DomainConfig(dataset="digits")),
+            tmp_path,
+        )
+    with pytest.raises(ValueError, match="'labelled' belongs to the target"):
+        DataConfig(
+            source=DomainConfig(folder=flat, labelled=False), target=DomainConfig(dataset="digits")
+        )
+
+
+def test_keys_that_need_labels_are_refused(source: DomainConfig, tmp_path: Path) -> None:
+    flat = write_flat(tmp_path / "flat", 3)
+    for key, value in {"classes": {"a": "mug"}, "unlabelled": flat}.items():
+        target = DomainConfig.model_validate({"folder": flat, key: value})
+        with pytest.raises(SettingError, match=rf"data.target.{key}: the target has no labels"):
+            open_pair(DataConfig(source=source, target=target), tmp_path)
+        with pytest.raises(ValueError, match="the target has no labels"):
+            DomainConfig.model_validate({"folder": flat, "labelled": False, key: value})
+    config = DataConfig(source=source, target=DomainConfig(folder=flat), shared_classes_only=True)
+    with pytest.raises(SettingError, match=r"data.shared_classes_only: the target has no labels"):
+        open_pair(config, tmp_path)
+
+
+def experiment_with(**search: Any) -> Experiment:
+    data = {"source": {"dataset": "digits"}, "target": {"folder": "shots"}}
+    return Experiment.model_validate({"name": "x", "data": data, "search": search})
+
+
+def test_the_objective_is_label_free_unless_the_file_says_otherwise() -> None:
+    plain = experiment_with()
+    assert with_objective(plain, True) is plain
+    assert with_objective(plain, False).search.objective == "bnm"
+    stated = experiment_with(objective="info_max", budget={"target": 5.0})
+    assert with_objective(stated, False) is stated
+
+
+def test_an_objective_that_needs_labels_is_refused_not_replaced() -> None:
+    with pytest.raises(SettingError) as raised:
+        with_objective(experiment_with(objective="f1_macro"), False)
+    message = str(raised.value)
+    assert "search.objective: f1_macro needs target labels and shots has none" in message
+    assert "choose bnm" in message and all(name in message for name in VALIDATORS)
+    with pytest.raises(SettingError, match=r"search.budget.target: 0.9 is of f1_macro"):
+        with_objective(experiment_with(budget={"target": 0.9}), False)
+
+
+def test_a_hundred_thousand_images_are_divided_by_their_shares() -> None:
+
+    from dann_search.config.data import SplitsConfig
+    from dann_search.data.domain import Domain
+    from dann_search.data.splits import split_domain
+
+    count = 100_000
+    domain = Domain(
+        name="many",
+        class_names=("bike", "mug"),
+        labels=np.full(count, NO_LABEL),
+        keys=[f"{number:x}" for number in range(count)],
+        decode=lambda number, side: np.zeros((3, side, side), np.uint8),
+        places=[""] * count,
+        labelled=False,
+    )
+    parts = split_domain(domain, SplitsConfig())
+    assert {split: len(rows) for split, rows in parts.items()} == {
+        "train": 60_000, "val": 20_000, "test": 20_000
+    }  # fmt: skip
+    assert all(rows.dtype == np.int64 for rows in parts.values())
