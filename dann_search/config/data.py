@@ -7,9 +7,9 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, model_validat
 
 from dann_search.config.strict import FieldError, Strict
 
-EMBEDDED = ("digits", "digits-m")
+EMBEDDED = ("digits", "digits-m", "digits-m4")
 DataSet = Literal[
-    "digits", "digits-m", "cifar10", "stl10", "mnist", "usps", "svhn", "fashion_mnist"
+    "digits", "digits-m", "digits-m4", "cifar10", "stl10", "mnist", "usps", "svhn", "fashion_mnist"
 ]
 Url = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://.")]
 Place = Annotated[Url | Path, Field(union_mode="left_to_right")]

@@ -1,8 +1,9 @@
-"""The embedded pair of domains: scikit-learn's digits, plain and blended over photographs.
+"""The embedded domains: scikit-learn's digits, plain and blended over photographs.
 
 `digits-m` follows the construction of MNIST-M (Ganin et al., JMLR 2016, section 5.2.4): the
 absolute difference, per channel, of a digit and a random patch of a photograph. The 1,797 optdigits
-are divided by content hash, so that no digit image is in both domains.
+are divided by content hash, so that no digit image is in both domains. `digits-m4` has each of
+these digits over four patches. The four have one key and are therefore in one split.
 """
 
 import hashlib
@@ -21,20 +22,28 @@ SOURCE_SHARE = 0.4
 """Share of the digits that become the source domain; the target needs more for val and test."""
 
 
+PATCHES = {"digits-m": 1, "digits-m4": 4}
+"""Photograph patches that each digit of a blended domain is seen over."""
+
+
 def load_digits_domain(name: str) -> Domain:
-    """Load ``digits`` or ``digits-m``; the same images in every process and on every machine."""
+    """Load one of the embedded domains; the same images in every process and on every machine."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     raw = bunch.images.astype(np.uint8)  # (1797, 8, 8), values 0 to 16
     hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in raw]
     in_source = np.array([int(key[:8], 16) / 2**32 < SOURCE_SHARE for key in hashes])
-    mine = np.flatnonzero(in_source if name == "digits" else ~in_source)
     if name == "digits":
+        mine = np.flatnonzero(in_source)
         images = [np.repeat(_upscale(raw[i])[None], 3, axis=0) for i in mine]
     else:
+        mine = np.repeat(np.flatnonzero(~in_source), PATCHES[name])
         photographs = _photographs()
-        images = [_blend(_upscale(raw[i]), photographs, hashes[i], int(i)) for i in mine]
+        images = [
+            _blend(_upscale(raw[i]), photographs, hashes[i], (int(i), number % PATCHES[name]))
+            for number, i in enumerate(mine)
+        ]
 
     def decode(index: int, side: int) -> Image:
         return decode_image(PILImage.fromarray(images[index].transpose(1, 2, 0)), side)
@@ -62,10 +71,15 @@ def _photographs() -> list[NDArray[np.uint8]]:
 
 
 def _blend(
-    digit: NDArray[np.uint8], photographs: list[NDArray[np.uint8]], key: str, index: int
+    digit: NDArray[np.uint8],
+    photographs: list[NDArray[np.uint8]],
+    key: str,
+    number: tuple[int, int],
 ) -> Image:
-    """|digit - patch| per channel; the patch depends on the digit's content and number alone."""
-    rng = np.random.default_rng([int(key[:15], 16), index])
+    """|digit - patch| per channel; the patch depends on the digit's content and numbers alone."""
+    index, copy = number
+    # The first patch of a digit is the same in every blended domain.
+    rng = np.random.default_rng([int(key[:15], 16), index, *([copy] if copy else [])])
     photograph = photographs[rng.integers(len(photographs))]
     top = rng.integers(photograph.shape[0] - SIDE)
     left = rng.integers(photograph.shape[1] - SIDE)

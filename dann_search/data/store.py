@@ -69,11 +69,11 @@ class StoreInfo:
     made_from: dict[str, Any] = field(default_factory=dict)
     crop_size: int | None = None
     pixels: int = 1
+    target_labelled: bool = True
 
     def side_seen(self, native: int) -> int:
         """Return the side in pixels at which a network sees images, given its native side."""
         return self.crop_size or (self.image_size if self.fixed_size else native)
-    target_labelled: bool = True
 
 
 def pack(

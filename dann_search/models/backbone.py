@@ -70,17 +70,18 @@ def _keep_in_eval(module: nn.Module, prefix: str, trained: set[str]) -> None:
 
 
 class StagedBackbone(Backbone):
-    """A backbone of stages run one after another, then global average pooling.
+    """A backbone of stages run one after another, then average pooling.
 
     Args:
         stages: the modules in order, by name.
-        feature_size: channels of the last stage's output.
+        feature_size: channels of the last stage's output, times ``positions`` squared.
+        positions: side of the grid that is pooled to: 1 for the mean over the whole map.
     """
 
-    def __init__(self, stages: Mapping[str, nn.Module], feature_size: int):
+    def __init__(self, stages: Mapping[str, nn.Module], feature_size: int, positions: int = 1):
         super().__init__(list(stages), feature_size)
         self.stages = nn.Sequential(OrderedDict(stages))
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = nn.AdaptiveAvgPool2d(positions)
 
     def stage_of(self, name: str) -> int:
         """As its name says: ``stages.<stage>.…``."""

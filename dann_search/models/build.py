@@ -9,6 +9,7 @@ from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.models.backbone import Backbone
+from dann_search.models.catalog import DANN_NETWORKS
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import TIMM, registered, spec_of
 from dann_search.models.weights import load_weights
@@ -66,10 +67,10 @@ def build_network(
 
 def build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:
     """Build a backbone from weights, or with random ones; anyone's, by its name."""
-    if name == "dann_cnn":
+    if name in DANN_NETWORKS:
         from dann_search.models import dann_cnn
 
-        return dann_cnn.build(state)
+        return dann_cnn.build(name, state)
     if (build := registered(name)) is not None:
         own: Backbone = build(state)
         return own

@@ -35,6 +35,11 @@ class BackboneSpec:
 RESNET_STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 VGG_STAGES = ("block1", "block2", "block3", "block4", "block5")
 
+HALF = (0.5, 0.5, 0.5)
+
+DANN_NETWORKS = ("dann_cnn", "dann_mnist", "dann_svhn")
+"""Small networks for digits, ours to build: see ``dann_cnn.py``."""
+
 CATALOG: dict[str, BackboneSpec] = {
     spec.name: spec
     for spec in (
@@ -43,8 +48,24 @@ CATALOG: dict[str, BackboneSpec] = {
             stages=("conv1", "conv2", "conv3"),
             image_size=28,
             smallest=16,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
+            mean=HALF,
+            std=HALF,
+        ),
+        BackboneSpec(
+            name="dann_mnist",
+            stages=("conv1", "conv2"),
+            image_size=28,
+            smallest=16,
+            mean=HALF,
+            std=HALF,
+        ),
+        BackboneSpec(
+            name="dann_svhn",
+            stages=("conv1", "conv2", "conv3"),
+            image_size=32,
+            smallest=16,
+            mean=HALF,
+            std=HALF,
         ),
         BackboneSpec(
             name="squeezenet1_1",

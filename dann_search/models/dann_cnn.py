@@ -1,23 +1,58 @@
-"""A small convolutional backbone as in the DANN paper for digits (Ganin et al. 2016, figure 4a)."""
+"""The DANN paper's small networks for digits (Ganin et al. 2016, figure 4), with batch norm.
+
+``dann_mnist`` and ``dann_svhn`` have the paper's convolutions (4a and 4c) and keep the position of
+every feature. Their fully connected layers are the bottleneck and the heads. ``dann_cnn`` has a
+block more than 4a and averages over all positions, which loses much of what tells digits apart.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from dann_search.models.backbone import Backbone, StagedBackbone
 
 
-def _block(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
-    )
+@dataclass(frozen=True)
+class Layout:
+    """One of the networks.
+
+    Attributes:
+        convolutions: channels and kernel size, a stage each.
+        pooling: kernel size and stride of the max pooling after each convolution.
+        last_pooled: whether it also follows the last one.
+        positions: side of the grid that is flattened into features; 1 for their mean.
+    """
+
+    convolutions: tuple[tuple[int, int], ...]
+    pooling: tuple[int, int]
+    last_pooled: bool
+    positions: int
 
 
-def build(state: dict[str, Tensor] | None) -> Backbone:
-    """Three convolutions, each with batch norm and pooling; random weights without a ``state``."""
-    stages = dict(conv1=_block(3, 32, 5), conv2=_block(32, 48, 5), conv3=_block(48, 96, 3))
-    backbone = StagedBackbone(stages, feature_size=96)
+LAYOUTS: Mapping[str, Layout] = {
+    "dann_cnn": Layout(((32, 5), (48, 5), (96, 3)), (2, 2), last_pooled=True, positions=1),
+    "dann_mnist": Layout(((32, 5), (48, 5)), (2, 2), last_pooled=True, positions=7),
+    "dann_svhn": Layout(((64, 5), (64, 5), (128, 5)), (3, 2), last_pooled=False, positions=7),
+}
+
+
+def build(name: str, state: dict[str, Tensor] | None) -> Backbone:
+    """Build one of the networks, with random weights without a ``state``."""
+    layout = LAYOUTS[name]
+    stages: dict[str, nn.Module] = {}
+    inputs = 3
+    for number, (outputs, kernel) in enumerate(layout.convolutions, 1):
+        stage = nn.Sequential(
+            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+        if number < len(layout.convolutions) or layout.last_pooled:
+            stage.append(nn.MaxPool2d(*layout.pooling))
+        stages[f"conv{number}"] = stage
+        inputs = outputs
+    backbone = StagedBackbone(stages, inputs * layout.positions**2, layout.positions)
     if state is not None:
         backbone.load_state_dict(state)
     return backbone

@@ -1,6 +1,6 @@
 """Explain a search space: its dimensions, its number of configurations, and some of them."""
 
-from typing import cast
+from typing import Any, cast
 
 import optuna
 
@@ -22,7 +22,7 @@ def explain(
     sampler = optuna.samplers.RandomSampler(seed=experiment.search.seed)
     study = optuna.create_study(sampler=sampler)
     return outputs.Space(
-        parameters=[_described(name, one) for name, one in space.parameters.items()],
+        parameters=[_described(name, one, space) for name, one in space.parameters.items()],
         combinations=combinations(space),
         scheduler=describe_scheduler(experiment.search.scheduler, space.fixed.epochs),
         objective=experiment.search.objective,
@@ -31,7 +31,7 @@ def explain(
     )
 
 
-def _described(name: str, parameter: Parameter) -> outputs.SearchedParameter:
+def _described(name: str, parameter: Parameter, space: Space) -> outputs.SearchedParameter:
     ranges, own = list(parameter.choice if isinstance(parameter, Choice) else parameter.bounds), {}
     if isinstance(parameter, Range):
         own = {backbone: list(bounds) for backbone, bounds in parameter.own_bounds.items()}
@@ -41,5 +41,24 @@ def _described(name: str, parameter: Parameter) -> outputs.SearchedParameter:
         range=ranges,
         step=parameter.increment if isinstance(parameter, Range) else None,
         per_backbone=own,
-        when=parameter.when,
+        when=_telling(parameter, space),
     )
+
+
+def _telling(parameter: Parameter, space: Space) -> dict[str, Any]:
+    """Return the conditions that not every recipe of the space fulfils, with values it can have."""
+    telling: dict[str, Any] = {}
+    for other, wanted in parameter.when.items():
+        governing = space.parameters.get(other)
+        accepted = wanted if isinstance(wanted, list) else [wanted]
+        if isinstance(governing, Choice):
+            possible = list(governing.choice)
+            accepted = [value for value in possible if value in accepted]
+        elif governing is None:
+            possible = [getattr(space.fixed, other)]
+        else:
+            telling[other] = wanted
+            continue
+        if any(value not in accepted for value in possible):
+            telling[other] = accepted if len(accepted) > 1 else accepted[0]
+    return telling

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_sample_images
 
+from dann_search.config.data import SplitsConfig
 from dann_search.data import digits
 from dann_search.data.digits import load_digits_domain
 from dann_search.data.domain import Domain
+from dann_search.data.splits import split_domain
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,23 @@ def test_no_digit_is_in_both_domains_and_each_is_in_one(source: Domain, target: 
     assert not set(source.keys) & set(target.keys)
     numbers = [number_of(d, i) for d in (source, target) for i in range(len(d))]
     assert sorted(numbers) == list(range(1797))
+
+
+def test_more_photographs_behind_a_digit_are_more_images_of_one_split(target: Domain) -> None:
+    more = load_digits_domain("digits-m4")
+    assert len(more) == 4 * len(target)
+    for index in (0, 5, len(target) - 1):
+        first, *others = range(4 * index, 4 * index + 4)
+        assert number_of(more, first) == number_of(target, index)
+        assert (more.decode(first, 28) == target.decode(index, 28)).all()
+        for other in others:
+            assert more.keys[other] == target.keys[index]
+            assert more.labels[other] == target.labels[index]
+            assert (more.decode(other, 28) != more.decode(first, 28)).any()
+    splits = split_domain(more, SplitsConfig())
+    keys = [{more.keys[row] for row in rows} for rows in splits.values()]
+    assert not (keys[0] & keys[1] or keys[0] & keys[2] or keys[1] & keys[2])
+    assert len(splits["test"]) == 4 * len(split_domain(target, SplitsConfig())["test"])
 
 
 def test_labels_and_hashes_are_those_of_the_digits(source: Domain, target: Domain) -> None:

@@ -11,7 +11,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.models import torchvision_models
 from dann_search.models.backbone import BATCH_NORM, StagedBackbone
 from dann_search.models.build import build_network
-from dann_search.models.catalog import CATALOG
+from dann_search.models.catalog import CATALOG, DANN_NETWORKS
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import largest_native_size, stage_counts
 
@@ -140,6 +140,25 @@ def test_images_are_packed_at_the_largest_native_size() -> None:
     assert largest_native_size(["dann_cnn", "vgg16"]) == CATALOG["vgg16"].image_size
 
 
+@pytest.mark.parametrize(
+    ("name", "channels", "positions"), [("dann_mnist", 48, 7), ("dann_svhn", 128, 7)]
+)
+def test_the_papers_networks_keep_every_position_at_their_native_size(
+    name: str, channels: int, positions: int
+) -> None:
+    backbone = network_of(name).backbone.eval()
+    assert isinstance(backbone, StagedBackbone)
+    images = torch.rand(2, 3, CATALOG[name].image_size, CATALOG[name].image_size)
+    with torch.no_grad():
+        features, maps = backbone(images), backbone.stages(images)
+    assert maps.shape == (2, channels, positions, positions)
+    assert torch.equal(features, maps.flatten(1))
+
+
+def test_dann_cnn_averages_over_positions_as_models_written_before_need_it() -> None:
+    assert network_of("dann_cnn").backbone.feature_size == 96
+
+
 HEADS = ("fc", "classifier", "head", "heads")
 
 
@@ -152,7 +171,7 @@ def without_head(name: str) -> torch.nn.Module:
     return whole
 
 
-@pytest.mark.parametrize("name", [n for n in CATALOG if n != "dann_cnn"])
+@pytest.mark.parametrize("name", [n for n in CATALOG if n not in DANN_NETWORKS])
 def test_the_stages_compute_what_torchvisions_network_does_at_its_native_size(name: str) -> None:
     torch.manual_seed(5)
     whole = without_head(name)

@@ -15,6 +15,7 @@ from dann_search.inference.export import standalone
 from dann_search.inference.export.carried import Run, import_alone
 from dann_search.inference.model import DannModel
 from dann_search.inference.model_files import RECORD, WEIGHTS
+from dann_search.models.catalog import DANN_NETWORKS
 from dann_search.models.registry import TIMM, registered
 
 LOADER = "model.py"
@@ -55,7 +56,9 @@ def loading(model: DannModel) -> str:
     backbone = model.record["backbone"]
     if backbone.startswith(TIMM):
         return LOADING.format(needs="and timm; ", whose="timm's")
-    return LOADING.format(needs="", whose="its own" if backbone == "dann_cnn" else "torchvision's")
+    return LOADING.format(
+        needs="", whose="its own" if backbone in DANN_NETWORKS else "torchvision's"
+    )
 
 
 def write(model: DannModel, folder: Path) -> None:
@@ -99,8 +102,8 @@ def _native_state(model: DannModel) -> dict[str, Tensor]:
 
 def _trunk_names(model: DannModel) -> dict[str, str]:
     backbone: str = model.record["backbone"]
-    if backbone == "dann_cnn" or backbone.startswith(TIMM):
-        prefix = "stages." if backbone == "dann_cnn" else "network."
+    if backbone in DANN_NETWORKS or backbone.startswith(TIMM):
+        prefix = "stages." if backbone in DANN_NETWORKS else "network."
         ours = (n for n in model.network.state_dict() if n.startswith("backbone."))
         return {
             name: name.removeprefix(prefix) for name in (n.removeprefix("backbone.") for n in ours)

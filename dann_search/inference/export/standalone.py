@@ -39,6 +39,13 @@ except RuntimeError:
 HERE = Path(__file__).resolve().parent
 NEWEST_FORMAT = 4
 
+DANN_NETWORKS = {
+    "dann_cnn": (((32, 5), (48, 5), (96, 3)), (2, 2), True, 1),
+    "dann_mnist": (((32, 5), (48, 5)), (2, 2), True, 7),
+    "dann_svhn": (((64, 5), (64, 5), (128, 5)), (3, 2), False, 7),
+}
+"""Channels and kernel sizes, pooling, whether the last is pooled too, side of the grid kept."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -155,8 +162,8 @@ def build_network(backbone: str, state: dict[str, Tensor]) -> nn.Module:
 
 def build_trunk(name: str) -> nn.Module:
     """Build the backbone: from images (n, 3, side, side) to features (n, size)."""
-    if name == "dann_cnn":
-        return _dann_cnn()
+    if name in DANN_NETWORKS:
+        return _dann_network(name)
     if name.startswith("timm/"):
         return _timm(name)
     options = {"aux_logits": False, "init_weights": False} if name == "inception_v3" else {}
@@ -179,19 +186,23 @@ def build_trunk(name: str) -> nn.Module:
     return trunk
 
 
-def _dann_cnn() -> nn.Module:
-    """Build dann-search's own small network for digits."""
+def _dann_network(name: str) -> nn.Module:
+    """Build one of dann-search's own small networks for digits."""
+    convolutions, pooling, last_pooled, positions = DANN_NETWORKS[name]
     stages = OrderedDict[str, nn.Module]()
-    for number, (inputs, outputs, kernel) in enumerate([(3, 32, 5), (32, 48, 5), (48, 96, 3)], 1):
-        stages[f"conv{number}"] = nn.Sequential(
+    inputs = 3
+    for number, (outputs, kernel) in enumerate(convolutions, 1):
+        stage = nn.Sequential(
             nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
         )
-    return nn.Sequential(
-        OrderedDict([*stages.items(), ("pool", nn.AdaptiveAvgPool2d(1)), ("flat", nn.Flatten())])
-    )
+        if number < len(convolutions) or last_pooled:
+            stage.append(nn.MaxPool2d(*pooling))
+        stages[f"conv{number}"] = stage
+        inputs = outputs
+    end = [("pool", nn.AdaptiveAvgPool2d(positions)), ("flat", nn.Flatten())]
+    return nn.Sequential(OrderedDict([*stages.items(), *end]))
 
 
 def _timm(name: str) -> nn.Module:

@@ -28,7 +28,8 @@ from tests.inference.models import random_model, write_random_model
 
 # One of each way in which torchvision builds its heads, at the smallest side that it takes.
 FAMILIES = [
-    ("dann_cnn", 16, 8), ("resnet18", 32, 0), ("vgg16", 32, 8), ("squeezenet1_1", 32, 8),
+    ("dann_cnn", 16, 8), ("dann_mnist", 28, 8), ("dann_svhn", 32, 8), ("resnet18", 32, 0),
+    ("vgg16", 32, 8), ("squeezenet1_1", 32, 8),
     ("shufflenet_v2_x0_5", 32, 8), ("mobilenet_v3_small", 32, 8), ("efficientnet_b0", 32, 8),
     ("inception_v3", 75, 8), ("convnext_tiny", 32, 8), ("swin_t", 32, 8), ("vit_b_16", 224, 0),
     ("timm/resnet10t", 32, 8),
