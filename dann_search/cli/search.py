@@ -188,12 +188,13 @@ def space(
     from dann_search.cli.tables import search_space
     from dann_search.config.load import load_experiment
     from dann_search.models.registry import stage_counts
+    from dann_search.search.trial_memory import planned
     from dann_search.study.explain import explain
 
     stages = stage_counts()
     # A space can be explained before its data exist.
     experiment, found = load_experiment(file, stages, sets=set_ or [], check_files=False)
-    result = explain(experiment, found, samples)
+    result = explain(experiment, found, planned(experiment, found), samples)
     emit(as_json, result, search_space(result, found))
 
 

@@ -162,7 +162,8 @@ def search_space(result: spaces.Space, space: Space) -> Group:
     for one in result.parameters:
         table.add_row(one.name, _values(one), _condition(one, space))
     count = f"{result.combinations:,}" if result.combinations else "no end (ranges without a step)"
-    lines = [f"configurations: {count}", f"early stopping: {result.scheduler}", ""]
+    lines = [f"configurations: {count}", f"early stopping: {result.scheduler}"]
+    lines += [f"on this machine: {result.plan}", ""]
     lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
     return Group(table, "", *map(sentence, lines))
 

@@ -35,6 +35,10 @@ class Space(Output):
         description="number of configurations; null where some range has no steps"
     )
     scheduler: str = Field(description="what stops trials early, in words")
+    plan: str = Field(
+        description="how many trials train at once on this machine, and the memory they need, in "
+        "words"
+    )
     samples: list[Searched] = Field(description="values by parameter, of those that apply")
 
 

@@ -14,8 +14,8 @@ from dann_search.study.pruning import describe_scheduler
 from dann_search.study.suggest import suggest
 
 
-def explain(experiment: Experiment, space: Space, samples: int = 5) -> outputs.Space:
-    """Describe a search space, with some configurations sampled at random."""
+def explain(experiment: Experiment, space: Space, plan: str, samples: int = 5) -> outputs.Space:
+    """Describe a search space and its ``plan``, with some configurations sampled at random."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.RandomSampler(seed=experiment.search.seed)
     study = optuna.create_study(sampler=sampler)
@@ -23,6 +23,7 @@ def explain(experiment: Experiment, space: Space, samples: int = 5) -> outputs.S
         parameters=[_described(name, one) for name, one in space.parameters.items()],
         combinations=combinations(space),
         scheduler=describe_scheduler(experiment.search.scheduler, space.fixed.epochs),
+        plan=plan,
         samples=[space.active(suggest(study.ask(), space).model_dump()) for _ in range(samples)],
     )
 

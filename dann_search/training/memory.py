@@ -1,13 +1,14 @@
 """How much memory a worker of a trial takes at its peak, found out without training it.
 
-One step's forward pass and one batch of validation are run on fake tensors (``FakeTensorMode``:
-shapes without data). What is alive at the same time is counted as it is made and given back: the
-weights, what autograd keeps for backward (nothing of frozen stages), and what an operation holds
-for a moment. Gradients, the optimizer's state and an average of the weights are added by their
-sizes. docs/benchmarks.md compares the result with measured steps.
+One step's forward pass and one batch of validation are run on tensors that have shapes and no data:
+on torch's meta device, or on fake tensors in half precision, which autocast knows. What is alive at
+the same time is counted as it is made and freed: weights, what autograd keeps for backward (nothing
+of frozen stages), and what an operation holds for a moment. Gradients, the optimizer's state and an
+average of the weights are added by their sizes. docs/benchmarks.md compares with measured steps.
 """
 
 import weakref
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -101,7 +101,6 @@ def peak_of(
     side: int,
     workers: int = 1,
     gpu: bool = False,
-    validation_images: int = 2**31,
 ) -> Peak:
     """Estimate what one worker of a trial takes at its peak, in training or validation.
 
@@ -114,13 +113,10 @@ def peak_of(
         side: pixels at which the network sees images.
         workers: of the trial, which share its batch.
         gpu: whether it trains on a GPU.
-        validation_images: of the larger domain; few of them make a smaller batch.
     """
-    neutral = TrialConfig.model_fields
-    matters = {name: getattr(config, name) for name in MATTERS if name in neutral}
+    matters = {name: getattr(config, name) for name in MATTERS}
     rows = -(-config.batch_size // workers)
-    shown = min(batch_size_for(side), -(-validation_images // workers))
-    sizes = _sizes(TrialConfig(**{**matters, "batch_size": rows}), classes, side, shown)
+    sizes = _sizes(TrialConfig(**{**matters, "batch_size": rows}), classes, side)
     return sizes.on_gpu(workers) if gpu else sizes.on_cpus(workers)
 
 
@@ -171,17 +167,25 @@ class _Sizes:
         )
 
 
+def _fake_tensors() -> AbstractContextManager[Any]:
+    from torch._subclasses.fake_tensor import FakeTensorMode  # imports torch's compiler
+
+    return FakeTensorMode()
+
+
 @lru_cache(maxsize=1024)
-def _sizes(config: TrialConfig, classes: int, side: int, validation_images: int) -> _Sizes:
+def _sizes(config: TrialConfig, classes: int, side: int) -> _Sizes:
     if config.precision == "fp16":  # of the same size, and a CPU's autocast knows it better
         config = config.model_copy(update={"precision": "bf16"})
-    with FakeTensorMode(), LiveBytes() as live:
+    half = config.precision != "fp32"
+    without_data = _fake_tensors() if half else torch.device("meta")
+    with without_data, LiveBytes() as live:
         network = build_network(config, classes, bare=True).train()
         weights = live.small + live.mapped
         before = (live.small, live.mapped)
         step = _step(network, config, side, live)
         live.most = before
-        validation = _validation(network, config, side, validation_images, live)
+        validation = _validation(network, config, side, live)
         trained = sum(p.nbytes for p in network.parameters() if p.requires_grad)
     momentum = 2 if config.optimizer == "adamw" else int(config.momentum > 0)
     return _Sizes(
@@ -193,9 +197,7 @@ def _sizes(config: TrialConfig, classes: int, side: int, validation_images: int)
     )
 
 
-def _step(
-    network: DannNetwork, config: TrialConfig, side: int, live: LiveBytes
-) -> tuple[int, int]:
+def _step(network: DannNetwork, config: TrialConfig, side: int, live: LiveBytes) -> tuple[int, int]:
     """Run a forward pass; what it leaves for backward is most of what a step ever holds."""
     n = config.batch_size
     source, labels = torch.empty(n, 3, side, side), torch.zeros(n, dtype=torch.long)
@@ -214,9 +216,9 @@ def _step(
 
 @torch.no_grad()
 def _validation(
-    network: DannNetwork, config: TrialConfig, side: int, images: int, live: LiveBytes
+    network: DannNetwork, config: TrialConfig, side: int, live: LiveBytes
 ) -> tuple[int, int]:
     network.eval()
     with autocast(CPU, config.precision):
-        network(torch.empty(images, 3, side, side))
+        network(torch.empty(batch_size_for(side), 3, side, side))
     return live.most
