@@ -15,7 +15,7 @@ from dann_search.training.memory import PROCESS, LiveBytes, Peak, peak_of
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "trial_memory.py"
 
 
-def peak(side: int = 64, workers: int = 1, gpu: bool = False, **recipe: object) -> Peak:
+def peak(side: int = 224, workers: int = 1, gpu: bool = False, **recipe: object) -> Peak:
     config = TrialConfig.model_validate({"backbone": "resnet18", "batch_size": 64, **recipe})
     return peak_of(config, classes=10, side=side, workers=workers, gpu=gpu)
 
