@@ -74,10 +74,13 @@ def own_node() -> str:
 
 def ask_node(node: str, question: Callable[[], float], unknown: float) -> float:
     """Run a function on a node and return its answer; ``unknown`` where there is none."""
-    task = ray.remote(num_cpus=0)(question).options(label_selector={NODE_ID: node})
+    if node not in {one.id for one in live_nodes()}:
+        return unknown
+    task = ray.remote(num_cpus=0)(question).options(label_selector={NODE_ID: node}).remote()
     try:
-        answer: float = ray.get(task.remote(), timeout=ASK_S)
-    except ray.exceptions.RayError:  # it is busy, or gone
+        answer: float = ray.get(task, timeout=ASK_S)
+    except ray.exceptions.RayError:  # it is busy, or gone by now
+        ray.cancel(task)
         return unknown
     return answer
 

@@ -170,8 +170,8 @@ def explain_plan(config: ResourcesConfig, plan: Plan, need: Need | None, memory:
     slots = "1 slot" if plan.slots == 1 else f"{plan.slots} slots"
     each = plan.workers_per_trial * plan.cpus_per_worker
     line = f"{slots} of {each} thread{'s' if each > 1 else ''}"
-    if plan.gpus_per_worker:
-        line += f" and {plan.workers_per_trial * plan.gpus_per_worker:.3g} GPUs"
+    if gpus := plan.workers_per_trial * plan.gpus_per_worker:
+        line += f" and {gpus:.3g} GPU{'s' if gpus > 1 else ''}"
     if need is None:
         return line
     trial = plan.workers_per_trial * need.memory

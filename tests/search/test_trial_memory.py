@@ -1,5 +1,6 @@
 """The memory of a search's trials decides how many of them train at once."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from dann_search.config.experiment import ResourcesConfig
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.models.registry import stage_counts
-from dann_search.search import trial_memory
+from dann_search.search import placement, trial_memory
+from dann_search.search.nodes import Node, smallest_gpu
 from dann_search.search.resources import (
     GIB,
     LIGHT_BYTES,
@@ -122,3 +124,62 @@ def test_a_backbone_that_cannot_be_estimated_is_planned_by_cpus(
     assert memory.of(config) == (0, "dann_cnn")
     assert memory.largest([config]) is None
     assert "no data on the meta device" in capsys.readouterr().err
+
+
+def node(gibibytes: float, gpus: float = 0.0) -> Node:
+    return Node("a" * 56, "host", cpus=8, gpus=gpus, memory=gibibytes * GIB)
+
+
+def test_a_node_is_planned_by_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "free_resources", lambda node: {"CPU": 8.0, "GPU": 2.0})
+    cpus = placement.Placement(ResourcesConfig(gpus_per_worker=0), VGG)
+    shapes = [
+        (plan.slots, plan.cpus_per_worker)
+        for gibibytes in (16, 32, 64)
+        if (plan := cpus.on_node(node(gibibytes), 100))
+    ]
+    assert shapes == [(2, 4), (4, 2), (8, 1)]
+
+
+def test_the_gpus_of_a_node_are_asked_for_their_memory_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def answer(node: str, question: object, unknown: float) -> float:
+        asked.append((node, question))
+        return 24.0 * GIB
+
+    monkeypatch.setattr(placement, "free_resources", lambda node: {"CPU": 8.0, "GPU": 2.0})
+    monkeypatch.setattr(placement, "ask_node", answer)
+    shared = placement.Placement(
+        ResourcesConfig(gpus_per_worker=0.25), Need("vgg16", 3 * GIB, gpu_memory=9 * GIB)
+    )
+    for _ in range(2):
+        plan = shared.on_node(node(64, gpus=2), 100)
+        assert plan is not None and (plan.slots, plan.gpus_per_worker) == (4, 0.5)
+    assert asked == [("a" * 56, smallest_gpu)]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"), [("81559\n24564\n", 24564.0 * 2**20), ("no devices", math.inf)]
+)
+def test_the_smallest_gpu_is_what_the_driver_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, expected: float
+) -> None:
+    stand_in = tmp_path / "nvidia-smi"
+    stand_in.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert smallest_gpu() == expected
+    stand_in.write_text("#!/bin/sh\nexit 9\n")
+    assert smallest_gpu() == math.inf
+
+
+def test_with_a_gpu_its_memory_is_part_of_the_plan() -> None:
+    need = Need("vgg16", 3 * GIB, gpu_memory=9 * GIB)
+    resources = ResourcesConfig(gpus_per_worker=1)
+    plan = make_plan(resources, 8, 2, 64.0 * GIB, need=need)
+    assert explain_plan(resources, plan, need, 64.0 * GIB).startswith(
+        "2 slots of 1 thread and 1 GPU: a trial of vgg16 needs up to 3.2 GB, and 9.7 GB of a GPU"
+    )
