@@ -8,14 +8,15 @@ average of the weights are added by their sizes. docs/benchmarks.md compares wit
 """
 
 import weakref
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -167,21 +168,35 @@ class _Sizes:
         )
 
 
-def _fake_tensors() -> AbstractContextManager[Any]:
-    from torch._subclasses.fake_tensor import FakeTensorMode  # imports torch's compiler
+@contextmanager
+def _without_data(network: DannNetwork, precision: str) -> Iterator[LiveBytes]:
+    """Make the tensors of the block, and those of a network, such that they have no data."""
+    if precision == "fp32":
+        with torch.device("meta"), LiveBytes() as live:
+            yield live
+        return
+    from torch._subclasses.fake_tensor import FakeTensorMode
 
-    return FakeTensorMode()
+    with FakeTensorMode(), LiveBytes() as live:
+        for module in network.modules():  # nn.Module.to knows no way from meta to fake tensors
+            for name, p in module._parameters.items():
+                if p is not None:
+                    fake = torch.empty(p.shape, dtype=p.dtype)
+                    module._parameters[name] = nn.Parameter(fake, p.requires_grad)
+            for name, b in module._buffers.items():
+                if b is not None:
+                    module._buffers[name] = torch.empty(b.shape, dtype=b.dtype)
+        yield live
 
 
 @lru_cache(maxsize=1024)
 def _sizes(config: TrialConfig, classes: int, side: int) -> _Sizes:
     if config.precision == "fp16":  # of the same size, and a CPU's autocast knows it better
         config = config.model_copy(update={"precision": "bf16"})
-    half = config.precision != "fp32"
-    without_data = _fake_tensors() if half else torch.device("meta")
-    with without_data, LiveBytes() as live:
+    with torch.device("meta"):
         network = build_network(config, classes, bare=True).train()
-        weights = live.small + live.mapped
+    weights = sum(tensor.nbytes for tensor in network.state_dict().values())
+    with _without_data(network, config.precision) as live:
         before = (live.small, live.mapped)
         step = _step(network, config, side, live)
         live.most = before
