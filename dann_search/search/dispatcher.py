@@ -165,6 +165,7 @@ class DispatcherState:
     async def withdraw(self, number: int) -> None:
         """End a trial, done or not: its slot is free at its next report."""
         await self.leases.withdraw(number)
+        self._match()  # a node may have been kept for it
 
     async def drain(self, node: str) -> None:
         """Have trials on a node that will vanish stop at their next step and go on elsewhere."""
@@ -221,9 +222,11 @@ class DispatcherState:
 
     def _match(self) -> None:
         """Hand waiting trials to idle slots, the longest idle first."""
+        if self.closed:
+            return
         for slot in list(self.runs.idle):
             waiting = self.runs.idle.get(slot)
-            if not self.leases.pending or waiting is None:
+            if waiting is None:
                 continue  # a run that is worn has dismissed its idle slots meanwhile
             if waiting.done():
                 del self.runs.idle[slot]

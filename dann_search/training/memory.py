@@ -52,7 +52,7 @@ class Peak:
     gpu: int = 0
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of tensors made within the block, as long as they are alive.
 
     Attributes:
@@ -61,7 +61,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.small = self.mapped = 0
         self.most = (0, 0)
         self._known: dict[int, weakref.ref[Any]] = {}

@@ -144,6 +144,20 @@ def test_a_trial_that_trains_alone_elsewhere_lets_its_node_take_others_again() -
     run(scenario())
 
 
+def test_a_node_that_was_kept_for_a_withdrawn_trial_takes_others_at_once() -> None:
+    async def scenario() -> None:
+        state = await node_with(order(0, 1), order(1, 1), order(2, 1))
+        await state.next_trial(A)
+        await state.next_trial(B)
+        await state.lacked_memory(B, 1, "RuntimeError: can't allocate memory")
+        waiting = await asks(state, B)
+        assert not waiting.done()
+        await state.withdraw(1)
+        assert await waiting == order(2, 1)
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(("kills", "alone"), [(7, False), (8, True), (None, False)])
 def test_a_sudden_death_is_for_memory_where_the_kernel_has_counted_one_more(
     kills: int | None, alone: bool
