@@ -100,11 +100,38 @@ FAULTS = (
     Fault(
         "a neighbour's death counted against a trial",
         "dann_search/search/leases.py",
-        "lease.deaths += died is not None",
-        "lease.deaths += 1",
+        "elif died is not None:",
+        "else:",
         (
-            "tests/search/test_dispatcher.py"
-            "::test_a_lost_neighbour_is_queued_first_again_without_blame",
+            "tests/search/test_dispatcher.py::"
+            "test_a_lost_neighbour_is_queued_first_again_without_blame",
+        ),
+    ),
+    Fault(
+        "a trial that lacked memory beside others given up at once",
+        "dann_search/search/leases.py",
+        "if lease.alone:",
+        "if lease.slot is None:",
+        (
+            "tests/search/test_room.py::"
+            "test_what_was_killed_for_memory_is_tried_again_alone_and_only_then_at_fault",
+        ),
+    ),
+    Fault(
+        "trials handed to a node without room for them",
+        "dann_search/search/room.py",
+        "taken + lease.order.memory <=",
+        "lease.order.memory <=",
+        ("tests/search/test_room.py::test_a_trial_waits_until_it_fits_beside_those_that_train",),
+    ),
+    Fault(
+        "slots planned without regard to memory",
+        "dann_search/search/resources.py",
+        "if held < int(fits):",
+        "if held < 0:",
+        (
+            "tests/search/test_trial_memory.py::"
+            "test_where_memory_binds_there_are_fewer_slots_with_more_threads",
         ),
     ),
     Fault(
@@ -213,8 +240,8 @@ FAULTS = (
     Fault(
         "slots rounded up",
         "dann_search/search/resources.py",
-        "return Plan(int(fits), workers,",
-        "return Plan(math.ceil(fits), workers,",
+        "return Plan(int(min(fits, most)), workers,",
+        "return Plan(math.ceil(min(fits, most)), workers,",
         ("tests/search/test_resources.py::test_slots_fill_the_machine",),
     ),
     Fault(

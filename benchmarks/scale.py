@@ -178,6 +178,10 @@ class SimulatedFleet:
         """Nodes neither come nor go."""
         return self.slots
 
+    def memory_of(self, config: Any) -> tuple[int, str]:
+        """Nothing is trained here."""
+        return 0, ""
+
     def withdraw(self, number: int) -> None:
         """End a trial."""
         self.dispatcher.tell("withdraw", number)

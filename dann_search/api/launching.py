@@ -37,6 +37,7 @@ from dann_search.search.checks import check_search, remarks
 from dann_search.search.executor import RayExecutor
 from dann_search.search.interrupts import interrupted_with, interrupts
 from dann_search.search.launch import Outcome, prepare, search
+from dann_search.search.trial_memory import plan_here
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
@@ -178,7 +179,8 @@ def _run(
     notes: Sequence[str] = (),
 ) -> SearchEnded:
     noted = [*notes, *remarks(experiment, space, known, address)]
-    header = _header(recorded_store(folder), experiment.search.objective, noted)
+    plan = plan_here(experiment, space, address)
+    header = _header(recorded_store(folder), experiment.search.objective, plan, noted)
 
     def follow(terminal: TextIO, record: StudyRecord) -> Following:
         return Following(record, folder, display.searching(terminal, header))
@@ -246,8 +248,8 @@ def _forget_result(folder: ExperimentFolder) -> None:
         folder.remote.remove(folder.result.name)
 
 
-def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
-    """Say what goes into the search, and how many target labels choose the model."""
+def _header(info: StoreInfo, objective: str, plan: str, noted: Sequence[str]) -> str:
+    """Say what goes into the search, how many target labels choose the model, what trains where."""
     labels = info.sizes["target"]["val"]
     chosen = f"{labels} target labels choose the model"
     if objective != F1_MACRO:
@@ -260,4 +262,4 @@ def _header(info: StoreInfo, objective: str, noted: Sequence[str]) -> str:
         f"{info.sizes['target']['train']} unlabelled target images, {len(info.class_names)} "
         f"classes; {chosen}"
     )
-    return "\n".join([text, *(f"note: {remark}" for remark in [*info.remarks, *noted])])
+    return "\n".join([text, plan, *(f"note: {remark}" for remark in [*info.remarks, *noted])])

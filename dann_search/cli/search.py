@@ -190,6 +190,7 @@ def space(
     from dann_search.config.load import experiment_of, read_source
     from dann_search.data.target_has_labels import target_has_labels, with_objective
     from dann_search.models.registry import stage_counts
+    from dann_search.search.trial_memory import planned
     from dann_search.storage.remote_folder import cache_folder
     from dann_search.study.explain import explain
 
@@ -200,7 +201,7 @@ def space(
     with source.placing():
         labelled = target_has_labels(experiment.data.target, cache_folder())
         experiment = with_objective(experiment, labelled)
-    result = explain(experiment, found, samples, labelled)
+    result = explain(experiment, found, planned(experiment, found), samples, labelled)
     emit(as_json, result, search_space(result, found))
 
 

@@ -182,6 +182,7 @@ def search_space(result: spaces.Space, space: Space) -> Group:
         table.add_row(one.name, _values(one), _condition(one, space))
     count = f"{result.combinations:,}" if result.combinations else "no end (ranges without a step)"
     lines = [f"configurations: {count}", f"early stopping: {result.scheduler}"]
+    lines.append(f"on this machine: {result.plan}")
     if not result.target_labelled:
         lines.append(f"the target has no labels: {result.objective} chooses trials and epochs")
     lines.append("")

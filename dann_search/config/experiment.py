@@ -123,9 +123,13 @@ class ResourcesConfig(Strict):
     """The resources of one trial."""
 
     workers_per_trial: int = Field(1, ge=1)
-    cpus_per_worker: int = Field(1, ge=1)
+    cpus_per_worker: int = Field(
+        1, ge=1, description="CPUs and threads of a worker; more where memory leaves CPUs over"
+    )
     gpus_per_worker: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    max_parallel_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    max_parallel_trials: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="number of trials at once; auto for what CPUs, GPUs and memory allow"
+    )
     across_nodes: bool = Field(
         False, description="whether the workers of one trial may run on several nodes of a cluster"
     )
@@ -135,7 +139,7 @@ class ResourcesConfig(Strict):
     memory_per_worker_gib: float | None = Field(
         None,
         gt=0,
-        description="memory that a worker reserves, which limits how many trials share a node",
+        description="memory that a worker reserves, in place of an estimate",
     )
     trials_per_group: int = Field(
         200, ge=1, description="number of trials after which worker processes are replaced"

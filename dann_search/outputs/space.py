@@ -35,6 +35,10 @@ class Space(Output):
         description="number of configurations; null where some range has no steps"
     )
     scheduler: str = Field(description="what stops trials early, in words")
+    plan: str = Field(
+        description="how many trials train at once on this machine, and the memory they need, in "
+        "words"
+    )
     objective: str = Field(description="what is maximized: f1_macro, or a validator's name")
     target_labelled: bool = Field(
         description="false where the target has no labels; true where it is not there to be looked "

@@ -4,12 +4,14 @@ Only the driver ends a trial: a process that follows one holds nothing, and may 
 """
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 import ray
 
 from dann_search.search.leases import Leases
 from dann_search.search.messages import EpochDict, EpochUpdate, Health, Order, Slot
+from dann_search.search.room import Room
 from dann_search.search.runs import Runs
 
 
@@ -23,6 +25,9 @@ class DispatcherState:
 
     def __init__(self, max_worker_deaths: int, trials_per_group: int):
         self.leases, self.runs = Leases(max_worker_deaths), Runs(trials_per_group)
+        self.room = Room(self.leases, self.runs)
+        self.oom_kills: dict[str, int] = {}
+        """Processes that a node's kernel had killed for memory when last looked at."""
         self.packing: dict[str, tuple[int, int]] = {}
         self.drained: set[str] = set()
         """Nodes that will vanish."""
@@ -45,9 +50,10 @@ class DispatcherState:
 
     # Called by the workers of a slot.
 
-    async def enter(self, run: str, node: str) -> bool:
+    async def enter(self, run: str, node: str, oom_kills: int = 0) -> bool:
         """Note that a worker of a run has started; return whether the run may train."""
         self.runs.by_name[run].nodes.add(node)
+        self.oom_kills[node] = oom_kills
         if node in self.drained:  # told so while the run was starting
             self.runs.end(run)
         return not (self.closed or self.runs.by_name[run].over)
@@ -75,8 +81,8 @@ class DispatcherState:
         self.first_slot_ready = self.first_slot_ready or time.time()
         if self.closed or run.over or self.runs.is_worn(run):
             return None
-        if self.leases.pending:
-            return self.runs.hand_out(slot, self.leases.take(slot))
+        if (number := self.room.next_for(slot)) is not None:
+            return self.runs.hand_out(slot, self.leases.take(number, slot))
         return await self.runs.wait(slot)
 
     async def began(self, slot: Slot, number: int) -> None:
@@ -100,25 +106,66 @@ class DispatcherState:
         if error and (lease := self.leases.held(slot, number)):
             run.excused.add(slot[1])
             await self.leases.fail(lease, error)
+        self._match()  # another slot's trial may have waited for this one's memory
+
+    async def lacked_memory(self, slot: Slot, number: int, error: str) -> None:
+        """Free the slot of a trial for which memory did not suffice, beside what else was there."""
+        run = self.runs.by_name[slot[0]]
+        if run.training.get(slot[1]) == number:
+            run.excused.add(slot[1])
+            short = "its GPU has less" if "CUDA" in error else self._memory_of(slot)
+            await self._requeue(slot, died=error, short=short)
 
     # Called by the worker group's controller.
 
-    async def workers_died(self, run: str, slots: dict[int, str]) -> None:
+    async def workers_died(
+        self,
+        run: str,
+        slots: dict[int, str],
+        for_memory: Collection[int] = (),
+        oom_kills: int | None = None,
+    ) -> None:
         """Queue all trials of a run again whose workers of these slots died (why, by slot).
 
         No slots: the whole run was lost by nobody's fault, as with its node.
+
+        Args:
+            run: the run.
+            slots: whose workers died, and why.
+            for_memory: those of them that Ray has killed for memory.
+            oom_kills: what ``enter`` counts, now. If there are more, the kernel has killed them.
         """
         self.runs.dismiss_idle(run)  # they are gone too: nothing may be handed to them
         lost = self.runs.by_name[run]
-        blamed = lost.blame(slots)
+        known = {node: self.oom_kills.get(node) for node in lost.nodes}
+        if oom_kills is not None and any(k is not None and k < oom_kills for k in known.values()):
+            for_memory = slots.keys()
+        neighbours = {slot for slot in for_memory if not self._was_alone((run, slot))}
+        blamed = lost.blame(slots, neighbours)
         for slot in list(lost.training):
-            await self._requeue((run, slot), died=blamed.get(slot))
+            short = self._memory_of((run, slot)) if slot in for_memory else None
+            await self._requeue((run, slot), died=blamed.get(slot), short=short)
+
+    def _was_alone(self, slot: Slot) -> bool:
+        number = self.runs.by_name[slot[0]].training.get(slot[1])
+        lease = self.leases.held(slot, number)
+        return lease is not None and lease.alone
+
+    def _memory_of(self, slot: Slot) -> str:
+        """How much memory trials have on a slot's node, in words."""
+        memory = self.room.memory.get(self.room.node_of(slot))
+        return "the node has less" if memory is None else f"the node has {memory / 1e9:.1f} GB"
 
     # Called by the driver.
+
+    async def has_memory(self, node: str, memory: float) -> None:
+        """Note how many bytes the trials of a node may take together."""
+        self.room.memory[node] = memory
 
     async def withdraw(self, number: int) -> None:
         """End a trial, done or not: its slot is free at its next report."""
         await self.leases.withdraw(number)
+        self._match()  # a node may have been kept for it
 
     async def drain(self, node: str) -> None:
         """Have trials on a node that will vanish stop at their next step and go on elsewhere."""
@@ -168,18 +215,24 @@ class DispatcherState:
             "first_slot_ready": self.first_slot_ready,
         }
 
-    async def _requeue(self, slot: Slot, died: str | None = None) -> None:
+    async def _requeue(self, slot: Slot, died: str | None = None, short: str | None = None) -> None:
         number = self.runs.by_name[slot[0]].training.pop(slot[1], None)
-        await self.leases.requeue(slot, number, died)
+        await self.leases.requeue(slot, number, died, short)
         self._match()
 
     def _match(self) -> None:
-        """Hand waiting trials to idle slots."""
-        while self.leases.pending and self.runs.idle:
-            slot = next(iter(self.runs.idle))
-            waiting = self.runs.idle.pop(slot)
-            if not waiting.done():
-                waiting.set_result(self.runs.hand_out(slot, self.leases.take(slot)))
+        """Hand waiting trials to idle slots, the longest idle first."""
+        if self.closed:
+            return
+        for slot in list(self.runs.idle):
+            waiting = self.runs.idle.get(slot)
+            if waiting is None:
+                continue  # a run that is worn has dismissed its idle slots meanwhile
+            if waiting.done():
+                del self.runs.idle[slot]
+            elif (number := self.room.next_for(slot)) is not None:
+                del self.runs.idle[slot]
+                waiting.set_result(self.runs.hand_out(slot, self.leases.take(number, slot)))
 
 
 Dispatcher = ray.remote(num_cpus=0, max_concurrency=100_000)(DispatcherState)

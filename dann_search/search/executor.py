@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dann_search.config.experiment import ResourcesConfig
+from dann_search.config.trial import TrialConfig
 from dann_search.data.node_store import StoreSpec
 from dann_search.search.ray_session import ray_session
 from dann_search.search.resources import cpu_count
@@ -60,6 +62,10 @@ class SearchFleet(Protocol):
     @property
     def gpus_per_worker(self) -> float: ...  # noqa: D102
 
+    def memory_of(self, config: TrialConfig) -> tuple[int, str]:
+        """Return bytes that a trial takes at its peak, 0 where unknown, and of what, in words."""
+        ...
+
     def withdraw(self, number: int) -> None:
         """End a trial, done or not; do not wait until its slot is free."""
 
@@ -98,6 +104,7 @@ class RayExecutor:
                 yield None
                 return
             from dann_search.search.fleet import running_fleet
+            from dann_search.search.trial_memory import largest_recipes
 
             with running_fleet(
                 search.record.experiment,
@@ -107,6 +114,7 @@ class RayExecutor:
                 wanted=search.record.proposals.still_to_run,
                 interrupt=search.interrupt,
                 tell=search.tell,
+                recipes=partial(largest_recipes, search.record.space),
             ) as fleet:
                 yield fleet
 

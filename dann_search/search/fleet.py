@@ -3,7 +3,7 @@
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import ray
 
 from dann_search.config.experiment import Experiment, ResourcesConfig
 from dann_search.config.extension_files import extensions_in_use
+from dann_search.config.trial import TrialConfig
 from dann_search.data.node_store import StoreSpec
 from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.messages import ActorCalls, Health
@@ -19,8 +20,9 @@ from dann_search.search.own_entries import entries_to_send
 from dann_search.search.placement import Placement
 from dann_search.search.probes import Probes
 from dann_search.search.ray_private import draining_nodes, most_resources
-from dann_search.search.resources import Plan
+from dann_search.search.resources import Need, Plan, room_for_trials
 from dann_search.search.slot_worker import WorkerConfig
+from dann_search.search.trial_memory import TrialMemory
 from dann_search.search.worker_group import GroupSpec, WorkerGroup, first_line
 
 LOOK_S = 1.0
@@ -43,6 +45,8 @@ class Fleet:
         elastic: whether nodes may come: then capacity that is missing is asked for.
         wanted: trials that could run at once if there were room.
         tell: told in a line what happens to nodes.
+        memory: estimates of trials' memory; None plans by CPUs and GPUs alone.
+        need: of the largest trial.
     """
 
     def __init__(
@@ -53,6 +57,8 @@ class Fleet:
         elastic: bool,
         wanted: int,
         tell: Callable[[str], None],
+        memory: TrialMemory | None = None,
+        need: Need | None = None,
     ):
         self.spec, self.resources, self.elastic = spec, resources, elastic
         self.dispatcher = spec.dispatcher
@@ -62,7 +68,8 @@ class Fleet:
         self.error: str | None = None
         self.groups: dict[str, WorkerGroup] = {}
         """By the node's id; those that span nodes, by their name."""
-        self.placement = Placement(resources)
+        self.memory = memory
+        self.placement = Placement(resources, need)
         self._lost: list[WorkerGroup] = []
         """Their nodes are gone; their runs may take a minute to see it."""
         self._avoided: frozenset[str] = frozenset()
@@ -81,6 +88,10 @@ class Fleet:
         """As resolved where the user left it to the cluster."""
         wanted = self.resources.gpus_per_worker
         return 0.0 if wanted == "auto" else wanted
+
+    def memory_of(self, config: TrialConfig) -> tuple[int, str]:
+        """As in ``SearchFleet``."""
+        return (0, "") if self.memory is None else self.memory.of(config)
 
     @property
     def slots(self) -> int:
@@ -238,11 +249,14 @@ class Fleet:
         name = f"{self.name}-{self._made}"
         group = WorkerGroup(self.spec, plan, name=name, node=node, avoided=self._avoided)
         self.groups[name if node is None else node.id] = group
+        if node is not None and not plan.memory_per_worker:  # Ray sees to what it has reserved
+            self.dispatcher.ask("has_memory", node.id, room_for_trials(node.memory))
         self._changed = time.monotonic()
         group.start()
         if node is not None and self.elastic:
             trials = "1 trial" if plan.slots == 1 else f"{plan.slots} trials"
-            self.tell(f"node {node.name} trains {trials} at once")
+            threads = plan.workers_per_trial * plan.cpus_per_worker
+            self.tell(f"node {node.name} trains {trials} at once, {threads} threads each")
 
     def _ask_for_more(self) -> None:
         missing = self._missing if self.elastic else 0
@@ -295,6 +309,7 @@ def running_fleet(
     wanted: int,
     interrupt: threading.Event,
     tell: Callable[[str], None],
+    recipes: Callable[[], Iterable[TrialConfig]],
 ) -> Iterator[Fleet]:
     """Keep a dispatcher and worker groups on all nodes that fit; all of it ends with the block.
 
@@ -309,6 +324,7 @@ def running_fleet(
         wanted: trials that could run at once if there were room.
         interrupt: set by Ctrl-C.
         tell: told in a line what happens to nodes.
+        recipes: the largest that are trained; slots are planned by their memory.
     """
     resources = experiment.resources
     if resources.gpus_per_worker == "auto":
@@ -330,7 +346,16 @@ def running_fleet(
         stall_timeout_s=resources.stall_timeout_s,
         logs=logs,
     )
-    fleet = Fleet(spec, resources, elastic=elastic, wanted=wanted, tell=tell)
+    memory = TrialMemory(resources, experiment.data.image_size)
+    fleet = Fleet(
+        spec,
+        resources,
+        elastic=elastic,
+        wanted=wanted,
+        tell=tell,
+        memory=memory,
+        need=memory.largest(recipes()),
+    )
     fleet.start()
     try:
         yield fleet

@@ -5,9 +5,10 @@ that slots are threads, and that a loop of a few lines stands in for Ray Tune. O
 time, as torch's random numbers are the process's.
 """
 
+import math
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from dann_search.config.extension_files import extensions_in_use
+from dann_search.config.trial import TrialConfig
 from dann_search.search.executor import RunningSearch
 from dann_search.search.local_fleet import Fault, LocalFleet
 from dann_search.search.slot_worker import WorkerConfig
@@ -95,10 +97,14 @@ class InProcessExecutor:
     Args:
         trials_at_once: slots.
         fault: what is to go wrong.
+        memory: bytes of the node that stands for this process.
+        memory_of: bytes that a trial takes of it.
     """
 
     trials_at_once: int = 2
     fault: Fault = lambda worker, number, moment: None
+    memory: float = math.inf
+    memory_of: Callable[[TrialConfig], int] = lambda config: 0
 
     @contextmanager
     def fleet(self, search: RunningSearch) -> Iterator[LocalFleet]:
@@ -107,7 +113,9 @@ class InProcessExecutor:
         config = WorkerConfig(
             experiment.weights, experiment.search.objective, search.store, extensions_in_use()
         )
-        fleet = LocalFleet(experiment, config, self.trials_at_once, self.fault)
+        fleet = LocalFleet(
+            experiment, config, self.trials_at_once, self.fault, self.memory, self.memory_of
+        )
         fleet.start()
         try:
             yield fleet

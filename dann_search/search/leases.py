@@ -18,7 +18,9 @@ class Lease:
         history: epochs reported so far.
         approved: epochs after which training may go on.
         slot: that trains it; None while it waits for one.
-        deaths: of workers, while they trained it.
+        deaths: of workers, while they trained it; not those for memory.
+        alone: whether it trains only where nothing else does, as memory did not suffice before.
+        overtaken: trials behind it in the queue that found room where it did not.
         nodes: where it was trained, one entry for each start.
         changed: notified of every change.
     """
@@ -31,6 +33,8 @@ class Lease:
     error: str | None = None
     slot: Slot | None = None
     deaths: int = 0
+    alone: bool = False
+    overtaken: int = 0
     startup_s: float | None = None
     nodes: tuple[str, ...] = ()
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -80,9 +84,10 @@ class Leases:
             )
         return lease.update
 
-    def take(self, slot: Slot) -> Order:
-        """Give the trial that has waited longest to a slot."""
-        lease = self.by_number[self.pending.popleft()]
+    def take(self, number: int, slot: Slot) -> Order:
+        """Give a trial that waits to a slot."""
+        self.pending.remove(number)
+        lease = self.by_number[number]
         lease.slot = slot
         return lease.order
 
@@ -114,13 +119,17 @@ class Leases:
             )
         return not lease.cancelled and lease.slot == slot
 
-    async def requeue(self, slot: Slot, number: int | None, died: str | None = None) -> None:
+    async def requeue(
+        self, slot: Slot, number: int | None, died: str | None = None, short: str | None = None
+    ) -> None:
         """Put a slot's trial at the head of the queue; give up one that always kills its worker.
 
         Args:
             slot: that trained it.
             number: of the trial.
             died: why the slot's worker died, if it did.
+            short: how much memory there is, in words, if that is what it lacked; it is then trained
+                once more with nothing beside it before it is given up.
         """
         lease = self.held(slot, number)
         if lease is None or lease.error:
@@ -128,13 +137,16 @@ class Leases:
         async with lease.changed:
             lease.slot = None
             lease.changed.notify_all()
-        lease.deaths += died is not None
-        if lease.deaths >= self.max_worker_deaths:
-            await self.fail(
-                lease,
-                f"its worker died {lease.deaths} times while training it; the last time: {died}",
-            )
-        elif lease.order.number in self.by_number:
+        if short is not None:
+            if lease.alone:
+                await self.fail(lease, _out_of_memory(lease.order, short, died))
+            lease.alone = True
+        elif died is not None:
+            lease.deaths += 1
+            if lease.deaths >= self.max_worker_deaths:
+                how_often = f"its worker died {lease.deaths} times while training it"
+                await self.fail(lease, f"{how_often}; the last time: {died}")
+        if not lease.error and lease.order.number in self.by_number:
             self.pending.appendleft(lease.order.number)
 
     async def fail(self, lease: Lease, error: str) -> None:
@@ -154,3 +166,11 @@ class Leases:
         async with lease.changed:
             lease.cancelled = True
             lease.changed.notify_all()
+
+
+def _out_of_memory(order: Order, short: str, died: str | None) -> str:
+    needs = f"{order.what} needs about {order.memory / 1e9:.1f} GB; " if order.memory else ""
+    return (
+        f"out of memory: {needs}{short}, and nothing else trained there; lower batch_size, "
+        f"data.image_size or unfrozen_depth, or choose precision bf16 (at last: {died})"
+    )

@@ -1,14 +1,16 @@
 """Slots that are threads of this process, with their dispatcher beside them."""
 
 import asyncio
+import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
 from dann_search.config.experiment import Experiment
+from dann_search.config.trial import TrialConfig
 from dann_search.search.dispatcher import DispatcherState
 from dann_search.search.messages import Order, Slot
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
@@ -27,6 +29,10 @@ yet reported.
 
 class WorkerDied(BaseException):
     """Ends a worker as the death of its process would; no handler of errors sees it."""
+
+
+class KilledForMemory(WorkerDied):
+    """Ends a worker as Ray's memory monitor would."""
 
 
 class _Replaced(BaseException):
@@ -71,10 +77,22 @@ class LocalDispatcher:
 
 
 class LocalFleet:
-    """Threads that train as the slots of one node do; all of them start anew when one dies."""
+    """Threads that train as the slots of one node do; all of them start anew when one dies.
 
-    def __init__(self, experiment: Experiment, config: WorkerConfig, slots: int, fault: Fault):
+    The node has ``memory`` bytes, of which a trial takes what ``memory_of`` says.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        config: WorkerConfig,
+        slots: int,
+        fault: Fault,
+        memory: float = math.inf,
+        memory_of: Callable[[TrialConfig], int] = lambda config: 0,
+    ):
         self.resources, self.slots = experiment.resources, slots
+        self._memory_of = memory_of
         self.config, self.fault = config, fault
         self.wanted, self.gpus_per_worker = 0, 0.0
         self.error: str | None = None
@@ -83,6 +101,8 @@ class LocalFleet:
         self.dispatcher = LocalDispatcher(
             self.resources.max_worker_deaths, self.resources.trials_per_group
         )
+        if math.isfinite(memory):
+            self.dispatcher.ask("has_memory", NODE, memory)
         self.generation = 0
         """Of the threads; those of an earlier one do nothing any more."""
         self._run, self._at_work = 0, 0
@@ -108,23 +128,32 @@ class LocalFleet:
             return
         except BaseException as exc:
             said = str(exc) if isinstance(exc, WorkerDied) else f"{type(exc).__name__}: {exc}"
-            self.restart(worker.generation, {number: said})
+            short = [number] if isinstance(exc, KilledForMemory) else []
+            self.restart(worker.generation, {number: said}, for_memory=short)
         else:
             self._leave(worker.generation)
 
-    def restart(self, generation: int, blamed: dict[int, str], *, new_run: bool = False) -> None:
+    def restart(
+        self,
+        generation: int,
+        blamed: dict[int, str],
+        *,
+        for_memory: Sequence[int] = (),
+        new_run: bool = False,
+    ) -> None:
         """Begin anew with all slots, as Ray Train does when a worker died.
 
         Args:
             generation: of the worker that died; nothing is done where that one was replaced.
             blamed: why, by the slot's number; none where the whole node was lost.
+            for_memory: those of them that were killed for memory.
             new_run: as on another node.
         """
         with self._changing:
             if generation != self.generation or self.dispatcher.state.closed:
                 return
             self.generation += 1
-            self.dispatcher.ask("workers_died", f"run-{self._run}", blamed)
+            self.dispatcher.ask("workers_died", f"run-{self._run}", blamed, for_memory)
             if new_run:
                 self.dispatcher.ask("retire", f"run-{self._run}")
                 self._run += 1
@@ -142,6 +171,10 @@ class LocalFleet:
                 self.generation += 1
                 self._run += 1
                 self.start()
+
+    def memory_of(self, config: TrialConfig) -> tuple[int, str]:
+        """As in ``SearchFleet``."""
+        return self._memory_of(config), f"batch_size {config.batch_size} of {config.backbone}"
 
     def withdraw(self, number: int) -> None:
         """As in ``SearchFleet``."""

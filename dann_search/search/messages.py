@@ -19,12 +19,16 @@ class Order:
         config: the recipe, as JSON.
         folder: where its checkpoints go; a path or a URL.
         data: folder of the packed store.
+        memory: bytes of a node's memory that it takes at its peak, by estimate; 0 where unknown.
+        what: what takes them, in words: ``batch_size 32 at 224 of vgg16``.
     """
 
     number: int
     config: dict[str, Any]
     folder: str
     data: str
+    memory: int = 0
+    what: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The nodes of the Ray cluster: what each has, and which are about to vanish."""
 
-from collections.abc import Iterable
+import math
+import subprocess
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import ray
@@ -9,6 +11,8 @@ NODE_ID = "ray.io/node-id"
 """Label that Ray gives every node: what is selected by it runs there or nowhere."""
 
 ACCELERATOR = "accelerator_type:"
+ASK_S = 30.0
+"""Seconds that a node has for an answer."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,26 @@ def own_node() -> str:
     """Return the id of the node that this process runs on."""
     node: str = ray.get_runtime_context().get_node_id()
     return node
+
+
+def ask_node(node: str, question: Callable[[], float], unknown: float) -> float:
+    """Run a function on a node and return its answer; ``unknown`` where there is none."""
+    if node not in {one.id for one in live_nodes()}:
+        return unknown
+    task = ray.remote(num_cpus=0)(question).options(label_selector={NODE_ID: node}).remote()
+    try:
+        answer: float = ray.get(task, timeout=ASK_S)
+    except ray.exceptions.RayError:  # it is busy, or gone by now
+        ray.cancel(task)
+        return unknown
+    return answer
+
+
+def smallest_gpu() -> float:
+    """Return the bytes of this machine's smallest GPU; infinite where no driver says."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, check=True, timeout=ASK_S)
+        return min((float(line) * 2**20 for line in said.stdout.split()), default=math.inf)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return math.inf

@@ -1,13 +1,14 @@
 """Which nodes of a cluster train a search's trials, how many at once, and why not others."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
 from dann_search.config.experiment import ResourcesConfig
 from dann_search.errors import InputError
-from dann_search.search.nodes import ACCELERATOR, Node
+from dann_search.search.nodes import ACCELERATOR, Node, ask_node, smallest_gpu
 from dann_search.search.ray_private import free_resources, most_resources
-from dann_search.search.resources import Plan, make_plan
+from dann_search.search.resources import Need, Plan, make_plan
 
 MANY = 1_000_000
 
@@ -17,22 +18,24 @@ class Placement:
 
     Args:
         resources: what a trial takes.
+        need: memory of the largest trial, where it is known.
     """
 
-    def __init__(self, resources: ResourcesConfig):
-        self.resources = resources
+    def __init__(self, resources: ResourcesConfig, need: Need | None = None):
+        self.resources, self.need = resources, need
         self.unfit: dict[str, str] = {}
         """Why a node carries no trial now, by its id."""
         self.set_aside: dict[str, str] = {}
         """Why a node is not tried again, by its id; or by a key, for groups over several nodes."""
         self.aside_nodes: set[str] = set()
         """Ids of the nodes among them."""
+        self._gpu_memory: dict[str, float] = {}
+        """Bytes of a node's smallest GPU, by its id."""
 
     @property
     def one_trial(self) -> Plan:
         """A slot on a machine without bounds."""
-        one = self.resources.model_copy(update={"max_parallel_trials": 1})
-        return make_plan(one, float("inf"), float("inf"))
+        return make_plan(self.resources, float("inf"), float("inf"), most=1)
 
     @property
     def worker_resources(self) -> dict[str, float]:
@@ -59,13 +62,30 @@ class Placement:
         kind = self.resources.accelerator_type
         if kind is not None and kind not in node.accelerators:
             return None, f"{node.name} has no {kind}"
-        limited = self.resources.model_copy(update={"max_parallel_trials": most})
         try:
-            plan = make_plan(limited, node.cpus, node.gpus, node.memory, node.name)
+            plan = make_plan(
+                self.resources,
+                node.cpus,
+                node.gpus,
+                node.memory,
+                node.name,
+                need=self.need,
+                gpu_memory=self._memory_of_gpus(node),
+                most=most,
+            )
         except InputError as exc:
             return None, str(exc)
         plan = replace(plan, slots=plan.slots_in(free_resources(node.id)))
         return (plan, "") if plan.slots else (None, f"{node.name} is busy with other work")
+
+    def _memory_of_gpus(self, node: Node) -> float:
+        """Ask a node for it where several trials are to share a GPU."""
+        share = self.resources.gpus_per_worker
+        if share == "auto" or not 0 < share < 1 or not node.gpus or self.need is None:
+            return math.inf
+        if node.id not in self._gpu_memory:
+            self._gpu_memory[node.id] = ask_node(node.id, smallest_gpu, math.inf)
+        return self._gpu_memory[node.id]
 
     def over_nodes(self, nodes: Iterable[Node]) -> int:
         """Return how many trials find room whose workers may be on several nodes."""

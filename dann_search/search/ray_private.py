@@ -61,6 +61,20 @@ def local_gpu_count() -> float:
     return count if visible is None else min(count, len(visible))
 
 
+def free_memory() -> float:
+    """Return the bytes that a Ray started here would have for workers and its object store.
+
+    What the container's limit leaves counts, and pages that can be given back do. Infinite where
+    this version of Ray cannot be asked.
+    """
+    try:
+        from ray._private.utils import estimate_available_memory
+    except ImportError:
+        return math.inf
+    free: int = estimate_available_memory()
+    return float(free)
+
+
 def dashboard_url() -> str | None:
     """Return where the cluster's dashboard listens; ``ray.init`` tells it only who started Ray."""
     import ray

@@ -12,6 +12,37 @@ from dann_search.config.source import SettingError
 CPU_SHARE = 0.95
 """Of its CPUs a worker reserves so much: the rest carries the light trials (0.001 each)."""
 GIB = 2**30
+MEMORY_SHARE = 0.95
+"""Of its memory a node fills so much at most: above that Ray's memory monitor kills workers."""
+SEARCH_BYTES = GIB
+"""Of Ray itself, the driver and Ray Train's controllers, on the node that has them."""
+LIGHT_BYTES = GIB // 8
+"""Of the light trial that follows each slot."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory that the largest trial of a search takes at its peak, by estimate.
+
+    Attributes:
+        what: the recipe in words: ``vgg16``.
+        memory: bytes of the machine, for each of its workers.
+        gpu_memory: bytes of the GPU, likewise; 0 without one.
+    """
+
+    what: str
+    memory: int
+    gpu_memory: int = 0
+
+
+def room_for_trials(memory: float) -> float:
+    """Return how many bytes trials may take of what a node has for workers."""
+    return max(0.0, memory * MEMORY_SHARE - SEARCH_BYTES)
+
+
+def gigabytes(amount: float) -> str:
+    """Return bytes in words: ``6.6 GB``."""
+    return f"{amount / 1e9:.1f} GB"
 
 
 @dataclass(frozen=True)
@@ -51,8 +82,14 @@ def make_plan(
     gpus: float,
     memory: float = float("inf"),
     where: str = "this machine",
+    need: Need | None = None,
+    gpu_memory: float = float("inf"),
+    most: float = float("inf"),
 ) -> Plan:
     """Fill a machine with slots.
+
+    Where ``max_parallel_trials`` is ``auto`` there are no more than its memory holds of the largest
+    trial, but one; the CPUs that are left then go to the slots as further threads.
 
     Args:
         config: what a trial takes.
@@ -60,6 +97,9 @@ def make_plan(
         gpus: of the machine.
         memory: of the machine, in bytes.
         where: how messages call it.
+        need: of the largest trial, where it is known; ``memory_per_worker_gib`` takes its place.
+        gpu_memory: of each GPU, in bytes.
+        most: slots that are wanted.
 
     Raises:
         InputError: not even one trial fits.
@@ -89,9 +129,32 @@ def make_plan(
                 f"{workers * needed:g} {unit}, {where} has {there:.3g}"
                 + (_remedy(config) if unit == "CPUs" else ""),
             )
+    threads = config.cpus_per_worker
     if config.max_parallel_trials != "auto":
         fits = min(fits, config.max_parallel_trials)
-    return Plan(int(fits), workers, config.cpus_per_worker, gpus_per_worker, each)
+    elif need is not None and not each:
+        gpus_per_worker = _share(gpus_per_worker, need.gpu_memory, gpu_memory)
+        if gpus_per_worker:
+            fits = min(fits, _in_shares(gpus, gpus_per_worker) / (workers * gpus_per_worker) + 1e-9)
+        held = _held(need, workers, memory)
+        if held < int(fits):
+            fits = held
+            if not gpus_per_worker:
+                threads = max(threads, int(cpus / (held * workers)))
+    return Plan(int(min(fits, most)), workers, threads, gpus_per_worker, each)
+
+
+def _held(need: Need, workers: int, memory: float) -> float:
+    """How many of the largest trials a machine's memory holds; at least one is tried."""
+    each = workers * need.memory + LIGHT_BYTES
+    return max(1.0, room_for_trials(memory) // each)
+
+
+def _share(share: float, needed: int, memory: float) -> float:
+    """Return the share of a GPU that a worker gets: so large that those on it find room."""
+    if not 0 < share < 1 or not needed or math.isinf(memory):
+        return share
+    return max(share, 1 / max(1, memory * MEMORY_SHARE // needed))
 
 
 def _in_shares(gpus: float, share: float) -> float:
@@ -100,6 +163,33 @@ def _in_shares(gpus: float, share: float) -> float:
         return gpus
     whole, rest = divmod(gpus, 1.0)
     return share * (whole * int(1 / share + 1e-9) + int(rest / share + 1e-9))
+
+
+def explain_plan(config: ResourcesConfig, plan: Plan, need: Need | None, memory: float) -> str:
+    """Say how many trials a machine trains at once, and what of its memory they need."""
+    slots = "1 slot" if plan.slots == 1 else f"{plan.slots} slots"
+    each = plan.workers_per_trial * plan.cpus_per_worker
+    line = f"{slots} of {each} thread{'s' if each > 1 else ''}"
+    if gpus := plan.workers_per_trial * plan.gpus_per_worker:
+        line += f" and {gpus:.3g} GPU{'s' if gpus > 1 else ''}"
+    if need is None:
+        return line
+    trial = plan.workers_per_trial * need.memory
+    line += f": a trial of {need.what} needs up to {gigabytes(trial)}"
+    if need.gpu_memory:
+        line += f", and {gigabytes(need.gpu_memory)} of a GPU"
+    if math.isinf(memory):
+        return line
+    room = room_for_trials(memory)
+    line += f", and there are {gigabytes(room)} for trials"
+    if config.memory_per_worker_gib is not None or plan.slots * trial <= room:
+        return line
+    if plan.slots == 1:
+        return f"{line}; it may be killed: lower batch_size, data.image_size or unfrozen_depth"
+    return (
+        f"{line}; {plan.slots} of them (resources.max_parallel_trials) need "
+        f"{gigabytes(plan.slots * trial)}: those that do not fit wait, smaller ones go first"
+    )
 
 
 def _remedy(config: ResourcesConfig) -> str:
@@ -118,3 +208,13 @@ def cpu_count() -> int:
     except (OSError, ValueError):
         pass  # No such control group: not a container, or not Linux.
     return count
+
+
+def oom_kills() -> int:
+    """Return how many processes this machine's kernel has killed since its start, for memory."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0  # not Linux
+    counts = dict(line.split() for line in lines)
+    return int(counts.get("oom_kill", 0))

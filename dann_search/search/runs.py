@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from dann_search.search.messages import Order, RunHealth, Slot
@@ -52,13 +53,17 @@ class Run:
         self.suspects.clear()
         self.starts_failed = 0
 
-    def blame(self, slots: dict[int, str]) -> dict[int, str]:
-        """Note deaths of workers (why, by slot) and return those that count against a trial."""
+    def blame(self, slots: dict[int, str], crowded: Collection[int] = ()) -> dict[int, str]:
+        """Note deaths of workers (why, by slot) and return those that count against a trial.
+
+        Those in ``crowded`` had too little memory beside others: they do not speak against the run.
+        """
         slots = {slot: why for slot, why in slots.items() if slot not in self.excused}
         self.excused.clear()
-        suspects = [trial for slot, trial in self.training.items() if slot in slots]
+        counted = slots.keys() - set(crowded)
+        suspects = [trial for slot, trial in self.training.items() if slot in counted]
         self.suspects.update(suspects)
-        self.starts_failed += bool(slots) and not suspects
+        self.starts_failed += bool(counted) and not suspects
         return slots
 
 

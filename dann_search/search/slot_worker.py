@@ -3,6 +3,8 @@
 The worker does not know which process or thread it runs in.
 """
 
+import contextlib
+import ctypes
 import gc
 import socket
 import threading
@@ -126,7 +128,8 @@ class SlotWorker:
 
     def train(self, order: Order) -> None:
         """Train a trial until it is done, stopped, paused or failed."""
-        error, folder = None, TrialFolder(order.folder, self.ranks.rank)
+        error, ended = None, "finished"
+        folder = TrialFolder(order.folder, self.ranks.rank)
         self.watchdog.beat()
         try:
             for history in self._epochs(order, folder):
@@ -143,12 +146,14 @@ class SlotWorker:
                 raise  # Another worker of the slot is gone: it is to blame, or its node.
             error = _describe(exc)
             self._write_error(folder)
+            if _is_out_of_memory(exc):
+                ended = "lacked_memory"  # perhaps because of what else was there
             if is_of_the_device(exc):
                 raise  # The process is no good any more: blamed as a death of the worker.
             if self.ranks.size > 1:
                 # The others may wait in a collective: tell the dispatcher, then let Train restart
                 # the group.
-                self._call("finished", order.number, error)
+                self._call(ended, order.number, error)
                 raise
         finally:
             self.watchdog.rest()
@@ -159,7 +164,7 @@ class SlotWorker:
         if self.is_paused and error is None:
             self._call("paused")
         else:
-            self._call("finished", order.number, error)
+            self._call(ended, order.number, error)
 
     def _epochs(self, order: Order, folder: TrialFolder) -> "Iterator[History]":
         from dann_search.config.trial import TrialConfig
@@ -226,6 +231,7 @@ class SlotWorker:
         # What is left belongs to torch and its like: the next collection need not look at it again
         # (240 ms each time, measured, against less than 1).
         gc.freeze()
+        _give_back_heap()
         if self.seat.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -249,6 +255,18 @@ def is_of_the_device(exc: Exception) -> bool:
     import torch
 
     return isinstance(exc, torch.AcceleratorError) and not isinstance(exc, torch.OutOfMemoryError)
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    from dann_search.training.predict import is_out_of_memory
+
+    return is_out_of_memory(exc)
+
+
+def _give_back_heap() -> None:
+    """Return what was freed to the system: glibc keeps it, and an idle slot would hold a step's."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _describe(exc: Exception) -> str:

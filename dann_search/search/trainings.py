@@ -92,13 +92,15 @@ def _follow_all(
         wanted=len(waiting),
         interrupt=interrupt,
         tell=progress,
+        recipes=lambda: [job.config for job in waiting],
     ) as fleet:
         dispatcher = fleet.dispatcher.actor  # all trainings are waited for at once
         updates: dict[Any, int] = {}
         failures: Failures = {}
         for number, job in enumerate(waiting):
             config = job.config.model_dump(mode="json")
-            order = Order(number, config, str(job.folder), str(job.store))
+            needs = fleet.memory_of(job.config)
+            order = Order(number, config, str(job.folder), str(job.store), *needs)
             ray.get(dispatcher.submit.remote(order))
             updates[dispatcher.epochs_after.remote(number, 0)] = number
         while updates:

@@ -11,8 +11,8 @@ class TrialFollower:
     """Submits a trial to the dispatcher and waits for its epochs.
 
     Args:
-        config: the study's number of the trial, the recipe, folder and data, and how many epochs an
-            earlier follower has seen.
+        config: the study's number of the trial, the recipe, folder and data, what memory it takes,
+            and how many epochs an earlier follower has seen.
         dispatcher: that hands the trial to a slot.
     """
 
@@ -20,7 +20,14 @@ class TrialFollower:
         self.dispatcher = dispatcher
         self.number, self.seen = int(config["number"]), int(config["seen"])
         self.epochs = int(config["recipe"]["epochs"])
-        order = Order(self.number, dict(config["recipe"]), config["folder"], config["data"])
+        order = Order(
+            self.number,
+            dict(config["recipe"]),
+            config["folder"],
+            config["data"],
+            config.get("memory", 0),
+            config.get("what", ""),
+        )
         dispatcher.ask("submit", order)
 
     def next_result(self) -> dict[str, Any]:

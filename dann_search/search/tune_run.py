@@ -142,7 +142,10 @@ class StudySearcher(Searcher):
         return dict(config)
 
     def _config(self, assignment: Assignment) -> dict[str, Any]:
+        memory, what = self.fleet.memory_of(assignment.config)
         return {
+            "memory": memory,
+            "what": what,
             "number": assignment.number,
             "recipe": assignment.config.model_dump(mode="json"),
             "folder": self.bookkeeper.folder.trial_place(assignment.number),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import ray
 
 from dann_search.search.messages import ActorCalls
+from dann_search.search.resources import oom_kills
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.watchdog import Watchdog
 
@@ -37,7 +38,7 @@ def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
 
     config = loop_config["group"]
     node = ray.get_runtime_context().get_node_id()
-    if not config.dispatcher.ask("enter", config.run, node):
+    if not config.dispatcher.ask("enter", config.run, node, oom_kills()):
         return
     torch.set_num_threads(config.threads)
     watchdog = Watchdog(config.stall_timeout_s)

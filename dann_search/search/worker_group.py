@@ -14,8 +14,8 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 
 from dann_search.errors import RunError
 from dann_search.search.messages import ActorCalls, Health
-from dann_search.search.nodes import NODE_ID, Node, all_but, live_nodes
-from dann_search.search.resources import Plan
+from dann_search.search.nodes import NODE_ID, Node, all_but, ask_node, live_nodes
+from dann_search.search.resources import Plan, oom_kills
 from dann_search.search.slot_worker import WorkerConfig, is_of_a_peer
 from dann_search.search.worker import GroupConfig, worker_loop
 
@@ -24,6 +24,8 @@ QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
 
 NODE_DIED = ("its node has died", "the actor's node was ", "Worker exit type: NODE_DIED")
 """What Ray says of an actor that was lost with its node."""
+OUT_OF_MEMORY = "due to the node running low on memory"
+"""What it says of one that it killed itself; Train wraps its error, too."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,12 @@ class _Blame(UserCallback):
             Train would wait a minute for one.
         """
         slots = blamed(worker_exceptions, self.workers)
-        self.dispatcher.ask("workers_died", self.run, slots)
+        short = {r // self.workers for r, exc in worker_exceptions.items() if is_of_memory(exc)}
+        kills = None
+        if slots and self.node is not None and not short:
+            # The kernel's kill looks like any other sudden death: its own count tells.
+            kills = int(ask_node(self.node.id, oom_kills, 0.0))
+        self.dispatcher.ask("workers_died", self.run, slots, sorted(short), kills)
         if self.node is not None and any(map(is_of_the_node, worker_exceptions.values())):
             raise RunError(f"node {self.node.name} is gone")
 
@@ -182,6 +189,11 @@ def is_of_the_node(exc: Exception) -> bool:
     """
     cause = getattr(exc, "preempted", False) or isinstance(exc, ray.exceptions.NodeDiedError)
     return cause or any(phrase in str(exc) for phrase in NODE_DIED)
+
+
+def is_of_memory(exc: Exception) -> bool:
+    """Return whether Ray's memory monitor has killed a worker as its node ran out of memory."""
+    return isinstance(exc, ray.exceptions.OutOfMemoryError) or OUT_OF_MEMORY in str(exc)
 
 
 def first_line(exc: Exception) -> str:

@@ -15,9 +15,13 @@ from dann_search.study.suggest import suggest
 
 
 def explain(
-    experiment: Experiment, space: Space, samples: int = 5, target_labelled: bool = True
+    experiment: Experiment,
+    space: Space,
+    plan: str,
+    samples: int = 5,
+    target_labelled: bool = True,
 ) -> outputs.Space:
-    """Describe a search space, with some configurations sampled at random."""
+    """Describe a search space and its ``plan``, with some configurations sampled at random."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.RandomSampler(seed=experiment.search.seed)
     study = optuna.create_study(sampler=sampler)
@@ -25,6 +29,7 @@ def explain(
         parameters=[_described(name, one, space) for name, one in space.parameters.items()],
         combinations=combinations(space),
         scheduler=describe_scheduler(experiment.search.scheduler, space.fixed.epochs),
+        plan=plan,
         objective=experiment.search.objective,
         target_labelled=target_labelled,
         samples=[space.active(suggest(study.ask(), space).model_dump()) for _ in range(samples)],

@@ -22,7 +22,7 @@ from dann_search.models.registry import stage_counts
 from dann_search.search.executor import RunningSearch
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.search.launch import Outcome, prepare
-from dann_search.search.local_fleet import Fault, LocalWorker, WorkerDied
+from dann_search.search.local_fleet import Fault, KilledForMemory, LocalWorker, WorkerDied
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.budget import Budget
 from dann_search.tracking.observer import Observer
@@ -109,6 +109,84 @@ def test_workers_that_die_at_any_moment_change_no_number(
     assert histories(folder) == undisturbed
     assert reports.steps == EACH_EPOCH_ONCE
     assert reports.ends == {(number, "completed"): 1 for number in range(TRIALS)}
+
+
+class Crowded:
+    """Kills a trial for memory whenever another one trains, as its node has no more of it."""
+
+    def __init__(self, always: bool = False):
+        self.always = always
+        self.deaths: Counter[int] = Counter()
+
+    def __call__(self, worker: LocalWorker, number: int, moment: str) -> None:
+        runs = worker.fleet.dispatcher.state.runs.by_name
+        beside = len(runs[worker.seat.slot[0]].training) - 1
+        if number == 1 and moment == "step" and (beside or self.always):
+            self.deaths[number] += 1
+            raise KilledForMemory("killed due to the node running low on memory")
+
+
+def test_a_trial_killed_for_memory_trains_alone_to_the_same_numbers(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    crowded, reports = Crowded(), Reports()
+    path = space_of(tmp_path, tiny_images, resources__max_worker_deaths=1)
+    folder = run(path, crowded, reports).folder
+    assert crowded.deaths == {1: 1}
+    assert histories(folder) == undisturbed
+    assert reports.steps == EACH_EPOCH_ONCE
+
+
+def test_a_trial_that_is_killed_for_memory_even_alone_says_what_it_needs_and_what_there_is(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    crowded = Crowded(always=True)
+    executor = InProcessExecutor(fault=crowded, memory=9e9, memory_of=lambda config: 10**9)
+    outcome, trials = run_search(space_of(tmp_path, tiny_images), executor=executor)
+    assert crowded.deaths == {1: 2}
+    assert outcome.counts.failed == 1
+    assert (
+        trials[1]
+        .user_attrs["error"]
+        .startswith(
+            "out of memory: batch_size 16 of dann_cnn needs about 1.0 GB; the node has 9.0 GB"
+        )
+    )
+    spared = histories(outcome.folder)
+    assert len(spared) == TRIALS - 1
+    assert spared.items() <= undisturbed.items()
+
+
+def test_memory_that_a_step_cannot_have_is_no_fault_of_its_trial_beside_another(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    refused = []
+
+    def fault(worker: LocalWorker, number: int, moment: str) -> None:
+        if number == 0 and moment == "step" and not refused:
+            refused.append(number)
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+
+    reports = Reports()
+    folder = run(space_of(tmp_path, tiny_images), fault, reports).folder
+    assert refused
+    assert histories(folder) == undisturbed
+    assert reports.steps == EACH_EPOCH_ONCE
+
+
+def test_trials_that_do_not_fit_beside_each_other_train_one_after_another(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    together = set[int]()
+
+    def watch(worker: LocalWorker, number: int, moment: str) -> None:
+        runs = worker.fleet.dispatcher.state.runs.by_name
+        together.add(len(runs[worker.seat.slot[0]].training))
+
+    executor = InProcessExecutor(fault=watch, memory=9e9, memory_of=lambda config: 5 * 10**9)
+    folder = run_search(space_of(tmp_path, tiny_images), executor=executor)[0].folder
+    assert together == {1}
+    assert histories(folder) == undisturbed
 
 
 class DriverDied(BaseException):

@@ -27,6 +27,7 @@ class Tune:
             wanted=0,
             error=None,
             has_lost_dispatcher=lambda: False,
+            memory_of=lambda config: (5 * 10**8, config.backbone),
             withdraw=self.withdrawn.append,
         )
         folder = cast(Any, SimpleNamespace(data="data", trial_place=lambda n: f"trials/{n}"))

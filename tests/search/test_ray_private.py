@@ -16,6 +16,7 @@ def test_a_cluster_of_one_node_is_described() -> None:
     assert ray_private.most_resources() == {}  # no autoscaler
     assert ray_private.HEAD in ray.cluster_resources()
     assert ray_private.local_gpu_count() == 0
+    assert node.memory / 2 < ray_private.free_memory() < 2**50  # others run here, too
 
 
 def test_the_head_of_this_cluster_is_found_and_asked() -> None:

@@ -1,10 +1,12 @@
 """How a machine is divided into slots."""
 
+from pathlib import Path
+
 import pytest
 
 from dann_search.config.experiment import ResourcesConfig
 from dann_search.errors import InputError
-from dann_search.search.resources import CPU_SHARE, cpu_count, make_plan
+from dann_search.search.resources import CPU_SHARE, cpu_count, make_plan, oom_kills
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,22 @@ def test_a_share_of_a_gpu_is_of_one_that_is_free() -> None:
 def test_light_trials_fit_beside_the_workers() -> None:
     plan = make_plan(ResourcesConfig(), 2, 0)
     assert 2 - plan.slots * CPU_SHARE > plan.slots * 0.001
+
+
+def test_a_machine_of_which_nothing_is_known_has_no_kills_to_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = {"linux": "pgfault 12\noom_kill 3\n", "old": "pgfault 12\n"}
+    monkeypatch.setattr(Path, "read_text", lambda path: texts["linux"])
+    assert oom_kills() == 3
+    monkeypatch.setattr(Path, "read_text", lambda path: texts["old"])
+    assert oom_kills() == 0
+
+    def fail(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert oom_kills() == 0
 
 
 def test_this_machine_has_a_cpu() -> None:

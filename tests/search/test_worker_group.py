@@ -1,9 +1,9 @@
 """Whose fault a worker's end is."""
 
 import pytest
-from ray.exceptions import NodeDiedError
+from ray.exceptions import NodeDiedError, OutOfMemoryError
 
-from dann_search.search.worker_group import blamed, first_line, is_of_the_node
+from dann_search.search.worker_group import blamed, first_line, is_of_memory, is_of_the_node
 
 DIED = """A worker health check failed.
 The actor died unexpectedly before finishing this task.
@@ -32,6 +32,21 @@ def test_a_worker_that_died_alone_is_its_trials_fault_whatever_ray_advises(text:
 )
 def test_a_worker_lost_with_its_node_is_nobodys_fault(exc: Exception) -> None:
     assert is_of_the_node(exc)
+
+
+# As Ray 2.60's memory monitor says it.
+OUT_OF_MEMORY = (
+    "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: "
+    "10.0.0.2, ID: bf69ae3e3d17) was 5.78GB used / 23.54GB limit (0.245347)\nOOM kill reason: "
+    "Memory usage 5925720064B exceeded threshold of 1263803008B"
+)
+
+
+def test_what_ray_killed_for_memory_is_told_from_other_deaths() -> None:
+    assert is_of_memory(OutOfMemoryError("killed"))
+    assert is_of_memory(RuntimeError(DIED + OUT_OF_MEMORY))  # as Train wraps it
+    assert not is_of_the_node(RuntimeError(DIED + OUT_OF_MEMORY))
+    assert not is_of_memory(RuntimeError(KILLED))  # Ray only guesses there
 
 
 def test_the_first_line_said_of_an_error_is_its_first_that_says_anything() -> None:

@@ -1,0 +1,132 @@
+"""The memory that a search's trials take, and how many of them a machine therefore trains at once.
+
+Torch is imported with the first estimate.
+"""
+
+import traceback
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from dann_search.config.experiment import Experiment, ResourcesConfig
+from dann_search.config.extensions import METHODS
+from dann_search.config.parameter import Range
+from dann_search.config.space import Space
+from dann_search.config.trial import TrialConfig
+from dann_search.errors import InputError
+from dann_search.models.registry import spec_of
+from dann_search.search.ray_private import free_memory, local_gpu_count
+from dann_search.search.ray_session import OBJECT_STORE_BYTES
+from dann_search.search.resources import GIB, Need, cpu_count, explain_plan, gigabytes, make_plan
+
+CLASSES = 100
+"""For estimates: a classifier is small, whatever it tells apart."""
+RISING: dict[str, tuple[str, ...]] = {
+    "precision": ("bf16", "fp16", "fp32"),
+    "optimizer": ("sgd", "adamw"),
+    "batch_norm": ("frozen", "separate", "joint"),
+}
+"""Choices in the order of the memory they take."""
+
+
+class TrialMemory:
+    """Estimates of trials' peaks.
+
+    Args:
+        resources: what a trial takes; ``gpus_per_worker`` as resolved.
+        image_size: of the experiment, None for each backbone's own.
+    """
+
+    def __init__(self, resources: ResourcesConfig, image_size: int | None):
+        self.resources, self.image_size = resources, image_size
+
+    def of(self, config: TrialConfig) -> tuple[int, str]:
+        """Return bytes of a trial's workers together, 0 where unknown, and its recipe in words."""
+        need = self._need(config)
+        if need is None:
+            return 0, config.backbone
+        return need.memory * self.resources.workers_per_trial, need.what
+
+    def largest(self, configs: Iterable[TrialConfig]) -> Need | None:
+        """Return what the largest of some recipes takes; None where nothing is known."""
+        needs = [need for config in configs if (need := self._need(config))]
+        return max(needs, key=lambda need: (need.gpu_memory, need.memory), default=None)
+
+    def _need(self, config: TrialConfig) -> Need | None:
+        from dann_search.training.memory import peak_of
+
+        resources = self.resources
+        try:
+            side = self.image_size or spec_of(config.backbone).image_size
+            peak = peak_of(
+                config,
+                classes=CLASSES,
+                side=side,
+                workers=resources.workers_per_trial,
+                gpu=resources.gpus_per_worker != 0,
+            )
+        except Exception:  # a user's backbone may need data: its trials are planned by CPUs alone
+            traceback.print_exc()
+            return None
+        memory = peak.machine
+        if resources.memory_per_worker_gib is not None:
+            memory = int(resources.memory_per_worker_gib * GIB)
+        what = f"batch_size {config.batch_size} at {side} of {config.backbone}"
+        return Need(what, memory, peak.gpu)
+
+
+def largest_recipes(space: Space) -> list[TrialConfig]:
+    """Return, for each backbone of a space, the recipe that takes the most memory."""
+    return [_largest(space, backbone) for backbone in space.backbones]
+
+
+def _largest(space: Space, backbone: str) -> TrialConfig:
+    from dann_search.training.memory import MATTERS
+
+    values: dict[str, Any] = {"backbone": backbone}
+    for name in space.parameters.keys() & set(MATTERS) - {"backbone"}:
+        parameter = space.parameters[name]
+        if isinstance(parameter, Range):
+            values[name] = space.bounds(name, backbone)[1]
+        else:
+            values[name] = max(parameter.options, key=partial(_rank, name))
+    return space.fixed.model_copy(update=values)
+
+
+def _rank(name: str, value: Any) -> Any:
+    if name == "method":
+        return METHODS[value].adapts, bool(METHODS[value].discriminator)
+    known = RISING.get(name)
+    if known is None:
+        return value
+    return known.index(value) if value in known else len(known)
+
+
+def plan_here(experiment: Experiment, space: Space, address: str = "local") -> str:
+    """Say how many trials train at once on this machine, or what one takes of a cluster's nodes.
+
+    Raises:
+        InputError: not even one trial fits this machine.
+    """
+    resources, gpus = experiment.resources, local_gpu_count()
+    if resources.gpus_per_worker == "auto":
+        resources = resources.model_copy(update={"gpus_per_worker": float(0 < gpus < float("inf"))})
+    need = TrialMemory(resources, experiment.data.image_size).largest(largest_recipes(space))
+    if address != "local":
+        if need is None:
+            return "a node trains as many trials at once as its CPUs and GPUs allow"
+        return (
+            f"a trial needs up to {gigabytes(need.memory * resources.workers_per_trial)} "
+            f"({need.what}); a node trains as many at once as it holds"
+        )
+    memory = free_memory() - OBJECT_STORE_BYTES
+    plan = make_plan(resources, cpu_count(), gpus, memory, need=need)
+    return explain_plan(resources, plan, need, memory)
+
+
+def planned(experiment: Experiment, space: Space) -> str:
+    """As ``plan_here``; on a machine that no trial fits, why not."""
+    try:
+        return plan_here(experiment, space)
+    except InputError as exc:
+        return str(exc)
