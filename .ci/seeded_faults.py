@@ -594,6 +594,26 @@ FAULTS = (
         ),
     ),
     Fault(
+        "a verdict that forgets what batch norm alone brings",
+        "dann_search/evaluation/comparison.py",
+        "bases = [name for name in (BASE, ADABN) if name != winner]",
+        "bases = [name for name in (BASE,) if name != winner]",
+        (
+            "tests/evaluation/test_comparison.py"
+            "::test_adaptation_helps_only_beyond_what_the_targets_statistics_bring",
+        ),
+    ),
+    Fault(
+        "the source validated by the target's statistics",
+        "dann_search/training/validation.py",
+        "with of_source(network):",
+        "if of_source(network):",
+        (
+            "tests/models/test_domain_batch_norm.py"
+            "::test_validation_sees_each_domain_by_its_own_statistics",
+        ),
+    ),
+    Fault(
         "predictions with sorted classes",
         "dann_search/inference/predict.py",
         "label=model.class_names[number]",

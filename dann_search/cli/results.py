@@ -107,9 +107,9 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: methods of training.method, and frozen_features, tllib_dann and "
-            "target_supervised. By default the winner's method and the baselines, without "
-            "target_supervised, which reads the target's labels."
+            help="Comma-separated: methods of training.method, and lambda_0, frozen_features, "
+            "tllib_dann and target_supervised. By default the winner's method and the baselines, "
+            "without target_supervised, which reads the target's labels."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of trainings per method.", min=2)] = 3,

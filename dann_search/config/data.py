@@ -61,7 +61,7 @@ class DomainConfig(Strict):
 
 
 class SplitsConfig(Strict):
-    """Shares of each domain's images, drawn by class and by content hash.
+    """Shares of the target's images, drawn by class and by content hash.
 
     A domain that comes with splits of its own keeps them; without a val split it gives a part of
     its training split, in the proportion of ``val`` to ``train``.
@@ -78,6 +78,18 @@ class SplitsConfig(Strict):
         if abs(total - 1) > 1e-6:
             raise ValueError(f"train + val + test must be 1, got {total:g}")
         return self
+
+
+class SourceSplits(SplitsConfig):
+    """Shares of the source's images: nothing reads a test split of it, so it needs none."""
+
+    train: float = Field(0.8, gt=0, lt=1)
+    test: float = Field(0.0, ge=0, lt=1)
+
+    @classmethod
+    def beside(cls, target: SplitsConfig) -> Self:
+        """Return the default beside these splits of the target: as much for validation, no test."""
+        return cls(train=1 - target.val, val=target.val, seed=target.seed)
 
 
 def _one_or_several(value: Any) -> str:
@@ -97,8 +109,11 @@ class DataConfig(Strict):
     source: Sources
     target: DomainConfig
     splits: SplitsConfig = SplitsConfig()
-    source_splits: SplitsConfig | None = Field(
-        None, description="of the source, where it is to be divided otherwise than the target"
+    source_splits: SourceSplits | None = Field(
+        # Null in records of before there was another default: divided as the target.
+        default_factory=lambda above: SourceSplits.beside(above.get("splits", SplitsConfig())),
+        description="of the source; by default the val share of splits, and all the rest for "
+        "training. null divides it as the target",
     )
     image_size: int | None = Field(
         None, ge=8, le=1024, description="side in pixels at which images are stored"

@@ -275,6 +275,8 @@ class MethodSpec:
             finds as ``network.method_module``: trained as the heads are, part of checkpoints, left
             out of models. None without one.
         labels: whether its loss takes ``labels``, those of this worker's source images.
+        by_statistics: whether it adapts by the target's batch-norm statistics alone, gathered as
+            by ``batch_norm: domain``; lambda then has nothing to weigh.
         options: further fields of the recipe, given to its loss by their names.
     """
 
@@ -286,6 +288,7 @@ class MethodSpec:
     discriminator: str = ""
     module: Callable[[int, int], Any] | None = None
     labels: bool = False
+    by_statistics: bool = False
     options: tuple[Option, ...] = ()
 
     def __post_init__(self) -> None:

@@ -34,8 +34,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "unfrozen_depth": ALL_STAGES,
     },
     # tllib at c4aa59e, examples/domain_adaptation/image_classification/dann.py and .sh (Office-31):
-    # --scale 0.08 1.0, and a lambda of 2 / (1 + exp(-i / 1000)) - 1 at step i of 20 x 1,000, which
-    # is gamma = 20 where schedules are stretched over the budget.
+    # --scale 0.08 1.0; at step i of 20 x 1,000 a lambda of 2 / (1 + exp(-i / 1000)) - 1 and rates
+    # times (1 + i / 1000)^-0.75, which is gamma = 20 where schedules are stretched over the budget.
     "tllib": {
         "method": "dann",
         "backbone": "resnet50",
@@ -44,6 +44,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "learning_rate": 0.001,
         "head_lr_factor": 10.0,
         "lr_schedule": "ganin",
+        "lr_gamma": 20.0,
         "weight_decay": 0.001,
         "batch_size": 32,
         "batch_norm": "joint",

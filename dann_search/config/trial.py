@@ -67,6 +67,9 @@ class TrialConfig(Strict):
     lr_schedule: Literal["ganin", "cosine", "constant"] = Field(
         "ganin", description="how the learning rates fall during training"
     )
+    lr_gamma: float = Field(
+        10.0, gt=0, description="steepness of Ganin's schedule of the learning rates"
+    )
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD or AdamW")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD")
     weight_decay: float = Field(1e-3, ge=0, description="of all trained weights")
@@ -89,9 +92,10 @@ class TrialConfig(Strict):
         "fp32",
         description="precision of forward passes; weights stay fp32, and fp16 scales the loss",
     )
-    batch_norm: Literal["joint", "separate", "frozen"] = Field(
+    batch_norm: Literal["joint", "separate", "frozen", "domain"] = Field(
         "separate",
-        description="both domains in one forward pass, in one each, or with fixed statistics",
+        description="both domains in one forward pass, in one each, with fixed statistics, or in "
+        "one each with statistics of its own, of which the target's are kept",
     )
     bottleneck: int = Field(
         256, ge=0, le=65_536, description="width of the layer before the heads; 0 for none"
@@ -164,6 +168,11 @@ class TrialConfig(Strict):
         return METHODS[self.method].adapts
 
     @property
+    def by_statistics(self) -> bool:
+        """Whether batch norm alone adapts: there is no term for lambda to weigh."""
+        return METHODS[self.method].by_statistics
+
+    @property
     def method_options(self) -> dict[str, Any]:
         """The values of the options that the method brings along."""
         return {one.name: getattr(self, one.name) for one in METHODS[self.method].options}
@@ -174,7 +183,8 @@ def possible_extras() -> list[str]:
     return [
         name
         for name, method in METHODS.items()
-        if method.adapts and not (method.discriminator or method.module or method.labels)
+        if method.adapts
+        and not (method.by_statistics or method.discriminator or method.module or method.labels)
     ]
 
 
@@ -183,12 +193,17 @@ def adapting() -> list[str]:
     return [name for name, method in METHODS.items() if method.adapts]
 
 
+def weighed() -> list[str]:
+    """Return the methods that have a term for lambda to weigh."""
+    return [name for name in adapting() if not METHODS[name].by_statistics]
+
+
 def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
     """Return, by name, what a parameter needs of others to have an effect.
 
     The space adds these conditions to what ``when`` says.
     """
-    adapts: dict[str, str | list[str]] = {"method": adapting()}
+    adapts: dict[str, str | list[str]] = {"method": weighed()}
     judged: dict[str, str | list[str]] = {
         "method": [name for name, method in METHODS.items() if method.discriminator]
     }
@@ -210,6 +225,7 @@ def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
         "discriminator_lr_factor": judged,
         "extra": adapts,
         "extra_weight": {**adapts, "extra": possible_extras()},
+        "lr_gamma": {"lr_schedule": "ganin"},
         "momentum": {"optimizer": "sgd"},
     }
 

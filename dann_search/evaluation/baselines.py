@@ -15,17 +15,25 @@ from dann_search.errors import InputError, nearest
 FROZEN = "frozen_features"
 """Source-only on frozen features: only the heads are trained."""
 
+ADABN = "adabn"
+"""Source-only whose batch norm takes its statistics from unlabelled target images."""
+
+LAMBDA_0 = "lambda_0"
+"""The winner's method without its term: the same batches, the same batch norm, lambda 0."""
+
 TLLIB = "tllib_dann"
-"""DANN with tllib's defaults instead of the winner's recipe."""
+"""DANN with tllib's defaults instead of the winner's recipe, its schedules by steps as there."""
 
 SUPERVISED = "target_supervised"
 """Upper bound: the winner's recipe, trained on the target's training images and labels."""
 
-IN_COMPARE_ALONE = (FROZEN, TLLIB, SUPERVISED)
+IN_COMPARE_ALONE = (LAMBDA_0, FROZEN, TLLIB, SUPERVISED)
 
-# One thing differs from tllib: its learning rate decays as (1 + 20 p)^-0.75, "ganin"'s as
-# (1 + 10 p)^-0.75.
 TLLIB_RECIPE: dict[str, Any] = PUBLISHED["tllib"]
+
+TLLIB_STEPS = 1000
+"""Steps over which tllib's schedules rise and fall, whatever the length of training: max_iters of
+its gradient reversal, and the inverse of its --lr-gamma."""
 
 # tllib's --scratch gives the backbone the learning rate of the heads.
 TLLIB_SCRATCH: dict[str, Any] = {"learning_rate": 0.01, "head_lr_factor": 1.0}
@@ -48,29 +56,37 @@ def checked(methods: Sequence[str]) -> list[str]:
 def default_methods(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> list[str]:
     """Return the winner's method and the baselines that read no label of the target's train."""
     frozen = [FROZEN] if starts_pretrained(winner, files) else []
-    names = [winner.method, "source_only", *frozen, "from_scratch", TLLIB]
+    weighed = [LAMBDA_0] if winner.adapts and not winner.by_statistics else []
+    names = [winner.method, "source_only", ADABN, *weighed, *frozen, "from_scratch", TLLIB]
     return list(dict.fromkeys(names))
 
 
 def recipe(
-    winner: TrialConfig, method: str, seed: int, files: Mapping[str, WeightsFile]
+    winner: TrialConfig, method: str, seed: int, files: Mapping[str, WeightsFile], steps: int
 ) -> TrialConfig:
-    """Return the recipe that a method trains."""
+    """Return the recipe that a method trains in so many steps."""
     if method == TLLIB:
-        return _tllib(winner, seed, files)
+        return _tllib(winner, seed, files, steps)
     changes: dict[str, Any] = {"method": method, "seed": seed}
     if method == FROZEN:
         changes |= {"method": "source_only", "unfrozen_depth": 0, "batch_norm": "frozen"}
     if method == SUPERVISED:
         changes["method"] = "source_only"
+    if method == LAMBDA_0:
+        changes |= {"method": winner.method, "lambda_max": 0.0}
     return winner.model_copy(update=changes)
 
 
-def _tllib(winner: TrialConfig, seed: int, files: Mapping[str, WeightsFile]) -> TrialConfig:
+def _tllib(
+    winner: TrialConfig, seed: int, files: Mapping[str, WeightsFile], steps: int
+) -> TrialConfig:
     pretrained = starts_pretrained(winner, files)
     shared = {name: getattr(winner, name) for name in ("backbone", "epochs", "batch_size")}
     rates = {} if pretrained else TLLIB_SCRATCH
-    return TrialConfig(**TLLIB_RECIPE | rates | shared | {"pretrained": pretrained, "seed": seed})
+    # Stretched over a short training, lambda would be near 1 before the label loss has fallen.
+    gammas = dict.fromkeys(("lambda_gamma", "lr_gamma"), steps / TLLIB_STEPS)
+    own = {"pretrained": pretrained, "seed": seed}
+    return TrialConfig(**TLLIB_RECIPE | rates | shared | gammas | own)
 
 
 def starts_pretrained(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> bool:
@@ -86,10 +102,11 @@ def starts_pretrained(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> 
 def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialConfig:
     """Return the recipe with every field that has no effect set to a fixed value.
 
-    If two recipes are then equal, they train the same network to the last digit. The reverse need
-    not hold; it only costs one more training.
+    If two recipes are then equal, they train the same network: to the last digit, but where adabn
+    finds no batch norm to adapt and is source_only up to rounding and dropout's draws. The reverse
+    need not hold; it only costs one more training.
     """
-    from dann_search.models.build import uses_pretrained
+    from dann_search.models.build import batch_norm_stages, uses_pretrained
     from dann_search.models.registry import spec_of
 
     stages = len(spec_of(config.backbone).stages)
@@ -100,13 +117,47 @@ def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialCon
         changes["method"] = "source_only"
     if depth == 0:
         changes |= {"gradual_unfreezing": 0, "stage_lr_decay": 1.0}
-    if not config.adapts:
+    moving = any(stage >= stages - depth for stage in batch_norm_stages(config.backbone))
+    if config.adapts:
+        changes |= _with_target(config, moving)
+    if not config.adapts or changes.get("method") == "source_only":
         # No target images pass through batch norm, and frozen stages keep their statistics.
         learnt = config.method == "from_scratch" or config.batch_norm != "frozen"
-        changes["batch_norm"] = "separate" if learnt and depth else "frozen"
+        changes["batch_norm"] = "separate" if learnt and moving else "frozen"
         changes["target_augmentation"] = _default("target_augmentation")
     plain = config.model_copy(update=changes | {"unfrozen_depth": depth})
     return plain.model_copy(update=_idle(plain))
+
+
+def _with_target(config: TrialConfig, moving: bool) -> dict[str, Any]:
+    """Return what batch norm and lambda come to where target images are trained on.
+
+    Args:
+        config: a recipe that adapts.
+        moving: whether its backbone has batch norm whose statistics training may move.
+    """
+    fixed = config.batch_norm == "frozen" and moving
+    if config.by_statistics or _is_adabn(config):
+        if not config.bottleneck and (fixed or not moving):
+            return {"method": "source_only"}
+        return {"method": ADABN, "batch_norm": "frozen" if fixed else "domain"}
+    if moving or config.batch_norm == "joint":
+        return {}
+    # Only the bottleneck has statistics that move, and under "frozen" they are not fixed.
+    by_domain = config.batch_norm == "domain" and config.bottleneck
+    return {"batch_norm": "domain" if by_domain else "separate"}
+
+
+def _is_adabn(config: TrialConfig) -> bool:
+    """Return whether lambda 0 leaves nothing of a method of ours but its batch norm by domain.
+
+    Not so where its term still counts for the gradient's norm or scale, or draws random numbers.
+    """
+    ours = METHODS.code(config.method).__module__.startswith("dann_search.")
+    plain = not config.gradient_clipping and config.precision != "fp16"
+    quiet = not (config.adversarial and config.discriminator_dropout)
+    by_domain = config.batch_norm == "domain" and config.lambda_max == 0
+    return by_domain and ours and plain and quiet
 
 
 def _idle(config: TrialConfig) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dann_search.data.store import open_labels, read_info
 from dann_search.data.target_labels import write_supervised_store
 from dann_search.errors import InputError, RunError
 from dann_search.evaluation.baselines import SUPERVISED, checked, default_methods, effective, recipe
-from dann_search.evaluation.comparison import verdict
+from dann_search.evaluation.comparison import steps, verdict
 from dann_search.evaluation.comparison_tables import write_comparison
 from dann_search.evaluation.fairness import fairness
 from dann_search.evaluation.method_scores import score_methods
@@ -74,9 +74,10 @@ def compare(
     Args:
         folder: the experiment.
         train_all: trains the planned runs.
-        methods: names; by default the winner's method, source_only, frozen_features if the
-            backbone has pre-trained weights, from_scratch and tllib_dann. The upper bound
-            target_supervised reads the labels of the target's training images.
+        methods: names; by default the winner's method, source_only, adabn, lambda_0 if the winner
+            adapts, frozen_features if the backbone has pre-trained weights, from_scratch and
+            tllib_dann. The upper bound target_supervised reads the labels of the target's
+            training images.
         seeds: runs per method, with seeds that the search never used for the winner.
 
     Raises:
@@ -95,8 +96,8 @@ def compare(
     winner = TrialConfig(**row.config)
     names = named or default_methods(winner, experiment.weights)
     numbers = _new_seeds(row, rows, seeds)
-    plan = _plan(folder, experiment, winner, names, numbers)
     store = packed_store(folder)
+    plan = _plan(folder, experiment, winner, names, numbers, _steps(winner, store))
     with alone(folder), _stores(folder, experiment, store, names) as stores:
         jobs = _jobs(folder, plan, stores, store)
         failures = train_all(jobs, experiment)
@@ -144,7 +145,9 @@ def _scored(
     labels = open_labels(store, "target", "test")
     class_names = read_info(store).class_names
     predictions = {name: trained[plan.same_as.get(name, name)] for name in names}
-    scores = score_methods(labels, predictions, class_names, winner)
+    scores = score_methods(
+        labels, predictions, class_names, winner, steps=steps(winner, names, plan.same_as)
+    )
     return {
         name: one.model_copy(
             update={
@@ -189,11 +192,12 @@ def _plan(
     winner: TrialConfig,
     names: Sequence[str],
     seeds: Sequence[int],
+    steps: int,
 ) -> TrainingPlan:
     plan = TrainingPlan({}, {})
     first: dict[Path, str] = {}
     for method in names:
-        runs = [planned_run(folder, experiment, winner, method, seed) for seed in seeds]
+        runs = [planned_run(folder, experiment, winner, method, seed, steps) for seed in seeds]
         if (other := first.setdefault(runs[0].folder, method)) != method:
             plan.same_as[method] = other
         else:
@@ -201,11 +205,24 @@ def _plan(
     return plan
 
 
+def _steps(config: TrialConfig, store: Path) -> int:
+    """Return the steps of a whole training."""
+    from dann_search.data.batches import steps_per_epoch
+
+    source, target = (read_info(store).sizes[role]["train"] for role in ("source", "target"))
+    return config.epochs * steps_per_epoch(source, target, config.batch_size)
+
+
 def planned_run(
-    folder: ExperimentFolder, experiment: Experiment, winner: TrialConfig, method: str, seed: int
+    folder: ExperimentFolder,
+    experiment: Experiment,
+    winner: TrialConfig,
+    method: str,
+    seed: int,
+    steps: int,
 ) -> BaselineRun:
     """Return a method's run; its folder is named after everything that decides the outcome."""
-    config = recipe(winner, method, seed, experiment.weights)
+    config = recipe(winner, method, seed, experiment.weights, steps)
     decides = effective(config, experiment.weights)
     trained_as = SUPERVISED if method == SUPERVISED else decides.method
     digest = hashlib.sha256(decides.model_dump_json().encode()).hexdigest()[:8]

@@ -1,45 +1,104 @@
 """What a comparison says in sentences: whether adaptation helps, and how to read the scores."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from dann_search.config.trial import adapting
-from dann_search.evaluation.baselines import SUPERVISED, TLLIB
-from dann_search.outputs.comparison import Comparison, MethodScores
+from dann_search.evaluation.baselines import ADABN, LAMBDA_0, SUPERVISED, TLLIB
+from dann_search.outputs.comparison import Comparison, Difference, MethodScores
 
 BASE = "source_only"
 FEW_SEEDS = 5
 """With fewer seeds, the notes warn that they say little about how much seeds differ."""
 
 
+def steps(winner: str, names: Collection[str], same_as: Mapping[str, str]) -> list[str]:
+    """Return the methods on the way from source-only to the winner, each with one thing more.
+
+    Args:
+        winner: method of the search's best trial.
+        names: the methods that are compared.
+        same_as: methods that share another one's runs: they add nothing.
+    """
+    way = [BASE, ADABN, LAMBDA_0, *([winner] if winner in adapting() else [])]
+    taken = {same_as.get(winner, winner)} if winner in adapting() else set()
+    found = []
+    for name in dict.fromkeys(way):
+        runs = same_as.get(name, name)
+        if name in names and (name == winner or runs not in taken):
+            found.append(name)
+            taken.add(runs)
+    return found
+
+
 def verdict(winner: str, methods: Mapping[str, MethodScores]) -> str:
     """Say whether adaptation helps here.
 
-    It helps if the winner is above source-only, the interval of the difference excludes 0, and the
-    difference exceeds the standard deviation over seeds of both.
+    It helps if the winner is above source-only, and above adabn, which shows how far the target's
+    batch-norm statistics alone go: the interval of either difference excludes 0, and the difference
+    exceeds the standard deviation over seeds of both.
     """
     if winner not in adapting():
         return _verdict_without(winner, methods)
-    if not {winner, BASE} <= methods.keys():
-        return f"whether {winner} helps shows beside {BASE}: name both methods"
-    gap = methods[BASE].difference["f1_macro"]
-    low, high = gap.ci95
-    noise = max(methods[name].f1_macro_test.sd for name in (winner, BASE))
-    numbers = (
-        f"macro-F1 {gap.mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
-        f"standard deviation over seeds {noise:.3f}"
-    )
-    if gap.mean <= 0:
-        return f"adaptation does not help here: {winner} against {BASE} {numbers}"
-    doubts = [
-        *(["the interval reaches 0"] if low <= 0 else []),
-        *(["it is no more than seeds differ"] if gap.mean <= noise else []),
-    ]
-    if doubts:
-        return (
-            f"adaptation is not shown to help here: {winner} is above {BASE}, but "
-            f"{' and '.join(doubts)}: {numbers}"
+    bases = [name for name in (BASE, ADABN) if name != winner]
+    if lacking := [name for name in (winner, *bases) if name not in methods]:
+        return f"whether {winner} helps shows beside {' and '.join(bases)}: {_name(lacking)}"
+    # Without batch norm to adapt, adabn has the runs of source-only, or the other way round.
+    apart = [base for base in bases if methods[base].same_as not in bases]
+    leads = {base: _lead(winner, base, methods) for base in apart}
+    numbers = "; ".join(f"against {base} {lead.numbers}" for base, lead in leads.items())
+    if behind := [base for base, lead in leads.items() if lead.gap.mean <= 0]:
+        against = " and ".join(behind)
+        return f"adaptation does not help here: {winner} is not above {against}: {numbers}"
+    if doubtful := {base: lead.doubts for base, lead in leads.items() if lead.doubts}:
+        doubts = "; ".join(
+            f"above {base}, but {' and '.join(doubts)}" for base, doubts in doubtful.items()
         )
-    return f"adaptation helps here: {winner} is above {BASE}: {numbers}"
+        return f"adaptation is not shown to help here: {winner} is {doubts}: {numbers}"
+    own = _of_the_loss(winner, methods)
+    return f"adaptation helps here: {winner} is above {' and '.join(leads)}: {numbers}{own}"
+
+
+def _of_the_loss(winner: str, methods: Mapping[str, MethodScores]) -> str:
+    """Say where the winner's batches and batch norm do it, and its loss is not shown to."""
+    if winner == ADABN or LAMBDA_0 not in methods:
+        return ""
+    lead = _lead(winner, LAMBDA_0, methods)
+    if lead.gap.mean > 0 and not lead.doubts:
+        return ""
+    return f"; its loss itself is not shown to: against {LAMBDA_0} {lead.numbers}"
+
+
+def _name(methods: Sequence[str]) -> str:
+    return f"name {' and '.join(methods)} among the methods"
+
+
+@dataclass(frozen=True)
+class _Lead:
+    """The winner's lead over a baseline, in macro-F1, and the deviation over seeds of both."""
+
+    gap: Difference
+    noise: float
+
+    @property
+    def numbers(self) -> str:
+        low, high = self.gap.ci95
+        return (
+            f"macro-F1 {self.gap.mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, standard "
+            f"deviation over seeds {self.noise:.3f}"
+        )
+
+    @property
+    def doubts(self) -> list[str]:
+        return [
+            *(["the interval reaches 0"] if self.gap.ci95[0] <= 0 else []),
+            *(["it is no more than seeds differ"] if self.gap.mean <= self.noise else []),
+        ]
+
+
+def _lead(winner: str, base: str, methods: Mapping[str, MethodScores]) -> _Lead:
+    noise = max(methods[name].f1_macro_test.sd for name in (winner, base))
+    return _Lead(methods[base].difference["f1_macro"], noise)
 
 
 def _verdict_without(winner: str, methods: Mapping[str, MethodScores]) -> str:
@@ -56,6 +115,18 @@ def _verdict_without(winner: str, methods: Mapping[str, MethodScores]) -> str:
     )
 
 
+def parts(methods: Mapping[str, MethodScores]) -> list[str]:
+    """Say in one sentence how much each part of the winner brings; none without parts."""
+    after = {one.part.over: (name, one.part.f1_macro) for name, one in methods.items() if one.part}
+    first = [over for over in after if over not in [name for name, _ in after.values()]]
+    brought, over = list[str](), first[0] if first else ""
+    while over in after:
+        name, gain = after[over]
+        brought.append(f"{name} over {over} {gain}")
+        over = name
+    return [f"macro-F1 that each part brings: {', '.join(brought)}"] if brought else []
+
+
 def notes(comparison: Comparison) -> list[str]:
     """Return what a reader of the scores has to know, one sentence each."""
     methods, winner, seeds = comparison.methods, comparison.winner, len(comparison.seeds)
@@ -64,6 +135,7 @@ def notes(comparison: Comparison) -> list[str]:
         for name, scores in methods.items()
         if scores.same_as
     ]
+    lines += parts(methods)
     lines += [f"{name} is left out: {reason}" for name, reason in comparison.failed.items()]
     if SUPERVISED in methods:
         lines.append(f"{SUPERVISED} is an upper bound: it was trained on the target's own labels")

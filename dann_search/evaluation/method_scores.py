@@ -1,5 +1,6 @@
 """One method's scores on the target's test split: over seeds, by class, against the winner."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +15,7 @@ from dann_search.evaluation.paired_bootstrap import (
     percentile_interval,
     resample,
 )
-from dann_search.outputs.comparison import ClassSpread, Difference, MethodScores, Spread
+from dann_search.outputs.comparison import ClassSpread, Difference, MethodScores, Part, Spread
 from dann_search.results.intervals import effective_images, macro_interval, wilson
 from dann_search.training.metrics import classification_metrics
 
@@ -25,6 +26,7 @@ def score_methods(
     class_names: Sequence[str],
     winner: str,
     resamples: int = RESAMPLES,
+    steps: Sequence[str] = (),
 ) -> dict[str, MethodScores]:
     """Score every method, with intervals and the winner's difference from each other method.
 
@@ -34,6 +36,7 @@ def score_methods(
         class_names: in label order.
         winner: the method that the others are compared with, if it is among them.
         resamples: resamples of images and seeds.
+        steps: methods each of which adds something to the one before it.
     """
     names = list(predictions)
     stacked = np.stack([predictions[name] for name in names])
@@ -43,14 +46,21 @@ def score_methods(
         for row, name in enumerate(names)
     }
     plain = {name: _scores(labels, predictions[name], class_names, chance[name]) for name in names}
-    if winner not in plain:
-        return plain
-    return {
-        name: scores
-        if name == winner
-        else _against(plain[winner], chance[winner], scores, chance[name])
-        for name, scores in plain.items()
-    }
+
+    def difference(one: str, other: str, score: str) -> Difference:
+        return _difference(
+            (getattr(plain[one], f"{score}_test"), chance[one][score]),
+            (getattr(plain[other], f"{score}_test"), chance[other][score]),
+        )
+
+    found = dict(plain)
+    for name in plain.keys() - {winner} if winner in plain else ():
+        leads = {score: difference(winner, name, score) for score in chance[name]}
+        found[name] = found[name].model_copy(update={"difference": leads})
+    for before, name in itertools.pairwise(steps):
+        part = Part(over=before, f1_macro=difference(name, before, "f1_macro"))
+        found[name] = found[name].model_copy(update={"part": part})
+    return found
 
 
 def spread(values: Sequence[float], ci95: tuple[float, float] | None = None) -> Spread:
@@ -113,24 +123,12 @@ def _by_class(labels: Ints, predictions: Ints, class_names: Sequence[str]) -> li
     ]
 
 
-def _against(
-    winner: MethodScores,
-    of_winner: dict[str, Floats],
-    other: MethodScores,
-    of_other: dict[str, Floats],
-) -> MethodScores:
-    """Return ``other`` with the winner's difference from it."""
-    difference = {}
-    for name in of_other:
-        pairs = zip(
-            getattr(winner, f"{name}_test").values,
-            getattr(other, f"{name}_test").values,
-            strict=True,
-        )
-        # Means of the same values in another order differ in the last digit: no difference.
-        gaps = np.round(of_winner[name] - of_other[name], 12)
-        difference[name] = Difference(
-            **dict(spread([a - b for a, b in pairs], percentile_interval(gaps))),
-            p_value=p_value(gaps),
-        )
-    return other.model_copy(update={"difference": difference})
+def _difference(one: tuple[Spread, Floats], other: tuple[Spread, Floats]) -> Difference:
+    """Return one method's score minus another's, each with its values in the resamples."""
+    pairs = zip(one[0].values, other[0].values, strict=True)
+    # Means of the same values in another order differ in the last digit: no difference.
+    gaps = np.round(one[1] - other[1], 12)
+    return Difference(
+        **dict(spread([a - b for a, b in pairs], percentile_interval(gaps))),
+        p_value=p_value(gaps),
+    )

@@ -30,6 +30,7 @@ from dann_search.evaluation.confusion import write_confusion
 from dann_search.inference.batched_logits import find_device
 from dann_search.inference.markup import one_line
 from dann_search.models.build import build_network
+from dann_search.models.domain_batch_norm import of_source
 from dann_search.models.registry import spec_of
 from dann_search.results.choose import choose
 from dann_search.results.reader import read_experiment, read_trials
@@ -135,13 +136,15 @@ def _open(folder: ExperimentFolder) -> PicturedTrial:
     def outputs(images: Tensor) -> Outputs:
         return predict_outputs(network, images, spec, side, device)
 
+    with of_source(network):
+        source = outputs(data.source_val_images[_sample(len(data.source_val_images))])
     return PicturedTrial(
         number=row.number,
         epoch=checkpoint.history[-1].epoch,
         config=config,
         data=data,
         side=side,
-        source=outputs(data.source_val_images[_sample(len(data.source_val_images))]),
+        source=source,
         target=outputs(data.val_images),
     )
 

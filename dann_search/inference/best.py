@@ -128,11 +128,18 @@ def extensions_of(backbone: str) -> tuple[ExtensionFile, ...]:
 
 
 def weights_of(network: Any) -> dict[str, Any]:
-    """Return the weights that classify, without those that a method needs in training alone."""
+    """Return the weights that classify, those of a plain network.
+
+    Neither those that a method needs in training alone are among them, nor the source's batch-norm
+    statistics where there are some: the target's are under their usual names.
+    """
+    from dann_search.models.domain_batch_norm import is_of_source
+
+    alone = ("discriminator.", "multilinear_map.", "method_module.")
     return {
         name: value.cpu().contiguous()
         for name, value in network.state_dict().items()
-        if not name.startswith(("discriminator.", "multilinear_map.", "method_module."))
+        if not name.startswith(alone) and not is_of_source(name)
     }
 
 

@@ -1,12 +1,22 @@
 """A backbone as an ordered list of named stages, so that unfrozen depth means the same for all."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+SOURCE = "source_"
+"""Before the name of a statistic of the source's, where each domain has its own."""
+
+
+def plain_name(name: str) -> str:
+    """Return the state-dict name of a statistic without the domain it is of."""
+    path, dot, last = name.rpartition(".")
+    statistic = last.removeprefix(SOURCE)
+    return f"{path}{dot}{statistic}" if statistic in STATISTICS else name
 
 
 class Backbone(nn.Module):
@@ -48,14 +58,18 @@ class Backbone(nn.Module):
         """Like ``nn.Module.train``, but what is frozen stays in eval mode."""
         super().train(mode)
         if mode and self._held:
-            trained = {name for name in self.state_dict() if self.stage_of(name) >= self._held}
+            trained = set(self._names(lambda stage: stage >= self._held))
             _keep_in_eval(self, "", trained)
         return self
 
     @property
     def frozen_names(self) -> frozenset[str]:
         """State-dict names of what is never trained."""
-        return frozenset(name for name in self.state_dict() if self.stage_of(name) < self.frozen)
+        return frozenset(self._names(lambda stage: stage < self.frozen))
+
+    def _names(self, wanted: Callable[[int], bool]) -> Iterator[str]:
+        """Yield the state-dict names of the stages that are wanted."""
+        return (name for name in self.state_dict() if wanted(self.stage_of(plain_name(name))))
 
 
 def _keep_in_eval(module: nn.Module, prefix: str, trained: set[str]) -> None:

@@ -1,6 +1,7 @@
 """From a trial's configuration to its network, the same for the same seed."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
-from dann_search.models.backbone import Backbone
+from dann_search.models.backbone import BATCH_NORM, Backbone
 from dann_search.models.catalog import DANN_NETWORKS
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import TIMM, registered, spec_of
@@ -63,6 +64,18 @@ def build_network(
     from_scratch = config.method == "from_scratch"
     backbone.freeze_below(None if from_scratch else config.unfrozen_depth)
     return network
+
+
+@cache
+def batch_norm_stages(backbone: str) -> frozenset[int]:
+    """Return the stages of a backbone, from 0, that have batch norm."""
+    with torch.random.fork_rng(devices=[]):
+        network = build_backbone(backbone, None)
+    return frozenset(
+        network.stage_of(f"{name}.running_mean")
+        for name, module in network.named_modules()
+        if isinstance(module, BATCH_NORM) and module.running_mean is not None
+    )
 
 
 def build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:

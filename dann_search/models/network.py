@@ -7,6 +7,7 @@ from dann_search.config.extensions import METHODS
 from dann_search.config.trial import TrialConfig
 from dann_search.models.backbone import BATCH_NORM, Backbone
 from dann_search.models.discriminator import MultilinearMap, build_discriminator
+from dann_search.models.domain_batch_norm import divide, of_source
 from dann_search.models.gradient_reversal import reverse_gradient
 
 
@@ -48,6 +49,12 @@ class DannNetwork(nn.Module):
         # Random networks have no statistics worth keeping.
         learnt = config.method == "from_scratch" and config.batch_norm == "frozen"
         self.batch_norm = "separate" if learnt else config.batch_norm
+        if config.by_statistics and self.batch_norm != "frozen":
+            self.batch_norm = "domain"
+        if config.adapts and self.batch_norm == "domain":
+            divide(self.backbone)
+        if config.adapts and (self.batch_norm == "domain" or config.by_statistics):
+            divide(self.bottleneck)
 
     def train(self, mode: bool = True) -> "DannNetwork":
         """Like ``nn.Module.train``; ``batch_norm: frozen`` fixes the backbone's statistics."""
@@ -68,7 +75,9 @@ class DannNetwork(nn.Module):
         if self.batch_norm == "joint":
             both = self.features(torch.cat([source, target]))
             return both[: len(source)], both[len(source) :]
-        return self.features(source), self.features(target)
+        with of_source(self):
+            features = self.features(source)
+        return features, self.features(target)
 
     def conditioned(self, features: Tensor, probabilities: Tensor) -> Tensor:
         """Combine features (n, size) and probabilities (n, classes) for CDAN's discriminator."""

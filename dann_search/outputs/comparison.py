@@ -28,9 +28,9 @@ class Spread(Output):
 
 
 class Difference(Output):
-    """The winner's score minus this method's, seed by seed."""
+    """One method's score minus another's, seed by seed."""
 
-    mean: float = Field(description="above 0 where the winner is better")
+    mean: float = Field(description="above 0 where the first is better")
     sd: float = Field(description="standard deviation over the seeds")
     values: list[float] = Field(description="one per seed, in the order of seeds")
     ci95: Interval
@@ -41,6 +41,13 @@ class Difference(Output):
     def __str__(self) -> str:
         low, high = self.ci95
         return f"{self.mean:+.3f} ({low:+.3f}, {high:+.3f})"
+
+
+class Part(Output):
+    """What one step adds on the way from source_only over adabn and lambda_0 to the winner."""
+
+    over: str = Field(description="the method a step before; it differs in this one thing")
+    f1_macro: Difference = Field(description="macro-F1 of this method minus that one's")
 
 
 class ClassSpread(ClassRow):
@@ -58,8 +65,11 @@ class MethodScores(Output):
     recall_macro_test: Spread = Field(description="mean recall over classes")
     per_class: list[ClassSpread] = Field(description="in label order")
     difference: dict[str, Difference] = Field(
-        description="by score: f1_macro, accuracy; empty for the winner itself, and where the "
-        "winner is not among the methods"
+        description="the winner's score minus this method's, by score: f1_macro, accuracy; empty "
+        "for the winner itself, and where the winner is not among the methods"
+    )
+    part: Part | None = Field(
+        None, description="what it adds to the step before; null where it is no step of its own"
     )
     same_as: str | None = Field(
         description="the method whose runs these are, where both recipes are the same; else null"
@@ -73,7 +83,10 @@ class MethodScores(Output):
 
     def flat(self) -> dict[str, Any]:
         """Return the numbers as one row of a table; a number that does not exist is None."""
-        row: dict[str, Any] = {}
+        part = self.part
+        gain = part.f1_macro if part else None
+        row: dict[str, Any] = {"part_over": part and part.over}
+        row |= {"part_f1_macro": gain and gain.mean} | _ends("part_f1_macro", gain)
         for name in ("f1_macro", "accuracy", "precision_macro", "recall_macro"):
             score: Spread = getattr(self, f"{name}_test")
             row |= {name: score.mean, f"{name}_sd": score.sd}

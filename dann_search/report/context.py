@@ -5,7 +5,7 @@ from typing import Any
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data.domain import NO_LABEL
-from dann_search.evaluation.comparison import BASE
+from dann_search.evaluation.comparison import BASE, parts
 from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.report import Spent
 from dann_search.report import tables, theme
@@ -42,10 +42,11 @@ def _result(content: Content) -> dict[str, Any]:
 
 
 def _comparison(compared: Comparison | None) -> dict[str, Any]:
-    """Return the gain over source-only, and whether there are differences to show."""
+    """Return the gain over source-only, that of its parts, and whether there are differences."""
     methods = compared.methods if compared else {}
     return {
         "gain": methods[BASE].lead if BASE in methods else None,
+        "parts": parts(methods),
         "intervals": any(one.lead for one in methods.values()),
     }
 

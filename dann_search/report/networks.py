@@ -20,6 +20,7 @@ from dann_search.data.domain import NO_LABEL
 from dann_search.data.store import labels_if_any
 from dann_search.data.training_data import TrainingData, as_tensor
 from dann_search.models.build import build_network
+from dann_search.models.domain_batch_norm import of_source
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import spec_of
 from dann_search.training.checkpoint import load_checkpoint, restore_network
@@ -105,12 +106,11 @@ class Recipe:
         )
 
     def features(self, name: str, network: DannNetwork, source: Sample, target: Sample) -> Features:
-        """Compute the features of both samples."""
-        both = (
-            self.outputs(network, sample.images).features.double().numpy()
-            for sample in (source, target)
-        )
-        return Features(name, *both)
+        """Compute the features of both samples, each by its statistics if there are two."""
+        with of_source(network):
+            of_source_images = self.outputs(network, source.images).features.double().numpy()
+        of_target_images = self.outputs(network, target.images).features.double().numpy()
+        return Features(name, of_source_images, of_target_images)
 
 
 @contextmanager

@@ -31,6 +31,8 @@ def reproduction(experiment: Experiment, best: TrialRow, trials: int) -> Reprodu
     """
     file = f"{experiment.name}.yaml"
     content = experiment.model_dump(mode="json", exclude_none=True)
+    if experiment.data.source_splits is None:  # without it, the source would get the default
+        content["data"]["source_splits"] = None
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     sets = {
         "search.scheduler": "none",

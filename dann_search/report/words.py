@@ -12,15 +12,18 @@ LAMBDA = {
     "ganin": "rises to {top} along Ganin's schedule (gamma {gamma:.3g})",
 }
 RATES = {
-    "ganin": "falling as in the DANN paper",
+    "ganin": "falling along Ganin's schedule (gamma {gamma:.3g})",
     "cosine": "falling along a cosine",
     "constant": "constant throughout",
 }
 NORMS = {"none": "", "batch": " and batch norm", "spectral": " and spectral norm"}
 BATCH_NORM = {
     "joint": "Source and target pass batch norm together",
-    "separate": "Source and target pass batch norm in turn, each with its own statistics",
+    "separate": "Source and target pass batch norm in turn, and the model keeps a mixture of their "
+    "statistics",
     "frozen": "Batch norm keeps the statistics of the pre-trained weights",
+    "domain": "Source and target pass batch norm in turn, each has statistics of its own, and the "
+    "model keeps the target's",
 }
 
 
@@ -61,7 +64,7 @@ def _method(config: TrialConfig) -> str:
     method = METHODS[config.method]
     options = (one.told(getattr(config, one.name)) for one in method.options)
     text = " ".join([method.words, *(f"{words}." for words in options)])
-    if not config.adapts:
+    if not config.adapts or config.by_statistics:
         return text
     schedule = LAMBDA[config.lambda_schedule].format(
         top=f"{config.lambda_max:.3g}", warmup=_part(config.lambda_warmup),
@@ -90,9 +93,10 @@ def _training(config: TrialConfig) -> str:
     momentum = f" with Nesterov momentum {config.momentum:.3g}" if config.optimizer == "sgd" else ""
     name = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer]
     domains = " of each domain" if config.adapts else ""
+    rates = RATES[config.lr_schedule].format(gamma=config.lr_gamma)
     text = (
         f"{config.epochs} epochs in batches of {config.batch_size} images{domains}, by {name}"
-        f"{momentum}. The learning rate is {config.learning_rate:.3g}, {RATES[config.lr_schedule]};"
+        f"{momentum}. The learning rate is {config.learning_rate:.3g}, {rates};"
         f" the heads learn {_times(config.head_lr_factor)}. Weight decay is "
         f"{config.weight_decay:.3g}."
     )
@@ -100,7 +104,8 @@ def _training(config: TrialConfig) -> str:
 
 
 def _details(config: TrialConfig) -> Iterator[str]:
-    yield BATCH_NORM[config.batch_norm] + "."
+    if not config.by_statistics:
+        yield BATCH_NORM[config.batch_norm] + "."
     if config.class_balanced:
         yield "Each class of the source is drawn equally often."
     if config.stage_lr_decay < 1:

@@ -167,7 +167,8 @@ class Training:
         adversarial = config.adversarial
         # Nothing but the discriminator's own loss is shown as such.
         adaptation_loss = further + (0.0 if adversarial else method_loss)
-        adds = config.adapts and (not adversarial or config.adds_further)
+        weighs = config.adapts and not config.by_statistics
+        adds = weighs and (not adversarial or config.adds_further)
         images = self.batches.steps * config.batch_size * (2 if config.adapts else 1)
         backbone_rate, head_rate = self.optimizer.rates
         return EpochResult(
@@ -180,7 +181,7 @@ class Training:
             domain_loss=method_loss if adversarial else None,
             domain_accuracy=domain_accuracy if adversarial else None,
             adaptation_loss=adaptation_loss if adds else None,
-            lambda_=lam if config.adapts else None,
+            lambda_=lam if weighs else None,
             learning_rate=backbone_rate,
             head_learning_rate=head_rate,
             images_per_s=images / trained_s,

@@ -34,7 +34,7 @@ def lambda_at(p: float, config: TrialConfig) -> float:
 def lr_factor_at(p: float, config: TrialConfig) -> float:
     """Factor on every learning rate at progress ``p``: 1 at the start.
 
-    - ganin: ``(1 + 10 p) ** -0.75`` (Ganin et al. 2016, section 5.2.2)
+    - ganin: ``(1 + lr_gamma * p) ** -0.75`` (Ganin et al. 2016, section 5.2.2, with 10)
     - cosine: ``(1 + cos(pi p)) / 2``
     """
     match config.lr_schedule:
@@ -43,7 +43,7 @@ def lr_factor_at(p: float, config: TrialConfig) -> float:
         case "cosine":
             return (1 + math.cos(math.pi * p)) / 2
         case "ganin":
-            return float((1 + 10 * p) ** -0.75)
+            return float((1 + config.lr_gamma * p) ** -0.75)
 
 
 def depth_at(epoch: int, config: TrialConfig, stages: int) -> int:

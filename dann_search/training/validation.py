@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dann_search.data.training_data import TrainingData
 from dann_search.models.catalog import BackboneSpec
+from dann_search.models.domain_batch_norm import of_source
 from dann_search.models.network import DannNetwork
 from dann_search.training.metrics import Metrics, classification_metrics
 from dann_search.training.predict import Outputs, predict_outputs
@@ -37,12 +38,17 @@ def validation_outputs(
     ranks: Ranks,
     precision: str = "fp32",
 ) -> ValidationOutputs:
-    """Run the network on both validation splits, each worker on its share."""
+    """Run the network on both validation splits, each worker on its share.
+
+    Where batch norm has statistics for each domain, each is normalized by its own, as in training.
+    """
 
     def outputs(images: Tensor) -> Outputs:
         return predict_outputs(network, images, spec, side, device, ranks, precision)
 
-    return ValidationOutputs(outputs(data.source_val_images), outputs(data.val_images))
+    with of_source(network):
+        source = outputs(data.source_val_images)
+    return ValidationOutputs(source, outputs(data.val_images))
 
 
 def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> Metrics | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import load_experiment
 from dann_search.config.space import Space
-from dann_search.config.trial import TrialConfig, adapting
+from dann_search.config.trial import TrialConfig, adapting, weighed
 from dann_search.errors import InputError
 
 STAGES = {"dann_cnn": 3, "resnet50": 5, "vgg16": 5}
@@ -516,7 +516,8 @@ def test_a_condition_comes_after_what_it_names(tmp_path: Path) -> None:
     order = list(space.parameters)
     assert order == ["method", "backbone", "unfrozen_depth", "lambda_schedule", "lambda_gamma"]
     # An effect it can only have under Ganin's schedule and with a discriminator is implied.
-    implied = {"method": adapting(), "lambda_schedule": "ganin"}
+    implied = {"method": weighed(), "lambda_schedule": "ganin"}
+    assert set(adapting()) - set(weighed()) == {"adabn"}
     assert space.parameters["lambda_gamma"].when == implied
 
 

@@ -8,13 +8,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from dann_search.config.data import DataConfig, DomainConfig, SplitsConfig
+from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.data.folder import load_folder_domain
 from dann_search.data.node_store import store_here, store_of
 from dann_search.data.store import open_images, open_labels, pack, read_info
@@ -51,7 +52,8 @@ def test_a_store_holds_every_image_once_as_its_domain_decodes_it(
 ) -> None:
     info = pack(config, SIDE, tmp_path / "store")
     assert info.class_names == ["bike", "mug"]
-    assert info.sizes == {role: {"train": 12, "val": 4, "test": 4} for role in ("source", "target")}
+    assert info.sizes["source"] == {"train": 16, "val": 4, "test": 0}
+    assert info.sizes["target"] == {"train": 12, "val": 4, "test": 4}
     domain = load_folder_domain(tmp_path / "amazon")
     decoded = sorted(domain.decode(index, SIDE).tobytes() for index in range(len(domain)))
     packed = [
@@ -159,11 +161,24 @@ def test_networks_see_the_centre_of_what_is_stored(config: DataConfig, tmp_path:
     assert data.source_images.shape[-1] == data.target_images.shape[-1] == SIDE
 
 
-def test_the_source_may_be_divided_otherwise(config: DataConfig, tmp_path: Path) -> None:
-    splits = SplitsConfig(train=0.8, val=0.1, test=0.1)
-    info = pack(config.model_copy(update={"source_splits": splits}), SIDE, tmp_path / "store")
-    assert info.sizes["source"] == {"train": 8 * 2, "val": 2, "test": 2}
-    assert info.sizes["target"] == {"train": 12, "val": 4, "test": 4}
+@pytest.mark.parametrize(
+    ("stated", "source"),
+    [
+        ({"splits": {"train": 0.5, "val": 0.1, "test": 0.4}}, {"train": 18, "val": 2, "test": 0}),
+        ({"source_splits": {"train": 0.9, "val": 0.1}}, {"train": 18, "val": 2, "test": 0}),
+        ({"source_splits": {"train": 0.8, "val": 0.1, "test": 0.1}},
+         {"train": 16, "val": 2, "test": 2}),
+        # As records of before hold it: divided as the target.
+        ({"source_splits": None}, {"train": 12, "val": 4, "test": 4}),
+    ],
+)  # fmt: skip
+def test_all_of_the_source_but_its_val_share_is_trained_on_unless_stated_otherwise(
+    config: DataConfig, tmp_path: Path, stated: dict[str, Any], source: dict[str, int]
+) -> None:
+    content = config.model_dump(mode="json", exclude={"source_splits"})
+    changed = DataConfig.model_validate(content | stated)
+    assert DataConfig.model_validate(changed.model_dump(mode="json")) == changed
+    assert pack(changed, SIDE, tmp_path / "store").sizes["source"] == source
 
 
 def test_progress_counts_every_image_of_both_domains(config: DataConfig, tmp_path: Path) -> None:
@@ -180,7 +195,7 @@ def test_processes_that_start_at_once_decode_once(config: DataConfig, tmp_path: 
         store = tmp_path / "store"
         counts = list(pool.map(decoded_by_packing, [config] * 3, [store] * 3))
     assert sorted(counts) == [0, 0, 40]
-    assert len(open_training_data(tmp_path / "store").source_images) == 12
+    assert len(open_training_data(tmp_path / "store").source_images) == 16
 
 
 def decoded_by_packing(config: DataConfig, store: Path) -> int:
@@ -201,7 +216,7 @@ def test_a_store_made_for_another_request_is_made_anew(config: DataConfig, tmp_p
     splits = config.splits.model_copy(update={"seed": 1})
     again = pack(config.model_copy(update={"splits": splits}), SIDE, tmp_path / "store")
     assert again.hashes != first.hashes
-    assert open_images(tmp_path / "store", "source", "train").shape == (12, 3, SIDE, SIDE)
+    assert open_images(tmp_path / "store", "source", "train").shape == (16, 3, SIDE, SIDE)
 
 
 def test_an_unfinished_store_is_made_anew(config: DataConfig, tmp_path: Path) -> None:
@@ -255,7 +270,8 @@ def test_training_data_is_a_view_of_the_store(config: DataConfig, tmp_path: Path
     pack(config, SIDE, tmp_path / "store")
     data = open_training_data(tmp_path / "store")
     assert data.classes == 2
-    assert data.source_images.shape == data.target_images.shape == (12, 3, SIDE, SIDE)
+    assert data.source_images.shape == (16, 3, SIDE, SIDE)
+    assert data.target_images.shape == (12, 3, SIDE, SIDE)
     assert len(data.val_images) == len(data.val_labels) == 4
 
 

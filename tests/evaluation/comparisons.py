@@ -1,10 +1,10 @@
 """Comparisons without trainings: from made-up predictions, or from scores as a test wants them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dann_search.evaluation.comparison import verdict
+from dann_search.evaluation.comparison import steps, verdict
 from dann_search.evaluation.fairness import sentences
 from dann_search.evaluation.method_scores import score_methods, spread
 from dann_search.outputs.comparison import (
@@ -34,7 +34,8 @@ def predicted(
         name: np.where(rng.random((len(SEEDS), n)) < share, labels, wrong)
         for name, share in shares.items()
     }
-    scores = score_methods(labels, predictions, class_names, winner, resamples=200)
+    way = steps(winner, predictions, {})
+    scores = score_methods(labels, predictions, class_names, winner, resamples=200, steps=way)
     return compared(scores, winner=winner, n=n)
 
 
@@ -44,15 +45,13 @@ def stated(
     interval: tuple[float, float],
     *,
     winner: str = "dann",
-    other: str = "source_only",
+    others: Sequence[str] = ("source_only", "adabn"),
 ) -> Comparison:
-    """A winner and another method, of these scores by seed and this interval of the difference."""
+    """A winner and others, all of these scores by seed and this interval of the difference."""
     gaps = spread([a - b for a, b in zip(mine, base, strict=True)], interval)
     gap = Difference(**dict(gaps), p_value=0.5)
-    scores = {
-        winner: _scores(spread(mine, (0, 1)), {}),
-        other: _scores(spread(base, (0, 1)), {"f1_macro": gap}),
-    }
+    scores = {winner: _scores(spread(mine, (0, 1)), {})}
+    scores |= {other: _scores(spread(base, (0, 1)), {"f1_macro": gap}) for other in others}
     return compared(scores, winner=winner)
 
 

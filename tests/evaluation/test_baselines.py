@@ -26,24 +26,27 @@ WINNER = TrialConfig(
     batch_norm="joint", ema_decay=0.9, gradual_unfreezing=1, seed=3, **{"crop_scale": 0.5},
 )  # fmt: skip
 FILES: dict[str, WeightsFile] = {}
+STEPS = 150
 
 
 def test_a_baseline_has_the_winners_recipe_but_for_what_it_is() -> None:
     def changes(method: str) -> dict[str, Any]:
-        mine, other = WINNER.model_dump(), recipe(WINNER, method, 4, FILES).model_dump()
+        mine, other = WINNER.model_dump(), recipe(WINNER, method, 4, FILES, STEPS).model_dump()
         return {name: value for name, value in other.items() if value != mine[name]}
 
     assert changes("dann") == {"seed": 4}
     assert changes("source_only") == {"seed": 4, "method": "source_only"}
     assert changes("cdan") == {"seed": 4, "method": "cdan"}
     assert changes(SUPERVISED) == changes("source_only")
+    assert changes("adabn") == {"seed": 4, "method": "adabn"}
+    assert changes("lambda_0") == {"seed": 4, "lambda_max": 0}
     heads_alone = {"unfrozen_depth": 0, "batch_norm": "frozen"}
     assert changes("frozen_features") == changes("source_only") | heads_alone
 
 
 def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
     """tllib c4aa59e, examples/domain_adaptation/image_classification/dann.py."""
-    config = recipe(WINNER, "tllib_dann", 4, FILES)
+    config = recipe(WINNER, "tllib_dann", 4, FILES, STEPS)
     budget = {"backbone": "resnet18", "epochs": 7, "batch_size": 48, "seed": 4}
     stated = {
         "method": "dann", "optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-3,
@@ -51,7 +54,7 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
         "bottleneck": 256, "discriminator_width": 1024, "discriminator_depth": 2,
         "discriminator_norm": "batch",
         "batch_norm": "joint", "lambda_schedule": "ganin", "lambda_max": 1,
-        "lambda_gamma": 20,  # 20 x 1,000 steps by its max_iters of 1,000
+        "lambda_gamma": 0.15, "lr_gamma": 0.15,  # its max_iters of 1,000, its --lr-gamma of 0.001
         "horizontal_flip": 0.5, "crop_scale": 0.08, "unfrozen_depth": 1000,
     }  # fmt: skip
     found = config.model_dump()
@@ -70,19 +73,23 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
     assert set(found) == {
         *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin"
     }  # fmt: skip
-    scratch = recipe(WINNER.model_copy(update={"pretrained": False}), "tllib_dann", 4, FILES)
+    scratch = recipe(WINNER.model_copy(update={"pretrained": False}), "tllib_dann", 4, FILES, STEPS)
     assert (scratch.pretrained, scratch.learning_rate, scratch.head_lr_factor) == (False, 0.01, 1)
 
 
 def test_frozen_features_are_compared_where_there_are_pretrained_weights() -> None:
-    names = ["dann", "source_only", "frozen_features", "from_scratch", "tllib_dann"]
+    names = [
+        "dann", "source_only", "adabn", "lambda_0", "frozen_features", "from_scratch", "tllib_dann",
+    ]  # fmt: skip
     assert default_methods(WINNER, FILES) == names
     own = WINNER.model_copy(update={"backbone": "dann_cnn"})
     assert "frozen_features" not in default_methods(own, FILES)
     files = {"dann_cnn": WeightsFile(file=Path("own.safetensors"))}
     assert default_methods(own, files) == names
     plain = own.model_copy(update={"method": "source_only"})
-    assert default_methods(plain, FILES) == ["source_only", "from_scratch", "tllib_dann"]
+    assert default_methods(plain, FILES) == ["source_only", "adabn", "from_scratch", "tllib_dann"]
+    adabn = own.model_copy(update={"method": "adabn"})
+    assert default_methods(adabn, FILES)[:3] == ["adabn", "source_only", "from_scratch"]
 
 
 def test_names_are_read_as_people_write_them_and_unknown_ones_refused() -> None:
@@ -95,6 +102,8 @@ SMALL = TrialConfig(
     backbone="dann_cnn", epochs=2, batch_size=64, bottleneck=16, discriminator_width=16,
     learning_rate=0.03, **{"crop_scale": 0.8},
 )  # fmt: skip
+OF_THE_TERM = ("domain_loss", "domain_accuracy", "lambda_")
+"""What is told of a discriminator from which nothing reaches the network at lambda 0."""
 SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "from scratch without pre-trained weights": (
         {"method": "from_scratch", "batch_norm": "frozen", "unfrozen_depth": 1},
@@ -113,6 +122,18 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"method": "mcc", "discriminator_width": 99, "lambda_schedule": "linear"},
         {"method": "mcc", "lambda_schedule": "linear", "lambda_gamma": 3.0, "afn_delta": 9.0,
          "discriminator_norm": "batch", "extra_weight": 0.3},
+    ),
+    "each domain by itself without lambda": (
+        {"method": "dann", "batch_norm": "domain", "lambda_max": 0.0},
+        {"method": "adabn", "batch_norm": "joint", "lambda_gamma": 3.0},
+    ),
+    "heads alone, each domain by itself": (
+        {"method": "cdan", "batch_norm": "domain", "unfrozen_depth": 0, "lambda_max": 0.0},
+        {"method": "adabn", "batch_norm": "frozen", "unfrozen_depth": 0},
+    ),
+    "no statistics of the backbone": (
+        {"unfrozen_depth": 0, "batch_norm": "frozen"},
+        {"unfrozen_depth": 0, "batch_norm": "separate"},
     ),
     "no momentum": (
         {"optimizer": "adamw", "momentum": 0.1, "learning_rate": 0.001},
@@ -134,8 +155,36 @@ def test_recipes_that_come_to_the_same_train_the_same_to_the_last_digit(
         folder = tmp_path / str(len(histories))
         folder.mkdir()
         *_, history = train(config, data, folder)
-        histories.append([without_timings(asdict(epoch)) for epoch in history])
+        epochs = [without_timings(asdict(epoch)) for epoch in history]
+        histories.append([{k: v for k, v in one.items() if k not in OF_THE_TERM} for one in epochs])
     assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"backbone": "vgg16"}, {"unfrozen_depth": 0}, {"batch_norm": "frozen"}],
+    ids=["vgg16", "all frozen", "statistics frozen"],
+)
+def test_where_no_batch_norm_moves_adabn_is_source_only(changes: dict[str, Any]) -> None:
+    config = SMALL.model_copy(update={"bottleneck": 0, **changes})
+    adabn, plain, domain, separate = (
+        effective(config.model_copy(update=one), FILES)
+        for one in ({"method": "adabn"}, {"method": "source_only"},
+                    {"batch_norm": "domain"}, {"batch_norm": "separate"})
+    )  # fmt: skip
+    assert adabn == plain
+    assert (domain == separate) == ("batch_norm" not in changes)
+
+
+def test_lambda_0_is_adabn_only_where_the_term_leaves_no_trace() -> None:
+    config = SMALL.model_copy(update={"batch_norm": "domain", "lambda_max": 0.0})
+    adabn = effective(config.model_copy(update={"method": "adabn"}), FILES)
+    for change in (
+        {"gradient_clipping": 1.0}, {"precision": "fp16"}, {"discriminator_dropout": 0.1},
+        {"batch_norm": "separate"},
+    ):  # fmt: skip
+        assert effective(config.model_copy(update=change), FILES) != adabn
+    assert effective(config.model_copy(update={"method": "mcc"}), FILES) == adabn
 
 
 @pytest.mark.parametrize(
@@ -147,6 +196,9 @@ def test_recipes_that_come_to_the_same_train_the_same_to_the_last_digit(
         {"method": "dann", "batch_norm": "joint"},
         {"method": "dann", "lambda_gamma": 3.0},
         {"method": "cdan"},
+        {"method": "dann", "batch_norm": "domain"},
+        {"method": "dann", "lambda_max": 0.0},
+        {"method": "adabn", "batch_norm": "frozen"},
     ],
 )
 def test_recipes_that_differ_are_not_taken_for_one(change: dict[str, Any]) -> None:

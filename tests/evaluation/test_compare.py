@@ -18,7 +18,7 @@ from dann_search.data.open_domain import open_domain
 from dann_search.data.store import open_images, pack, read_info
 from dann_search.data.target_labels import target_train_labels
 from dann_search.errors import InputError, RunError
-from dann_search.evaluation.compare import _new_seeds, compare
+from dann_search.evaluation.compare import _new_seeds, _plan, _steps, compare
 from dann_search.evaluation.comparison import notes
 from dann_search.evaluation.fairness import fairness
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
@@ -188,6 +188,37 @@ def test_tllibs_recipe_is_trained_beside_the_winner_and_features_that_stay_as_th
     assert runs == {f"{method}-seed{seed}" for method in methods for seed in (1, 2)}
     assert len(list(experiment.compare.glob("dann-seed1-*"))) == 2  # the winner's, and tllib's
     assert set(result.methods["tllib_dann"].difference) == {"f1_macro", "accuracy"}
+
+
+def test_each_part_of_the_winner_is_trained_and_says_what_it_brings(
+    experiment: ExperimentFolder,
+) -> None:
+    names = ["dann", "source_only", "adabn", "lambda_0"]
+    result = compare(experiment, train_here, methods=names, seeds=2)
+    assert not any(scores.same_as for scores in result.methods.values())
+    assert {name: {run.rsplit("-", 2)[0] for run in one.runs} for name, one in
+            result.methods.items()} == {
+        "dann": {"dann"}, "source_only": {"source_only"}, "adabn": {"adabn"}, "lambda_0": {"dann"},
+    }  # fmt: skip
+    adabn = result.methods["adabn"]
+    assert adabn.part and adabn.part.over == "source_only"
+    means = [result.methods[name].f1_macro_test.mean for name in ("adabn", "source_only")]
+    assert adabn.part.f1_macro.mean == pytest.approx(means[0] - means[1])
+    assert "against source_only" in result.verdict and "against adabn" in result.verdict
+    (said,) = [line for line in notes(result) if "each part brings" in line]
+    assert "lambda_0 over adabn" in said and "dann over lambda_0" in said
+
+
+def test_tllibs_schedules_count_steps(experiment: ExperimentFolder) -> None:
+    winner = TrialConfig(**read_trials(experiment)[0].config)
+    sizes = read_info(experiment.data).sizes
+    larger = max(sizes[role]["train"] for role in ("source", "target"))
+    steps = winner.epochs * (larger // winner.batch_size)
+    (run,) = _plan(
+        experiment, read_experiment(experiment), winner, ["tllib_dann"], [1],
+        _steps(winner, experiment.data),
+    ).runs["tllib_dann"]  # fmt: skip
+    assert run.config.lambda_gamma == run.config.lr_gamma == steps / 1000
 
 
 def test_the_upper_bound_is_trained_on_the_target_with_its_labels(

@@ -11,12 +11,14 @@ import pytest
 from rich.console import Console
 
 from dann_search.cli.evaluation_tables import comparison_table
+from dann_search.evaluation.comparison import notes, steps, verdict
 from dann_search.evaluation.comparison_tables import (
     to_csv,
     to_latex,
     to_markdown,
     write_comparison,
 )
+from dann_search.evaluation.method_scores import spread
 from dann_search.inference.markup import escape_latex, escape_markdown
 from dann_search.outputs.comparison import Comparison
 from dann_search.storage.layout import ExperimentFolder
@@ -45,7 +47,7 @@ def printed(comparison: Comparison, width: int = 80) -> str:
 @pytest.mark.parametrize(
     ("dann", "base", "interval", "words"),
     [
-        ([0.70, 0.72, 0.71], [0.50, 0.52, 0.51], (0.1, 0.3), "helps here: dann is above"),
+        ([0.70, 0.72, 0.71], [0.50, 0.52, 0.51], (0.1, 0.3), "helps here: dann is above source"),
         ([0.70, 0.72, 0.71], [0.50, 0.52, 0.51], (-0.1, 0.5), "but the interval reaches 0:"),
         ([0.50, 0.60, 0.70], [0.49, 0.55, 0.66], (0.01, 0.1), "but it is no more than seeds"),
         ([0.50, 0.60, 0.70], [0.49, 0.55, 0.66], (-0.1, 0.2), "0 and it is no more than seeds"),
@@ -63,13 +65,75 @@ def test_adaptation_helps_only_beyond_the_interval_and_the_noise_of_seeds(
 
 def test_a_winner_that_does_not_adapt_is_held_against_one_that_does() -> None:
     mine, other, interval = [0.7, 0.72, 0.71], [0.5, 0.52, 0.51], (0.1, 0.3)
-    worse = stated(mine, other, interval, winner="source_only", other="tllib_dann").verdict
+    worse = stated(mine, other, interval, winner="source_only", others=["tllib_dann"]).verdict
     assert worse.startswith("adaptation does not help here: the winner, source_only, against tllib")
-    better = stated(other, mine, (-0.3, -0.1), winner="source_only", other="dann").verdict
+    better = stated(other, mine, (-0.3, -0.1), winner="source_only", others=["dann"]).verdict
     assert better.startswith("adaptation helps here: the winner, source_only, against dann macro")
-    alone = stated(mine, other, interval, winner="source_only", other="from_scratch").verdict
+    alone = stated(mine, other, interval, winner="source_only", others=["from_scratch"]).verdict
     assert "name dann among the methods" in alone
-    assert "name both methods" in stated(mine, other, interval, other="from_scratch").verdict
+
+
+def test_adaptation_helps_only_beyond_what_the_targets_statistics_bring() -> None:
+    mine, other, interval = [0.7, 0.72, 0.71], [0.5, 0.52, 0.51], (0.1, 0.3)
+    helps = stated(mine, other, interval)
+    assert "is above source_only and adabn: against source_only macro-F1 +0.200" in helps.verdict
+    for interval_of_adabn, gap, words in (
+        ((-0.02, 0.1), 0.04, "is not shown to help here: dann is above adabn, but the interval"),
+        ((-0.1, 0.02), -0.04, "does not help here: dann is not above adabn: against source_only"),
+    ):
+        beside = spread([one - gap for one in mine], (0, 1))
+        against = helps.methods["adabn"].difference["f1_macro"]
+        nearer = against.model_copy(update={"mean": gap, "ci95": interval_of_adabn})
+        adabn = helps.methods["adabn"].model_copy(
+            update={"f1_macro_test": beside, "difference": {"f1_macro": nearer}}
+        )
+        assert words in verdict("dann", helps.methods | {"adabn": adabn})
+    same = helps.methods["adabn"].model_copy(update={"same_as": "source_only"})
+    assert "above source_only: against" in verdict("dann", helps.methods | {"adabn": same})
+    lacks = stated(mine, other, interval, others=["source_only"]).verdict
+    assert lacks == "whether dann helps shows beside source_only and adabn: " + (
+        "name adabn among the methods"
+    )
+    itself = stated(mine, other, interval, winner="adabn", others=["source_only"]).verdict
+    assert itself.startswith("adaptation helps here: adabn is above source_only: against")
+
+
+def test_a_gain_that_is_there_without_the_loss_is_said_to_be() -> None:
+    mine, other, interval = [0.7, 0.72, 0.71], [0.5, 0.52, 0.51], (0.1, 0.3)
+    others = ["source_only", "adabn", "lambda_0"]
+    helps = stated(mine, other, interval, others=others)
+    assert helps.verdict.startswith("adaptation helps") and "lambda_0" not in helps.verdict
+    gap = helps.methods["lambda_0"].difference["f1_macro"].model_copy(update={"ci95": (-0.1, 0.3)})
+    as_good = helps.methods["lambda_0"].model_copy(update={"difference": {"f1_macro": gap}})
+    said = verdict("dann", helps.methods | {"lambda_0": as_good})
+    assert said.startswith("adaptation helps")
+    assert "; its loss itself is not shown to: against lambda_0 macro-F1 +0.200" in said
+
+
+def test_each_part_on_the_way_to_the_winner_says_what_it_brings() -> None:
+    shares = {"dann": 0.9, "source_only": 0.5, "adabn": 0.6, "lambda_0": 0.7, "cdan": 0.8}
+    comparison = predicted(["a", "b", "c"], shares)
+    parts = {name: one.part for name, one in comparison.methods.items()}
+    over = {name: part.over for name, part in parts.items() if part}
+    assert over == {"adabn": "source_only", "lambda_0": "adabn", "dann": "lambda_0"}
+    whole = comparison.methods["source_only"].difference["f1_macro"].mean
+    assert sum(part.f1_macro.mean for part in parts.values() if part) == pytest.approx(whole)
+    (said,) = [line for line in notes(comparison) if "each part brings" in line]
+    order = ["adabn over source_only +", "lambda_0 over adabn +", "dann over lambda_0 +"]
+    assert sorted(order, key=said.index) == order
+    frame = comparison.to_frame()
+    assert frame.loc["dann", "part_over"] == "lambda_0"
+    assert parts["dann"] and frame.loc["dann", "part_f1_macro"] == parts["dann"].f1_macro.mean
+
+
+def test_methods_that_share_runs_are_one_step() -> None:
+    names = ["dann", "source_only", "adabn", "lambda_0"]
+    assert steps("dann", names, {}) == ["source_only", "adabn", "lambda_0", "dann"]
+    assert steps("dann", names, {"lambda_0": "adabn"}) == ["source_only", "adabn", "dann"]
+    assert steps("dann", names, {"adabn": "source_only"}) == ["source_only", "lambda_0", "dann"]
+    assert steps("dann", names, {"lambda_0": "dann"}) == ["source_only", "adabn", "dann"]
+    assert steps("adabn", ["adabn", "source_only"], {}) == ["source_only", "adabn"]
+    assert steps("source_only", ["source_only", "adabn"], {}) == ["source_only", "adabn"]
 
 
 def test_the_terms_say_who_was_tuned_on_which_labels() -> None:
@@ -119,6 +183,7 @@ def test_shared_runs_are_named() -> None:
 def test_without_the_winner_there_are_scores_and_no_differences(tmp_path: Path) -> None:
     (tmp_path / "compare").mkdir()
     comparison = predicted(["a", "b"], {"source_only": 0.6, "cdan": 0.7})
+    assert not any(one.part for one in comparison.methods.values())
     assert "no differences: the winner, dann, is not among the methods" in printed(comparison)
     assert comparison.methods["cdan"].difference == {}
     write_comparison(comparison, ExperimentFolder(tmp_path))

@@ -41,9 +41,10 @@ RECIPES = pytest.mark.parametrize(
      {"method": "deep_coral", "gradual_unfreezing": 1, "stage_lr_decay": 0.5},
      {"method": "mcd", "ema_decay": 0.8}, {"method": "mdd", "optimizer": "adamw"},
      {"discriminator_norm": "spectral", "discriminator_gradient_penalty": 1.0, "extra": "jan"},
-     {"precision": "bf16"}, {"precision": "fp16"}],
+     {"precision": "bf16"}, {"precision": "fp16"},
+     {"batch_norm": "domain", "gradual_unfreezing": 1, "ema_decay": 0.8}, {"method": "adabn"}],
     ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "mcd", "mdd",
-         "options", "bf16", "fp16"],
+         "options", "bf16", "fp16", "domain", "adabn"],
 )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ def test_the_best_checkpoint_is_of_the_earliest_best_epoch(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("method", ["source_only", "from_scratch"])
-@pytest.mark.parametrize("batch_norm", ["joint", "separate"])
+@pytest.mark.parametrize("batch_norm", ["joint", "separate", "domain"])
 def test_methods_without_an_adversary_never_look_at_a_target_image(
     tmp_path: Path, method: str, batch_norm: str
 ) -> None:

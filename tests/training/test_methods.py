@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dann_search.config.trial import adapting
+from dann_search.config.trial import adapting, weighed
 from dann_search.models.backbone import StagedBackbone
 from dann_search.models.discriminator import LARGEST_PRODUCT, MultilinearMap, build_discriminator
 from dann_search.models.network import DannNetwork
@@ -145,7 +145,7 @@ def terms_of(
     return adaptation(network, part, network.classifier(part), domains, lam, n)
 
 
-@pytest.mark.parametrize("method", adapting())
+@pytest.mark.parametrize("method", weighed())
 def test_without_lambda_no_method_moves_the_features_or_the_classifier(method: str) -> None:
     network, x = network_for(method), features().requires_grad_()
     terms_of(method, network, x, 0.0, slice(BATCH), BATCH).loss.backward()  # type: ignore[no-untyped-call]

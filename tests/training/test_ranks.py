@@ -64,10 +64,11 @@ def worker(rank: int, size: int, folder: str, recipes: list[dict[str, Any]]) -> 
 
 
 def averaged_statistics(ranks: Ranks) -> list[float]:
-    """Running means after averaging, of a frozen stage and of a trained one."""
-    network = build_network(recipe(unfrozen_depth=1), 3).train()
+    """Running means after averaging: of a frozen stage, and of a trained one for each domain."""
+    network = build_network(recipe(unfrozen_depth=1, batch_norm="domain"), 3).train()
     norms = [m for m in network.backbone.modules() if isinstance(m, BATCH_NORM)]
     means = [norms[0].get_buffer("running_mean"), norms[-1].get_buffer("running_mean")]
+    means.append(norms[-1].get_buffer("source_running_mean"))
     for mean in means:
         mean.fill_(float(ranks.rank))
     ranks.average_statistics(network)
@@ -92,6 +93,7 @@ def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
         WITHOUT_STATISTICS,
         {**WITHOUT_STATISTICS, "method": "source_only", "batch_size": 10},
         {"batch_norm": "separate", "unfrozen_depth": 2},
+        {"batch_norm": "domain", "unfrozen_depth": 2},
         {**WITHOUT_STATISTICS, "epochs": 1, "method": "mdd", "extra": "afn", "extra_weight": 0.05},
         {**WITHOUT_STATISTICS, "epochs": 1, "method": "mcd", "ema_decay": 0.5},
         {**WITHOUT_STATISTICS, "epochs": 1, "discriminator_norm": "spectral",
@@ -101,9 +103,9 @@ def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
     ]  # fmt: skip
     spawn(worker, (2, str(tmp_path), recipes), nprocs=2)  # type: ignore[no-untyped-call]
     for rank in (0, 1):
-        frozen, trained = json.loads((tmp_path / f"statistics.{rank}.json").read_text())
+        statistics = json.loads((tmp_path / f"statistics.{rank}.json").read_text())
         # Moving statistics are averaged, frozen ones left as they are.
-        assert (frozen, trained) == (rank, 0.5)
+        assert statistics == [rank, 0.5, 0.5]
         # So are those of a moving average of the weights: both validate one network.
         assert json.loads((tmp_path / f"average.{rank}.json").read_text()) == [0.5, rank]
     for number, changes in enumerate(recipes):
@@ -112,7 +114,7 @@ def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
         )
         assert chief == other
         assert len(chief) == recipe(**changes).epochs
-        if changes["batch_norm"] == "separate":
+        if changes["batch_norm"] in ("separate", "domain"):
             continue
         alone = metrics(run(recipe(**changes), tiny_data(val=25), tmp_path / f"alone-{number}"))
         for mine, theirs in zip(chief, alone, strict=True):

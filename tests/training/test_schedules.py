@@ -104,6 +104,14 @@ def test_tllibs_warm_start_is_ganins_with_a_gamma_of_steps_by_a_thousand(steps: 
         assert lambda_at(step / steps, config) == pytest.approx(theirs, abs=1e-12)
 
 
+@pytest.mark.parametrize("steps", [1, 150, 20_000])
+def test_tllibs_rates_are_ganins_with_a_gamma_of_steps_by_a_thousand(steps: int) -> None:
+    """Its --lr-gamma is 0.001, its --lr-decay 0.75."""
+    config = recipe(lr_schedule="ganin", lr_gamma=steps / 1000)
+    for step in (0, steps // 2, steps):
+        assert lr_factor_at(step / steps, config) == pytest.approx((1 + 0.001 * step) ** -0.75)
+
+
 def test_deepdas_schedule_ends_at_0462() -> None:
     assert lambda_at(1, recipe(lambda_schedule="ganin", lambda_gamma=1)) == pytest.approx(
         0.4621, abs=1e-4

@@ -10,12 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import dann_search
 from dann_search.api.experiment import Experiment
+from dann_search.config.data import DataConfig
+from dann_search.data.store import read_info
+from dann_search.report.reproduce import reproduction
+from dann_search.results.reader import read_experiment, read_trials
+from dann_search.results.store import packed_store
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.record import recorded_store
 
 ARCHIVE = Path(__file__).with_name("digits.zip")
 
@@ -60,3 +67,13 @@ def test_the_search_goes_on(folder: ExperimentFolder, monkeypatch: pytest.Monkey
     assert {trial.name for trial in folder.trials.iterdir()} == {"0", "1", "2", "3"}
     leaderboard = Experiment.open(folder.root).leaderboard()
     assert sorted(leaderboard.index) == [0, 1, 2, 3]
+
+
+def test_its_source_stays_divided_as_its_target(folder: ExperimentFolder) -> None:
+    info, experiment = recorded_store(folder), read_experiment(folder)
+    assert read_info(packed_store(folder)).hashes == info.hashes
+    assert info.sizes["source"]["test"] > 0
+    (best, *_) = read_trials(folder)
+    again = yaml.safe_load(reproduction(experiment, best, 3).content)
+    assert DataConfig.model_validate(again["data"]) == experiment.data
+    assert experiment.data.splits_of("source") == experiment.data.splits
