@@ -180,7 +180,7 @@ def test_a_database_is_waited_for_no_longer_than_its_driver_can_be_told(
     [
         ("sqlite:////nowhere/at/all.db", "cannot be opened: .*unable to open database file"),
         ("mysql+nosuchdriver://me@localhost:1/x", "cannot be opened: .*nosuchdriver"),
-        ("oracle://me@localhost:1/x", "not installed: pip install 'oracledb'"),
+        ("oracle+oracledb://me@localhost:1/x", "not installed: pip install 'oracledb'"),
         ("postgresql://me:$DANN_TEST_ABSENT@host/x", "takes .DANN_TEST_ABSENT from the environ"),
         ("nosuchdb://host/x", "cannot be opened: .*nosuchdb"),
     ],
