@@ -195,7 +195,10 @@ def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterat
     )
     if record.get("temperature", 1.0) == 1.0 and _has_target_labels(record):
         yield "Its probabilities are not calibrated: `dann-search evaluate --calibrated`."
-    yield "Intervals say how much depends on which images were drawn, not on the training's seed."
+    if _has_target_labels(record):
+        yield (
+            "Intervals say how much depends on which images were drawn, not on the training's seed."
+        )
     if evaluation:
         worst = sorted((c for c in evaluation["per_class"] if c["n"]), key=lambda c: c["f1"])
         shown = ", ".join(_of_class(c) for c in worst[:WEAKEST])

@@ -272,6 +272,7 @@ def test_training_data_is_a_view_of_the_store(config: DataConfig, tmp_path: Path
     assert data.classes == 2
     assert data.source_images.shape == (16, 3, SIDE, SIDE)
     assert data.target_images.shape == (12, 3, SIDE, SIDE)
+    assert data.val_labels is not None
     assert len(data.val_images) == len(data.val_labels) == 4
 
 
