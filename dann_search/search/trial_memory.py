@@ -3,6 +3,7 @@
 Torch is imported with the first estimate.
 """
 
+import math
 import traceback
 from collections.abc import Iterable
 from functools import partial
@@ -21,6 +22,7 @@ from dann_search.search.resources import GIB, Need, cpu_count, explain_plan, gig
 
 CLASSES = 100
 """For estimates: a classifier is small, whatever it tells apart."""
+CLUSTER = "each node trains as many trials at once as its CPUs, GPUs and memory allow"
 RISING: dict[str, tuple[str, ...]] = {
     "precision": ("bf16", "fp16", "fp32"),
     "optimizer": ("sgd", "adamw"),
@@ -109,16 +111,16 @@ def plan_here(experiment: Experiment, space: Space, address: str = "local") -> s
         InputError: not even one trial fits this machine.
     """
     resources, gpus = experiment.resources, local_gpu_count()
+    if address != "local" and resources.gpus_per_worker == "auto":
+        return CLUSTER
     if resources.gpus_per_worker == "auto":
-        resources = resources.model_copy(update={"gpus_per_worker": float(0 < gpus < float("inf"))})
+        resources = resources.model_copy(update={"gpus_per_worker": float(0 < gpus < math.inf)})
     need = TrialMemory(resources, experiment.data.image_size).largest(largest_recipes(space))
     if address != "local":
         if need is None:
-            return "a node trains as many trials at once as its CPUs and GPUs allow"
-        return (
-            f"a trial needs up to {gigabytes(need.memory * resources.workers_per_trial)} "
-            f"({need.what}); a node trains as many at once as it holds"
-        )
+            return CLUSTER
+        trial = gigabytes(need.memory * resources.workers_per_trial)
+        return f"{CLUSTER}; a trial of {need.what} needs up to {trial}"
     memory = free_memory() - OBJECT_STORE_BYTES
     plan = make_plan(resources, cpu_count(), gpus, memory, need=need)
     return explain_plan(resources, plan, need, memory)

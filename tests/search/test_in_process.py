@@ -160,7 +160,7 @@ def test_a_trial_that_is_killed_for_memory_even_alone_says_what_it_needs_and_wha
 def test_memory_that_a_step_cannot_have_is_no_fault_of_its_trial_beside_another(
     tmp_path: Path, tiny_images: Path, undisturbed: Histories
 ) -> None:
-    refused = []
+    refused = list[int]()
 
     def fault(worker: LocalWorker, number: int, moment: str) -> None:
         if number == 0 and moment == "step" and not refused:

@@ -110,6 +110,7 @@ def test_the_largest_recipe_of_each_backbone_is_planned_for(tmp_path: Path) -> N
     assert need is not None and need.what.startswith("batch_size 32 at 64 of ")
     assert need.memory == max(memory.of(config)[0] for config in largest_recipes(found))
     assert "a trial of batch_size 32 at" in plan_here(experiment, found)
+    assert plan_here(experiment, found, "auto") == trial_memory.CLUSTER  # it may have GPUs
 
 
 def test_a_backbone_that_cannot_be_estimated_is_planned_by_cpus(
