@@ -70,7 +70,7 @@ def test_nothing_of_it_is_measured_and_nothing_of_it_is_nan(folder: ExperimentFo
         assert labels_if_any(folder.data, "target", split) is None
     info = recorded_store(folder)
     assert not info.target_labelled and info.class_names == CLASSES
-    header = _header(info, "bnm", [WHY])
+    header = _header(info, "bnm", "2 slots", [WHY])
     assert "the target has no labels: bnm chooses the model" in header and WHY in header
 
 
