@@ -346,7 +346,7 @@ def running_fleet(
         stall_timeout_s=resources.stall_timeout_s,
         logs=logs,
     )
-    memory = TrialMemory(resources, experiment.data.image_size)
+    memory = TrialMemory(resources, experiment.data)
     fleet = Fleet(
         spec,
         resources,

@@ -3,12 +3,13 @@
 Torch is imported with the first estimate.
 """
 
+import logging
 import math
-import traceback
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from dann_search.config.data import DataConfig
 from dann_search.config.experiment import Experiment, ResourcesConfig
 from dann_search.config.extensions import METHODS
 from dann_search.config.parameter import Range
@@ -26,7 +27,7 @@ CLUSTER = "each node trains as many trials at once as its CPUs, GPUs and memory 
 RISING: dict[str, tuple[str, ...]] = {
     "precision": ("bf16", "fp16", "fp32"),
     "optimizer": ("sgd", "adamw"),
-    "batch_norm": ("frozen", "separate", "joint"),
+    "batch_norm": ("frozen", "separate", "joint", "domain"),
 }
 """Choices in the order of the memory they take."""
 
@@ -36,11 +37,11 @@ class TrialMemory:
 
     Args:
         resources: what a trial takes; ``gpus_per_worker`` as resolved.
-        image_size: of the experiment, None for each backbone's own.
+        data: gives the side at which networks see images; each backbone's own if it states none.
     """
 
-    def __init__(self, resources: ResourcesConfig, image_size: int | None):
-        self.resources, self.image_size = resources, image_size
+    def __init__(self, resources: ResourcesConfig, data: DataConfig):
+        self.resources, self.side = resources, data.crop_size or data.image_size
 
     def of(self, config: TrialConfig) -> tuple[int, str]:
         """Return bytes of a trial's workers together, 0 where unknown, and its recipe in words."""
@@ -59,7 +60,7 @@ class TrialMemory:
 
         resources = self.resources
         try:
-            side = self.image_size or spec_of(config.backbone).image_size
+            side = self.side or spec_of(config.backbone).image_size
             peak = peak_of(
                 config,
                 classes=CLASSES,
@@ -67,8 +68,9 @@ class TrialMemory:
                 workers=resources.workers_per_trial,
                 gpu=resources.gpus_per_worker != 0,
             )
-        except Exception:  # a user's backbone may need data: its trials are planned by CPUs alone
-            traceback.print_exc()
+        except Exception:
+            # A user's backbone may need data: its trials are planned by CPUs alone.
+            logging.getLogger(__name__).debug("no estimate of memory", exc_info=True)
             return None
         memory = peak.machine
         if resources.memory_per_worker_gib is not None:
@@ -115,7 +117,7 @@ def plan_here(experiment: Experiment, space: Space, address: str = "local") -> s
         return CLUSTER
     if resources.gpus_per_worker == "auto":
         resources = resources.model_copy(update={"gpus_per_worker": float(0 < gpus < math.inf)})
-    need = TrialMemory(resources, experiment.data.image_size).largest(largest_recipes(space))
+    need = TrialMemory(resources, experiment.data).largest(largest_recipes(space))
     if address != "local":
         if need is None:
             return CLUSTER
@@ -123,7 +125,8 @@ def plan_here(experiment: Experiment, space: Space, address: str = "local") -> s
         return f"{CLUSTER}; a trial of {need.what} needs up to {trial}"
     memory = free_memory() - OBJECT_STORE_BYTES
     plan = make_plan(resources, cpu_count(), gpus, memory, need=need)
-    return explain_plan(resources, plan, need, memory)
+    line = explain_plan(resources, plan, need, memory)
+    return line if need else f"{line}; what memory a trial needs is not known"
 
 
 def planned(experiment: Experiment, space: Space) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dann_search.config.data import DataConfig
 from dann_search.config.experiment import ResourcesConfig
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
@@ -105,7 +106,7 @@ def test_the_largest_recipe_of_each_backbone_is_planned_for(tmp_path: Path) -> N
         ("resnet18", 5, 32, "fp32", "dann"),
         ("dann_cnn", 3, 32, "fp32", "dann"),
     ]
-    memory = TrialMemory(ResourcesConfig(gpus_per_worker=0), 64)
+    memory = TrialMemory(ResourcesConfig(gpus_per_worker=0), experiment.data)
     need = memory.largest(largest_recipes(found))
     assert need is not None and need.what.startswith("batch_size 32 at 64 of ")
     assert need.memory == max(memory.of(config)[0] for config in largest_recipes(found))
@@ -113,18 +114,37 @@ def test_the_largest_recipe_of_each_backbone_is_planned_for(tmp_path: Path) -> N
     assert plan_here(experiment, found, "auto") == trial_memory.CLUSTER  # it may have GPUs
 
 
+DIGITS = DataConfig.model_validate(
+    {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m"}, "image_size": 28}
+)
+
+
+def test_networks_that_see_crops_are_estimated_at_their_size() -> None:
+    crops = DIGITS.model_copy(update={"crop_size": 20})
+    of = [
+        trial_memory.TrialMemory(ResourcesConfig(gpus_per_worker=0), data).of(
+            TrialConfig(backbone="dann_mnist")
+        )
+        for data in (DIGITS, crops)
+    ]
+    assert of[0][0] > of[1][0] > 0
+    assert of[1][1] == "batch_size 32 at 20 of dann_mnist"
+
+
 def test_a_backbone_that_cannot_be_estimated_is_planned_by_cpus(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG", trial_memory.__name__)
+
     def needs_data(*arguments: Any, **options: Any) -> None:
         raise NotImplementedError("no data on the meta device")
 
     monkeypatch.setattr("dann_search.training.memory.peak_of", needs_data)
-    memory = trial_memory.TrialMemory(ResourcesConfig(gpus_per_worker=0), 28)
+    memory = trial_memory.TrialMemory(ResourcesConfig(gpus_per_worker=0), DIGITS)
     config = TrialConfig(backbone="dann_cnn")
     assert memory.of(config) == (0, "dann_cnn")
     assert memory.largest([config]) is None
-    assert "no data on the meta device" in capsys.readouterr().err
+    assert "no data on the meta device" in caplog.text
 
 
 def node(gibibytes: float, gpus: float = 0.0) -> Node:
