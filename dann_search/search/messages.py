@@ -20,7 +20,7 @@ class Order:
         folder: where its checkpoints go; a path or a URL.
         data: folder of the packed store.
         memory: bytes of a node's memory that it takes at its peak, by estimate; 0 where unknown.
-        what: what takes them, in words: ``batch_size 32 at 224 of vgg16``.
+        what: what takes them, in words: ``vgg16 at 224 px with batch_size 32``.
     """
 
     number: int

@@ -75,7 +75,7 @@ class TrialMemory:
         memory = peak.machine
         if resources.memory_per_worker_gib is not None:
             memory = int(resources.memory_per_worker_gib * GIB)
-        what = f"batch_size {config.batch_size} at {side} of {config.backbone}"
+        what = f"{config.backbone} at {side} px with batch_size {config.batch_size}"
         return Need(what, memory, peak.gpu)
 
 

@@ -21,7 +21,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 def order(number: int, gigabytes: float) -> Order:
-    what = "batch_size 32 at 224 of vgg16"
+    what = "vgg16 at 224 px with batch_size 32"
     return Order(number, {"epochs": 3}, f"trials/{number}", "data", int(gigabytes * GB), what)
 
 
@@ -104,7 +104,7 @@ def test_what_was_killed_for_memory_is_tried_again_alone_and_only_then_at_fault(
         error = (await state.epochs_after(0, 0)).error
         assert error is not None
         assert error.startswith(
-            "out of memory: batch_size 32 at 224 of vgg16 needs about 4.0 GB; the node has 10.0 GB"
+            "out of memory: vgg16 at 224 px with batch_size 32 needs about 4.0 GB; the node has 10.0 GB"
         )
         assert "lower batch_size" in error and "killed again" in error
         assert await waiting[1] is None  # it died with them

@@ -24,7 +24,7 @@ from dann_search.search.resources import (
 from dann_search.search.trial_memory import TrialMemory, largest_recipes, plan_here
 from tests.experiments import space_file
 
-VGG = Need("batch_size 32 at 224 of vgg16", int(6.1 * GIB))
+VGG = Need("vgg16 at 224 px with batch_size 32", int(6.1 * GIB))
 SIXTEEN = 16.0 * GIB
 
 
@@ -78,7 +78,7 @@ def test_trials_share_a_gpu_only_as_far_as_its_memory_goes(
 def test_the_plan_is_said_with_what_it_rests_on() -> None:
     automatic = ResourcesConfig(gpus_per_worker=0)
     assert plan_words(automatic, VGG, SIXTEEN) == (
-        "2 slots of 4 threads: a trial of batch_size 32 at 224 of vgg16 needs up to 6.5 GB, and "
+        "2 slots of 4 threads: a trial of vgg16 at 224 px with batch_size 32 needs up to 6.5 GB, and "
         "there are 15.2 GB for trials"
     )
     four = plan_words(automatic.model_copy(update={"max_parallel_trials": 4}), VGG, SIXTEEN)
@@ -108,9 +108,9 @@ def test_the_largest_recipe_of_each_backbone_is_planned_for(tmp_path: Path) -> N
     ]
     memory = TrialMemory(ResourcesConfig(gpus_per_worker=0), experiment.data)
     need = memory.largest(largest_recipes(found))
-    assert need is not None and need.what.startswith("batch_size 32 at 64 of ")
+    assert need is not None and need.what.endswith(" at 64 px with batch_size 32")
     assert need.memory == max(memory.of(config)[0] for config in largest_recipes(found))
-    assert "a trial of batch_size 32 at" in plan_here(experiment, found)
+    assert " at 64 px with batch_size 32 needs" in plan_here(experiment, found)
     assert plan_here(experiment, found, "auto") == trial_memory.CLUSTER  # it may have GPUs
 
 
@@ -128,7 +128,7 @@ def test_networks_that_see_crops_are_estimated_at_their_size() -> None:
         for data in (DIGITS, crops)
     ]
     assert of[0][0] > of[1][0] > 0
-    assert of[1][1] == "batch_size 32 at 20 of dann_mnist"
+    assert of[1][1] == "dann_mnist at 20 px with batch_size 32"
 
 
 def test_a_backbone_that_cannot_be_estimated_is_planned_by_cpus(
