@@ -104,7 +104,8 @@ def test_what_was_killed_for_memory_is_tried_again_alone_and_only_then_at_fault(
         error = (await state.epochs_after(0, 0)).error
         assert error is not None
         assert error.startswith(
-            "out of memory: vgg16 at 224 px with batch_size 32 needs about 4.0 GB; the node has 10.0 GB"
+            "out of memory: vgg16 at 224 px with batch_size 32 needs about 4.0 GB; the node has "
+            "10.0 GB"
         )
         assert "lower batch_size" in error and "killed again" in error
         assert await waiting[1] is None  # it died with them

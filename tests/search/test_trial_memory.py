@@ -78,8 +78,8 @@ def test_trials_share_a_gpu_only_as_far_as_its_memory_goes(
 def test_the_plan_is_said_with_what_it_rests_on() -> None:
     automatic = ResourcesConfig(gpus_per_worker=0)
     assert plan_words(automatic, VGG, SIXTEEN) == (
-        "2 slots of 4 threads: a trial of vgg16 at 224 px with batch_size 32 needs up to 6.5 GB, and "
-        "there are 15.2 GB for trials"
+        "2 slots of 4 threads: a trial of vgg16 at 224 px with batch_size 32 needs up to 6.5 GB, "
+        "and there are 15.2 GB for trials"
     )
     four = plan_words(automatic.model_copy(update={"max_parallel_trials": 4}), VGG, SIXTEEN)
     assert "4 of them (resources.max_parallel_trials) need 26.2 GB" in four
