@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from dann_search.config.database_url import absolute_url, check_url, connection_url, shown_url
 
@@ -59,7 +60,9 @@ def test_variables_are_quoted_in_their_place(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DANN_TEST_PASSWORD", "p@ss/w{rd")
     monkeypatch.setenv("DANN_TEST_FOLDER", "/tmp/some")
     url = connection_url("postgresql://me:$DANN_TEST_PASSWORD@host/x")
-    assert url == "postgresql://me:p%40ss%2Fw%7Brd@host/x"
+    # Releases of SQLAlchemy differ in whether they quote a brace, which need not be.
+    assert url.startswith("postgresql://me:p%40ss%2Fw") and url.endswith("rd@host/x")
+    assert make_url(url).password == "p@ss/w{rd"
     assert connection_url("sqlite:///$DANN_TEST_FOLDER/a.db") == "sqlite:////tmp/some/a.db"
     with pytest.raises(ValueError, match=r"takes \$DANN_TEST_ABSENT from the environment, where"):
         connection_url("postgresql://me:$DANN_TEST_ABSENT@host/x")

@@ -450,8 +450,8 @@ def test_depth_may_exceed_the_stages_of_some_backbones_but_not_of_all(tmp_path: 
          "did you mean 'training'?"),
         ("name.x=3", "--set name.x=3: 'name' holds a value, not a section"),
         ("data={source: {dataset: x}}", "--set data={source: {dataset: x}}: data.source.dataset: "
-         "unknown value 'x'; valid: cifar10, digits, digits-m, fashion_mnist, mnist, stl10, svhn, "
-             "usps"),
+         "unknown value 'x'; valid: cifar10, digits, digits-m, digits-m4, fashion_mnist, mnist, "
+         "stl10, svhn, usps"),
     ],
 )  # fmt: skip
 def test_a_bad_override_is_named_as_it_was_typed(tmp_path: Path, item: str, expected: str) -> None:
