@@ -120,7 +120,7 @@ FAULTS = (
     Fault(
         "trials handed to a node without room for them",
         "dann_search/search/room.py",
-        "taken + lease.order.memory <=",
+        "sum(there.values()) + lease.order.memory <=",
         "lease.order.memory <=",
         ("tests/search/test_room.py::test_a_trial_waits_until_it_fits_beside_those_that_train",),
     ),

@@ -28,10 +28,10 @@ def tensorboard(
     import threading
 
     from dann_search.outputs.viewers import TensorBoard
-    from dann_search.results.reader import open_experiment
+    from dann_search.results.reader import find_experiment
     from dann_search.search.interrupts import interrupts
 
-    opened = open_experiment(experiment)
+    opened = find_experiment(experiment)
     opened.fetch_below(opened.tensorboard)
     folder = opened.tensorboard
     port = _free_port(port)
@@ -82,7 +82,7 @@ def dashboard(
     """
     from dann_search.outputs.viewers import Dashboard
     from dann_search.results.dashboard import serve
-    from dann_search.results.reader import open_experiment
+    from dann_search.results.reader import find_experiment
 
     url = f"http://127.0.0.1:{port}/"
 
@@ -90,4 +90,4 @@ def dashboard(
         emit(as_json, Dashboard(study=study, url=url), f"{url} shows {study}; Ctrl-C ends it")
         sys.stdout.flush()
 
-    serve(open_experiment(experiment), port, ready)
+    serve(find_experiment(experiment), port, ready)

@@ -94,6 +94,7 @@ def _scores(
         recall_macro_test=spread(values("recall_macro")),
         per_class=_by_class(labels, predictions, class_names),
         difference={},
+        part=None,
         same_as=None,
         runs=[],
     )

@@ -69,7 +69,7 @@ class MethodScores(Output):
         "for the winner itself, and where the winner is not among the methods"
     )
     part: Part | None = Field(
-        None, description="what it adds to the step before; null where it is no step of its own"
+        description="what it adds to the step before; null where it is no step of its own"
     )
     same_as: str | None = Field(
         description="the method whose runs these are, where both recipes are the same; else null"

@@ -98,10 +98,21 @@ def _with_present(content: dict[str, Any]) -> dict[str, Any]:
         return content
 
 
+def _with_parts(content: dict[str, Any]) -> dict[str, Any]:
+    """Add to a comparison of 0.1.0, whose methods are no steps, that they are none."""
+    try:
+        methods = {name: {"part": None, **one} for name, one in content["methods"].items()}
+        return content | {"methods": methods}
+    except (KeyError, TypeError, AttributeError):  # said when it is validated
+        return content
+
+
 def _validated(kind: type[Kind], path: Path, again: str) -> Kind:
     content = _read(path)
     if kind is Evaluation:
         content = _with_present(content)
+    elif kind is Comparison:
+        content = _with_parts(content)
     try:
         # A later version may have added fields. Lists stand for tuples in JSON, hence not strict.
         return kind.model_validate(content, strict=False, extra="ignore")

@@ -32,13 +32,12 @@ class Room:
 
     def next_for(self, slot: Slot) -> int | None:
         """Return the number of the trial that goes to a slot now; None where none fits."""
-        node = self.node_of(slot)
-        there, waiting = self._training_on(node), self.leases.pending
+        node, waiting = self.node_of(slot), self.leases.pending
         self.kept = {at: number for at, number in self.kept.items() if number in waiting}
         passed: list[Lease] = []
         for number in [self.kept[node]] if node in self.kept else list(waiting):
             lease = self.leases.by_number[number]
-            if self._fits(lease, there, node):
+            if self._fits(lease, node):
                 for one in passed:
                     one.overtaken += 1
                 return number
@@ -53,19 +52,26 @@ class Room:
         waited = lease.alone or lease.overtaken >= OVERTAKEN
         return waited and lease.order.number not in self.kept.values()
 
-    def _fits(self, lease: Lease, there: list[Lease], node: str) -> bool:
+    def _fits(self, lease: Lease, node: str) -> bool:
+        there = self._training_on(node)
         if not there:
             return True  # there is no better place
-        if lease.alone or any(other.alone for other in there):
+        if lease.alone or any(self._is_alone(number) for number in there):
             return False
-        taken = sum(other.order.memory for other in there)
-        return taken + lease.order.memory <= self.memory.get(node, math.inf)
+        return sum(there.values()) + lease.order.memory <= self.memory.get(node, math.inf)
 
-    def _training_on(self, node: str) -> list[Lease]:
-        numbers = [
-            number
+    def _is_alone(self, number: int) -> bool:
+        lease = self.leases.by_number.get(number)
+        return lease is not None and lease.alone
+
+    def _training_on(self, node: str) -> dict[int, int]:
+        """Return the memory of what trains on a node, by trial.
+
+        A trial that was withdrawn has no lease any more, but its memory until its next step.
+        """
+        return {
+            number: run.memory[slot]
             for name, run in self.runs.by_name.items()
             if node in (*run.nodes, name)
-            for number in run.training.values()
-        ]
-        return [self.leases.by_number[n] for n in numbers if n in self.leases.by_number]
+            for slot, number in run.training.items()
+        }

@@ -16,6 +16,7 @@ class Run:
     Attributes:
         nodes: that its workers are on.
         training: number of the trial in each busy slot.
+        memory: bytes of the trial that a slot trains, or trained last.
         taken: trials handed to it so far.
         suspects: trials in which its workers died since its last epoch.
         starts_failed: deaths of workers that trained nothing since its last epoch.
@@ -28,6 +29,7 @@ class Run:
 
     nodes: set[str] = field(default_factory=set)
     training: dict[int, int] = field(default_factory=dict)
+    memory: dict[int, int] = field(default_factory=dict)
     taken: int = 0
     suspects: set[int] = field(default_factory=set)
     starts_failed: int = 0
@@ -88,6 +90,7 @@ class Runs:
         """Note that the slot trains from now on."""
         run = self.by_name[slot[0]]
         run.training[slot[1]] = order.number
+        run.memory[slot[1]] = order.memory
         run.taken += 1
         run.idle_since = None
         if self.is_worn(run):

@@ -65,5 +65,5 @@ def _telling(parameter: Parameter, space: Space) -> dict[str, Any]:
             telling[other] = wanted
             continue
         if any(value not in accepted for value in possible):
-            telling[other] = accepted if len(accepted) > 1 else accepted[0]
+            telling[other] = accepted if isinstance(wanted, list) else wanted
     return telling

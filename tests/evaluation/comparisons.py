@@ -63,6 +63,7 @@ def _scores(one: Spread, difference: dict[str, Difference]) -> MethodScores:
         recall_macro_test=one,
         per_class=[],
         difference=difference,
+        part=None,
         same_as=None,
         runs=[],
     )

@@ -44,9 +44,10 @@ def test_an_evaluation_is_read(folder: ExperimentFolder) -> None:
 
 def test_a_comparison_is_read(folder: ExperimentFolder) -> None:
     comparison = read_comparison(folder, 12)
-    read = comparison.model_dump(mode="json", exclude_unset=True)
-    assert read == content_of(folder.compare / "comparison.json")
-    assert not any(one.part for one in comparison.methods.values())
+    written = content_of(folder.compare / "comparison.json")
+    for method in written["methods"].values():
+        method["part"] = None
+    assert comparison.model_dump(mode="json", exclude_unset=True) == written
     lead = comparison.methods["source_only"].lead
     assert lead is not None and comparison.methods["dann"].lead is None
     assert str(comparison.methods["dann"].f1_macro_test) == "0.805 ± 0.035"

@@ -55,6 +55,20 @@ def test_a_trial_waits_until_it_fits_beside_those_that_train() -> None:
     run(scenario())
 
 
+def test_a_stopped_trial_keeps_its_memory_until_its_worker_has_noticed() -> None:
+    async def scenario() -> None:
+        state = await node_with(order(0, 6), order(1, 6))
+        assert await state.next_trial(A) == order(0, 6)
+        waiting = await asks(state, B)
+        await state.withdraw(0)
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await state.finished(A, 0)
+        assert await waiting == order(1, 6)
+
+    run(scenario())
+
+
 def test_a_trial_larger_than_its_node_is_tried_where_nothing_trains() -> None:
     async def scenario() -> None:
         state = await node_with(order(0, 12), order(1, 1))

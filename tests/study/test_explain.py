@@ -15,7 +15,7 @@ from dann_search.study.explain import explain
         ("dann", {}),
         ({"choice": ["dann", "mcc"]}, {}),
         ({"choice": ["source_only", "mcc", "dann"]}, {"method": ["mcc", "dann"]}),
-        ({"choice": ["source_only", "mcc"]}, {"method": "mcc"}),
+        ({"choice": ["source_only", "mcc"]}, {"method": ["mcc"]}),
     ],
 )
 def test_only_conditions_that_a_recipe_may_fail_are_told(method: Any, when: Any) -> None:
