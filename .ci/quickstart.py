@@ -25,7 +25,8 @@ QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
 PAGES = (ROOT / "docs" / "quickstart.md", ROOT / "README.md")
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 SERVERS = ("tensorboard", "dashboard")
-LIMIT_S = 300
+LIMIT_S = 600
+"""A guard against hangs, not a measure: the search runs beside the checks of types."""
 REPORT_BYTES = 5_000_000
 
 Result = dict[str, Any]
