@@ -19,8 +19,8 @@ def split_domain(domain: Domain, config: SplitsConfig) -> Splits:
     """Divide a domain's images into train, val and test.
 
     Splits that the images came with are kept; where there is none for validation, it is drawn from
-    the training images, ``val / (train + val)`` of them. Images without a label go to train, but
-    where no image has one all are divided, by their contents alone.
+    the training images, ``val / (train + val)`` of them. Images without a label go to train;
+    if no image has one, all are divided by their contents alone.
 
     Raises:
         InputError: a class has too few distinct images to be in every split, or a split that the

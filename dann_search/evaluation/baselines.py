@@ -102,9 +102,9 @@ def starts_pretrained(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> 
 def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialConfig:
     """Return the recipe with every field that has no effect set to a fixed value.
 
-    If two recipes are then equal, they train the same network: to the last digit, but where adabn
-    finds no batch norm to adapt and is source_only up to rounding and dropout's draws. The reverse
-    need not hold; it only costs one more training.
+    If two recipes are then equal, they train the same network to the last digit. One case is not
+    exact: without batch norm to adapt, adabn is source_only up to rounding and dropout's draws. The
+    reverse need not hold; it only costs one more training.
     """
     from dann_search.models.build import batch_norm_stages, uses_pretrained
     from dann_search.models.registry import spec_of

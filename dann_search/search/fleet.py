@@ -256,7 +256,8 @@ class Fleet:
         if node is not None and self.elastic:
             trials = "1 trial" if plan.slots == 1 else f"{plan.slots} trials"
             threads = plan.workers_per_trial * plan.cpus_per_worker
-            self.tell(f"node {node.name} trains {trials} at once, {threads} threads each")
+            each = "1 thread" if threads == 1 else f"{threads} threads"
+            self.tell(f"node {node.name} trains {trials} at once, {each} each")
 
     def _ask_for_more(self) -> None:
         missing = self._missing if self.elastic else 0

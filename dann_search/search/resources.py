@@ -88,8 +88,8 @@ def make_plan(
 ) -> Plan:
     """Fill a machine with slots.
 
-    Where ``max_parallel_trials`` is ``auto`` there are no more than its memory holds of the largest
-    trial, but one; the CPUs that are left then go to the slots as further threads.
+    Where ``max_parallel_trials`` is ``auto`` there are no more slots than its memory holds of the
+    largest trial, and at least one; CPUs that are left go to the slots as further threads.
 
     Args:
         config: what a trial takes.
