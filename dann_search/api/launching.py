@@ -18,7 +18,7 @@ from dann_search.config.source import SourceFile
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo
-from dann_search.data.target_has_labels import WHY, target_has_labels, with_objective
+from dann_search.data.target_has_labels import WHY, fitted_to_target, with_objective
 from dann_search.errors import RunError
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
@@ -41,7 +41,6 @@ from dann_search.search.trial_memory import plan_here
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.storage.remote_folder import cache_folder
 from dann_search.study.record import check_unchanged, recorded_store
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
@@ -98,8 +97,7 @@ def launch(
     )
     with source.placing():
         given, found = experiment_of(source, stage_counts())
-        labelled = target_has_labels(given.data.target, cache_folder())
-        experiment = with_objective(given, labelled)
+        experiment, _ = fitted_to_target(given)
         chosen = () if experiment == given else (WHY,)
         known = known_trials(experiment)
         with display.packing() as progress:

@@ -188,10 +188,9 @@ def space(
     """
     from dann_search.cli.tables import search_space
     from dann_search.config.load import experiment_of, read_source
-    from dann_search.data.target_has_labels import target_has_labels, with_objective
+    from dann_search.data.target_has_labels import fitted_to_target
     from dann_search.models.registry import stage_counts
     from dann_search.search.trial_memory import planned
-    from dann_search.storage.remote_folder import cache_folder
     from dann_search.study.explain import explain
 
     stages = stage_counts()
@@ -199,8 +198,7 @@ def space(
     source = read_source(file, sets=set_ or [])
     experiment, found = experiment_of(source, stages, check_files=False)
     with source.placing():
-        labelled = target_has_labels(experiment.data.target, cache_folder())
-        experiment = with_objective(experiment, labelled)
+        experiment, labelled = fitted_to_target(experiment)
     result = explain(experiment, found, planned(experiment, found), samples, labelled)
     emit(as_json, result, search_space(result, found))
 

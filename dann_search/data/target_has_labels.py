@@ -11,12 +11,23 @@ from dann_search.data.folder import is_flat, is_hidden
 from dann_search.data.manifest import lacks_labels
 from dann_search.data.remote import local_copy, names_behind
 from dann_search.errors import InputError
+from dann_search.storage.remote_folder import cache_folder
 
 SAY_SO = "if the images of the target have no labels, say so: data.target.labelled: false"
 WHY = (
     f"search.objective is {LABEL_FREE}, as the target has no labels: of the scores that need none "
     "it ranks trials best in docs/benchmarks.md (Validators)"
 )
+
+
+def fitted_to_target(experiment: Experiment) -> tuple[Experiment, bool]:
+    """Return an experiment whose objective its target allows, and whether the target has labels.
+
+    Raises:
+        InputError: as ``target_has_labels`` and ``with_objective``.
+    """
+    labelled = target_has_labels(experiment.data.target, cache_folder())
+    return with_objective(experiment, labelled), labelled
 
 
 def target_has_labels(config: DomainConfig, cache: Path) -> bool:

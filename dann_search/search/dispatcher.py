@@ -11,6 +11,7 @@ import ray
 
 from dann_search.search.leases import Leases
 from dann_search.search.messages import EpochDict, EpochUpdate, Health, Order, Slot
+from dann_search.search.resources import gigabytes
 from dann_search.search.room import Room
 from dann_search.search.runs import Runs
 
@@ -154,7 +155,7 @@ class DispatcherState:
     def _memory_of(self, slot: Slot) -> str:
         """How much memory trials have on a slot's node, in words."""
         memory = self.room.memory.get(self.room.node_of(slot))
-        return "the node has less" if memory is None else f"the node has {memory / 1e9:.1f} GB"
+        return "the node has less" if memory is None else f"the node has {gigabytes(memory)}"
 
     # Called by the driver.
 

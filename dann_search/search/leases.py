@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from dann_search.search.messages import EpochDict, EpochUpdate, Order, Slot
+from dann_search.search.resources import gigabytes
 
 
 @dataclass
@@ -169,7 +170,7 @@ class Leases:
 
 
 def _out_of_memory(order: Order, short: str, died: str | None) -> str:
-    needs = f"{order.what} needs about {order.memory / 1e9:.1f} GB; " if order.memory else ""
+    needs = f"{order.what} needs about {gigabytes(order.memory)}; " if order.memory else ""
     return (
         f"out of memory: {needs}{short}, and nothing else trained there; lower batch_size, "
         f"data.image_size or unfrozen_depth, or choose precision bf16 (at last: {died})"

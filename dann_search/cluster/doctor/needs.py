@@ -11,10 +11,10 @@ from dann_search.config.data import PLACES, DataConfig, DomainConfig
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import experiment_of, read_source
 from dann_search.data.decode import EXTENSIONS
-from dann_search.data.target_has_labels import target_has_labels, with_objective
+from dann_search.data.target_has_labels import fitted_to_target
 from dann_search.models.registry import largest_native_size, stage_counts
 from dann_search.storage.layout import default_storage
-from dann_search.storage.remote_folder import cache_folder, is_url
+from dann_search.storage.remote_folder import is_url
 
 GIB = 2**30
 EMBEDDED_IMAGES = 1797
@@ -72,8 +72,7 @@ def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, lo
     source = read_source(space, sets=sets, storage=storage)
     experiment, found = experiment_of(source, stage_counts(), check_files=False)
     with source.placing():
-        labelled = target_has_labels(experiment.data.target, cache_folder())
-        experiment = with_objective(experiment, labelled)
+        experiment, labelled = fitted_to_target(experiment)
     side = experiment.data.image_size or largest_native_size(found.backbones)
     images = _count(experiment.data)
     limit = int(experiment.data.store_limit_gib * GIB)
