@@ -156,7 +156,7 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
     try:
         result = remote_control.attach(experiment, address=address)
     except KeyboardInterrupt:
-        err.print("left; the search goes on", markup=False)
+        err.print("left; the search continues", markup=False)
         raise
     emit(as_json, result, next_step(result))
     if result.stopped_by == "interrupt":

@@ -156,20 +156,20 @@ class JobServer(JobSubmissionClient):
         where = f"--address {self._address} (HTTP {status})"
         if not self.shows_token:
             return (
-                f"{self._address} (HTTP {status}): asks for a token, and yours is shown only to an "
-                f"address that you name: if this is your cluster, add --address {self._address}"
+                f"{self._address} (HTTP {status}): requires a token, which is sent only to an "
+                f"address that you name; if this is your cluster, add --address {self._address}"
             )
         if status == 403:
             return (
                 f"{where}: refuses this machine's token; put the cluster's in ~/.ray/auth_token "
-                "(what `ray get-auth-token` shows on its head), and see that neither "
-                "RAY_AUTH_TOKEN nor RAY_AUTH_TOKEN_PATH names another"
+                "(`ray get-auth-token` on its head prints it), and make sure that neither "
+                "RAY_AUTH_TOKEN nor RAY_AUTH_TOKEN_PATH names another one"
             )
         if "authorization" not in {name.lower() for name in self._headers} and own_token():
-            return f"{where}: asks for a token, which {MODE} keeps back: unset it"
+            return f"{where}: requires a token, but {MODE} turns it off: unset {MODE}"
         return (
-            f"{where}: asks for a token, and this machine has none; put the cluster's in "
-            "~/.ray/auth_token (what `ray get-auth-token` shows on its head), or name it in "
+            f"{where}: requires a token, and this machine has none; put the cluster's in "
+            "~/.ray/auth_token (`ray get-auth-token` on its head prints it), or set "
             "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         )
 

@@ -78,9 +78,9 @@ def _bundle(experiment: Experiment) -> Iterator[Path]:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         if size > BUNDLE_LIMIT:
             raise InputError(
-                f"weights: {size / 2**20:.0f} MiB are too many to go with a job (at most "
-                f"{BUNDLE_LIMIT / 2**20:.0f}); put them where all nodes see them, and submit from "
-                "there"
+                f"weights: {size / 2**20:.0f} MiB are more than the {BUNDLE_LIMIT / 2**20:.0f} MiB "
+                "that can be sent with a job; put them on a file system that all nodes share, and "
+                "submit from a machine that sees it"
             )
         moved = experiment.model_copy(update={"weights": weights, "extensions": stated})
         content = moved.model_dump(mode="json")
@@ -126,8 +126,8 @@ def _submit(
     except NoAnswer as exc:
         raise RunError(
             f"--address {address}: no answer to the submission of job {job.id} ({exc}); it may "
-            f"have been submitted: see {attach_command(folder, job)}; where there is no such job, "
-            "the same command again starts it, and never a second one"
+            f"have been accepted, check with: {attach_command(folder, job)}; if there is no such "
+            "job, repeat the command: it never starts a second one"
         ) from None
     if not ours:  # another client submitted it meanwhile; the record is right for both
         raise _already_there(folder, job)
@@ -157,7 +157,7 @@ def _next_id(server: Any, folder: ExperimentFolder, wait_s: float) -> str:
 
 def _already_there(folder: ExperimentFolder, job: Job) -> InputError:
     return InputError(
-        f"{folder}: job {job.id} on {job.address} searches it already; follow it with: "
+        f"{folder}: job {job.id} on {job.address} is already searching it; follow it with: "
         f"{attach_command(folder, job)}"
     )
 
@@ -167,8 +167,8 @@ def _not_known(folder: ExperimentFolder, job: Job) -> InputError:
     laid_out = folder.record.exists() or not seen_here(folder)
     then = f"go on with: dann-search resume {folder} --address {job.address}"
     return InputError(
-        f"{job.address}: no job {job.id}: it was not submitted, or not yet, or the head has been "
-        f"started anew since; {then if laid_out else 'launch it again, which starts it once'}"
+        f"{job.address}: no job {job.id}: it has not been submitted yet, or the head was restarted "
+        f"since; {then if laid_out else 'repeat the launch: it never starts a second one'}"
     )
 
 
@@ -189,7 +189,7 @@ def job_of(folder: ExperimentFolder) -> Job:
     job = read_job(folder)
     if job is None:
         raise InputError(
-            f"{folder}: no job searches it (it was not launched with --address http://…); "
+            f"{folder}: it was not launched as a job (with --address http://…); "
             f"see: dann-search status {folder}"
         )
     return job
@@ -214,22 +214,22 @@ def follow(
     from dann_search.cluster.job_server import NoAnswer, Refused, patiently
 
     log = _Log(write)
-    again = f"look again: {attach_command(folder, job)}"
+    again = f"follow it again with: {attach_command(folder, job)}"
     while True:
         log.pass_on(server.tail_job_logs(job.id))
         try:
             details = patiently(
                 lambda: server.details(job.id),
                 LOST_S,
-                lambda exc: write(f"connection lost, the job goes on; trying again: {exc}\n"),
+                lambda exc: write(f"connection lost ({exc}); the job continues, reconnecting\n"),
             )
         except (NoAnswer, Refused) as exc:
             raise RunError(
-                f"{job.address} has not answered for {LOST_S:.0f} s ({exc}); job {job.id} goes on "
-                f"if the cluster runs; {again}"
+                f"{job.address} has not answered for {LOST_S:.0f} s ({exc}); job {job.id} "
+                f"continues as long as the cluster runs; {again}"
             ) from None
         except InputError as exc:
-            raise InputError(f"{exc}; job {job.id} goes on; {again}") from None
+            raise InputError(f"{exc}; job {job.id} continues; {again}") from None
         if details is None:
             raise _not_known(folder, job)
         if details.status.is_terminal():
@@ -286,6 +286,6 @@ def _connect(address: str, *, named: bool) -> Any:
 
 def _not_there(address: str, exc: Exception) -> InputError:
     return InputError(
-        f"--address {address}: no Ray job server answers there: {exc}; see whether the head runs "
-        "and the tunnel to its port 8265 stands"
+        f"--address {address}: no Ray job server answers there: {exc}; check that the head is "
+        "running and that the tunnel to its port 8265 is open"
     )

@@ -158,7 +158,7 @@ class DataConfig(Strict):
         if self.target.model_copy(update={"labelled": None}) in self.sources:
             raise ValueError("source and target are the same domain")
         if len(set(map(repr, self.sources))) < len(self.sources):
-            raise ValueError("the same domain stands twice among the sources")
+            raise ValueError("the same domain is listed twice among the sources")
         if any(domain.unlabelled for domain in self.sources):
             raise ValueError("a source has labels: 'unlabelled' belongs to the target")
         if any(domain.labelled is not None for domain in self.sources):

@@ -138,7 +138,7 @@ def check_weights(experiment: Experiment, source: SourceFile) -> None:
 
 
 def _domains(data: DataConfig) -> list[tuple[KeyPath, DomainConfig]]:
-    """Every domain and where it stands in the file."""
+    """Every domain and its place in the file."""
     if isinstance(data.source, DomainConfig):
         sources: list[tuple[KeyPath, DomainConfig]] = [(("data", "source"), data.source)]
     else:

@@ -1,4 +1,4 @@
-"""A YAML file read with the line of every key, so that an error can name where it stands."""
+"""A YAML file read with the line of every key, so that an error can name its place."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ KeyPath = tuple[str | int, ...]
 class SettingError(InputError):
     """Bad input under a key of the experiment file, found where only its content is at hand.
 
-    ``SourceFile.placing`` adds where the key stands.
+    ``SourceFile.placing`` adds the line of the key.
     """
 
     def __init__(self, path: KeyPath, message: str):
@@ -188,12 +188,12 @@ def _note_lines(
     above: frozenset[int],
     noted: set[int],
 ) -> None:
-    """Note the line of each key; those of what an alias repeats only where it first stands."""
+    """Note the line of each key; those of what an alias repeats only where it first occurs."""
     if node is None or isinstance(node, yaml.ScalarNode):
         return
     if id(node) in above:
         line = node.start_mark.line + 1
-        raise InputError(f"{source.name}:{line}: an alias repeats the section that it stands in")
+        raise InputError(f"{source.name}:{line}: an alias repeats the section that it is part of")
     if id(node) in noted:
         return
     noted.add(id(node))

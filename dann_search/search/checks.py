@@ -57,8 +57,8 @@ def _changed_extensions(experiment: Experiment) -> list[str]:
     """Say which of the user's files are no longer those that the search began with."""
     used = {file.name: file for file in extensions_in_use()}
     return [
-        f"extensions: {path} has changed since the launch; this search goes on with its own copy, "
-        "as its trials began. Launch the changed file under another name"
+        f"extensions: {path} has changed since the launch; this search continues with its own "
+        "copy, as its trials began. Launch the changed file under another name"
         for path in experiment.extensions
         if path.is_file() and path.name in used and read_extension(path) != used[path.name]
     ]

@@ -21,7 +21,8 @@ EPOCHS_EVERY_S = 20.0
 class Publisher(Observer):
     """Uploads the study and the events after every trial, from a thread.
 
-    If storage does not answer, the user is told and it is tried again: the search goes on.
+    If storage does not answer, the user is told, and the upload is repeated while the search
+    continues.
 
     Args:
         folder: of the experiment.
@@ -85,7 +86,7 @@ class Publisher(Observer):
                 return  # the lock has ended the search; ``close`` says why
             except RunError as exc:
                 if not self._failing:
-                    self.tell(f"storage does not answer, trying again: {exc}")
+                    self.tell(f"storage does not answer ({exc}); trying again")
                 self._failing = True
                 time.sleep(1.0)
                 self._due.set()

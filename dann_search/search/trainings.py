@@ -127,5 +127,5 @@ def _follow_all(
 def _interrupted(done: int, of: int) -> KeyboardInterrupt:
     return KeyboardInterrupt(
         f"interrupted: {done} of {of} trainings are done, and what the others trained is kept; "
-        "the same command goes on from there"
+        "the same command continues from there"
     )

@@ -119,7 +119,7 @@ def test_a_submission_that_is_never_answered_says_that_the_job_may_be_there(
     assert launch(tmp_path, server, "--json") == 1
     said = capsys.readouterr()
     folder = folder_of(tmp_path)
-    assert "may have been submitted" in said.err
+    assert "may have been accepted" in said.err
     assert f"dann-search attach {folder}" in said.err
     assert "Traceback" not in said.err
     if fault == "server error":
@@ -177,7 +177,7 @@ def test_of_two_who_submit_at_once_one_is_told_of_the_other(
 
     server.fail("POST /api/jobs/", other_was_first)
     assert launch(tmp_path, server) == 2
-    assert "searches it already" in capsys.readouterr().err
+    assert "is already searching it" in capsys.readouterr().err
     (job_id,) = server.jobs
     assert json.loads(folder_of(tmp_path).job.read_text())["id"] == job_id
 
@@ -257,7 +257,7 @@ def test_a_connection_that_stays_lost_ends_with_the_way_back(
     server.fail("GET /api/jobs/one", *[LOST[fault]] * 100)
     assert main(["attach", str(folder.root)]) == 1
     said = capsys.readouterr().err
-    assert "goes on" in said and f"dann-search attach {folder}" in said
+    assert "continues" in said and f"dann-search attach {folder}" in said
     assert "Traceback" not in said
     assert server.jobs["one"]["status"] == "RUNNING"
 
@@ -268,7 +268,7 @@ def test_a_job_that_the_head_has_forgotten_is_told(
     folder = folder_of(tmp_path)
     write_job(folder, Job(server.url, "one"))
     assert main(["attach", str(folder.root)]) == 2
-    assert "launch it again" in capsys.readouterr().err
+    assert "repeat the launch" in capsys.readouterr().err
     folder.record.touch()
     assert main(["attach", str(folder.root)]) == 2
     assert "dann-search resume" in capsys.readouterr().err
@@ -276,7 +276,7 @@ def test_a_job_that_the_head_has_forgotten_is_told(
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [(say(401, "who?"), "asks for a token"), (say(403, "no"), "refuses this machine's token")],
+    [(say(401, "who?"), "requires a token"), (say(403, "no"), "refuses this machine's token")],
 )
 def test_who_is_refused_while_attached_is_told_that_the_job_goes_on(
     fault: Fault,
@@ -289,7 +289,7 @@ def test_who_is_refused_while_attached_is_told_that_the_job_goes_on(
     server.fail("GET /api/jobs/one", fault, fault)
     assert main(["attach", str(folder.root)]) == 2
     said = capsys.readouterr().err
-    assert words in said and "goes on" in said
+    assert words in said and "continues" in said
 
 
 @pytest.mark.parametrize("fault", LOST)
@@ -505,7 +505,7 @@ def test_who_has_no_token_or_another_is_told_which_is_wanted(
     assert "this machine has none; put the cluster's in" in capsys.readouterr().err
     monkeypatch.setattr(job_server, "own_token", lambda: "mine")
     assert launch(tmp_path, server) == 2
-    assert "which RAY_AUTH_MODE keeps back" in capsys.readouterr().err
+    assert "RAY_AUTH_MODE turns it off" in capsys.readouterr().err
     headers["authorization"] = "Bearer mine"
     assert launch(tmp_path, server) == 2
     said = capsys.readouterr().err

@@ -93,7 +93,7 @@ storage: kept
         pytest.param("data: {target: {dataset: digits}}\n", "space.yaml:1: data.source: is missing",
                      id="no source"),
         pytest.param("data: &a {source: *a}\n", "space.yaml:1: an alias repeats the section that "
-                     "it stands in", id="cyclic alias"),
+                     "it is part of", id="cyclic alias"),
         pytest.param("data: !!python/object:os.x {}\n", "space.yaml:1: not valid YAML: could not "
                      "determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.x'",
                      id="python object"),
@@ -186,7 +186,7 @@ def test_the_upper_bound_of_compare_is_no_method_of_a_search(tmp_path: Path) -> 
         ("{folder: ., unlabelled: .}", "a source has labels: 'unlabelled' belongs to the target"),
         (
             "[{dataset: digits}, {dataset: digits}]",
-            "the same domain stands twice among the sources",
+            "the same domain is listed twice among the sources",
         ),
         ("[{folder: .}, {dataset: digits-m}]", "source and target are the same domain"),
     ],

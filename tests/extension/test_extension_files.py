@@ -149,7 +149,7 @@ def test_a_changed_file_is_said_and_a_changed_copy_refused(
     use_extensions(())
     open_experiment(folder.root)
     (said,) = remarks(experiment, space)
-    assert "own.py has changed since the launch; this search goes on with its own copy" in said
+    assert "own.py has changed since the launch; this search continues with its own copy" in said
     copy = opened.extensions / "own.py"
     copy.write_text(OWN + "\n")
     try:
