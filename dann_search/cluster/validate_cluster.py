@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dann_search.cluster.file.capacity import check_capacity, check_spot
+from dann_search.cluster.file.capacity import check_autoscaler, check_capacity, check_spot
 from dann_search.cluster.file.launcher_file import LauncherFile
 from dann_search.cluster.file.security import check_security
 from dann_search.cluster.file.sharing import check_sharing
@@ -57,7 +57,8 @@ def validate_cluster(
 
 def check_file(file: LauncherFile) -> list[Finding]:
     """Make the checks that need neither Ray nor a search."""
-    return [*check_spot(file), *check_security(file), *check_versions(file)]
+    checks = (check_spot, check_autoscaler, check_security, check_versions)
+    return [finding for check in checks for finding in check(file)]
 
 
 def _check_search(

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from dann_search.search.authentication import do_as_the_cluster_does
+from dann_search.search.authentication import close_token_file, do_as_the_cluster_does
 from dann_search.search.fatal_exit import before_the_end, end_now
 from dann_search.search.head_watch import JOINED, OWN, watched_head
 from dann_search.search.interrupts import exit_code_at_failure, handlers_kept
@@ -113,6 +113,7 @@ def ray_session(
         return
     options: dict[str, Any] = {}
     if address == "local":
+        close_token_file()
         options = {
             "num_cpus": cpus,
             "include_dashboard": False,

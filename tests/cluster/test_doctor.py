@@ -37,6 +37,13 @@ WITH_GPU = Facts(
 )
 
 
+def test_a_token_file_that_others_can_read_is_red() -> None:
+    assert judge.judge_token_file(NODE, WITH_GPU).ok
+    assert judge.judge_token_file(NODE, replace(WITH_GPU, token_mode=0o600)).ok
+    check = judge.judge_token_file(NODE, replace(WITH_GPU, token_mode=0o640))
+    assert not check.ok and "mode 0640" in check.found and "chmod 600" in str(check.remedy)
+
+
 def test_a_node_with_the_drivers_versions_is_green_and_another_torch_is_named() -> None:
     same = judge.judge_versions(NODE, WITH_GPU, WITH_GPU)
     assert same.ok and f"torch {HERE['torch']}" in same.found

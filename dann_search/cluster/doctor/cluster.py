@@ -158,6 +158,7 @@ def _judge_looks(nodes: list[ProbedNode], looked: dict[str, Any], needs: Needs) 
         *(judge.judge_gpus(node.name, facts[node.name], node.gpus) for node in nodes),
         *(judge.judge_shared_memory(n.name, facts[n.name], n.store_bytes) for n in nodes),
         *(judge.judge_disk(name, one, needs) for name, one in facts.items()),
+        *(judge.judge_token_file(name, one) for name, one in facts.items()),
     ]
 
 

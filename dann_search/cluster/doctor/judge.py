@@ -11,6 +11,7 @@ from dann_search.cluster.doctor.places import DataPlace
 from dann_search.cluster.doctor.probe import Facts
 from dann_search.cluster.doctor.verdict import verdict
 from dann_search.outputs.cluster import Check
+from dann_search.search.authentication import OTHERS
 from dann_search.storage.remote_folder import is_url
 
 GIB, MIB = 2**30, 2**20
@@ -97,6 +98,16 @@ def judge_shared_memory(node: str, facts: Facts, store_bytes: float) -> Check:
     wrong = f"/dev/shm has {_size(has)}, {_size(needed)} are needed" if has < needed else ""
     remedy = "docker run --shm-size=2g; Kubernetes: an emptyDir with medium: Memory at /dev/shm"
     return verdict("shared memory", node, f"/dev/shm {_size(has)}", wrong, remedy)
+
+
+def judge_token_file(node: str, facts: Facts) -> Check:
+    """Require that no other user of a node can read Ray's token."""
+    if facts.token_mode is None:
+        return verdict("token file", node, "none here")
+    found = f"mode {facts.token_mode:04o}"
+    wrong = f"{found}: other users can read it and run code on every node"
+    remedy = "chmod 600 ~/.ray/auth_token, on the nodes in setup_commands"
+    return verdict("token file", node, found, wrong * bool(facts.token_mode & OTHERS), remedy)
 
 
 def judge_disk(node: str, facts: Facts, needs: Needs) -> Check:

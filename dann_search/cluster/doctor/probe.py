@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from dann_search.search.authentication import token_file_mode
 from dann_search.storage.remote_folder import cache_folder
 
 PACKAGES = ("dann-search", "ray", "torch", "torchvision", "optuna")
@@ -44,6 +45,7 @@ class Facts:
         trouble: error of torch or the driver; empty if there was none.
         shared_memory: bytes of /dev/shm; None without one.
         disks: that of the packed stores, then those of the folders asked about.
+        token_mode: permissions of the file with Ray's token; None without one.
     """
 
     hostname: str
@@ -55,6 +57,7 @@ class Facts:
     trouble: str
     shared_memory: int | None
     disks: tuple[Disk, ...]
+    token_mode: int | None = None
 
 
 def look(folders: tuple[str, ...] = ()) -> Facts:
@@ -73,6 +76,7 @@ def look(folders: tuple[str, ...] = ()) -> Facts:
         trouble=trouble,
         shared_memory=_shared_memory(),
         disks=tuple(disk(Path(folder)) for folder in (str(cache_folder()), *folders)),
+        token_mode=token_file_mode(),
     )
 
 

@@ -59,6 +59,7 @@ def check_machine(needs: Needs) -> Doctor:
         judge.judge_gpus(node, facts),
         judge.judge_shared_memory(node, facts, OBJECT_STORE_BYTES),
         judge.judge_disk(node, facts, needs),
+        judge.judge_token_file(node, facts),
         check_own_mode(node),
     ]
     if storage is not None:

@@ -1,13 +1,17 @@
-"""Whether nodes can hold a trial, and what happens to it when a spot node is taken away."""
+"""Whether nodes can hold a trial, come when it waits, and go with a notice."""
 
 from collections.abc import Iterator
 
 from dann_search.cluster.file.launcher_file import LauncherFile, NodeType
 from dann_search.config.experiment import ResourcesConfig
+from dann_search.config.source import KeyPath
 from dann_search.outputs.cluster import Finding
 
 SCORER = "RAY_AUTOSCALER_UTILIZATION_SCORER=dann_search.cluster.spot_first.score"
 WATCH = "dann_search.cluster.spot_notice"
+VERSION_1 = "RAY_enable_autoscaler_v2=0"
+"""Since Ray 2.50 ``ray up`` starts version 2, which has no scorer, and counts the head of a list of
+machines among its workers (checked with Ray 2.60)."""
 
 
 def check_capacity(file: LauncherFile, resources: ResourcesConfig) -> Iterator[Finding]:
@@ -79,11 +83,37 @@ def check_spot(file: LauncherFile) -> Iterator[Finding]:
             "nothing listens for the cloud's notice that it takes a node away, so trials go back "
             f"to their last epoch; add: nohup python -m {WATCH} {file.provider} &",
         )
-    starts = file.starts("head")
     # Google's refusals do not reach Ray's autoscaler, so a scorer cannot act on them.
-    if file.provider == "aws" and not all(spot) and not any(SCORER in c.text for c in starts):
+    if file.provider == "aws" and not all(spot) and not _head_sets(file, SCORER):
         yield file.warning(
-            starts[0].path if starts else ("head_start_ray_commands",),
+            _head_start(file),
             "Ray asks for the spot type again and again while EC2 has none; to fall back to the "
             f"on-demand type put {SCORER} before ray start",
         )
+
+
+def check_autoscaler(file: LauncherFile) -> Iterator[Finding]:
+    """Require the version of Ray's autoscaler that does what the file relies on."""
+    if _head_sets(file, VERSION_1):
+        return
+    if file.provider == "local":
+        yield file.error(
+            _head_start(file),
+            "Ray's autoscaler v2, which ray up starts, takes the head for a worker and never "
+            f"starts the last of worker_ips; put {VERSION_1} before ray start",
+        )
+    elif _head_sets(file, SCORER):
+        yield file.warning(
+            _head_start(file),
+            "Ray's autoscaler v2, which ray up starts, ignores the scorer and never falls back to "
+            f"the on-demand type; put {VERSION_1} before ray start",
+        )
+
+
+def _head_sets(file: LauncherFile, setting: str) -> bool:
+    return any(setting in command.text for command in file.starts("head"))
+
+
+def _head_start(file: LauncherFile) -> KeyPath:
+    starts = file.starts("head")
+    return starts[0].path if starts else ("head_start_ray_commands",)

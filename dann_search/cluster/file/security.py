@@ -8,10 +8,12 @@ from typing import Any, Literal
 from dann_search.cluster.file.launcher_file import CLOUDS, LauncherFile, section
 from dann_search.config.source import KeyPath
 from dann_search.outputs.cluster import Finding
+from dann_search.search.authentication import OTHERS, token_file_mode
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MODE = "RAY_AUTH_MODE=token"
 TOKEN_FILE = ".ray/auth_token"
+CLOSED = re.compile(rf"chmod\s+0?600\s+\S*{re.escape(TOKEN_FILE)}")
 SSH = 22
 WIDEST = {4: 8, 6: 16}
 """Shortest prefix, by IP version, of a network that one owner may have, such as 10.0.0.0/8."""
@@ -20,6 +22,7 @@ WIDEST = {4: 8, 6: 16}
 def check_security(file: LauncherFile) -> Iterator[Finding]:
     """Check the token, the dashboard and the rules of the security group."""
     yield from _check_token(file)
+    yield from _check_token_mode(file)
     yield from _check_mode(file, "head")
     yield from _check_mode(file, "worker")
     yield from _check_dashboard(file)
@@ -49,6 +52,27 @@ def _check_token(file: LauncherFile) -> Iterator[Finding]:
             f"no token reaches the nodes: add '~/{TOKEN_FILE}: ~/{TOKEN_FILE}' (make yours with "
             "'ray get-auth-token --generate')",
         )
+
+
+def _check_token_mode(file: LauncherFile) -> Iterator[Finding]:
+    """Require that only its owner reads the token, here and on the nodes: it lets in anyone."""
+    target = next((k for k in section(file.content, "file_mounts") if TOKEN_FILE in str(k)), None)
+    if target is None:
+        return
+    if (mode := token_file_mode()) is not None and mode & OTHERS:
+        yield file.warning(
+            ("file_mounts", target),
+            f"~/{TOKEN_FILE} of this machine has mode {mode:04o}: other users can read it and run "
+            f"code on every node; run: chmod 600 ~/{TOKEN_FILE}",
+        )
+    for node_type in (file.head, file.a_worker):
+        commands = [*file.texts("initialization_commands"), *file.setup(node_type)]
+        if not any(CLOSED.search(command.text) for command in commands):
+            yield file.warning(
+                ("setup_commands",),
+                "leaves the token readable by all users of a node, who can run code on every node; "
+                f"add: chmod 600 ~/{TOKEN_FILE}",
+            )
 
 
 def _check_mode(file: LauncherFile, role: Literal["head", "worker"]) -> Iterator[Finding]:

@@ -1,11 +1,14 @@
 """Every broken cluster file gets its message, at its line, and nothing else."""
 
 import copy
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.autoscaler._private.util import with_envs
 
 from dann_search.cluster.file.capacity import check_capacity
 from dann_search.cluster.file.launcher_file import TYPES, LauncherFile
@@ -17,7 +20,7 @@ from tests.cluster.file.shipped import AWS, FILES, GCP, NOWHERE, ON_PREMISE, Bro
 from tests.experiments import space_file
 
 START = "head_start_ray_commands:\n  - ray stop\n  - >-"
-SETUP = "setup_commands:\n  - >-"
+SETUP = "runs code on every node\n  - >-"
 GROUP = "    GroupName: dann-search-nodes\n"
 RULES = "provider.security_group.IpPermissions.0"
 WORKERS = "max_workers: 8  "
@@ -71,6 +74,16 @@ BROKEN = [
         at=START, severity="warning",
     ),
     Broken(
+        "an autoscaler without a scorer", "RAY_enable_autoscaler_v2=0", "",
+        "head_start_ray_commands.1", ("ignores the scorer", "RAY_enable_autoscaler_v2=0 before"),
+        at=START, severity="warning",
+    ),
+    Broken(
+        "an autoscaler that takes the head for a worker", "RAY_enable_autoscaler_v2=0 ", "",
+        "head_start_ray_commands.1", ("never starts the last of worker_ips",),
+        at="head_start_ray_commands:\n  - ~/dann/bin/ray stop\n  - >-", file=ON_PREMISE,
+    ),
+    Broken(
         "nothing watches for notices", "  - nohup python -m dann_search.cluster.spot_notice",
         "  - true", "worker_start_ray_commands", ("nothing listens", "spot_notice aws &"),
         at="worker_start_ray_commands:", severity="warning",
@@ -104,20 +117,20 @@ BROKEN = [
     ),
     Broken(
         "torch without a version", "torch==2.13.0 torchvision", "torch torchvision",
-        "setup_commands.0", ("torch has no exact version",), at="  - >-", severity="warning",
+        "setup_commands.1", ("torch has no exact version",), at=SETUP, severity="warning",
     ),
     Broken(
-        "a range of torch", "torch==2.13.0", "torch>=2.13", "setup_commands.0",
-        ("torch has no exact version", "write torch=="), at="  - >-", severity="warning",
+        "a range of torch", "torch==2.13.0", "torch>=2.13", "setup_commands.1",
+        ("torch has no exact version", "write torch=="), at=SETUP, severity="warning",
     ),
     Broken(
         "a branch that moves", '"$HOME/dist/dann_search-0.1.0-py3-none-any.whl[s3]"',
-        '"dann-search[s3] @ git+https://example.org/dann-search"', "setup_commands.0",
+        '"dann-search[s3] @ git+https://example.org/dann-search"', "setup_commands.1",
         ("git+https://example.org/dann-search names no commit",), at=SETUP, severity="warning",
     ),
     Broken(
         "another version of this project", "dann_search-0.1.0", "dann_search-9.9.9",
-        "setup_commands.0", ("installs dann-search 9.9.9, and this machine has",), at=SETUP,
+        "setup_commands.1", ("installs dann-search 9.9.9, and this machine has",), at=SETUP,
         severity="warning",
     ),
     Broken(
@@ -127,7 +140,8 @@ BROKEN = [
     ),
     Broken(
         "nothing installs this project on one type", "    priority: 10",
-        "    worker_setup_commands: [pip install torch==2.13.0]\n    priority: 10",
+        "    worker_setup_commands: [pip install torch==2.13.0, chmod 600 ~/.ray/auth_token]\n"
+        "    priority: 10",
         f"{SPOT}.worker_setup_commands", ("nothing installs this project on gpu_spot;",),
     ),
     Broken(
@@ -185,11 +199,42 @@ BROKEN = [
         ("no token reaches the nodes", "ray get-auth-token --generate"), at="file_mounts:",
     ),
     Broken(
+        "a token that all users of a node can read", "  - chmod 600 ~/.ray/auth_token", "  - pwd",
+        "setup_commands", ("readable by all users of a node", "chmod 600 ~/.ray/auth_token"),
+        at="setup_commands:", severity="warning",
+    ),
+    Broken(
         "token in the file", "    - -e RAY_AUTH_MODE=token",
         "    - -e RAY_AUTH_TOKEN=0123abc\n    - -e RAY_AUTH_MODE=token", "docker.run_options.1",
         ("contains the token itself",),
     ),
 ]  # fmt: skip
+
+
+def test_a_token_that_others_can_read_here_is_named(token: Path) -> None:
+    token.write_text("0" * 64)
+    token.chmod(0o600)
+    assert validate_cluster(AWS).findings == []
+    token.chmod(0o644)
+    (finding,) = validate_cluster(AWS).findings
+    assert finding.key == "file_mounts.~/.ray/auth_token" and finding.line
+    assert "mode 0644" in finding.message and "chmod 600" in finding.message
+
+
+@pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
+def test_ray_up_starts_the_first_autoscaler_with_the_shipped_files(
+    file: Path, tmp_path: Path
+) -> None:
+    """What ``ray up`` makes of the head's commands, run by a shell with another ``ray``."""
+    ray, seen = tmp_path / "ray", tmp_path / "seen"
+    ray.write_text(f"#!/bin/sh\necho $1 $RAY_enable_autoscaler_v2 >> {seen}\n")
+    ray.chmod(0o700)
+    commands = read_yaml(file).content["head_start_ray_commands"]
+    for command in with_envs(commands, {"RAY_enable_autoscaler_v2": "1"}):
+        here = command.replace("~/dann/bin/", "").replace("ulimit -n 65536;", "")
+        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        subprocess.run(["bash", "-c", here], env={**os.environ, "PATH": path}, check=True)
+    assert seen.read_text().splitlines() == ["stop 1", "start 0"]
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=[case.why for case in BROKEN])
