@@ -22,8 +22,8 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LABELS = {"bash", "text", "yaml", "python", "json", "toml"}
 """What a block may be; one without a label holds commands, too."""
 TOOLS = {
-    *("aws", "head", "jq", "kubectl", "lint-imports", "mkdocs", "mypy", "pip", "pre-commit"),
-    *("pytest", "python", "python3", "ray", "ruff", "ssh"),
+    *("aws", "chmod", "head", "jq", "kubectl", "lint-imports", "mkdocs", "mypy", "pip"),
+    *("pre-commit", "pytest", "python", "python3", "ray", "ruff", "ssh"),
     *(".", "do", "done", "export", "for"),
 }
 """Programs and words of the shell, besides our own commands, that the docs may use."""

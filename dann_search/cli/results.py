@@ -1,11 +1,12 @@
 """Commands that read a search: status, leaderboard, gc, compare."""
 
 import sys
+import time
 from typing import Annotated, Any
 
 import typer
 
-from dann_search.cli.app import Experiment, Json, app, emit, out
+from dann_search.cli.app import Experiment, Json, app, emit, err, out
 from dann_search.search.interrupts import INTERRUPTED
 
 
@@ -35,6 +36,8 @@ def status(
     from dann_search.results.reader import open_experiment
     from dann_search.storage.layout import default_storage
 
+    if experiment is not None and watch:
+        _wait_for(experiment, interval)
     folder = None if experiment is None else open_experiment(experiment)
     one = folder is not None
 
@@ -55,6 +58,22 @@ def status(
     emit(as_json, content, tables.experiments(found), *(tables.details(found[0]) if one else ()))
     if interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _wait_for(experiment: str, interval: float) -> None:
+    """Wait while a job was submitted that has not written its experiment yet."""
+    from dann_search.cluster.job_record import read_job, seen_here
+    from dann_search.results.reader import possible_folders
+
+    found = [one for one in possible_folders(experiment) if one.record.exists() or read_job(one)]
+    if not found or found[0].record.exists() or not seen_here(found[0]):
+        return
+    err.print(
+        f"waiting for the job to begin; its output: dann-search attach {found[0]}", soft_wrap=True
+    )
+    while not found[0].record.exists():
+        time.sleep(interval)
+        found[0].fetch(found[0].record)
 
 
 @app.command()

@@ -27,6 +27,13 @@ Detach = Annotated[
     bool, typer.Option("--detach", help="With a job server: submit the search and return.")
 ]
 
+Env = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", metavar="NAME", help="With a job server: give the job this variable, repeatable."
+    ),
+]
+
 JOB_SERVER = ("http://", "https://")
 
 
@@ -41,6 +48,7 @@ def launch(
     set_: SetKeys = None,
     address: Address = "local",
     detach: Detach = False,
+    env: Env = None,
     as_json: Json = False,
 ) -> None:
     """Validate an experiment file, run its search and write the best model.
@@ -50,10 +58,10 @@ def launch(
     options: dict[str, Any] = {
         "name": name, "storage": storage, "trials": trials, "sets": set_ or []
     }  # fmt: skip
-    if _is_job(address, detach):
+    if _is_job(address, detach, env):
         from dann_search.cluster import remote_control
 
-        _follow(remote_control.submit(space, address, **options), detach, as_json)
+        _follow(remote_control.submit(space, address, env=env or (), **options), detach, as_json)
         return
     from dann_search.api import launching
     from dann_search.cli.watch import display
@@ -74,6 +82,7 @@ def resume(
     ] = False,
     address: Address = "local",
     detach: Detach = False,
+    env: Env = None,
     as_json: Json = False,
 ) -> None:
     """Resume a stopped search, or add trials to a finished one.
@@ -83,10 +92,11 @@ def resume(
     options: dict[str, Any] = {
         "add_trials": add_trials, "sets": set_ or [], "allow_wider_space": allow_wider_space
     }  # fmt: skip
-    if _is_job(address, detach):
+    if _is_job(address, detach, env):
         from dann_search.cluster import remote_control
 
-        _follow(remote_control.submit_resume(experiment, address, **options), detach, as_json)
+        submitted = remote_control.submit_resume(experiment, address, env=env or (), **options)
+        _follow(submitted, detach, as_json)
         return
     from dann_search.api import launching
     from dann_search.cli.watch import display
@@ -128,12 +138,12 @@ def stop(experiment: Experiment, as_json: Json = False) -> None:
     emit(as_json, result, sentence(message))
 
 
-def _is_job(address: str, detach: bool) -> bool:
+def _is_job(address: str, detach: bool, env: list[str] | None) -> bool:
     if address.startswith(JOB_SERVER):
         return True
-    if detach:
+    for option in ["--detach"] * detach + ["--env"] * bool(env):
         raise InputError(
-            f"--detach: needs a job server (--address http://…), got --address {address}"
+            f"{option}: needs a job server (--address http://…), got --address {address}"
         )
     return False
 
@@ -142,6 +152,7 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
     """Print the output of a job on standard error, and how it ended."""
     from dann_search.cli.tables import next_step
     from dann_search.cluster import remote_control
+    from dann_search.outputs.search import JobEnded
 
     if not isinstance(experiment, str):
         lines = [
@@ -158,6 +169,10 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
     except KeyboardInterrupt:
         err.print("left; the search continues", markup=False)
         raise
+    if isinstance(result, JobEnded):
+        where = f"ray exec CLUSTER.yaml 'dann-search status {result.experiment}'"
+        emit(as_json, result, sentence(f"the job succeeded; see its results there: {where}"))
+        return
     emit(as_json, result, next_step(result))
     if result.stopped_by == "interrupt":
         raise typer.Exit(INTERRUPTED)
@@ -180,6 +195,13 @@ def space(
     samples: Annotated[
         int, typer.Option(help="Number of configurations to sample.", min=0, max=1000)
     ] = 5,
+    resolved: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT.yaml",
+            help="Also write the whole file: with what it extends, --set, and absolute paths.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Explain a search space: its dimensions, conditions, size, and sampled configurations.
@@ -187,7 +209,7 @@ def space(
     Example: dann-search space search_spaces/quickstart.yaml
     """
     from dann_search.cli.tables import search_space
-    from dann_search.config.load import experiment_of, read_source
+    from dann_search.config.load import experiment_of, read_source, write_resolved
     from dann_search.data.target_has_labels import fitted_to_target
     from dann_search.models.registry import stage_counts
     from dann_search.search.trial_memory import planned
@@ -197,6 +219,8 @@ def space(
     # A space can be explained before its data exist.
     source = read_source(file, sets=set_ or [])
     experiment, found = experiment_of(source, stages, check_files=False)
+    if resolved is not None:
+        write_resolved(experiment, resolved)
     with source.placing():
         experiment, labelled = fitted_to_target(experiment)
     result = explain(experiment, found, planned(experiment, found), samples, labelled)

@@ -9,17 +9,16 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dann_search.cluster.job_record import Job, put_back, read_job, seen_here, write_job
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.extension_files import extensions_in_use, write_copies
+from dann_search.config.load import write_resolved
 from dann_search.errors import InputError, RunError
 from dann_search.storage.layout import EXTENSIONS, ExperimentFolder
 
@@ -37,8 +36,10 @@ ENDING_S = 45.0
 """How long a job may go on after its search has ended."""
 
 
-def submit_launch(experiment: Experiment, folder: ExperimentFolder, address: str) -> Job:
-    """Submit a job that launches an experiment to the cluster at ``address``.
+def submit_launch(
+    experiment: Experiment, folder: ExperimentFolder, address: str, variables: Mapping[str, str]
+) -> Job:
+    """Submit a job that launches an experiment, with environment variables, to a cluster.
 
     Raises:
         InputError: the cluster cannot be reached or refuses, a job searches the experiment
@@ -47,18 +48,20 @@ def submit_launch(experiment: Experiment, folder: ExperimentFolder, address: str
     """
     words = ["launch", FILE, "--address", "auto"]
     with _bundle(experiment) as bundle:
-        return _submit(address, words, bundle, folder)
+        return _submit(address, words, bundle, folder, variables)
 
 
-def submit_resume(folder: ExperimentFolder, address: str, options: Sequence[str]) -> Job:
-    """Submit a job that resumes an experiment on storage to the cluster at ``address``.
+def submit_resume(
+    folder: ExperimentFolder, address: str, options: Sequence[str], variables: Mapping[str, str]
+) -> Job:
+    """Submit a job that resumes an experiment on storage, with environment variables.
 
     Raises:
         InputError, RunError: like ``submit_launch``.
     """
     words = ["resume", str(folder), *options, "--address", "auto"]
     with tempfile.TemporaryDirectory() as empty:
-        return _submit(address, words, Path(empty), folder, ENDING_S)
+        return _submit(address, words, Path(empty), folder, variables, ENDING_S)
 
 
 @contextmanager
@@ -83,8 +86,7 @@ def _bundle(experiment: Experiment) -> Iterator[Path]:
                 "submit from a machine that sees it"
             )
         moved = experiment.model_copy(update={"weights": weights, "extensions": stated})
-        content = moved.model_dump(mode="json")
-        (folder / FILE).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        write_resolved(moved, folder / FILE)
         yield folder
 
 
@@ -93,6 +95,7 @@ def _submit(
     words: Sequence[str],
     bundle: Path,
     folder: ExperimentFolder,
+    variables: Mapping[str, str],
     wait_s: float = 0.0,
 ) -> Job:
     server = _connect(address, named=True)
@@ -110,6 +113,7 @@ def _submit(
             # This code, whatever version the nodes have installed.
             "py_modules": [str(Path(__file__).parents[1])],
             "excludes": ["__pycache__"],
+            "env_vars": dict(variables),
         },
         "metadata": {"experiment": str(folder)},
     }

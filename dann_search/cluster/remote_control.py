@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from dann_search.cluster import jobs
 from dann_search.cluster.job_record import Job, read_job, seen_here
@@ -13,15 +14,17 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.extensions import registered_here
 from dann_search.config.load import experiment_of, read_source
 from dann_search.config.paths import check_cluster_storage
-from dann_search.errors import InputError, RunError
+from dann_search.errors import InputError, RunError, nearest
 from dann_search.models.registry import stage_counts
-from dann_search.outputs.search import SearchEnded, Stopped, Submitted
+from dann_search.outputs.search import JobEnded, SearchEnded, Stopped, Submitted
 from dann_search.results.reader import experiment_at, find_experiment
 from dann_search.storage.driver_lock import BEAT_S, driver_is_alive, request_stop
 from dann_search.storage.layout import ExperimentFolder, default_storage
 from dann_search.storage.remote_folder import is_url
 
 STOP_WAIT_S = 120.0
+SUCCEEDED: Literal["SUCCEEDED"] = "SUCCEEDED"
+"""Ray's state of a job whose command ended with exit code 0."""
 
 
 def submit(
@@ -32,6 +35,7 @@ def submit(
     storage: str | Path | None = None,
     trials: int | None = None,
     sets: Sequence[str] = (),
+    env: Sequence[str] = (),
 ) -> Submitted:
     """Validate an experiment file here, and submit it to a cluster as a Ray job.
 
@@ -44,15 +48,18 @@ def submit(
         storage: absolute path or URL of a folder that all nodes share.
         trials: number of trials; by default the file's.
         sets: overrides such as ``"training.epochs=5"``.
+        env: names of variables of this environment that the job gets too, such as that of a
+            database's password. Whoever has the cluster's token can read them there.
 
     Raises:
-        InputError: bad input, a name that is taken, storage of this machine alone, or no cluster
-            there; nothing was started.
+        InputError: bad input, a variable that is not set, a name that is taken, storage of this
+            machine alone, or no cluster there; nothing was started.
         RunError: the connection was lost, and the job may have been submitted.
     """
     source = read_source(Path(space_file), sets=sets, name=name, storage=storage, trials=trials)
     experiment, _ = experiment_of(source, stage_counts(), check_files=False)
     check_cluster_storage(source)
+    variables = _variables(env)
     _check_sent(experiment)
     for backbone, given in experiment.weights.items():
         if not given.file.is_file():
@@ -66,7 +73,7 @@ def submit(
             f"--name {experiment.name}-2"
         )
     _check_idle(folder)
-    return _submitted(folder, jobs.submit_launch(experiment, folder, address))
+    return _submitted(folder, jobs.submit_launch(experiment, folder, address, variables))
 
 
 def _check_sent(experiment: Experiment) -> None:
@@ -87,8 +94,9 @@ def submit_resume(
     add_trials: int = 0,
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
+    env: Sequence[str] = (),
 ) -> Submitted:
-    """Submit a job that resumes an experiment on storage which the cluster sees.
+    """Submit a job that resumes an experiment on storage which the cluster sees, as ``submit``.
 
     Raises:
         InputError: there is no such experiment, it is running, the cluster does not see it, or
@@ -103,12 +111,21 @@ def submit_resume(
             f"{address}"
         )
     _check_idle(folder)
+    variables = _variables(env)
     options = [word for item in sets for word in ("--set", item)]
     if add_trials:
         options += ["--add-trials", str(add_trials)]
     if allow_wider_space:
         options.append("--allow-wider-space")
-    return _submitted(folder, jobs.submit_resume(folder, address, options))
+    return _submitted(folder, jobs.submit_resume(folder, address, options, variables))
+
+
+def _variables(names: Sequence[str]) -> dict[str, str]:
+    """Return variables of this environment by their names."""
+    for name in names:
+        if name not in os.environ:
+            raise InputError(f"--env {name}: no such variable is set; {nearest(name, os.environ)}")
+    return {name: os.environ[name] for name in names}
 
 
 def _submitted(folder: ExperimentFolder, job: Job) -> Submitted:
@@ -142,8 +159,8 @@ def attach(
     write: Callable[[str], object] = lambda text: sys.stderr.write(text),
     *,
     address: str | None = None,
-) -> SearchEnded:
-    """Follow a job to its end, and return what its search came to.
+) -> SearchEnded | JobEnded:
+    """Follow a job to its end, and return what its search came to, if this machine sees it.
 
     Args:
         experiment: its folder, URL or name, or its submission.
@@ -153,7 +170,7 @@ def attach(
 
     Raises:
         InputError: there is no such job.
-        RunError: the job failed, its result is not seen from here, or the connection was lost.
+        RunError: the job failed, or the connection was lost.
     """
     if isinstance(experiment, Submitted):
         folder, job = ExperimentFolder.at(experiment.experiment), _job(experiment)
@@ -165,9 +182,13 @@ def attach(
         job = replace(job, address=address)
     state = jobs.follow(job, folder, write, named=named)
     if not seen_here(folder):
+        if state == SUCCEEDED:
+            return JobEnded(
+                experiment=str(folder), job=job.id, address=job.address, state=SUCCEEDED
+            )
         raise RunError(
-            f"job {job.id} ended as {state}; {folder} is on the cluster, not seen from here: "
-            f"see how it ended there: ray exec CLUSTER.yaml 'dann-search status {folder}'"
+            f"job {job.id} ended as {state}; {folder} is on the cluster, which this machine does "
+            f"not see; look there: ray exec CLUSTER.yaml 'dann-search status {folder}'"
         )
     folder.fetch(folder.result)
     try:

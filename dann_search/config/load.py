@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from dann_search.config.data import DomainConfig
@@ -85,6 +86,21 @@ def experiment_of(
         check_weights(experiment, source)
         check_data(experiment, source)
     return experiment, _space_of(experiment, source, stages)
+
+
+def write_resolved(experiment: Experiment, file: Path) -> None:
+    """Write a new experiment file with everything in it: what it extends, absolute paths.
+
+    Raises:
+        InputError: the file exists, or cannot be written.
+    """
+    content = experiment.model_dump(mode="json")
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    try:
+        with open(file, "x", encoding="utf-8") as out:
+            out.write(text)
+    except OSError as exc:
+        raise InputError(f"{file}: cannot be written: {exc.strerror}") from None
 
 
 def _space_of(experiment: Experiment, source: SourceFile, stages: Mapping[str, int]) -> Space:

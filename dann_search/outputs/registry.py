@@ -15,12 +15,14 @@ OUTPUTS: dict[str, dict[str, type[Output]]] = {
     "launch": {
         "launch SPACE.yaml": search.SearchEnded,
         "launch SPACE.yaml --address http://… --detach": search.Submitted,
+        "launch SPACE.yaml --address http://… --storage UNSEEN": search.JobEnded,
     },
     "resume": {
         "resume EXPERIMENT": search.SearchEnded,
         "resume EXPERIMENT --address http://… --detach": search.Submitted,
+        "resume UNSEEN --address http://…": search.JobEnded,
     },
-    "attach": {"attach EXPERIMENT": search.SearchEnded},
+    "attach": {"attach EXPERIMENT": search.SearchEnded, "attach UNSEEN": search.JobEnded},
     "stop": {"stop EXPERIMENT": search.Stopped},
     "space": {"space SPACE.yaml": space.Space},
     "schema": {"schema [COMMAND]": space.JsonSchema},

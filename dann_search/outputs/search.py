@@ -33,6 +33,15 @@ class Submitted(Output):
     address: str = Field(description="of the cluster's job server")
 
 
+class JobEnded(Output):
+    """A job that ended well, and whose results this machine does not see."""
+
+    experiment: str = Field(description="folder of the experiment, on the cluster")
+    job: str = Field(description="Ray's name of the job")
+    address: str = Field(description="of the cluster's job server")
+    state: Literal["SUCCEEDED"] = Field(description="always this: else the command fails")
+
+
 class Stopped(Output):
     """A search that was stopped; everything trained so far is kept."""
 

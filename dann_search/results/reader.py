@@ -2,7 +2,7 @@
 
 import contextlib
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,12 +141,8 @@ def find_experiment(
     Raises:
         InputError: there is no such experiment.
     """
-    storages = [default_storage()] if storage is None else [str(storage), default_storage()]
-    places = [str(name_or_path)]
-    if not is_url(name_or_path):
-        places += [f"{one.rstrip('/')}/{name_or_path}" for one in storages]
-    for place in places:
-        folder = experiment_at(place)
+    storages = _storages(storage)
+    for folder in possible_folders(name_or_path, storage):
         if folder.record.is_file():
             return folder
     if is_url(name_or_path) or Path(name_or_path).exists():
@@ -154,6 +150,20 @@ def find_experiment(
     names = {name for one in storages for name in experiment_names(one)}
     hint = nearest(name_or_path, names) if names else f"there are none under {storages[0]}/"
     raise InputError(f"no experiment '{name_or_path}'; {hint}")
+
+
+def possible_folders(
+    name_or_path: str | Path, storage: str | Path | None = None
+) -> Iterator[ExperimentFolder]:
+    """Yield the folders that a user may mean by a path or a name, whether they exist or not."""
+    yield experiment_at(str(name_or_path))
+    if not is_url(name_or_path):
+        for one in _storages(storage):
+            yield experiment_at(f"{one.rstrip('/')}/{name_or_path}")
+
+
+def _storages(storage: str | Path | None) -> list[str]:
+    return [default_storage()] if storage is None else [str(storage), default_storage()]
 
 
 def experiment_at(place: str) -> ExperimentFolder:

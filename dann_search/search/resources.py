@@ -194,7 +194,11 @@ def explain_plan(config: ResourcesConfig, plan: Plan, need: Need | None, memory:
 
 def _remedy(config: ResourcesConfig) -> str:
     remedy = "; lower workers_per_trial or cpus_per_worker"
-    return remedy if config.workers_per_trial == 1 else f"{remedy}, or set across_nodes"
+    if config.workers_per_trial == 1:
+        return remedy
+    if config.across_nodes:
+        return f"{remedy}, or name the cluster on whose nodes they fit: --address"
+    return f"{remedy}, or set across_nodes"
 
 
 def cpu_count() -> int:

@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from dann_search.cli import main
+from dann_search.config.load import load_experiment
+from dann_search.models.registry import stage_counts
 from tests.experiments import space_file
 from tests.json_output import failed, printed
 
@@ -290,6 +292,31 @@ def test_a_space_is_explained_before_its_data_are_there(
     assert "lambda_schedule is ganin" in shown
     assert "configurations: 16" in shown
     assert "0 to 30 by 10" in shown
+
+
+def test_a_resolved_file_is_one_file_and_says_the_same_from_anywhere(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = space_file(tmp_path, data__source={"folder": "photos"}, training__epochs=3)
+    above = path.with_name("above.yaml")
+    above.write_text(f"extends: {path.name}\nname: above\n")
+    out = tmp_path / "elsewhere" / "whole.yaml"
+    words = ["space", str(above), "--set", "search.trials=7", "--json"]
+    assert main([*words, "--resolved", str(out)]) == 2
+    assert f"{out}: cannot be written" in capsys.readouterr().out
+    out.parent.mkdir()
+    assert main([*words, "--resolved", str(out)]) == 0
+    explained = printed("space", capsys.readouterr().out)
+    stages = stage_counts()
+    whole, _ = load_experiment(out, stages, check_files=False)
+    assert whole == load_experiment(above, stages, sets=["search.trials=7"], check_files=False)[0]
+    assert whole.name == "above" and whole.search.trials == 7 and whole.training["epochs"] == 3
+    assert whole.data.source.folder == tmp_path / "photos"
+    assert "extends" not in out.read_text()
+    assert main(["space", str(out), "--json"]) == 0
+    assert printed("space", capsys.readouterr().out) == explained
+    assert main([*words, "--resolved", str(out)]) == 2
+    assert "File exists" in capsys.readouterr().out
 
 
 def test_a_parameter_that_can_never_apply_is_said_so(

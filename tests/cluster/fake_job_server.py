@@ -21,6 +21,7 @@ class FakeJobServer:
         token: asked for, if any.
         jobs: Ray's details by id.
         asked: method, path and headers of every request.
+        environments: variables of every job that was submitted.
         tails: texts that each connection to a job's log prints before it breaks, but for the last.
     """
 
@@ -29,6 +30,7 @@ class FakeJobServer:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    environments: list[dict[str, str]] = field(default_factory=list)
     tails: list[str] = field(default_factory=list)
 
     def fail(self, request: str, *faults: Fault) -> None:
@@ -66,6 +68,7 @@ class FakeJobServer:
             if told["submission_id"] in self.jobs:
                 text = f"Traceback\nValueError: Job {told['submission_id']} already exists."
                 return web.Response(status=500, text=text)
+            self.environments.append(told["runtime_env"].get("env_vars"))
             self.add(told["submission_id"], "RUNNING", **told["metadata"])
             return web.json_response({"job_id": "1", "submission_id": told["submission_id"]})
         if path == "/api/jobs/":

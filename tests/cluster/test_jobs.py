@@ -1,6 +1,7 @@
 """Jobs over HTTP: lost connections, one job for each experiment, storage, the token."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tests.cluster.fake_job_server import (
     say_nothing,
 )
 from tests.experiments import space_file
-from tests.json_output import failed
+from tests.json_output import failed, printed
 
 LOST: dict[str, Fault] = {
     "hung up": hang_up,
@@ -354,14 +355,68 @@ def test_an_experiment_on_the_clusters_disk_is_followed_and_resumed_from_here(
     said = capsys.readouterr().out
     assert "this machine does not see" in said and f"'dann-search status {place}'" in said
     assert not (tmp_path / "mnt").exists()
+    (job,) = server.jobs
+    server.jobs[job]["status"] = "FAILED"
+    server.fail(f"GET /api/jobs/{job}/logs/tail", say(500, "no log"))
     assert main(["attach", str(place)]) == 1
     said = capsys.readouterr().err
-    assert "ended as SUCCEEDED" in said and "not seen from here" in said
+    assert "ended as FAILED" in said and "this machine does not see" in said
+    assert main(["attach", str(place)]) == 0
+    said = capsys.readouterr().out
+    assert "the job succeeded" in said and f"'dann-search status {place}'" in said
+    assert main(["attach", str(place), "--json"]) == 0
+    ended = printed("attach", capsys.readouterr().out)
+    assert ended == {
+        "experiment": str(place), "job": job, "address": server.url, "state": "SUCCEEDED"
+    }  # fmt: skip
     assert main(["stop", str(place)]) == 2
     assert f"'dann-search stop {place}'" in capsys.readouterr().err
     assert main(["resume", str(place), "--address", server.url, "--detach"]) == 0
     assert len(server.jobs) == 2
     assert not (tmp_path / "mnt").exists()
+
+
+def test_named_variables_go_with_a_job_and_others_do_not(
+    server: FakeJobServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("STUDY_PW", "hunter2")
+    monkeypatch.setenv("OTHER", "stays here")
+    assert launch(tmp_path, server, "--env", "STUDY_PV") == 2
+    said = capsys.readouterr().err
+    assert "--env STUDY_PV: no such variable is set; did you mean 'STUDY_PW'?" in said
+    assert launch(tmp_path, server, "--env", "STUDY_PW") == 0
+    shown = capsys.readouterr()
+    assert "hunter2" not in shown.out + shown.err
+    assert server.environments == [{"STUDY_PW": "hunter2"}]
+    assert main(["launch", str(tmp_path / "space.yaml"), "--env", "STUDY_PW"]) == 2
+    assert "--env: needs a job server" in capsys.readouterr().err
+
+
+def test_watching_a_job_that_has_not_begun_waits_for_its_search(
+    server: FakeJobServer,
+    searched: ExperimentFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = tmp_path / "runs" / searched.root.name
+    write_job(ExperimentFolder(place), Job(server.url, "one"))
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            shutil.copytree(searched.root, place, dirs_exist_ok=True)
+
+    monkeypatch.setattr("dann_search.cli.results.time.sleep", sleep)
+    assert main(["status", str(place), "--watch"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("waiting for the job to begin") == 1 and str(place) in said.err
+    assert len(looks) >= 3 and searched.root.name in said.out
+    assert main(["status", str(tmp_path / "runs" / "nothing"), "--watch"]) == 2
 
 
 def test_an_experiment_of_this_machine_is_not_resumed_elsewhere_by_its_name(

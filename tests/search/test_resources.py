@@ -36,6 +36,9 @@ def test_slots_fill_the_machine(
 def test_a_trial_larger_than_the_machine_is_refused() -> None:
     with pytest.raises(InputError, match="needs 8 CPUs, this machine has 2"):
         make_plan(ResourcesConfig(workers_per_trial=4, cpus_per_worker=2), 2, 0)
+    across = ResourcesConfig(workers_per_trial=4, cpus_per_worker=2, across_nodes=True)
+    with pytest.raises(InputError, match="name the cluster on whose nodes they fit: --address"):
+        make_plan(across, 2, 0)
     with pytest.raises(InputError, match="needs 2 GPUs, this machine has 1"):
         make_plan(ResourcesConfig(workers_per_trial=2, gpus_per_worker=1), 8, 1)
     with pytest.raises(InputError, match="cannot share a GPU"):
