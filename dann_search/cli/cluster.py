@@ -46,6 +46,10 @@ def doctor(
     address: Annotated[
         str, typer.Option(metavar="local|auto|HOST:PORT", help="This machine, or a Ray cluster.")
     ] = "local",
+    nodes: Annotated[
+        int | None,
+        typer.Option(help="Nodes that the cluster should have, the head included.", min=1),
+    ] = None,
     space: Space = None,
     storage: Storage = None,
     set_: SetKeys = None,
@@ -58,7 +62,7 @@ def doctor(
     from dann_search.cli.cluster_lines import lines_of_checks
     from dann_search.cluster.doctor.run import examine
 
-    report = examine(address, space, storage, set_ or [])
+    report = examine(address, space, storage, set_ or [], nodes)
     emit(as_json, report.model_dump(mode="json"), *lines_of_checks(report))
     if not report.ok:
         raise typer.Exit(1)

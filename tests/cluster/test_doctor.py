@@ -37,6 +37,18 @@ WITH_GPU = Facts(
 )
 
 
+def test_nodes_that_are_missing_are_counted_and_those_there_named() -> None:
+    assert judge.judge_count(["a (head)", "b", "c"], 3).ok
+    check = judge.judge_count(["a (head)", "b"], 3)
+    assert not check.ok and check.found == "2 of 3: a (head), b"
+    assert "ray status" in str(check.remedy)
+
+
+def test_a_number_of_nodes_is_about_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--nodes", "3"]) == 2
+    assert "--nodes 3: is about a cluster" in capsys.readouterr().err
+
+
 def test_a_token_file_that_others_can_read_is_red() -> None:
     assert judge.judge_token_file(NODE, WITH_GPU).ok
     assert judge.judge_token_file(NODE, replace(WITH_GPU, token_mode=0o600)).ok

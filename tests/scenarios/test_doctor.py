@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dann_search.search.authentication import close_token_file
 from tests.experiments import space_file
 from tests.json_output import printed
 
@@ -54,6 +55,7 @@ def nodes() -> Iterator[ThreeNodes]:
     from ray.cluster_utils import Cluster
 
     Config.initialize("")
+    close_token_file()
     ensure_token_if_auth_enabled()
     head = {"num_cpus": 1, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
@@ -93,19 +95,20 @@ def doctor(*words: str, **environment: str) -> tuple[int, dict[str, Any]]:
 def test_all_nodes_are_checked_and_one_with_another_torch_is_red(
     nodes: ThreeNodes, tmp_path: Path
 ) -> None:
-    code, report = doctor("--address", nodes.address, "--space", str(space_file(tmp_path)))
+    words = ["--address", nodes.address, "--nodes", "4", "--space", str(space_file(tmp_path))]
+    code, report = doctor(*words)
     assert code == 1 and report["not_checked"] == []
     checks = report["checks"]
     red = {(check["name"], check["node"]) for check in checks if not check["ok"]}
     odd = nodes.name(nodes.odd)
     # That node also says that it has a GPU, which no driver shows.
-    assert red == {("versions", odd), ("GPUs", odd)}
+    assert red == {("versions", odd), ("GPUs", odd), ("nodes", "cluster")}
     (version,) = (c for c in checks if c["name"] == "versions" and not c["ok"])
     assert "torch 2.99.0, the driver has" in version["found"]
     (gpus,) = (check for check in checks if check["name"] == "GPUs" and not check["ok"])
     assert gpus["found"] == "torch sees 0, Ray offers 1"
     assert all(bool(check["remedy"]) is not check["ok"] for check in checks)
-    for name in ("GPUs", "shared memory", "free disk", "clock", "storage", "data"):
+    for name in ("GPUs", "token file", "shared memory", "free disk", "clock", "storage", "data"):
         assert sum(check["name"] == name for check in checks) == 3, name
     summed = [check["found"] for check in checks if check["name"] == "gloo all-reduce"]
     assert summed == ["over 3 nodes"] * 3

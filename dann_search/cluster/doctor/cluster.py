@@ -113,6 +113,8 @@ def _check(needs: Needs, tell: Tell) -> Doctor:
     checks = [check_gcs(ray.get_runtime_context().gcs_address)]
     if url := dashboard_url():
         checks.append(check_dashboard(url))
+    if needs.nodes is not None:
+        checks.append(judge.judge_count([node.name for node in nodes], needs.nodes))
     tell(f"looking at {len(nodes)} nodes")
     looked = ask(nodes, probe.look, (needs.folders,), limit_s=LOOK_S)
     checks += [_silent("node", n, looked[n.id]) for n in nodes if not _answered(looked[n.id])]

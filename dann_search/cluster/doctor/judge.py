@@ -1,6 +1,6 @@
 """Judge the facts that nodes report. Pure functions: no node is asked here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires
 
 from packaging.requirements import Requirement
@@ -23,6 +23,17 @@ MAX_SKEW_S = 2.0
 """With a larger skew, heartbeats look stale and logs cannot be compared."""
 LOGS = 2 * GIB
 """Bytes for logs and a checkpoint in transit, besides the packed store."""
+
+
+def judge_count(names: Sequence[str], expected: int) -> Check:
+    """Require that so many nodes are there, the head included."""
+    here = f"{len(names)} of {expected}: {', '.join(names)}"
+    wrong = here if len(names) < expected else ""
+    remedy = (
+        "look at what failed: ray exec CLUSTER.yaml 'ray status'; workers that come only when a "
+        "search asks for them need min_workers"
+    )
+    return verdict("nodes", "cluster", here, wrong, remedy)
 
 
 def judge_versions(node: str, facts: Facts, reference: Facts | None = None) -> Check:

@@ -30,6 +30,7 @@ class Needs:
         places: data to reach; None if no search was named.
         store_bytes: size of the packed store, or its limit.
         store_is_known: whether the size was computed from the number of images.
+        nodes: number of nodes that the cluster should have, the head included; None if unknown.
         label_free: the objective, where the target has no labels; empty where it has.
     """
 
@@ -38,6 +39,7 @@ class Needs:
     store_bytes: int = GIB
     store_is_known: bool = False
     label_free: str = ""
+    nodes: int | None = None
 
     @property
     def folders(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dann_search.cluster.doctor import judge, places, probe
@@ -21,6 +22,7 @@ def examine(
     space: Path | None = None,
     storage: str | None = None,
     sets: Sequence[str] = (),
+    nodes: int | None = None,
 ) -> Doctor:
     """Check what a search needs; print the progress on a cluster to standard error.
 
@@ -29,6 +31,7 @@ def examine(
         space: experiment file of the search.
         storage: where its experiments are to lie; by default where the space says.
         sets: overrides of the space.
+        nodes: number of nodes that the cluster should have, the head included.
 
     Raises:
         InputError: the experiment file is invalid, or the address is a URL.
@@ -38,7 +41,9 @@ def examine(
             f"--address {address}: doctor joins the cluster, which takes HOST:PORT from inside "
             "its network; from elsewhere: ray exec cluster.yaml 'dann-search doctor --address auto'"
         )
-    needs = needs_of(space, storage, sets, local=address == "local")
+    if address == "local" and nodes is not None:
+        raise InputError(f"--nodes {nodes}: is about a cluster; name it with --address")
+    needs = replace(needs_of(space, storage, sets, local=address == "local"), nodes=nodes)
     if address == "local":
         return check_machine(needs)
     from dann_search.cluster.doctor.cluster import check_cluster_at
