@@ -21,7 +21,7 @@ from dann_search.outputs import parse_output
 from dann_search.outputs.base import Failure
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
+LAUNCH = ["launch", "quickstart"]
 PAGES = (ROOT / "docs" / "quickstart.md", ROOT / "README.md")
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 SERVERS = ("tensorboard", "dashboard")
@@ -102,7 +102,8 @@ def documented() -> list[list[str]]:
     lines = [line for page in PAGES for text in blocks(page, "bash") for line in text.splitlines()]
     commands = (shlex.split(line, comments=True) for line in lines)
     unique = dict.fromkeys(tuple(words[1:]) for words in commands if words[:1] == ["dann-search"])
-    return [list(words) for words in unique if "quickstart" in words or words == ("status",)]
+    asked = [list(words) for words in unique if "quickstart" in words or words == ("status",)]
+    return [words for words in asked if words != LAUNCH]
 
 
 def write_photos(work: Path) -> None:
@@ -120,7 +121,7 @@ def write_photos(work: Path) -> None:
 def launch(work: Path) -> Result:
     """Run the first command of the quickstart."""
     begun = time.monotonic()
-    launched = run("launch", str(QUICKSTART), cwd=work)
+    launched = run(*LAUNCH, cwd=work)
     seconds = time.monotonic() - begun
     trials = launched["trials"]
     check(sum(trials.values()) >= 12, f"at least 12 trials: {trials}")
@@ -207,15 +208,17 @@ def main() -> None:
     """Follow the quickstart, and run what else the README says."""
     work = Path(sys.argv[1]).resolve()
     launched = launch(work)
-    again = run("launch", str(QUICKSTART), cwd=work, code=2)
+    again = run(*LAUNCH, cwd=work, code=2)
     check("exists already" in again["error"], "the same name again is refused")
     write_photos(work)
     check_results(launched, follow_pages(work), work)
-    space = str(ROOT / "search_spaces" / "image_folders.yaml")
-    check(len(run("space", space, cwd=work)["samples"]) == 5, "space shows five samples")
+    for name in ("catalogue", "phone"):
+        (work / name).mkdir()
+    run("init", "mugs.yaml", "--source", "catalogue", "--target", "phone", cwd=work)
+    check(len(run("space", "mugs.yaml", cwd=work)["samples"]) == 5, "space shows five samples")
     run("schema", cwd=work)
     run("doctor", cwd=work)
-    options = ["--space", str(QUICKSTART), "--storage", "s3://BUCKET/runs"]
+    options = ["--space", "quickstart", "--storage", "s3://BUCKET/runs"]
     run("validate-cluster", str(ROOT / "cluster.yaml"), *options, cwd=work)
 
 

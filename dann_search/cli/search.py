@@ -1,6 +1,5 @@
-"""Commands that search, here or on a cluster, and that explain a search space."""
+"""Commands that search, here or on a cluster."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,8 @@ from dann_search.search.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from dann_search.outputs.search import SearchEnded
+
+FILE = "The experiment file, or the name of one that comes along (space --list)."
 
 SetKeys = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")
@@ -39,7 +40,7 @@ JOB_SERVER = ("http://", "https://")
 
 @app.command()
 def launch(
-    space: Annotated[Path, typer.Argument(help="The experiment file.", show_default=False)],
+    space: Annotated[Path, typer.Argument(help=FILE, show_default=False)],
     name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
     storage: Annotated[
         str | None, typer.Option(metavar="DIR|URL", help="Folder of experiments [runs].")
@@ -184,69 +185,3 @@ def _show_search(as_json: bool, result: "SearchEnded") -> None:
     emit(as_json, result, *search_ended(result))
     if result.stopped_by == "interrupt":
         raise typer.Exit(INTERRUPTED)
-
-
-@app.command()
-def space(
-    file: Annotated[
-        Path, typer.Argument(metavar="SPACE.yaml", help="The experiment file.", show_default=False)
-    ],
-    set_: SetKeys = None,
-    samples: Annotated[
-        int, typer.Option(help="Number of configurations to sample.", min=0, max=1000)
-    ] = 5,
-    resolved: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="OUT.yaml",
-            help="Also write the whole file: with what it extends, --set, and absolute paths.",
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Explain a search space: its dimensions, conditions, size, and sampled configurations.
-
-    Example: dann-search space search_spaces/quickstart.yaml
-    """
-    from dann_search.cli.tables import search_space
-    from dann_search.config.load import experiment_of, read_source, write_resolved
-    from dann_search.data.target_has_labels import fitted_to_target
-    from dann_search.models.registry import stage_counts
-    from dann_search.search.trial_memory import planned
-    from dann_search.study.explain import explain
-
-    stages = stage_counts()
-    # A space can be explained before its data exist.
-    source = read_source(file, sets=set_ or [])
-    experiment, found = experiment_of(source, stages, check_files=False)
-    if resolved is not None:
-        write_resolved(experiment, resolved)
-    with source.placing():
-        experiment, labelled = fitted_to_target(experiment)
-    result = explain(experiment, found, planned(experiment, found), samples, labelled)
-    emit(as_json, result, search_space(result, found))
-
-
-@app.command()
-def schema(
-    command: Annotated[
-        str | None, typer.Argument(help="A command: print the schema of its --json output instead.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Print the JSON Schema of the experiment file, or of a command's JSON.
-
-    Example: dann-search schema > dann-search.schema.json
-    """
-    if command is None:
-        from dann_search.config.schema import experiment_schema
-
-        content = experiment_schema()
-    else:
-        from dann_search.outputs import output_schema
-
-        content = output_schema(command)
-    if as_json:
-        emit(True, content)
-    else:
-        print(json.dumps(content, indent=2))

@@ -173,6 +173,14 @@ def next_step(result: search.SearchEnded) -> Text:
     return sentence(f"next: dann-search evaluate {result.experiment}{data}")
 
 
+def shipped_spaces(result: spaces.ShippedSpaces) -> Table:
+    """Return the experiment files that come with the package, and what each is for."""
+    table = Table("name", "for", box=None, pad_edge=False)
+    for one in result.spaces:
+        table.add_row(one.name, one.title)
+    return table
+
+
 def search_space(result: spaces.Space, space: Space) -> Group:
     """Return the dimensions of a search space, its size, and sampled configurations."""
     table = Table(box=None, pad_edge=False)

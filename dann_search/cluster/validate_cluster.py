@@ -9,8 +9,7 @@ from dann_search.cluster.file.security import check_security
 from dann_search.cluster.file.sharing import check_sharing
 from dann_search.cluster.file.versions import check_versions
 from dann_search.cluster.launcher_schema import check_schema
-from dann_search.config.extends import read_extended
-from dann_search.config.load import load_experiment, override
+from dann_search.config.load import load_experiment, read_source
 from dann_search.config.source import read_yaml
 from dann_search.errors import InputError
 from dann_search.models.registry import stage_counts
@@ -72,8 +71,7 @@ def _check_search(
     experiment, _ = load_experiment(
         space, stage_counts(), sets=sets, storage=storage, check_files=False
     )
-    source = read_extended(space)
-    override(source, sets)
+    source = read_source(space, sets=sets)
     return [
         *check_capacity(file, experiment.resources),
         *check_sharing(file, source, str(experiment.storage), origin),

@@ -15,6 +15,7 @@ from dann_search.config.extension_files import stated_extensions, use_extensions
 from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
 from dann_search.config.paths import check_data, check_weights, with_located_paths
+from dann_search.config.shipped import named_file
 from dann_search.config.source import KeyPath, SourceFile, parse_yaml, read_yaml
 from dann_search.config.space import Space, SpaceError, build_space
 from dann_search.config.start_points import start_points
@@ -61,9 +62,15 @@ def read_source(
     storage: str | Path | None = None,
     trials: int | None = None,
 ) -> SourceFile:
-    """Read an experiment file and override its keys, as ``load_experiment``; nothing is checked."""
+    """Read an experiment file and override its keys, as ``load_experiment``; nothing is checked.
+
+    A name such as ``quickstart`` is that of a file that comes with the package. Its relative paths
+    are relative to the working folder.
+    """
     if isinstance(space, Path):
-        source, own_name = read_extended(space), space.stem
+        file = named_file(space)
+        source, own_name = read_extended(file), file.stem
+        source.relative_to = None if file == space else Path.cwd()
     else:
         source, own_name = SourceFile("experiment", copy.deepcopy(dict(space))), "experiment"
     override(source, sets)

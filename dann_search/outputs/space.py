@@ -47,6 +47,27 @@ class Space(Output):
     samples: list[Searched] = Field(description="values by parameter, of those that apply")
 
 
+class ShippedSpace(Output):
+    """An experiment file that comes with the package."""
+
+    name: str = Field(description="what launch, space and init --from take")
+    title: str = Field(description="what it is for")
+    file: str = Field(description="path of the file")
+
+
+class ShippedSpaces(Output):
+    """The experiment files that come with the package."""
+
+    spaces: list[ShippedSpace] = Field(description="by name")
+
+
+class NewFile(Output):
+    """An experiment file that was written."""
+
+    file: str = Field(description="path of the file")
+    copied_from: str = Field(description="name of the shipped file that it is a copy of")
+
+
 class JsonSchema(Output):
     """A JSON Schema (draft 2020-12): of the file, or of what a command prints."""
 

@@ -294,6 +294,15 @@ def test_a_space_is_explained_before_its_data_are_there(
     assert "0 to 30 by 10" in shown
 
 
+def test_a_space_is_named_or_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["space", "quickstart"]) == 0
+    assert "dann_mnist" in capsys.readouterr().out
+    assert main(["space", "--list"]) == 0
+    assert "quickstart" in capsys.readouterr().out
+    assert main(["space"]) == 2
+    assert "space --list" in capsys.readouterr().err
+
+
 def test_a_resolved_file_is_one_file_and_says_the_same_from_anywhere(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

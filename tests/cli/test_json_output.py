@@ -25,7 +25,9 @@ COMMANDS = (
     "export EXPERIMENT --format safetensors",
     "gc EXPERIMENT --dry-run",
     "resume EXPERIMENT",  # nothing is left to search
+    "init FOLDER/new.yaml",
     "space FOLDER/space.yaml",
+    "space --list",
     "schema",
     "schema evaluate",
 )
