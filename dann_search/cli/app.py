@@ -30,8 +30,8 @@ app = typer.Typer(
     name="dann-search",
     cls=Commands,
     help="Find the network that classifies an unlabelled image domain best.\n\n"
-    "Example: dann-search launch search_spaces/quickstart.yaml",
-    add_completion=False,
+    "Example: dann-search launch quickstart",
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -30,7 +30,7 @@ def validate_cluster(
 ) -> None:
     """Check a cluster file with Ray's validation, and for what Ray does not know.
 
-    Example: dann-search validate-cluster cluster.yaml --space search_spaces/spot_cluster.yaml
+    Example: dann-search validate-cluster cluster.yaml --space spot_cluster
     """
     from dann_search.cli.cluster_lines import lines_of_findings
     from dann_search.cluster.validate_cluster import validate_cluster as validate
@@ -57,7 +57,7 @@ def doctor(
 ) -> None:
     """Check that this machine, or every node of a cluster, is ready for a search.
 
-    Example: dann-search doctor --space search_spaces/quickstart.yaml
+    Example: dann-search doctor --space quickstart
     """
     from dann_search.cli.cluster_lines import lines_of_checks
     from dann_search.cluster.doctor.run import examine

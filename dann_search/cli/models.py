@@ -120,8 +120,8 @@ def evaluate(
 def export(
     target: Model,
     format_: Annotated[
-        str, typer.Option("--format", help="safetensors, onnx or torch.", show_default=False)
-    ],
+        str | None, typer.Option("--format", help="safetensors, onnx or torch; must be given.")
+    ] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder to write [export/FORMAT in the model's].")
     ] = None,
@@ -141,7 +141,7 @@ def export(
 
     result = export_model(
         target,
-        format_,
+        format_ or "",
         out=out_dir,
         force=force,
         images=images,

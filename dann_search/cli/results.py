@@ -14,7 +14,7 @@ from dann_search.search.interrupts import INTERRUPTED
 def status(
     experiment: Annotated[
         str | None,
-        typer.Argument(help="Folder of an experiment, or its name; all under runs/ by default."),
+        typer.Argument(help="Folder of an experiment, or of several, or a name [all under runs/]."),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep showing it until the search ends, or Ctrl-C.")
@@ -33,16 +33,20 @@ def status(
     from dann_search.cli.watch import watch as watch_until_done
     from dann_search.results import status as room
     from dann_search.results.lines import LinesView, View
-    from dann_search.results.reader import open_experiment
+    from dann_search.results.reader import experiment_names, open_experiment
     from dann_search.storage.layout import default_storage
 
     if experiment is not None and watch:
         _wait_for(experiment, interval)
-    folder = None if experiment is None else open_experiment(experiment)
+    folder, storage = None, default_storage()
+    if experiment is not None and experiment_names(experiment):
+        storage = experiment
+    elif experiment is not None:
+        folder = open_experiment(experiment)
     one = folder is not None
 
     def read() -> list[room.Snapshot]:
-        return [room.snapshot(folder)] if folder else room.all_snapshots(default_storage())
+        return [room.snapshot(folder)] if folder else room.all_snapshots(storage)
 
     interrupted = False
     if watch:

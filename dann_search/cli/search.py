@@ -54,7 +54,7 @@ def launch(
 ) -> None:
     """Validate an experiment file, run its search and write the best model.
 
-    Example: dann-search launch search_spaces/quickstart.yaml --trials 20 --set training.epochs=5
+    Example: dann-search launch quickstart --trials 20 --set training.epochs=5
     """
     options: dict[str, Any] = {
         "name": name, "storage": storage, "trials": trials, "sets": set_ or []

@@ -62,7 +62,7 @@ def space(
 ) -> None:
     """Explain a search space: its dimensions, conditions, size, and sampled configurations.
 
-    Example: dann-search space search_spaces/quickstart.yaml
+    Example: dann-search space quickstart
     """
     if list_:
         _list_spaces(as_json)

@@ -17,7 +17,7 @@ from dann_search.config.parameter import KINDS
 from dann_search.config.paths import check_data, check_weights, with_located_paths
 from dann_search.config.shipped import named_file
 from dann_search.config.source import KeyPath, SourceFile, parse_yaml, read_yaml
-from dann_search.config.space import Space, SpaceError, build_space
+from dann_search.config.space import Space, SpaceError, build_space, unknown_backbone
 from dann_search.config.start_points import start_points
 from dann_search.config.strict import FieldError, leaf_types
 from dann_search.config.trial import TrialConfig
@@ -191,8 +191,7 @@ def parse_experiment(source: SourceFile, stages: Mapping[str, int]) -> Experimen
     experiment = with_located_paths(experiment, source)
     for backbone in experiment.weights:
         if backbone not in stages:
-            message = f"unknown backbone {backbone!r}; {nearest(backbone, stages)}"
-            raise source.error(("weights", backbone), message)
+            raise source.error(("weights", backbone), unknown_backbone(backbone, stages))
     return experiment
 
 

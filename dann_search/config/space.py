@@ -1,5 +1,6 @@
 """The search space in sampling order, with its conditions resolved and its values checked."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from dann_search.config.parameter import Choice, Int, Parameter, Range
 from dann_search.config.source import KeyPath
 from dann_search.config.strict import leaf_types
 from dann_search.config.trial import TrialConfig, implied_conditions
-from dann_search.errors import nearest
+from dann_search.errors import InputError, nearest
 
 NOT_SEARCHED = ("epochs", "seed")
 
@@ -235,6 +236,15 @@ def _in_order(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
     return ordered
 
 
+def unknown_backbone(name: str, stages: Mapping[str, int]) -> str:
+    """Say that there is no such backbone, and which one was probably meant."""
+    # Looked up on demand: timm has a thousand, which are not listed.
+    with contextlib.suppress(InputError):
+        if f"timm/{name}" in stages:
+            return f"unknown backbone {name!r}; did you mean 'timm/{name}'?"
+    return f"unknown backbone {name!r}; {nearest(name, stages)}"
+
+
 def _check_backbones(space: Space) -> None:
     searched = "backbone" in space.parameters
     for index, name in enumerate(space.backbones):
@@ -242,7 +252,7 @@ def _check_backbones(space: Space) -> None:
             path: KeyPath = (
                 ("space", "backbone", "choice", index) if searched else ("training", "backbone")
             )
-            raise SpaceError(path, f"unknown backbone {name!r}; {nearest(name, space.stages)}")
+            raise SpaceError(path, unknown_backbone(name, space.stages))
     for name, parameter in space.parameters.items():
         for backbone in parameter.own_bounds if isinstance(parameter, Range) else ():
             if backbone not in space.backbones:

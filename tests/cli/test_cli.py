@@ -1,5 +1,8 @@
 """What a user gets for bad input: one message, exit code 2, nothing started, no traceback."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +295,27 @@ def test_a_space_is_explained_before_its_data_are_there(
     assert "lambda_schedule is ganin" in shown
     assert "configurations: 16" in shown
     assert "0 to 30 by 10" in shown
+
+
+def test_completion_knows_the_commands() -> None:
+    words = {"COMP_WORDS": "dann-search la", "COMP_CWORD": "1"}
+    asked = {**os.environ, **words, "_DANN_SEARCH_COMPLETE": "complete_bash"}
+    command = [sys.executable, "-m", "dann_search"]
+    done = subprocess.run(command, env=asked, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["launch"]
+
+
+def test_a_backbone_of_timm_is_found_without_its_prefix(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = space_file(tmp_path, training__backbone="efficientnet_lite0")
+    assert main(["space", str(path)]) == 2
+    assert "did you mean 'timm/efficientnet_lite0'?" in capsys.readouterr().err
+
+
+def test_a_missing_format_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "small"]) == 2
+    assert "--format: missing; valid: onnx, safetensors, torch" in capsys.readouterr().err
 
 
 def test_a_space_is_named_or_listed(capsys: pytest.CaptureFixture[str]) -> None:

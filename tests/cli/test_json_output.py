@@ -14,6 +14,7 @@ from tests.json_output import failed, printed
 COMMANDS = (
     "status EXPERIMENT",
     "status",
+    "status FOLDER/runs",
     "leaderboard EXPERIMENT",
     "leaderboard EXPERIMENT --top 1",
     "best EXPERIMENT",
