@@ -288,6 +288,34 @@ def test_a_torn_checkpoint_is_named(experiment: ExperimentFolder) -> None:
         write_best(experiment)
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0x80
+    path.write_bytes(content)
+
+
+def test_a_checkpoint_with_a_wrong_bit_becomes_no_model(experiment: ExperimentFolder) -> None:
+    path = experiment.trial(ranked(read_trials(experiment))[0].number) / BEST
+    flip_a_bit(path)
+    with pytest.raises(RunError, match=rf"{BEST}: damaged"):
+        write_best(experiment)
+    assert not experiment.best.exists()
+
+
+def test_a_model_with_a_wrong_bit_is_refused_until_it_is_written_again(
+    experiment: ExperimentFolder,
+) -> None:
+    folder = write_best(experiment).folder
+    flip_a_bit(folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"model\.safetensors: damaged or replaced"):
+        evaluate_target(folder)
+    load_model(write_best(experiment).folder)
+    record = json.loads((folder / "model.json").read_text())
+    del record["sha256"]  # as older versions wrote it
+    (folder / "model.json").write_text(json.dumps(record))
+    load_model(folder)
+
+
 def test_a_model_of_a_newer_version_or_without_a_file_is_refused(
     experiment: ExperimentFolder,
 ) -> None:
