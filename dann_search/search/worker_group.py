@@ -155,8 +155,8 @@ class _Blame(UserCallback):
         """Report failed workers; the run's controller calls this before it restarts the group.
 
         Raises:
-            RunError: its node is gone. The run ends now: no worker can start again there, and
-            Train would wait a minute for one.
+            RunError: the search is over, or its node is gone. The run ends now: no worker can start
+            again there, and Train would wait a minute for one.
         """
         slots = blamed(worker_exceptions, self.workers)
         short = {r // self.workers for r, exc in worker_exceptions.items() if is_of_memory(exc)}
@@ -164,7 +164,8 @@ class _Blame(UserCallback):
         if slots and self.node is not None and not short:
             # The kernel's kill looks like any other sudden death: its own count tells.
             kills = int(ask_node(self.node.id, oom_kills, 0.0))
-        self.dispatcher.ask("workers_died", self.run, slots, sorted(short), kills)
+        if not self.dispatcher.ask("workers_died", self.run, slots, sorted(short), kills):
+            raise RunError("the search is over")
         if self.node is not None and any(map(is_of_the_node, worker_exceptions.values())):
             raise RunError(f"node {self.node.name} is gone")
 
