@@ -190,6 +190,7 @@ def space(
     from dann_search.config.load import experiment_of, read_source
     from dann_search.data.target_has_labels import fitted_to_target
     from dann_search.models.registry import stage_counts
+    from dann_search.search.disk_need import disk_need
     from dann_search.search.trial_memory import planned
     from dann_search.study.explain import explain
 
@@ -199,7 +200,9 @@ def space(
     experiment, found = experiment_of(source, stages, check_files=False)
     with source.placing():
         experiment, labelled = fitted_to_target(experiment)
-    result = explain(experiment, found, planned(experiment, found), samples, labelled)
+    need = disk_need(experiment, found)
+    disk = str(need) if need else "not known for a backbone of your own"
+    result = explain(experiment, found, planned(experiment, found), disk, samples, labelled)
     emit(as_json, result, search_space(result, found))
 
 

@@ -16,7 +16,7 @@ from dann_search.search.room import Room
 from dann_search.search.runs import Member, Runs
 from dann_search.search.watchdog import stalled_for
 
-SILENT_S = 6.0
+SILENT_S = 4.0
 """Silence after which a search that ends no longer waits for a worker."""
 
 
@@ -150,11 +150,10 @@ class DispatcherState:
         slots: dict[int, str],
         for_memory: Collection[int] = (),
         oom_kills: int | None = None,
-    ) -> bool:
+    ) -> None:
         """Queue all trials of a run again whose workers of these slots died (why, by slot).
 
-        No slots: the whole run was lost by nobody's fault, as with its node. False: the search is
-        over, and its workers need not be started again.
+        No slots: the whole run was lost by nobody's fault, as with its node.
 
         Args:
             run: the run.
@@ -172,7 +171,10 @@ class DispatcherState:
         for slot in list(lost.training):
             short = self._memory_of((run, slot)) if slot in for_memory else None
             await self._requeue((run, slot), died=blamed.get(slot), short=short)
-        return not self.closed
+
+    async def is_closed(self) -> bool:
+        """Return whether the search is over, so that no worker need be started again."""
+        return self.closed
 
     async def _give_back(self, slot: Slot, why: str) -> None:
         """Queue the trial of a slot whose worker is lost by no fault of the trial."""

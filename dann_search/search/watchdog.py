@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 STALLED = 86
 """Exit status of a worker ended by its watchdog."""
-HEARTBEAT_S = 2.0
+HEARTBEAT_S = 1.0
 """Seconds between two signs of life to the dispatcher."""
 TELL_S = 1.0
 """How long a process stays to have its last message sent."""

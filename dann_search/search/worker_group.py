@@ -158,14 +158,15 @@ class _Blame(UserCallback):
             RunError: the search is over, or its node is gone. The run ends now: no worker can start
             again there, and Train would wait a minute for one.
         """
+        if self.dispatcher.ask("is_closed"):
+            raise RunError("the search is over")
         slots = blamed(worker_exceptions, self.workers)
         short = {r // self.workers for r, exc in worker_exceptions.items() if is_of_memory(exc)}
         kills = None
         if slots and self.node is not None and not short:
             # The kernel's kill looks like any other sudden death: its own count tells.
             kills = int(ask_node(self.node.id, oom_kills, 0.0))
-        if not self.dispatcher.ask("workers_died", self.run, slots, sorted(short), kills):
-            raise RunError("the search is over")
+        self.dispatcher.ask("workers_died", self.run, slots, sorted(short), kills)
         if self.node is not None and any(map(is_of_the_node, worker_exceptions.values())):
             raise RunError(f"node {self.node.name} is gone")
 

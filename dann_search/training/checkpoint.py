@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import RunError
+from dann_search.models.build import build_network
 from dann_search.models.network import DannNetwork
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.training.result import EpochResult, History
@@ -85,6 +86,16 @@ def frozen_hash(network: DannNetwork) -> str:
 
 def _frozen_names(network: DannNetwork) -> set[str]:
     return {f"backbone.{name}" for name in network.backbone.frozen_names}
+
+
+def checkpoint_bytes(config: TrialConfig, classes: int) -> tuple[int, int]:
+    """Return about how many bytes ``best`` and ``last`` of a recipe take, without its weights."""
+    with torch.device("meta"):
+        network = build_network(config, classes, bare=True)
+    model = sum(value.nbytes for value in trained_state(network).values())
+    trained = sum(p.nbytes for p in network.parameters() if p.requires_grad)
+    moments = 2 if config.optimizer == "adamw" else int(config.momentum > 0)
+    return model, model + moments * trained + (model if config.ema_decay else 0)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

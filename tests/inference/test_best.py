@@ -26,7 +26,7 @@ from dann_search.inference.find_model import find_model
 from dann_search.models.build import build_network
 from dann_search.models.catalog import CATALOG
 from dann_search.outputs.models import ChosenBy
-from dann_search.results.leaderboard import ranked
+from dann_search.results.leaderboard import finished, ranked
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
@@ -285,6 +285,17 @@ def test_a_torn_checkpoint_is_named(experiment: ExperimentFolder) -> None:
     path = experiment.trial(ranked(read_trials(experiment))[0].number) / BEST
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RunError, match=BEST):
+        write_best(experiment)
+
+
+def test_a_model_that_was_not_kept_is_named_with_those_there_are(
+    experiment: ExperimentFolder,
+) -> None:
+    first, *others = (row.number for row in finished(read_trials(experiment)))
+    (experiment.trial(first) / BEST).unlink()
+    there = ", ".join(map(str, sorted(others)))
+    told = rf"trial {first} was not kept: .*search\.keep_best.* models of trials: {there}$"
+    with pytest.raises(InputError, match=told):
         write_best(experiment)
 
 

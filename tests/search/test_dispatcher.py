@@ -199,7 +199,7 @@ def test_a_frozen_worker_is_ended_and_its_trial_goes_on_without_blame(
         assert await clock.pass_(60, state, 1) == []
         assert await clock.pass_(2, state, 1) == ["worker 0"]
         # Ray sees that it was killed, and starts all workers of the run again.
-        assert await state.workers_died("run", {0: "killed"})
+        await state.workers_died("run", {0: "killed"})
         assert await clock.pass_(100, state) == []
         assert await state.next_trial(A) == order(1)
         assert await state.next_trial(B) == order(0)
@@ -255,7 +255,7 @@ def test_a_search_that_ends_waits_for_workers_that_save_and_for_no_silent_one(
         assert await clock.pass_(30, state, 1) == []  # slot 1 still saves
         await state.paused(B)
         assert await clock.pass_(1, state, 1) == ["worker 0"]
-        assert not await state.workers_died("run", {0: "killed"})  # nothing to start again for
+        assert await state.is_closed()  # no worker is started again
 
     run(scenario())
 

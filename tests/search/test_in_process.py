@@ -391,6 +391,18 @@ def test_trials_that_a_pruner_stops_stay_stopped_whatever_dies(
         assert len(values) == 4 if trial.state == TrialState.COMPLETE else len(values) < 4
 
 
+def test_a_search_leaves_the_models_of_its_best_trials_alone_whatever_dies(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    path = space_of(tmp_path, tiny_images, search__keep_best=2)
+    run_search(path, executor=Interrupted(after=8, fault=Deaths(3)))
+    folder = run(path, Deaths(4)).folder
+    assert histories(folder) == undisturbed
+    best = sorted(study_trials(folder), key=lambda t: (-(t.value or 0.0), t.number))[:2]
+    left = {file.relative_to(folder.trials) for file in folder.trials.rglob("*.safetensors")}
+    assert left == {Path(str(trial.number), "best.safetensors") for trial in best}
+
+
 def test_images_that_are_not_there_end_the_search_which_can_be_resumed(
     tmp_path: Path, tiny_images: Path, undisturbed: Histories
 ) -> None:
