@@ -159,16 +159,16 @@ class Leases:
             if lease.alone:
                 await self.fail(lease, _out_of_memory(lease.order, short, died))
             lease.alone = True
-        elif died is not None:
-            lease.deaths += 1
-            if lease.deaths >= self.max_worker_deaths:
-                how_often = f"its worker died {lease.deaths} times while training it"
-                await self.fail(lease, f"{how_often}; the last time: {died}")
         elif lost is not None:
             lease.losses += 1
             if lease.losses >= MAX_LOSSES:
                 how_often = f"its worker was lost {lease.losses} times in a row"
                 await self.fail(lease, f"{how_often}; the last time: {lost}")
+        elif died is not None:
+            lease.deaths += 1
+            if lease.deaths >= self.max_worker_deaths:
+                how_often = f"its worker died {lease.deaths} times while training it"
+                await self.fail(lease, f"{how_often}; the last time: {died}")
         if not lease.error and lease.order.number in self.by_number:
             self.pending.appendleft(lease.order.number)
 
