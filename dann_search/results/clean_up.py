@@ -1,4 +1,4 @@
-"""Delete what a finished search no longer needs: checkpoints of lesser trials, logs."""
+"""Delete what a search no longer needs: checkpoints of lesser trials, logs."""
 
 from contextlib import nullcontext
 

@@ -98,7 +98,8 @@ class Retention(Observer):
         kept = with_models(trials, self.keep)
         for other in sorted((self._kept | {number}) - kept):
             self._gone.put(self.folder.trial(other) / MODEL)
-        for name in TO_GO_ON:
+        # Otherwise they alone have the trial's epochs.
+        for name in TO_GO_ON if self.folder.trial_record(number).exists() else ():
             self._gone.put(self.folder.trial(number) / name)
         self._kept = kept
 

@@ -14,7 +14,7 @@ class Ended:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.status, self.said = list[int](), list[tuple[str, bool]]()
         self.done = threading.Event()
-        monkeypatch.setattr(watchdog.os, "_exit", self._exit)
+        monkeypatch.setattr("os._exit", self._exit)
         monkeypatch.setattr(watchdog, "TELL_S", 0.0)
 
     def stalled(self, why: str, of_storage: bool) -> None:

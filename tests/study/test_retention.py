@@ -15,6 +15,7 @@ from dann_search.study.retention import MODEL, TO_GO_ON, Retention, models_to_ke
 from dann_search.study.study_names import CONFIRMS, ERROR
 
 ALL = {MODEL, *TO_GO_ON}
+RECORD = "trial.json"
 
 
 def trial(state: TrialState, score: float | None = None, **attrs: Any) -> FrozenTrial:
@@ -42,7 +43,7 @@ class Searching:
     def end(self, state: TrialState, score: float | None = None, **attrs: Any) -> None:
         number = len(self.study.trials)
         self.folder.trial(number).mkdir()
-        for name in ALL:
+        for name in (*ALL, RECORD):
             (self.folder.trial(number) / name).touch()
         self.study.add_trial(trial(state, score, **attrs))
         self.retention.trial_ended(number, "", attrs.get(ERROR))
@@ -50,7 +51,7 @@ class Searching:
     def files(self) -> dict[int, set[str]]:
         self.retention.close()
         found = {int(p.name): {f.name for f in p.iterdir()} for p in self.folder.trials.iterdir()}
-        return {number: names for number, names in found.items() if names}
+        return {number: names - {RECORD} for number, names in found.items() if names != {RECORD}}
 
 
 def test_the_best_models_stay_and_nothing_to_go_on_from(tmp_path: Path) -> None:
@@ -59,6 +60,16 @@ def test_the_best_models_stay_and_nothing_to_go_on_from(tmp_path: Path) -> None:
         search.end(TrialState.COMPLETE, score)
     search.end(TrialState.PRUNED, 0.9)  # below every completed one
     assert search.files() == {1: {MODEL}, 3: {MODEL}}
+
+
+def test_checkpoints_that_alone_have_a_trial_s_epochs_stay(tmp_path: Path) -> None:
+    search = Searching(tmp_path, keep=1)
+    search.end(TrialState.COMPLETE, 0.3)
+    search.folder.trial(1).mkdir()
+    (search.folder.trial(1) / "last.safetensors").touch()
+    search.study.add_trial(trial(TrialState.PRUNED, 0.1))
+    search.retention.trial_ended(1, "pruned", None)
+    assert search.files() == {0: {MODEL}, 1: {"last.safetensors"}}
 
 
 def test_stopped_trials_fill_up_what_completed_ones_leave(tmp_path: Path) -> None:

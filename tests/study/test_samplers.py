@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from dann_search.config.experiment import SearchConfig
@@ -208,7 +208,7 @@ def test_samplers_learn_from_trials_that_diverge(sampler: str, trials: int) -> N
 def test_a_failed_trial_counts_as_the_worst_if_it_failed_by_its_recipe() -> None:
     study = optuna.create_study(direction="maximize")
     view = StudyView(study, {}, {})
-    ranges = {"learning_rate": FloatDistribution(0, 1)}
+    ranges: dict[str, BaseDistribution] = {"learning_rate": FloatDistribution(0, 1)}
 
     def add(value: float | None, error: str = "") -> None:
         state = TrialState.FAIL if error else TrialState.COMPLETE
