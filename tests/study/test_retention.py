@@ -126,3 +126,20 @@ def test_storage_that_refuses_to_delete_ends_no_search_and_is_told_of_once(
     search.end(TrialState.COMPLETE, 0.5)
     assert search.files() == {0: ALL, 1: ALL}
     assert len(search.said) == 1 and "storage does not answer" in search.said[0]
+
+
+def test_models_behind_a_url_go_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder, study = ExperimentFolder.at("memory://retention/small"), optuna.create_study()
+    assert folder.remote
+    retention = Retention(study, folder, SearchConfig(keep_best=1), print)
+    for number, score in enumerate((0.3, 0.5)):
+        for name in (*ALL, RECORD):
+            folder.remote.write(f"trials/{number}/{name}", b"")
+        folder.trial(number).mkdir(parents=True)
+        folder.trial_record(number).touch()
+        study.add_trial(trial(TrialState.COMPLETE, score))
+        retention.trial_ended(number, "completed", None)
+    retention.close()
+    there = folder.remote.files("trials")
+    assert there == [f"trials/0/{RECORD}", f"trials/1/{MODEL}", f"trials/1/{RECORD}"]
