@@ -357,11 +357,58 @@ FAULTS = (
     Fault(
         "another recipe's checkpoint is gone on from",
         "dann_search/training/checkpoint.py",
-        'if recipe is None or checkpoint.recipe in ("", recipe):',
-        "if recipe is None or checkpoint.recipe:",
+        'if checkpoint and (recipe is None or checkpoint.recipe in ("", recipe)):',
+        "if checkpoint and (recipe is None or checkpoint.recipe):",
         (
             "tests/training/test_checkpoint.py"
             "::test_a_checkpoint_of_another_recipe_is_not_gone_on_from",
+        ),
+    ),
+    Fault(
+        "a damaged checkpoint is gone on from",
+        "dann_search/training/checkpoint.py",
+        'if DIGEST in header and header[DIGEST] != _digest(tensors, header["record"]):',
+        "if False:",
+        (
+            "tests/training/test_checkpoint.py"
+            "::test_training_goes_on_from_the_checkpoint_before_one_with_a_wrong_bit_and_says_so",
+        ),
+    ),
+    Fault(
+        "a frozen worker counted as a death of its trial's",
+        "dann_search/search/dispatcher.py",
+        "await self._requeue(slot, lost=why)",
+        "await self._requeue(slot, died=why)",
+        (
+            "tests/search/test_dispatcher.py"
+            "::test_a_frozen_worker_is_ended_and_its_trial_goes_on_without_blame",
+        ),
+    ),
+    Fault(
+        "a search that ends waits for a silent worker",
+        "dann_search/search/dispatcher.py",
+        "limit_s = min(stall_timeout_s, SILENT_S) if self.closed else stall_timeout_s",
+        "limit_s = stall_timeout_s",
+        (
+            "tests/search/test_dispatcher.py"
+            "::test_a_search_that_ends_waits_for_workers_that_save_and_for_no_silent_one",
+        ),
+    ),
+    Fault(
+        "trials that diverge are passed over by samplers",
+        "dann_search/study/sampler_view.py",
+        "for trial in bad if values else ():",
+        "for trial in ():",
+        ("tests/study/test_samplers.py::test_samplers_learn_from_trials_that_diverge[tpe-80]",),
+    ),
+    Fault(
+        "a finalist's model deleted once others are better",
+        "dann_search/study/retention.py",
+        "return {trial.number for trial in models[:keep]} | confirmed",
+        "return {trial.number for trial in models[:keep]}",
+        (
+            "tests/study/test_retention.py::"
+            "test_a_finalist_stays_however_many_become_better_and_its_repetitions_leave_no_model",
         ),
     ),
     Fault(

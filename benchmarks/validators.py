@@ -1,6 +1,7 @@
-"""How well each validator ranks the trials of a search, against their target-test macro-F1.
+r"""How well each validator ranks the trials of a search, against their target-test macro-F1.
 
-    dann-search launch search_spaces/quickstart.yaml --set search.scheduler=none
+    dann-search launch search_spaces/quickstart.yaml --set search.scheduler=none \
+        --set search.keep_best=1000
     python benchmarks/validators.py runs/quickstart
 
 Every trial's best epoch is scored on the target's test split (this script is the one place that

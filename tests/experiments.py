@@ -136,11 +136,10 @@ def retrain(folder: ExperimentFolder, config: dict[str, Any], where: Path) -> li
 
 
 def saved_history(folder: ExperimentFolder, number: int) -> list[dict[str, Any]]:
-    """The epochs in a trial's last checkpoint, without their timings."""
-    from dann_search.training.checkpoint import LAST, load_checkpoint
+    """The epochs in a trial's record or, where it goes on, its last checkpoint; no timings."""
+    from dann_search.results.epochs import read_epochs
 
-    checkpoint = load_checkpoint(folder.trial(number) / LAST)
-    return [without_timings(asdict(result)) for result in checkpoint.history]
+    return [without_timings(epoch) for epoch in read_epochs(folder, number)]
 
 
 def without_timings(epoch: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from dann_search.results.reader import (
 )
 from dann_search.results.warm_start import known_trials
 from dann_search.search.checks import check_search, remarks
+from dann_search.search.disk_need import check_room
 from dann_search.search.executor import RayExecutor
 from dann_search.search.interrupts import interrupted_with, interrupts
 from dann_search.search.launch import Outcome, prepare, search
@@ -100,9 +101,10 @@ def launch(
         experiment, _ = fitted_to_target(given)
         chosen = () if experiment == given else (WHY,)
         known = known_trials(experiment)
+        notes = (*chosen, *check_room(experiment, found))
         with display.packing() as progress:
             folder = prepare(experiment, found, progress, known, address)
-        return _run(experiment, found, folder, display, known=known, address=address, notes=chosen)
+        return _run(experiment, found, folder, display, known=known, address=address, notes=notes)
 
 
 def resume(

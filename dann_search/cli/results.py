@@ -112,7 +112,7 @@ def gc(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete what a finished search no longer needs: checkpoints of lesser trials, logs.
+    """Delete what a search no longer needs: models of lesser trials, logs; less while it runs.
 
     Example: dann-search gc quickstart --dry-run
     """

@@ -73,6 +73,7 @@ def space(
     from dann_search.config.load import experiment_of, read_source, write_resolved
     from dann_search.data.target_has_labels import fitted_to_target
     from dann_search.models.registry import stage_counts
+    from dann_search.search.disk_need import disk_need
     from dann_search.search.trial_memory import planned
     from dann_search.study.explain import explain
 
@@ -84,7 +85,9 @@ def space(
         write_resolved(experiment, resolved)
     with source.placing():
         experiment, labelled = fitted_to_target(experiment)
-    result = explain(experiment, found, planned(experiment, found), samples, labelled)
+    need = disk_need(experiment, found)
+    disk = str(need) if need else "not known for a backbone of your own"
+    result = explain(experiment, found, planned(experiment, found), disk, samples, labelled)
     emit(as_json, result, search_space(result, found))
 
 

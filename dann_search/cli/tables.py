@@ -191,6 +191,7 @@ def search_space(result: spaces.Space, space: Space) -> Group:
     count = f"{result.combinations:,}" if result.combinations else "no end (ranges without a step)"
     lines = [f"configurations: {count}", f"early stopping: {result.scheduler}"]
     lines.append(f"on this machine: {result.plan}")
+    lines.append(f"on disk: {result.disk}")
     if not result.target_labelled:
         lines.append(f"the target has no labels: {result.objective} chooses trials and epochs")
     lines.append("")

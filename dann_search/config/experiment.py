@@ -87,6 +87,12 @@ class SearchConfig(Strict):
         description="storage of the study: sqlite, journal (for shared file systems), auto, which "
         "chooses between them, or the URL of a database",
     )
+    keep_best: int = Field(
+        10,
+        ge=1,
+        description="number of best trials whose models are kept, at least the finalists'; a model "
+        "of another trial is deleted when it ends, or falls behind",
+    )
     budget: BudgetConfig = BudgetConfig()
     confirm: ConfirmConfig | None = None
 

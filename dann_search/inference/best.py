@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dann_search.config.experiment import Experiment, WeightsFile
@@ -149,7 +149,8 @@ def rebuild(
     """Return the trial's network at its best epoch, and the content of its model.json.
 
     Raises:
-        InputError: what a notebook registered for the search is missing.
+        InputError: what a notebook registered for the search is missing, or the trial's model was
+            not kept.
         RunError: the checkpoint is damaged, or frozen weights are no longer the same.
     """
     from dann_search.models.build import build_network
@@ -161,6 +162,8 @@ def rebuild(
     config = TrialConfig(**row.config)
     path = folder.trial(row.number) / BEST
     folder.fetch(path)
+    if not path.exists():
+        raise InputError(_not_kept(folder, row))
     checkpoint = load_checkpoint(path)
     classes = len(read_record(folder)["data"]["class_names"])
     network = build_network(config, classes, experiment.weights)
@@ -171,6 +174,18 @@ def rebuild(
     record["chosen_by"] = {"objective": by, "value": value}
     record["validation_ci95"] = _validation_intervals(folder, network, record)
     return network, record
+
+
+def _not_kept(folder: ExperimentFolder, row: TrialRow) -> str:
+    from dann_search.training.checkpoint import BEST
+
+    places = map(PurePosixPath, folder.sizes(folder.trials))
+    numbers = sorted(int(place.parent.name) for place in places if place.name == BEST)
+    return (
+        f"{folder}: the model of trial {row.number} was not kept: a search keeps those of its best "
+        f"trials (search.keep_best), and gc deletes others; there are models of trials: "
+        f"{', '.join(map(str, numbers)) or 'none'}"
+    )
 
 
 def _record(

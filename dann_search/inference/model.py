@@ -18,7 +18,7 @@ from dann_search.data.decode import decode_image
 from dann_search.data.domain import Image
 from dann_search.data.image_pixels import ImageSource, centre_crop
 from dann_search.errors import InputError
-from dann_search.inference.model_files import WEIGHTS, read_record_of_model
+from dann_search.inference.model_files import WEIGHTS, check_whole, read_record_of_model
 from dann_search.models.build import build_network
 from dann_search.models.registry import is_backbone
 from dann_search.storage.layout import EXTENSIONS
@@ -147,7 +147,9 @@ def load_model(folder: str | Path, trust_extensions: bool = False) -> DannModel:
     config = TrialConfig(**{**known, "method": "source_only", "extra": NO_EXTRA})
     network = build_network(config, len(record["class_names"]), bare=True)
     try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
+        state = load_file(folder / WEIGHTS)
+        check_whole(folder, record)
+        network.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as exc:
         raise InputError(f"{folder / WEIGHTS}: cannot be loaded: {exc}") from None
     return DannModel(network, record)

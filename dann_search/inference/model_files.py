@@ -1,5 +1,6 @@
 """The folder of a model: names of its files; write and read them. Reading needs no torch."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,27 @@ EVALUATION, CONFUSION = "evaluation.json", "confusion.png"
 NEEDED = ("class_names", "preprocessing", "backbone", "config", "data")
 PLACE = "experiment_place"
 """Key of the experiment's path or URL in a record; only needed for test and validation images."""
+
+HASHES = "sha256"
+"""Key of the SHA-256 of the files beside a record, by name; older versions wrote none."""
+
+
+def check_whole(folder: Path, record: Mapping[str, Any]) -> None:
+    """Check that the weights are those that the record was written with.
+
+    Raises:
+        InputError: they were changed or damaged since.
+    """
+    path, expected = folder / WEIGHTS, record.get(HASHES, {}).get(WEIGHTS)
+    if expected is None:
+        return
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise InputError(
+            f"{path}: damaged or replaced: its SHA-256 is {found[:12]}…, and {RECORD} says "
+            f"{expected[:12]}…; write the model again with: dann-search best"
+        )
 
 
 def check_place(place: Path, kind: Literal["model", "export"], force: bool) -> None:
@@ -68,6 +90,7 @@ def write_model(
     from safetensors.torch import save
 
     weights = save(dict(state))
+    record[HASHES] = {WEIGHTS: hashlib.sha256(weights).hexdigest()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not _holds(folder / WEIGHTS, weights):

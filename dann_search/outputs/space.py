@@ -39,6 +39,10 @@ class Space(Output):
         description="how many trials train at once on this machine, and the memory they need, in "
         "words"
     )
+    disk: str = Field(
+        description="how many GB of checkpoints a search leaves at most, and a trial in training "
+        "takes, in words"
+    )
     objective: str = Field(description="what is maximized: f1_macro, or a validator's name")
     target_labelled: bool = Field(
         description="false where the target has no labels; true where it is not there to be looked "

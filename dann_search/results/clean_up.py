@@ -1,43 +1,50 @@
-"""Delete what a finished search no longer needs: checkpoints of lesser trials, logs."""
+"""Delete what a search no longer needs: checkpoints of lesser trials, logs."""
 
 from contextlib import nullcontext
 
-from dann_search.errors import InputError
 from dann_search.outputs.trials import CleanedUp
 from dann_search.results.leaderboard import finished
-from dann_search.results.reader import TrialRow, read_trials
+from dann_search.results.reader import TrialRow, read_experiment, read_trials
 from dann_search.storage.compare_lock import alone, left_labels, remove_left_labels
 from dann_search.storage.driver_lock import driver_is_alive
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.retention import MODEL, TO_GO_ON, left_files, models_to_keep
 
 KEEP = 5
 """Trials whose models are kept by default."""
-BEST, TO_GO_ON = "best.safetensors", ("last.safetensors", "previous.safetensors")
 
 
 def clean_up(folder: ExperimentFolder, keep: int = KEEP, dry_run: bool = False) -> CleanedUp:
     """Delete what neither a resume nor any other command needs.
 
     Of trials that are over: the checkpoints to resume from, and the models of all but the ``keep``
-    best. Besides: Ray's logs, and target labels that a killed comparison left behind. The study,
-    the epochs of every trial, the best model, comparisons and packed images are kept.
+    best and of finalists that were confirmed. Besides: Ray's logs, what killed processes left half
+    written, and target labels of a killed comparison. The study, the epochs of every trial, the
+    best model, comparisons and packed images are kept.
+
+    While a search runs, logs stay, as do trials that failed, which it may try again, and as many
+    models as it keeps itself.
 
     Raises:
-        InputError: a search or a comparison is running on the experiment.
+        InputError: a comparison is running on the experiment.
     """
-    if driver_is_alive(folder):
-        raise InputError(f"{folder}: a search is running on it; clean up when it has ended")
+    searches = driver_is_alive(folder)
+    if searches:
+        keep = max(keep, models_to_keep(read_experiment(folder).search))
     with alone(folder) if folder.compare.is_dir() else nullcontext():
-        return _clean_up(folder, keep, dry_run)
+        return _clean_up(folder, keep, dry_run, searches)
 
 
-def _clean_up(folder: ExperimentFolder, keep: int, dry_run: bool) -> CleanedUp:
+def _clean_up(folder: ExperimentFolder, keep: int, dry_run: bool, searches: bool) -> CleanedUp:
     rows = read_trials(folder)
-    kept = [row.number for row in finished(rows)[:keep]]
-    there = {**folder.sizes(folder.root / "trials"), **folder.sizes(folder.ray)}
+    kept = _with_models(rows, keep)
+    there = {**folder.sizes(folder.trials), **({} if searches else folder.sizes(folder.ray))}
+    goes_on = ("running", "failed") if searches else ("running",)
+    over = [row for row in rows if row.state not in goes_on]
     unneeded = {
-        name for row in rows for name in _unneeded(folder, row, row.number in kept, set(there))
+        name for row in over for name in _unneeded(folder, row, row.number in kept, set(there))
     }
+    unneeded |= _left(folder, {row.number for row in over} if searches else None)
     logs = f"{folder.ray.name}/"
     gone = {name: n for name, n in there.items() if name in unneeded or name.startswith(logs)}
     labels = left_labels(folder)
@@ -54,9 +61,23 @@ def _clean_up(folder: ExperimentFolder, keep: int, dry_run: bool) -> CleanedUp:
 def _unneeded(
     folder: ExperimentFolder, row: TrialRow, keeps_model: bool, there: set[str]
 ) -> list[str]:
-    if row.state == "running":
-        return []
     record = folder.trial_record(row.number).relative_to(folder.root)
     # Older versions stored a trial's epochs in its checkpoints alone.
-    names = [*(TO_GO_ON if record.as_posix() in there else ()), *([] if keeps_model else [BEST])]
+    names = [*(TO_GO_ON if record.as_posix() in there else ()), *([] if keeps_model else [MODEL])]
     return [record.with_name(name).as_posix() for name in names]
+
+
+def _with_models(rows: list[TrialRow], keep: int) -> list[int]:
+    """Return the trials whose models stay, best first."""
+    confirmed = {row.confirms for row in rows}
+    ranked = enumerate(finished(rows))
+    return [row.number for rank, row in ranked if rank < keep or row.number in confirmed]
+
+
+def _left(folder: ExperimentFolder, of: set[int] | None) -> set[str]:
+    """Return what was left half written, in the folders of some trials or, None, of all."""
+    return {
+        path.relative_to(folder.root).as_posix()
+        for path in left_files(folder)
+        if of is None or path.parent.name in map(str, of)
+    }

@@ -13,7 +13,11 @@ from dann_search.search.leases import Leases
 from dann_search.search.messages import EpochDict, EpochUpdate, Health, Order, Slot
 from dann_search.search.resources import gigabytes
 from dann_search.search.room import Room
-from dann_search.search.runs import Runs
+from dann_search.search.runs import Member, Runs
+from dann_search.search.watchdog import stalled_for
+
+SILENT_S = 4.0
+"""Silence after which a search that ends no longer waits for a worker."""
 
 
 class DispatcherState:
@@ -58,6 +62,27 @@ class DispatcherState:
         if node in self.drained:  # told so while the run was starting
             self.runs.end(run)
         return not (self.closed or self.runs.by_name[run].over)
+
+    async def seated(self, slot: Slot, rank: int, actor: Any) -> None:
+        """Note that a worker has its seat; from now on it is missed when it is silent."""
+        members = self.runs.by_name[slot[0]].members
+        members[slot[1], rank] = Member(actor, time.monotonic())
+
+    async def alive(self, slot: Slot, rank: int) -> None:
+        """Note a sign of life of a worker's process."""
+        if member := self.runs.by_name[slot[0]].members.get((slot[1], rank)):
+            member.heard = time.monotonic()
+
+    async def left(self, slot: Slot, rank: int) -> None:
+        """Note that a worker has no more to do; it is silent from now on."""
+        self.runs.by_name[slot[0]].members.pop((slot[1], rank), None)
+
+    async def stalled(self, slot: Slot, why: str, of_storage: bool) -> None:
+        """Note why a worker's watchdog ends it now; Ray does not know."""
+        if of_storage:
+            await self._give_back(slot, why)
+        else:
+            self.runs.by_name[slot[0]].stalled[slot[1]] = why
 
     async def until_paused(self, run: str) -> None:
         """Wait until the run's trials are to stop at their next step."""
@@ -147,6 +172,18 @@ class DispatcherState:
             short = self._memory_of((run, slot)) if slot in for_memory else None
             await self._requeue((run, slot), died=blamed.get(slot), short=short)
 
+    async def is_closed(self) -> bool:
+        """Return whether the search is over, so that no worker need be started again."""
+        return self.closed
+
+    async def _give_back(self, slot: Slot, why: str) -> None:
+        """Queue the trial of a slot whose worker is lost by no fault of the trial."""
+        run = self.runs.by_name[slot[0]]
+        run.excused.add(slot[1])
+        if (number := run.training.get(slot[1])) is not None:
+            run.suspects.add(number)  # it may be the node's
+        await self._requeue(slot, lost=why)
+
     def _was_alone(self, slot: Slot) -> bool:
         number = self.runs.by_name[slot[0]].training.get(slot[1])
         lease = self.leases.held(slot, number)
@@ -162,6 +199,24 @@ class DispatcherState:
     async def has_memory(self, node: str, memory: float) -> None:
         """Note how many bytes the trials of a node may take together."""
         self.room.memory[node] = memory
+
+    async def end_silent(self, stall_timeout_s: float) -> list[Any]:
+        """Queue the trials of workers that were not heard of for so long; return who is to end.
+
+        Once the search ends, seconds are enough; but as long as another slot of a run saves its
+        trial, the run goes on.
+        """
+        limit_s = min(stall_timeout_s, SILENT_S) if self.closed else stall_timeout_s
+        ended = []
+        for name, slots in self.runs.silent(limit_s).items():
+            run = self.runs.by_name[name]
+            if self.closed and run.training.keys() - slots:
+                continue
+            for slot in slots:
+                await self._give_back((name, slot), stalled_for(limit_s, "its worker was silent"))
+                members = [key for key in run.members if key[0] == slot]
+                ended += [run.members.pop(key).actor for key in members]
+        return ended
 
     async def withdraw(self, number: int) -> None:
         """End a trial, done or not: its slot is free at its next report."""
@@ -216,9 +271,15 @@ class DispatcherState:
             "first_slot_ready": self.first_slot_ready,
         }
 
-    async def _requeue(self, slot: Slot, died: str | None = None, short: str | None = None) -> None:
+    async def _requeue(
+        self,
+        slot: Slot,
+        died: str | None = None,
+        short: str | None = None,
+        lost: str | None = None,
+    ) -> None:
         number = self.runs.by_name[slot[0]].training.pop(slot[1], None)
-        await self.leases.requeue(slot, number, died, short)
+        await self.leases.requeue(slot, number, died, short, lost)
         self._match()
 
     def _match(self) -> None:

@@ -157,6 +157,13 @@ class Fleet:
             group.join(max(0.0, until - time.monotonic()))
         return not self._thread.is_alive() and all(group.has_ended for group in groups)
 
+    def end_silent(self) -> bool:
+        """End workers that were not heard of for too long; return whether there were any."""
+        silent = self.dispatcher.ask("end_silent", self.spec.stall_timeout_s)
+        for actor in silent:
+            ray.kill(actor)
+        return bool(silent)
+
     def _watch(self) -> None:
         while not self._closing.wait(LOOK_S):
             try:
@@ -178,6 +185,9 @@ class Fleet:
                 self.dispatcher.ask("drain", node.id)
         self._remove_ended({node.id for node in nodes})
         self._retire_failing(health)
+        if self.end_silent():
+            limit = f"{self.spec.stall_timeout_s:g} s (resources.stall_timeout_s)"
+            self.tell(f"a worker was not heard of for {limit}: it was ended, its trial goes on")
         self._give_back(health)
         if self.resources.across_nodes:
             self._add_spanning(nodes, leaving)
@@ -370,6 +380,8 @@ def _end(fleet: Fleet, stall_timeout_s: float, interrupt: threading.Event) -> No
     fleet.close(pause=paused)
     until = time.monotonic() + stall_timeout_s + SAVE_S
     while not fleet.join(1.0) and time.monotonic() < until:
+        if not fleet.has_lost_dispatcher():
+            fleet.end_silent()
         if interrupt.is_set() and not paused:
             paused = True
             fleet.close(pause=True)

@@ -31,6 +31,7 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.storage.remote_folder import UnknownStorageError
 from dann_search.study.open_study import check_not_lost
 from dann_search.study.record import recorded_store, rewrite_record, write_record
+from dann_search.study.retention import Retention
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
 from dann_search.study.tally import Counts
@@ -258,6 +259,7 @@ def _watchers(
     watchers = [
         TensorBoardWriter(folder.tensorboard, space, objective, total, labelled),
         TrialFiles(folder),
+        Retention(record.study, folder, experiment.search, console.notice),
         console,
     ]
     if folder.remote:

@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 
 from dann_search.search.messages import EpochDict, EpochUpdate, Order, Slot
 from dann_search.search.resources import gigabytes
+from dann_search.training.result import OUT_OF_MEMORY
+
+MAX_LOSSES = 5
+"""Workers that a trial may lose in a row without an epoch between them, by no fault of its own."""
+MATTER = ("backbone", "batch_size", "unfrozen_depth")
+"""Parameters of a recipe that a message on memory names."""
 
 
 @dataclass
@@ -20,6 +26,7 @@ class Lease:
         approved: epochs after which training may go on.
         slot: that trains it; None while it waits for one.
         deaths: of workers, while they trained it; not those for memory.
+        losses: of workers by no fault of the trial, in a row without an epoch between them.
         alone: whether it trains only where nothing else does, as memory did not suffice before.
         overtaken: trials behind it in the queue that found room where it did not.
         nodes: where it was trained, one entry for each start.
@@ -34,6 +41,7 @@ class Lease:
     error: str | None = None
     slot: Slot | None = None
     deaths: int = 0
+    losses: int = 0
     alone: bool = False
     overtaken: int = 0
     startup_s: float | None = None
@@ -112,6 +120,7 @@ class Leases:
         async with lease.changed:
             if len(history) > len(lease.history):
                 lease.history = history
+                lease.losses = 0
                 lease.changed.notify_all()
             if len(history) >= lease.order.config["epochs"]:
                 return False
@@ -121,7 +130,12 @@ class Leases:
         return not lease.cancelled and lease.slot == slot
 
     async def requeue(
-        self, slot: Slot, number: int | None, died: str | None = None, short: str | None = None
+        self,
+        slot: Slot,
+        number: int | None,
+        died: str | None = None,
+        short: str | None = None,
+        lost: str | None = None,
     ) -> None:
         """Put a slot's trial at the head of the queue; give up one that always kills its worker.
 
@@ -131,6 +145,9 @@ class Leases:
             died: why the slot's worker died, if it did.
             short: how much memory there is, in words, if that is what it lacked; it is then trained
                 once more with nothing beside it before it is given up.
+            lost: why the slot's worker was lost by no fault of the trial, if so. It is given up all
+                the same if that happens again and again: it may hold what its process needs to
+                show that it lives.
         """
         lease = self.held(slot, number)
         if lease is None or lease.error:
@@ -142,6 +159,11 @@ class Leases:
             if lease.alone:
                 await self.fail(lease, _out_of_memory(lease.order, short, died))
             lease.alone = True
+        elif lost is not None:
+            lease.losses += 1
+            if lease.losses >= MAX_LOSSES:
+                how_often = f"its worker was lost {lease.losses} times in a row"
+                await self.fail(lease, f"{how_often}; the last time: {lost}")
         elif died is not None:
             lease.deaths += 1
             if lease.deaths >= self.max_worker_deaths:
@@ -170,8 +192,11 @@ class Leases:
 
 
 def _out_of_memory(order: Order, short: str, died: str | None) -> str:
+    config = order.config
     needs = f"{order.what} needs about {gigabytes(order.memory)}; " if order.memory else ""
+    recipe = ", ".join(f"{name} {config[name]}" for name in MATTER if name in config)
     return (
-        f"out of memory: {needs}{short}, and nothing else trained there; lower batch_size, "
-        f"data.image_size or unfrozen_depth, or choose precision bf16 (at last: {died})"
+        f"{OUT_OF_MEMORY}: {needs}{short}, and nothing else trained there; its recipe has "
+        f"{recipe}: lower batch_size, data.image_size or unfrozen_depth, or choose precision bf16 "
+        f"(at last: {died})"
     )

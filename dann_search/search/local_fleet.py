@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -25,6 +26,8 @@ Fault = Callable[["LocalWorker", int, str], None]
 Moments: ``begin``, a trial begins; ``step``, a step was made; ``saved``, an epoch is saved and not
 yet reported.
 """
+LOOK_S = 0.05
+"""Seconds between two signs of life of the workers, and two looks at who is silent."""
 
 
 class WorkerDied(BaseException):
@@ -108,6 +111,20 @@ class LocalFleet:
         self._run, self._at_work = 0, 0
         self._changing = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._workers: list[LocalWorker] = []
+        self._ended = threading.Event()
+        self._looker = threading.Thread(target=self._look, daemon=True, name="looker")
+        self._looker.start()
+
+    def _look(self) -> None:
+        """Do what the watchdogs and the fleet do beside the training."""
+        while not self._ended.wait(LOOK_S):
+            for worker in list(self._workers):
+                if worker.generation == self.generation and not worker.is_frozen:
+                    self.dispatcher.ask("alive", worker.seat.slot, 0)
+            for worker in self.dispatcher.ask("end_silent", self.resources.stall_timeout_s):
+                worker.is_ended = True
+                self.restart(worker.generation, {worker.seat.slot[1]: "ended"})
 
     def start(self) -> None:
         """Start a thread for each slot."""
@@ -115,6 +132,7 @@ class LocalFleet:
         for number in range(self.slots):
             slot = f"run-{self._run}", number
             worker = LocalWorker(self, slot, self.generation)
+            self._workers.append(worker)
             thread = threading.Thread(target=self._work, args=(worker,), name=f"slot-{number}")
             self._threads.append(thread)
             thread.start()
@@ -123,7 +141,9 @@ class LocalFleet:
         run, number = worker.seat.slot
         try:
             if self.dispatcher.ask("enter", run, NODE):
+                self.dispatcher.ask("seated", worker.seat.slot, 0, worker)
                 worker.run()
+                self.dispatcher.ask("left", worker.seat.slot, 0)
         except (_Replaced, CancelledError):
             return
         except BaseException as exc:
@@ -193,6 +213,8 @@ class LocalFleet:
         self.close(pause=pause)
         for thread in self._threads:
             thread.join()
+        self._ended.set()
+        self._looker.join()
         self.dispatcher.stop()
 
 
@@ -205,12 +227,20 @@ class LocalWorker(SlotWorker):
         from dann_search.training.ranks import ALONE
 
         seat = Seat(slot, ALONE, ALONE, torch.device("cpu"), NODE)
-        watchdog = cast(Watchdog, SimpleNamespace(beat=self._step_done, rest=lambda: None))
+        watchdog = cast(Watchdog, SimpleNamespace(beat=self._beat, rest=lambda: None))
         super().__init__(fleet.config, seat, self, watchdog)
         self.fleet, self.generation = fleet, generation
         self.is_cut_off = False
         """Whether it goes on, unknown to the fleet, as on a node that the network has lost."""
+        self.is_frozen = self.is_ended = False
         self._number: int | None = None
+
+    def freeze(self) -> None:
+        """Do nothing more, as a process that was stopped, until it is ended."""
+        self.is_frozen = True
+        while not self.is_ended:
+            time.sleep(LOOK_S)
+        raise _Replaced
 
     def cut_off(self) -> None:
         """Have the fleet lose this worker's node, while the worker itself goes on."""
@@ -236,7 +266,7 @@ class LocalWorker(SlotWorker):
         if self.generation != self.fleet.generation and not self.is_cut_off:
             raise _Replaced
 
-    def _step_done(self) -> None:
+    def _beat(self, *, on_storage: bool = False) -> None:
         self._check()
         if self._number is not None:
             self.fleet.fault(self, self._number, "step")

@@ -5,8 +5,20 @@ import time
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from dann_search.search.messages import Order, RunHealth, Slot
+
+ON_TIME_S = 10.0
+"""Whoever looks for silent workers looks at least this often, unless it was stopped itself."""
+
+
+@dataclass
+class Member:
+    """A worker that has taken its seat: what ends it, and when it was last heard of."""
+
+    actor: Any
+    heard: float
 
 
 @dataclass
@@ -20,7 +32,9 @@ class Run:
         taken: trials handed to it so far.
         suspects: trials in which its workers died since its last epoch.
         starts_failed: deaths of workers that trained nothing since its last epoch.
-        excused: slots whose workers leave because their trial failed by its own fault.
+        excused: slots whose workers leave for a reason that the dispatcher knows already.
+        members: its workers, by slot and rank.
+        stalled: why workers were ended by their watchdogs, by slot.
         over: whether it gets no more trials, and its workers return.
         error: why it can train nothing, if so.
         paused: set when its trials are to stop at their next step.
@@ -34,6 +48,8 @@ class Run:
     suspects: set[int] = field(default_factory=set)
     starts_failed: int = 0
     excused: set[int] = field(default_factory=set)
+    members: dict[tuple[int, int], Member] = field(default_factory=dict)
+    stalled: dict[int, str] = field(default_factory=dict)
     over: bool = False
     error: str | None = None
     paused: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,8 +76,12 @@ class Run:
 
         Those in ``crowded`` had too little memory beside others: they do not speak against the run.
         """
-        slots = {slot: why for slot, why in slots.items() if slot not in self.excused}
+        known = self.stalled
+        slots = {s: known.get(s, why) for s, why in slots.items() if s not in self.excused}
         self.excused.clear()
+        # All of its workers start again.
+        self.stalled.clear()
+        self.members.clear()
         counted = slots.keys() - set(crowded)
         suspects = [trial for slot, trial in self.training.items() if slot in counted]
         self.suspects.update(suspects)
@@ -77,6 +97,20 @@ class Runs:
         self.by_name: dict[str, Run] = defaultdict(Run)
         self.idle: dict[Slot, asyncio.Future[Order | None]] = {}
         """The longest waiting first."""
+        self._looked = time.monotonic()
+
+    def silent(self, limit_s: float) -> dict[str, set[int]]:
+        """Return the slots, by run, of workers not heard of for longer than ``limit_s``."""
+        now = time.monotonic()
+        late, self._looked = max(0.0, now - self._looked - ON_TIME_S), now
+        found: dict[str, set[int]] = defaultdict(set)
+        for name, run in self.by_name.items():
+            for (slot, _), member in run.members.items():
+                # What was sent while this process was stopped has yet to be read.
+                member.heard = min(now, member.heard + late)
+                if now - member.heard > limit_s:
+                    found[name].add(slot)
+        return found
 
     async def wait(self, slot: Slot) -> Order | None:
         """Wait until a trial is handed to the slot; None where its run is over."""

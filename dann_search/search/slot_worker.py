@@ -133,8 +133,8 @@ class SlotWorker:
         self.watchdog.beat()
         try:
             for history in self._epochs(order, folder):
-                self.watchdog.rest()
                 self._keep(folder)
+                self.watchdog.rest()
                 told = tuple(asdict(result) for result in history)
                 if not self._from_chief(partial(self._call, "report", order.number, told)):
                     break
@@ -173,7 +173,7 @@ class SlotWorker:
         return train(
             TrialConfig(**order.config),
             self._opened(order.data),
-            folder.open(STATE),
+            self._brought(folder),
             device=self.seat.device,
             ranks=self.ranks,
             weights=self.config.weights,
@@ -196,11 +196,22 @@ class SlotWorker:
             self.stores[store] = open_training_data(Path(store))
         return self.stores[store]
 
+    def _brought(self, folder: TrialFolder) -> Path:
+        """Bring the trial's checkpoints here, if there are any."""
+        for name in STATE:
+            self.watchdog.beat(on_storage=True)
+            folder.open((name,))
+        self.watchdog.beat()
+        return folder.local
+
     def _keep(self, folder: TrialFolder) -> None:
         """Bring the trial's checkpoints to storage before the epoch is reported."""
         if self.ranks.is_chief:
             # The best first: what goes on from the last one makes it again if it must.
-            folder.keep(("best.safetensors", "last.safetensors"))
+            for name in ("best.safetensors", "last.safetensors"):
+                self.watchdog.beat(on_storage=True)
+                folder.keep((name,))
+            self.watchdog.beat()
 
     def _began(self, order: Order) -> None:
         self.watchdog.beat()

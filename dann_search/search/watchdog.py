@@ -1,37 +1,87 @@
-"""End a worker that makes no progress: its group restarts and its trial goes on."""
+"""End a worker that makes no progress: its group restarts and its trial goes on.
 
+A thread beside the training does so, and tells the dispatcher that its process lives: a process
+that is frozen as a whole can only be missed by others.
+"""
+
+import contextlib
 import faulthandler
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 STALLED = 86
 """Exit status of a worker ended by its watchdog."""
+HEARTBEAT_S = 1.0
+"""Seconds between two signs of life to the dispatcher."""
+TELL_S = 1.0
+"""How long a process stays to have its last message sent."""
 
 
 class Watchdog:
-    """Ends its process after ``timeout_s`` seconds of training without a step."""
+    """Ends its process after ``timeout_s`` seconds of training without a beat.
 
-    def __init__(self, timeout_s: float):
-        self.timeout_s = timeout_s
-        self._last: float | None = None
+    Args:
+        timeout_s: the setting ``resources.stall_timeout_s``.
+        alive: called all the while, every ``HEARTBEAT_S`` seconds.
+        stalled: called before the end with the reason, and whether storage is to blame.
+    """
+
+    def __init__(
+        self,
+        timeout_s: float,
+        alive: Callable[[], None] = lambda: None,
+        stalled: Callable[[str, bool], None] = lambda why, of_storage: None,
+    ):
+        self.timeout_s, self.alive, self.stalled = timeout_s, alive, stalled
+        self._beats = 0
+        self._resting, self._on_storage = True, False
         thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
         thread.start()
 
-    def beat(self) -> None:
-        """Note progress; the next step is due within the timeout."""
-        self._last = time.monotonic()
+    def beat(self, *, on_storage: bool = False) -> None:
+        """Note progress; the next beat is due within the timeout.
+
+        Args:
+            on_storage: whether what comes next is a call of storage, which is to blame if it hangs.
+        """
+        self._beats += 1
+        self._resting, self._on_storage = False, on_storage
 
     def rest(self) -> None:
         """Expect nothing until the next beat."""
-        self._last = None
+        self._resting = True
 
     def _watch(self) -> None:
+        # Turns are counted, not seconds: a process that was stopped and goes on gets its time back.
+        turn_s = min(HEARTBEAT_S, self.timeout_s / 4)
+        seen, quiet_s = -1, 0.0
         while True:
-            time.sleep(min(1.0, self.timeout_s / 4))
-            last = self._last
-            if last is not None and time.monotonic() - last > self.timeout_s:
-                print(f"no step for {self.timeout_s:g} s; ending this worker", file=sys.stderr)
-                faulthandler.dump_traceback(all_threads=True)
-                os._exit(STALLED)
+            time.sleep(turn_s)
+            with contextlib.suppress(Exception):  # the search is over, and this worker with it
+                self.alive()
+            if self._resting or self._beats != seen:
+                seen, quiet_s = self._beats, 0.0
+                continue
+            quiet_s += turn_s
+            if quiet_s > self.timeout_s:
+                self._end()
+
+    def _end(self) -> None:
+        why = stalled_for(self.timeout_s, "storage did not answer" if self._on_storage else "")
+        print(f"{why}; ending this worker", file=sys.stderr)
+        faulthandler.dump_traceback(all_threads=True)
+        with contextlib.suppress(Exception):
+            self.stalled(why, self._on_storage)
+        time.sleep(TELL_S)
+        os._exit(STALLED)
+
+
+def stalled_for(timeout_s: float, what: str = "") -> str:
+    """Say that nothing happened for longer than the setting allows."""
+    return (
+        f"{what or 'it made no progress'} for {timeout_s:g} s, the limit in "
+        f"resources.stall_timeout_s"
+    )

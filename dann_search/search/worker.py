@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import ray
@@ -41,8 +42,16 @@ def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
     if not config.dispatcher.ask("enter", config.run, node, oom_kills()):
         return
     torch.set_num_threads(config.threads)
-    watchdog = Watchdog(config.stall_timeout_s)
-    SlotWorker(config.worker, _take_seat(config, node), config.dispatcher, watchdog).run()
+    seat, dispatcher = _take_seat(config, node), config.dispatcher
+    place = seat.slot, seat.ranks.rank
+    dispatcher.ask("seated", *place, ray.get_runtime_context().current_actor)
+    watchdog = Watchdog(
+        config.stall_timeout_s,
+        alive=partial(dispatcher.tell, "alive", *place),
+        stalled=partial(dispatcher.tell, "stalled", seat.slot),
+    )
+    SlotWorker(config.worker, seat, dispatcher, watchdog).run()
+    dispatcher.ask("left", *place)
 
 
 def _take_seat(config: GroupConfig, node: str) -> Seat:

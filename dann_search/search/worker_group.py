@@ -155,9 +155,11 @@ class _Blame(UserCallback):
         """Report failed workers; the run's controller calls this before it restarts the group.
 
         Raises:
-            RunError: its node is gone. The run ends now: no worker can start again there, and
-            Train would wait a minute for one.
+            RunError: the search is over, or its node is gone. The run ends now: no worker can start
+            again there, and Train would wait a minute for one.
         """
+        if self.dispatcher.ask("is_closed"):
+            raise RunError("the search is over")
         slots = blamed(worker_exceptions, self.workers)
         short = {r // self.workers for r, exc in worker_exceptions.items() if is_of_memory(exc)}
         kills = None

@@ -18,10 +18,14 @@ def explain(
     experiment: Experiment,
     space: Space,
     plan: str,
+    disk: str,
     samples: int = 5,
     target_labelled: bool = True,
 ) -> outputs.Space:
-    """Describe a search space and its ``plan``, with some configurations sampled at random."""
+    """Describe a search space, its ``plan`` and what it takes of the ``disk``.
+
+    Some configurations are sampled at random.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.RandomSampler(seed=experiment.search.seed)
     study = optuna.create_study(sampler=sampler)
@@ -30,6 +34,7 @@ def explain(
         combinations=combinations(space),
         scheduler=describe_scheduler(experiment.search.scheduler, space.fixed.epochs),
         plan=plan,
+        disk=disk,
         objective=experiment.search.objective,
         target_labelled=target_labelled,
         samples=[space.active(suggest(study.ask(), space).model_dump()) for _ in range(samples)],

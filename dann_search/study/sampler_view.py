@@ -1,8 +1,12 @@
-"""The study as a sampler should see it: stopped trials by their best epoch, current ranges.
+"""The study as a sampler should see it: stopped trials by their best epoch, failures, ranges.
 
 TPE ranks every stopped trial below every completed one, and stopped trials by their length. Most
 trials are stopped, and the best of those are better than the worst completed ones: their scores
 say more than their lengths (docs/benchmarks.md).
+
+A trial that diverged, or for which memory did not suffice, counts as the worst that was seen:
+samplers pass failed trials over, and would propose what fails again and again. It stays a failed
+one in the study. Other failures say nothing about the recipe.
 
 Optuna's samplers read the range of a parameter from the trials: the first one, or none where trials
 differ. In a study whose ranges have grown they would stay within the old ones. Trials of another
@@ -11,6 +15,7 @@ for a bad result.
 """
 
 import copy
+import math
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, cast
 
@@ -19,14 +24,20 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from dann_search.study.study_names import ERROR
+from dann_search.training.result import is_of_the_recipe
+
 Ranges = Mapping[str, BaseDistribution]
 CONSTRAINTS = "constraints"
 """Prefix of the system attributes in which Optuna keeps a trial's constraints."""
+BAD = "failed_by_its_recipe"
+"""System attribute of a copy that stands for a failed trial."""
 
 
 def _differs(trial: FrozenTrial, ranges: Ranges) -> bool:
     grown = any(ranges.get(name, old) != old for name, old in trial.distributions.items())
-    return grown or trial.state == TrialState.PRUNED or bool(trial.constraints)
+    stopped = trial.state == TrialState.PRUNED
+    return grown or stopped or bool(trial.constraints) or _is_bad(trial)
 
 
 def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
@@ -40,6 +51,27 @@ def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
         seen.state = TrialState.COMPLETE
         seen.values = [max(trial.intermediate_values.values())]
     return seen
+
+
+def _is_bad(trial: FrozenTrial) -> bool:
+    """Whether a trial failed by its own recipe."""
+    failed = trial.state == TrialState.FAIL
+    return failed and is_of_the_recipe(trial.user_attrs.get(ERROR, ""))
+
+
+def _tell_bad(trials: Sequence[FrozenTrial]) -> None:
+    """Give trials that failed by their own recipe, copies all, the worst value of the others.
+
+    As long as there is no other they stay failed: the best of them would be no better than they.
+    """
+    bad = [trial for trial in trials if _is_bad(trial) or BAD in trial.system_attrs]
+    if not bad:
+        return
+    done = [t for t in trials if t.state == TrialState.COMPLETE and BAD not in t.system_attrs]
+    values = [t.value for t in done if t.value is not None and math.isfinite(t.value)]
+    for trial in bad if values else ():
+        trial.state, trial.values = TrialState.COMPLETE, [min(values)]
+        trial.system_attrs[BAD] = True
 
 
 class StudyView:
@@ -60,9 +92,9 @@ class StudyView:
                 seen = _seen(trial, self._ranges)
                 if trial.state.is_finished():
                     self._known[trial.number] = seen
-            if states is None or seen.state in states:
-                found.append(seen)
-        return found
+            found.append(seen)
+        _tell_bad(found)
+        return [seen for seen in found if states is None or seen.state in states]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study_behind, name)

@@ -1,13 +1,16 @@
 """A trial's checkpoints: ``last`` to go on from, ``best`` to keep.
 
 One safetensors file each, written atomically. The record (format, history) lies in the file's own
-header, so that weights and record are never of different epochs. Weights of frozen stages are not
-written: the seed or the pre-trained file gives them again, and a hash in the record tells if not.
+header, so that weights and record are never of different epochs. So does a digest of both, which
+tells a file that was damaged since. Weights of frozen stages are not written: the seed or the
+pre-trained file gives them again, and a hash in the record tells if not.
 """
 
 import hashlib
 import json
 import os
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import RunError
+from dann_search.models.build import build_network
 from dann_search.models.network import DannNetwork
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.training.result import EpochResult, History
@@ -26,10 +30,12 @@ FORMAT = 3
 LAST, BEST = "last.safetensors", "best.safetensors"
 PREVIOUS = "previous.safetensors"
 """``last`` of the epoch before, for the day that a power cut leaves ``last`` in pieces."""
+DIGEST = "sha256"
+"""Of a file's tensors and record, in its header."""
 
 
 class TornCheckpointError(RunError):
-    """A file that is no whole checkpoint."""
+    """A file that is no whole checkpoint, or not as it was written."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,16 @@ def _frozen_names(network: DannNetwork) -> set[str]:
     return {f"backbone.{name}" for name in network.backbone.frozen_names}
 
 
+def checkpoint_bytes(config: TrialConfig, classes: int) -> tuple[int, int]:
+    """Return about how many bytes ``best`` and ``last`` of a recipe take, without its weights."""
+    with torch.device("meta"):
+        network = build_network(config, classes, bare=True)
+    model = sum(value.nbytes for value in trained_state(network).values())
+    trained = sum(p.nbytes for p in network.parameters() if p.requires_grad)
+    moments = 2 if config.optimizer == "adamw" else int(config.momentum > 0)
+    return model, model + moments * trained + (model if config.ema_decay else 0)
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write under a temporary name, flush to disk, rename: readers see the old file or the new."""
     tensors = {f"model.{name}": value for name, value in checkpoint.model.items()}
@@ -95,27 +111,46 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "recipe": checkpoint.recipe,
         "history": [asdict(result) for result in checkpoint.history],
     }
-    content = save(
-        {n: t.detach().cpu().contiguous() for n, t in tensors.items()},
-        {"record": json.dumps(record)},
-    )
-    write_atomically(path, content)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    said = json.dumps(record)
+    write_atomically(path, save(tensors, {"record": said, DIGEST: _digest(tensors, said)}))
+
+
+def _digest(tensors: Mapping[str, Tensor], record: str) -> str:
+    """Hash tensors of the CPU by name, type, shape and content, and what the header says of them.
+
+    SHA-256 takes 0.05 s for 100 MiB where the processor has instructions for it.
+    """
+    digest = hashlib.sha256(record.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        RunError: the file is no checkpoint of this version.
+        TornCheckpointError: the file is no checkpoint, or was damaged since it was written.
+        RunError: it was written by a newer version.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})["record"])
+            header = file.metadata() or {}
+            record = json.loads(header["record"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if record["format"] > FORMAT:
             raise RunError(
                 f"{path}: written by a newer dann-search (format {record['format']}, "
                 f"this one reads {FORMAT})"
+            )
+        # Files of older versions have no digest.
+        if DIGEST in header and header[DIGEST] != _digest(tensors, header["record"]):
+            raise TornCheckpointError(
+                f"{path}: damaged: its content is not what was written; look at the disk, or copy "
+                "the file back from where it is whole"
             )
         return Checkpoint(
             history=tuple(EpochResult(**result) for result in record["history"]),
@@ -133,18 +168,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def load_last(folder: Path, recipe: str | None = None) -> tuple[Checkpoint, Path] | None:
     """Load the last whole checkpoint of a recipe; None if training begins anew.
 
+    What was passed over is said on standard error.
+
     Raises:
         RunError: it was written by a newer version.
     """
+    torn: list[str] = []
+    found = None
     for path in (folder / LAST, folder / PREVIOUS):
         try:
-            if path.exists():
-                checkpoint = load_checkpoint(path)
-                if recipe is None or checkpoint.recipe in ("", recipe):
-                    return checkpoint, path
-        except TornCheckpointError:
+            checkpoint = load_checkpoint(path) if path.exists() else None
+        except TornCheckpointError as exc:
+            torn.append(str(exc))
             continue
-    return None
+        if checkpoint and (recipe is None or checkpoint.recipe in ("", recipe)):
+            found = checkpoint, path
+            break
+    if torn:
+        goes_on = f"after epoch {len(found[0].history)}, from {found[1]}" if found else "anew"
+        print(f"{'; '.join(torn)}: training goes on {goes_on}", file=sys.stderr)
+    return found
 
 
 def save_last(folder: Path, checkpoint: Checkpoint, *, final: bool) -> None:

@@ -37,7 +37,14 @@ from dann_search.training.epoch_steps import Batches, EpochSteps, Step
 from dann_search.training.optimizer import Optimizer
 from dann_search.training.precision import autocast
 from dann_search.training.ranks import ALONE, Ranks
-from dann_search.training.result import F1_MACRO, EpochResult, History, best_epoch
+from dann_search.training.result import (
+    F1_MACRO,
+    LOGITS,
+    LOSS,
+    EpochResult,
+    History,
+    best_epoch,
+)
 from dann_search.training.schedules import depth_at, lambda_at
 from dann_search.training.seeding import reset_torch, restore_torch, torch_state
 from dann_search.training.step import adapted_loss, source_loss
@@ -137,15 +144,21 @@ class Training:
                 return False
         trained = time.perf_counter() - start
         means = (self.ranks.sum_(sums) / self.batches.steps).tolist()
-        self._require_finite("loss", means[0] + means[1] + means[3], epoch)
+        self._require_finite(LOSS, means[0] + means[1] + means[3], epoch)
         self.ranks.average_statistics(self.network)
         if self.average:
             self.average.average_statistics(self.ranks)
-        self.history += (self._result(epoch, means, lam, trained, start),)
+        self.history += (self._result(epoch, means, lam, trained, start, beat),)
         return True
 
     def _result(
-        self, epoch: int, means: list[float], lam: float, trained_s: float, start: float
+        self,
+        epoch: int,
+        means: list[float],
+        lam: float,
+        trained_s: float,
+        start: float,
+        beat: Callable[[], None],
     ) -> EpochResult:
         """Validate, and put together what the epoch has to tell."""
         config = self.config
@@ -158,11 +171,13 @@ class Training:
                 self.device,
                 self.ranks,
                 config.precision,
+                beat,
             )
         # The last step's update may be the one that broke the weights, after a loss still finite.
-        self._require_finite("sum of validation logits", outputs.logit_sum, epoch)
+        self._require_finite(LOGITS, outputs.logit_sum, epoch)
         metrics = target_metrics(outputs, self.data)
         validators = label_free_scores(outputs, self.data)
+        beat()
         label_loss, method_loss, domain_accuracy, further = means
         adversarial = config.adversarial
         # Nothing but the discriminator's own loss is shown as such.
@@ -287,7 +302,7 @@ def train(
         weights: explicit files of pre-trained weights, by backbone.
         objective: what chooses the epoch that is kept as the best.
         on_begin: called once, when network and data are ready.
-        beat: called after every step, a sign of life.
+        beat: called after every step and every batch of the validation, a sign of life.
         pause: called after every step; where it says so, the same on all workers, a checkpoint is
             written in the middle of the epoch, from which another call goes on as if there had been
             no pause (to the last digit with one worker).

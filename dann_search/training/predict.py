@@ -1,6 +1,6 @@
 """Class logits of a split, each worker computing its share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -43,9 +43,11 @@ def predict_outputs(
     device: torch.device,
     ranks: Ranks = ALONE,
     precision: str = "fp32",
+    beat: Callable[[], None] = lambda: None,
 ) -> Outputs:
     """Compute logits and features; arguments as of ``predict_logits``."""
-    both = predict_logits(_WithFeatures(network), images, spec, side, device, ranks, precision)
+    with_features = _WithFeatures(network)
+    both = predict_logits(with_features, images, spec, side, device, ranks, precision, beat)
     classes = network.classifier.out_features
     return Outputs(both[:, :classes], both[:, classes:])
 
@@ -71,6 +73,7 @@ def predict_logits(
     device: torch.device,
     ranks: Ranks = ALONE,
     precision: str = "fp32",
+    beat: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Compute logits of a whole split, each worker its share.
 
@@ -84,6 +87,7 @@ def predict_logits(
         device: of the network.
         ranks: this worker among those of the trial.
         precision: of the forward passes.
+        beat: called after every batch, a sign of life.
 
     Returns:
         fp32 logits (n, classes), all of them on every worker, on the CPU.
@@ -108,6 +112,7 @@ def predict_logits(
                 size //= 2
             else:
                 start += size
+                beat()
 
     mine = images[ranks.share(len(images))]
     return ranks.gather_rows(torch.cat(list(in_batches(mine))), len(images)).cpu()

@@ -6,7 +6,19 @@ from typing import Any
 
 from dann_search.config.experiment import F1_MACRO
 
-__all__ = ["F1_MACRO", "EpochResult", "History", "best_epoch", "best_of", "score_of"]
+__all__ = [
+    "F1_MACRO",
+    "EpochResult",
+    "History",
+    "best_epoch",
+    "best_of",
+    "is_of_the_recipe",
+    "score_of",
+]
+
+OUT_OF_MEMORY = "out of memory"
+LOSS, LOGITS = "loss", "sum of validation logits"
+"""What is no longer finite where a training has diverged."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,12 @@ def score_of(epoch: Mapping[str, Any], objective: str) -> float:
         epoch["f1_macro_val"] if objective == F1_MACRO else epoch["validators"][objective]
     )
     return score
+
+
+def is_of_the_recipe(error: str) -> bool:
+    """Return whether a trial failed by what its recipe asks for: it diverged, or lacked memory."""
+    diverged = tuple(f"the {what} became " for what in (LOSS, LOGITS))
+    return error.startswith((f"{OUT_OF_MEMORY}: ", *diverged))
 
 
 def best_of(history: Sequence[Mapping[str, Any]], objective: str) -> Mapping[str, Any]:

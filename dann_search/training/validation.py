@@ -1,5 +1,6 @@
 """What is measured of a network after an epoch: metrics on the target, and label-free scores."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,7 @@ def validation_outputs(
     device: torch.device,
     ranks: Ranks,
     precision: str = "fp32",
+    beat: Callable[[], None] = lambda: None,
 ) -> ValidationOutputs:
     """Run the network on both validation splits, each worker on its share.
 
@@ -44,7 +46,7 @@ def validation_outputs(
     """
 
     def outputs(images: Tensor) -> Outputs:
-        return predict_outputs(network, images, spec, side, device, ranks, precision)
+        return predict_outputs(network, images, spec, side, device, ranks, precision, beat)
 
     with of_source(network):
         source = outputs(data.source_val_images)

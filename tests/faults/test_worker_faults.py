@@ -100,6 +100,43 @@ def test_a_rank_that_dies_costs_an_epoch_and_one_that_raises_its_trial_alone(
     assert_nothing_is_reserved()
 
 
+class StopsAWorker(Reports):
+    """SIGSTOP to a worker after the first epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped: psutil.Process | None = None
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        super().epochs_done(number, history, known)
+        if self.stopped is None:
+            workers = [
+                process
+                for process in psutil.Process().children(recursive=True)
+                if "RayTrainWorker" in "".join(process.cmdline()[:1])
+            ]
+            self.stopped = workers[0]
+            self.stopped.suspend()
+
+
+def test_a_worker_that_is_frozen_as_a_whole_is_replaced_and_its_trial_goes_on(
+    tmp_path: Path,
+) -> None:
+    reports = StopsAWorker()
+    changes = {"resources__stall_timeout_s": 8, "resources__max_worker_deaths": 1}
+    outcome, trials = run_search(space_file(tmp_path, search__trials=3, **changes), reports)
+    assert reports.stopped is not None
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
+    assert set(reports.steps.values()) == {1}
+    for trial in trials:
+        again = retrain(
+            outcome.folder, trial.user_attrs["config"], tmp_path / f"again-{trial.number}"
+        )
+        assert saved_history(outcome.folder, trial.number) == again
+    reports.stopped.wait(20)
+    assert_nothing_is_reserved()
+
+
 def test_a_search_whose_dispatcher_is_lost_fails_no_trial_and_can_be_resumed(
     tmp_path: Path,
 ) -> None:

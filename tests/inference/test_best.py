@@ -26,7 +26,7 @@ from dann_search.inference.find_model import find_model
 from dann_search.models.build import build_network
 from dann_search.models.catalog import CATALOG
 from dann_search.outputs.models import ChosenBy
-from dann_search.results.leaderboard import ranked
+from dann_search.results.leaderboard import finished, ranked
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
@@ -189,8 +189,8 @@ def test_a_best_model_that_is_not_the_first_and_cannot_be_written_anew_is_refuse
     first, second = (row.number for row in ranked(read_trials(experiment))[:2])
     write_best(experiment, trial=second, out=experiment.best)
     (experiment.trial(first) / BEST).unlink()
-    said = rf"{BEST}.*best holds the model of trial {second}, which may not be.*name that folder"
-    with pytest.raises(RunError, match=said):
+    said = rf"not kept.*best holds the model of trial {second}, which may not be.*name that folder"
+    with pytest.raises(InputError, match=said):
         find_model(experiment.root)
     assert find_model(experiment.best).record["trial"] == second
 
@@ -286,6 +286,45 @@ def test_a_torn_checkpoint_is_named(experiment: ExperimentFolder) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RunError, match=BEST):
         write_best(experiment)
+
+
+def test_a_model_that_was_not_kept_is_named_with_those_there_are(
+    experiment: ExperimentFolder,
+) -> None:
+    first, *others = (row.number for row in finished(read_trials(experiment)))
+    (experiment.trial(first) / BEST).unlink()
+    there = ", ".join(map(str, sorted(others)))
+    told = rf"trial {first} was not kept: .*search\.keep_best.* models of trials: {there}$"
+    with pytest.raises(InputError, match=told):
+        write_best(experiment)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0x80
+    path.write_bytes(content)
+
+
+def test_a_checkpoint_with_a_wrong_bit_becomes_no_model(experiment: ExperimentFolder) -> None:
+    path = experiment.trial(ranked(read_trials(experiment))[0].number) / BEST
+    flip_a_bit(path)
+    with pytest.raises(RunError, match=rf"{BEST}: damaged"):
+        write_best(experiment)
+    assert not experiment.best.exists()
+
+
+def test_a_model_with_a_wrong_bit_is_refused_until_it_is_written_again(
+    experiment: ExperimentFolder,
+) -> None:
+    folder = write_best(experiment).folder
+    flip_a_bit(folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"model\.safetensors: damaged or replaced"):
+        evaluate_target(folder)
+    load_model(write_best(experiment).folder)
+    record = json.loads((folder / "model.json").read_text())
+    del record["sha256"]  # as older versions wrote it
+    (folder / "model.json").write_text(json.dumps(record))
+    load_model(folder)
 
 
 def test_a_model_of_a_newer_version_or_without_a_file_is_refused(

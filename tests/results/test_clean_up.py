@@ -45,9 +45,33 @@ def test_lesser_models_checkpoints_and_logs_go_and_the_best_can_still_be_had(
     assert clean_up(experiment, keep=1).files == 0
 
 
-def test_nothing_is_taken_from_a_running_search(experiment: ExperimentFolder) -> None:
-    with DriverLock(experiment), pytest.raises(InputError, match="a search is running on it"):
-        clean_up(experiment)
+def files_of(folder: ExperimentFolder, number: int) -> set[str]:
+    return {path.name for path in folder.trial(number).iterdir()}
+
+
+def test_from_a_running_search_only_what_it_cannot_need_is_taken(
+    experiment: ExperimentFolder,
+) -> None:
+    experiment.ray.mkdir(exist_ok=True)
+    (experiment.ray / "driver.log").write_bytes(b"x")
+    rows = read_trials(experiment)
+    over = [row.number for row in rows if row.state in ("completed", "pruned")]
+    before = {number: files_of(experiment, number) for number in over}
+    running = experiment.trial(len(rows))
+    running.mkdir()
+    for name in (".best.safetensors.77", "last.safetensors", "best.safetensors"):
+        (running / name).touch()
+    (experiment.trial(over[0]) / ".last.safetensors.77").touch()
+    with DriverLock(experiment):
+        # As many models as the search keeps itself.
+        assert clean_up(experiment, keep=1).kept == [row.number for row in finished(rows)]
+    to_go_on = {"last.safetensors", "previous.safetensors"}
+    for number in over:
+        assert files_of(experiment, number) == before[number] - to_go_on
+    assert len(list(running.iterdir())) == 3
+    assert (experiment.ray / "driver.log").exists()
+    clean_up(experiment, keep=1)
+    assert not list(experiment.trials.glob("*/.*"))
 
 
 def test_labels_that_a_killed_comparison_left_go_but_not_those_of_a_running_one(

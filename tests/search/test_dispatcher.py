@@ -1,11 +1,14 @@
 """The dispatcher's protocol, without Ray around it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dann_search.search import dispatcher, runs
 from dann_search.search.dispatcher import DispatcherState
 from dann_search.search.messages import Order
 
@@ -151,6 +154,124 @@ def test_a_trial_of_a_dead_worker_is_not_handed_to_an_idle_one_that_died_with_it
         await state.workers_died("run", {0: "killed"})
         assert await idle is None
         assert await state.next_trial(("next", 0)) == order(0)
+
+    run(scenario())
+
+
+class Clock:
+    """The time as the dispatcher sees it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(dispatcher, "time", SimpleNamespace(monotonic=self, time=time.time))
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def pass_(self, seconds: int, state: DispatcherState, *alive: int) -> list[Any]:
+        """Have each second a sign of life of these slots, and a look at who is silent."""
+        ended = []
+        for _ in range(seconds):
+            self.now += 1
+            for slot in alive:
+                await state.alive(("run", slot), 0)
+            ended += await state.end_silent(60.0)
+        return ended
+
+
+async def two_in_training(max_worker_deaths: int = 1) -> DispatcherState:
+    state = DispatcherState(max_worker_deaths, 100)
+    for number, slot in enumerate((A, B)):
+        await state.submit(order(number))
+        await state.seated(slot, 0, f"worker {number}")
+        await state.next_trial(slot)
+    return state
+
+
+def test_a_frozen_worker_is_ended_and_its_trial_goes_on_without_blame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+
+    async def scenario() -> None:
+        state = await two_in_training()
+        assert await clock.pass_(60, state, 1) == []
+        assert await clock.pass_(2, state, 1) == ["worker 0"]
+        # Ray sees that it was killed, and starts all workers of the run again.
+        await state.workers_died("run", {0: "killed"})
+        assert await clock.pass_(100, state) == []
+        assert await state.next_trial(A) == order(1)
+        assert await state.next_trial(B) == order(0)
+        assert (await state.snapshot())["deaths"] == {0: 0, 1: 0}
+
+    run(scenario())
+
+
+def test_a_trial_that_freezes_every_worker_is_given_up_with_the_setting_s_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+
+    async def scenario() -> None:
+        state = DispatcherState(1, 100)
+        await state.submit(order(0))
+        for _ in range(5):
+            await state.seated(A, 0, "worker")
+            await state.next_trial(A)
+            await clock.pass_(61, state)
+            await state.workers_died("run", {0: "killed"})
+        assert (await state.epochs_after(0, 0)).error == (
+            "its worker was lost 5 times in a row; the last time: its worker was silent for 60 s, "
+            "the limit in resources.stall_timeout_s"
+        )
+
+    run(scenario())
+
+
+def test_a_dispatcher_that_was_stopped_itself_misses_no_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+
+    async def scenario() -> None:
+        state = await two_in_training()
+        await clock.pass_(10, state, 0, 1)
+        clock.now += 3600
+        assert await state.end_silent(60.0) == []
+        assert await clock.pass_(10, state, 0, 1) == []
+
+    run(scenario())
+
+
+def test_a_search_that_ends_waits_for_workers_that_save_and_for_no_silent_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+
+    async def scenario() -> None:
+        state = await two_in_training()
+        await state.close(pause=True)
+        assert await clock.pass_(30, state, 1) == []  # slot 1 still saves
+        await state.paused(B)
+        assert await clock.pass_(1, state, 1) == ["worker 0"]
+        assert await state.is_closed()  # no worker is started again
+
+    run(scenario())
+
+
+def test_a_worker_ended_by_its_watchdog_dies_with_its_reason_and_for_storage_without_blame() -> (
+    None
+):
+    async def scenario() -> None:
+        state = await two_in_training(max_worker_deaths=1)
+        await state.stalled(A, "it made no progress for 60 s", False)
+        await state.stalled(B, "storage did not answer for 60 s", True)
+        await state.workers_died("run", {0: "exit type: SYSTEM_ERROR", 1: "exit type"})
+        assert (await state.epochs_after(0, 0)).error == (
+            "its worker died 1 times while training it; the last time: it made no progress for 60 s"
+        )
+        assert await state.next_trial(B) == order(1)
 
     run(scenario())
 

@@ -19,6 +19,7 @@ from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import RunError
 from dann_search.models.registry import stage_counts
+from dann_search.search import dispatcher
 from dann_search.search.executor import RunningSearch
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.search.launch import Outcome, prepare
@@ -285,6 +286,30 @@ def test_a_node_that_was_lost_and_reports_late_is_not_heard(
     assert reports.steps == EACH_EPOCH_ONCE
 
 
+class Freezes:
+    """Workers that stop at a moment of a trial, as under SIGSTOP, so often."""
+
+    def __init__(self, number: int, moment: str, times: int = 1):
+        self.number, self.moment, self.left = number, moment, times
+
+    def __call__(self, worker: LocalWorker, number: int, moment: str) -> None:
+        if (number, moment) == (self.number, self.moment) and self.left:
+            self.left -= 1
+            worker.freeze()
+
+
+@pytest.mark.parametrize("moment", ["begin", "step", "saved"])
+def test_a_worker_that_freezes_costs_its_trial_nothing(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories, moment: str
+) -> None:
+    freezes, reports = Freezes(1, moment), Reports()
+    changes = {"resources__max_worker_deaths": 1, "resources__stall_timeout_s": 0.5}
+    folder = run(space_of(tmp_path, tiny_images, **changes), freezes, reports).folder
+    assert freezes.left == 0
+    assert histories(folder) == undisturbed
+    assert reports.steps == EACH_EPOCH_ONCE
+
+
 class Interrupts(Observer):
     """Ctrl-C after so many epochs."""
 
@@ -323,6 +348,16 @@ def test_an_interrupted_search_goes_on_to_the_same_numbers(
     assert histories(outcome.folder) == undisturbed
 
 
+def test_an_interrupted_search_waits_for_no_frozen_worker(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "SILENT_S", 0.5)  # its stall timeout is ten minutes
+    path, freezes = space_of(tmp_path, tiny_images), Freezes(1, "saved")
+    outcome, _ = run_search(path, executor=Interrupted(after=4, fault=freezes))
+    assert (outcome.stopped_by, freezes.left) == ("interrupt", 0)
+    assert histories(run(path).folder) == undisturbed
+
+
 def test_groups_are_renewed_after_their_number_of_trials(
     tmp_path: Path, tiny_images: Path, undisturbed: Histories
 ) -> None:
@@ -354,6 +389,18 @@ def test_trials_that_a_pruner_stops_stay_stopped_whatever_dies(
         # A worker may have been an epoch ahead of the decision to stop it.
         assert values == saved[: len(values)]
         assert len(values) == 4 if trial.state == TrialState.COMPLETE else len(values) < 4
+
+
+def test_a_search_leaves_the_models_of_its_best_trials_alone_whatever_dies(
+    tmp_path: Path, tiny_images: Path, undisturbed: Histories
+) -> None:
+    path = space_of(tmp_path, tiny_images, search__keep_best=2)
+    run_search(path, executor=Interrupted(after=8, fault=Deaths(3)))
+    folder = run(path, Deaths(4)).folder
+    assert histories(folder) == undisturbed
+    best = sorted(study_trials(folder), key=lambda t: (-(t.value or 0.0), t.number))[:2]
+    left = {file.relative_to(folder.trials) for file in folder.trials.rglob("*.safetensors")}
+    assert left == {Path(str(trial.number), "best.safetensors") for trial in best}
 
 
 def test_images_that_are_not_there_end_the_search_which_can_be_resumed(

@@ -22,7 +22,14 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 def order(number: int, gigabytes: float) -> Order:
     what = "vgg16 at 224 px with batch_size 32"
-    return Order(number, {"epochs": 3}, f"trials/{number}", "data", int(gigabytes * GB), what)
+    return Order(
+        number,
+        {"epochs": 3, "backbone": "vgg16", "batch_size": 32, "unfrozen_depth": 4},
+        f"trials/{number}",
+        "data",
+        int(gigabytes * GB),
+        what,
+    )
 
 
 async def node_with(*orders: Order) -> DispatcherState:
@@ -121,7 +128,8 @@ def test_what_was_killed_for_memory_is_tried_again_alone_and_only_then_at_fault(
             "out of memory: vgg16 at 224 px with batch_size 32 needs about 4.0 GB; the node has "
             "10.0 GB"
         )
-        assert "lower batch_size" in error and "killed again" in error
+        recipe = "backbone vgg16, batch_size 32, unfrozen_depth 4"
+        assert f"has {recipe}: lower batch_size" in error and "killed again" in error
         assert await waiting[1] is None  # it died with them
         assert await state.next_trial(A) == order(2, 1)
 

@@ -35,10 +35,18 @@ class Worker(SlotWorker):
     """Trains no epoch: its trial meets what ``meets`` does first."""
 
     def __init__(self, told: Told, meets: Callable[["Worker"], None]):
-        quiet = cast(Watchdog, SimpleNamespace(beat=lambda: None, rest=lambda: None))
+        quiet = cast(Watchdog, SimpleNamespace(beat=self._beats, rest=self._rests))
+        self.watched: str | None = None
+        """What the watchdog waits for."""
         config = WorkerConfig({}, "f1_macro", cast(StoreSpec, None))
         super().__init__(config, Seat(SLOT, ALONE, ALONE, torch.device("cpu"), "node"), told, quiet)
         self.meets = meets
+
+    def _beats(self, on_storage: bool = False) -> None:
+        self.watched = "storage" if on_storage else "a step"
+
+    def _rests(self) -> None:
+        self.watched = None
 
     def _epochs(self, order: Order, folder: TrialFolder) -> Iterator[Any]:
         self.meets(self)
@@ -68,3 +76,24 @@ def test_how_a_trial_ended_is_told(
     dispatcher = Told()
     Worker(dispatcher, meets).train(Order(7, {}, str(tmp_path), "data"))
     assert dispatcher.calls == [told]
+
+
+def test_storage_that_does_not_answer_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(Told(), pauses)
+    seen = []
+
+    def call(folder: TrialFolder, names: tuple[str, ...]) -> Path:
+        seen.append((*names, worker.watched))
+        return folder.local
+
+    monkeypatch.setattr(TrialFolder, "open", call)
+    monkeypatch.setattr(TrialFolder, "keep", call)
+    worker._brought(TrialFolder(str(tmp_path)))
+    assert worker.watched == "a step"
+    worker.train(Order(7, {}, str(tmp_path), "data"))
+    brought = ["last.safetensors", "previous.safetensors", "best.safetensors"]
+    kept = ["best.safetensors", "last.safetensors"]
+    assert seen == [(name, "storage") for name in (*brought, *kept)]
+    assert worker.watched is None

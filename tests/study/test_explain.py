@@ -29,5 +29,7 @@ def test_only_conditions_that_a_recipe_may_fail_are_told(method: Any, when: Any)
         }
     )
     space = build_space(experiment, {"resnet50": 5})
-    (told,) = [one for one in explain(experiment, space, "").parameters if one.name == "lambda_max"]
+    (told,) = [
+        one for one in explain(experiment, space, "", "").parameters if one.name == "lambda_max"
+    ]
     assert told.when == when

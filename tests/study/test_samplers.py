@@ -1,18 +1,22 @@
 """Every sampler proposes through the study, also after a crash."""
 
 import importlib.util
+import math
 import pickle
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from dann_search.config.experiment import SearchConfig
 from dann_search.errors import InputError
-from dann_search.study.sampler_view import StudyView
-from dann_search.study.samplers import check_sampler
+from dann_search.study.sampler_view import StudyView, ViewingSampler
+from dann_search.study.samplers import check_sampler, make_sampler
 from dann_search.study.study import StudyRecord
+from dann_search.study.study_names import ERROR
 from tests.study.test_study import open_record
 
 SPACE: dict[str, Any] = {
@@ -166,3 +170,66 @@ def test_what_qmc_leaves_to_chance_is_not_proposed_again_on_a_resume(tmp_path: P
         found += [v["lambda_gamma"] for v in search(record, 8) if "lambda_gamma" in v]
         record.close()
     assert len(set(found)) == len(found) > 8
+
+
+CLIFF: dict[str, Any] = {
+    "learning_rate": FloatDistribution(1e-4, 1, log=True),
+    "lambda_max": FloatDistribution(0, 1),
+    "weight_decay": FloatDistribution(1e-5, 1e-2, log=True),
+    "batch_size": CategoricalDistribution([16, 32, 64]),
+}
+
+
+def diverged_near_a_cliff(sampler: str, seed: int, trials: int) -> int:
+    """Search for the highest learning rate that is not too high; count the trials that fail."""
+    study, diverged = optuna.create_study(direction="maximize"), 0
+    search = SearchConfig(sampler=sampler, seed=seed, trials=trials)
+    study.sampler = ViewingSampler(make_sampler(search, 0), CLIFF)
+    for _ in range(trials):
+        trial = study.ask(CLIFF)
+        rate, other = trial.params["learning_rate"], trial.params["lambda_max"]
+        if rate > 0.02 * math.sqrt(trial.params["batch_size"] / 32):
+            diverged += 1
+            trial.set_user_attr(ERROR, "the loss became nan in epoch 1; the learning rate …")
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            study.tell(trial, 0.1 * math.log10(rate) - 0.2 * (other - 0.6) ** 2)
+    assert len(study.get_trials(states=[TrialState.FAIL])) == diverged
+    return diverged
+
+
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 80), ("gp", 24), ("cmaes", 80)])
+def test_samplers_learn_from_trials_that_diverge(sampler: str, trials: int) -> None:
+    pytest.importorskip({"cmaes": "cmaes", "gp": "scipy"}.get(sampler, "optuna"))
+    counts = [diverged_near_a_cliff(sampler, seed, trials) for seed in range(2)]
+    assert max(counts) < 0.6 * trials, counts
+
+
+def test_a_failed_trial_counts_as_the_worst_if_it_failed_by_its_recipe() -> None:
+    study = optuna.create_study(direction="maximize")
+    view = StudyView(study, {}, {})
+    ranges: dict[str, BaseDistribution] = {"learning_rate": FloatDistribution(0, 1)}
+
+    def add(value: float | None, error: str = "") -> None:
+        state = TrialState.FAIL if error else TrialState.COMPLETE
+        trial = optuna.trial.create_trial(
+            value=value,
+            state=state,
+            params={"learning_rate": 0.5},
+            distributions=ranges,
+            user_attrs={ERROR: error} if error else {},
+        )
+        study.add_trial(trial)
+
+    def seen() -> list[float | None]:
+        return [trial.value for trial in view.get_trials(states=(TrialState.COMPLETE,))]
+
+    add(None, "the sum of validation logits became inf in epoch 2; the learning rate …")
+    assert seen() == []  # nothing is known that would be better
+    add(0.6)
+    add(None, "out of memory: vgg16 with batch_size 512 …")
+    add(None, "its worker died 3 times while training it")
+    assert seen() == [0.6, 0.6, 0.6]
+    add(0.4)
+    assert seen() == [0.4, 0.6, 0.4, 0.4]
+    assert [trial.state.name for trial in study.trials].count("FAIL") == 3

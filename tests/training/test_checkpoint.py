@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from dann_search.errors import RunError
 from dann_search.models.build import build_network
@@ -99,6 +100,46 @@ def test_training_goes_on_from_the_last_whole_checkpoint_to_the_same_end(
     assert not (folder / PREVIOUS).exists()
     weights = [load_checkpoint(tmp_path / name / LAST).model for name in ("cut", "whole")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
+
+
+def flip_a_bit(path: Path, at: int) -> None:
+    """Damage a file as a disk does: all of it is there, and it can be read."""
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0x80
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [LAST, BEST])
+def test_one_wrong_bit_in_a_checkpoint_is_an_error_that_names_it(trained: Path, name: str) -> None:
+    flip_a_bit(trained / name, -1)
+    with pytest.raises(RunError, match=rf"{name}: damaged: its content is not what was written"):
+        load_checkpoint(trained / name)
+
+
+def test_training_goes_on_from_the_checkpoint_before_one_with_a_wrong_bit_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, folder = recipe(epochs=3), tmp_path / "cut"
+    folder.mkdir()
+    for history in train(config, tiny_data(), folder):
+        if len(history) == 2:
+            break
+    flip_a_bit(folder / LAST, -2)
+    again = [metrics(history) for history in train(config, tiny_data(), folder)]
+    said = capsys.readouterr().err
+    assert f"{folder / LAST}: damaged" in said
+    assert f"training goes on after epoch 1, from {folder / PREVIOUS}" in said
+    assert again[-1] == metrics(run(config, tiny_data(), tmp_path / "whole"))
+
+
+def test_a_checkpoint_of_an_older_version_without_a_digest_is_read(trained: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    with safe_open(trained / LAST, framework="pt") as file:
+        record = file.metadata()["record"]
+    before = load_checkpoint(trained / LAST)
+    save_file(load_file(trained / LAST), trained / LAST, {"record": record})
+    assert load_checkpoint(trained / LAST).history == before.history
 
 
 def test_a_safetensors_file_without_a_record_is_an_error(tmp_path: Path) -> None:

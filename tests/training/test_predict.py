@@ -70,3 +70,10 @@ def test_outputs_are_computed_in_the_precision_that_is_asked_for_and_given_in_fp
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(exact, rounded, atol=0.05, rtol=0.05)
     assert torch.equal(rounded, rounded.bfloat16().float())
+
+
+def test_every_batch_is_a_sign_of_life() -> None:
+    network, beats = Small(128, ERRORS[0]), list[int]()
+    predicted(network, 700, beat=lambda: beats.append(len(network.sizes)))
+    assert network.sizes == [256, *[128] * 5, 60]
+    assert beats == [2, 3, 4, 5, 6, 7]

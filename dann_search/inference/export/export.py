@@ -22,6 +22,7 @@ from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_card import model_card
 from dann_search.inference.model_files import (
     CARD,
+    HASHES,
     PLACE,
     RECORD,
     WEIGHTS,
@@ -147,18 +148,23 @@ def _describe(
     folder: Path,
 ) -> None:
     """Write model.json, which the loader reads, and the card."""
-    digest = hashlib.sha256((found.folder / WEIGHTS).read_bytes()).hexdigest()
     # An export is passed on to others: it does not say where the experiment lies.
     record = {name: value for name, value in model.record.items() if name != PLACE} | {
+        HASHES: {name: _sha256(folder / name) for name in kind.FILES},
         "export": {
             "format": format,
             "files": list(kind.FILES),
-            "weights_sha256": digest,
+            "weights_sha256": _sha256(found.folder / WEIGHTS),
             "torch": torch.__version__,
             "verification": verification.model_dump(),
-        }
+        },
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     loading = f"{kind.loading(model).strip()}\n\nThis export was {verification}."
     card = model_card(record, read_evaluation(found.folder), loading)
     (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

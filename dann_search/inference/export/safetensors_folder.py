@@ -1,5 +1,6 @@
 """Export weights under torchvision's names, beside a loader without dann-search."""
 
+import hashlib
 import inspect
 import json
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from dann_search.errors import InputError
 from dann_search.inference.export import standalone
 from dann_search.inference.export.carried import Run, import_alone
 from dann_search.inference.model import DannModel
-from dann_search.inference.model_files import RECORD, WEIGHTS
+from dann_search.inference.model_files import HASHES, RECORD, WEIGHTS
 from dann_search.models.catalog import DANN_NETWORKS
 from dann_search.models.registry import TIMM, registered
 
@@ -65,8 +66,10 @@ def write(model: DannModel, folder: Path) -> None:
     """Write the weights, the loader, and the record that the loader reads."""
     from safetensors.torch import save
 
-    (folder / RECORD).write_text(json.dumps(model.record), encoding="utf-8")
-    (folder / WEIGHTS).write_bytes(save(_native_state(model)))
+    weights = save(_native_state(model))
+    record = model.record | {HASHES: {WEIGHTS: hashlib.sha256(weights).hexdigest()}}
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(weights)
     (folder / LOADER).write_text(loader(), encoding="utf-8")
 
 

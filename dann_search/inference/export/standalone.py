@@ -10,6 +10,7 @@ model.json. dann-search wrote these files and is not needed to use them. A backb
 ``timm/...`` needs timm, too.
 """
 
+import hashlib
 import json
 import sys
 from collections import OrderedDict
@@ -138,6 +139,9 @@ def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
         state = load_file(weights)
     except (OSError, SafetensorError) as exc:
         raise ValueError(f"{weights}: cannot be read: {exc}") from None
+    expected = record.get("sha256", {}).get(weights.name)
+    if expected and hashlib.sha256(weights.read_bytes()).hexdigest() != expected:
+        raise ValueError(f"{weights}: damaged or replaced: model.json has another SHA-256 of it")
     # timm's networks hold tensors that are not part of their state; torchvision's hold none, so
     # that they need not be filled with random numbers first.
     where = "cpu" if record["backbone"].startswith("timm/") else "meta"

@@ -173,6 +173,16 @@ def test_a_torn_weights_file_is_named(tmp_path: Path, keep: int) -> None:
         standalone.load(tmp_path)
 
 
+def test_a_wrong_bit_in_the_weights_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    safetensors_folder.write(random_model("dann_cnn", side=16, bottleneck=8), tmp_path)
+    path = tmp_path / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0x80
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.safetensors: damaged or replaced"):
+        standalone.load(tmp_path)
+
+
 def test_a_backbone_of_ones_own_is_refused_with_the_formats_that_hold_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
