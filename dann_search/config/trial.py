@@ -136,7 +136,11 @@ class TrialConfig(Strict):
     lambda_schedule: Literal["constant", "linear", "cosine", "ganin"] = Field(
         "ganin", description="how the weight of the adaptation rises during training"
     )
-    lambda_max: float = Field(1.0, ge=0, description="largest weight of the adaptation")
+    lambda_max: float = Field(
+        1.0,
+        ge=0,
+        description="largest weight of the adaptation, as a multiple of the method's trade-off",
+    )
     lambda_delay: float = Field(
         0.0, ge=0, lt=1, description="share of training before the schedule of lambda begins"
     )

@@ -19,7 +19,7 @@ def adaptation_of(config: TrialConfig, labels: Tensor) -> Adaptation:
     own: dict[str, Any] = dict(config.method_options)
     if METHODS[config.method].labels:
         own["labels"] = labels
-    method: Adaptation = partial(METHODS.code(config.method), **own)
+    method = _with_trade_off(config.method, own)
     if not config.adds_further:
         return method
 
@@ -49,7 +49,25 @@ def adaptation_of(config: TrialConfig, labels: Tensor) -> Adaptation:
 def extra_of(config: TrialConfig) -> Adaptation:
     """Return the extra method's loss, its options at their defaults."""
     options = {one.name: one.neutral for one in METHODS[config.extra].options}
-    return partial(METHODS.code(config.extra), **options)
+    return _with_trade_off(config.extra, options)
+
+
+def _with_trade_off(name: str, options: dict[str, Any]) -> Adaptation:
+    """Return a method's loss, its lambda counted in multiples of the published trade-off."""
+    loss: Adaptation = partial(METHODS.code(name), **options)
+    trade_off = METHODS[name].trade_off
+
+    def weighted(
+        network: DannNetwork,
+        features: Tensor,
+        logits: Tensor,
+        domains: Tensor,
+        lam: float,
+        batch_size: int,
+    ) -> Terms:
+        return loss(network, features, logits, domains, trade_off * lam, batch_size)
+
+    return weighted
 
 
 def gradient_penalty(discriminator: nn.Module | None, seen: Tensor, batch_size: int) -> Tensor:
