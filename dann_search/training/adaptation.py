@@ -1,4 +1,7 @@
-"""What a recipe adds to the label loss: its method's term, an extra one, a penalty."""
+"""What a recipe adds to the label loss: its method's term and, if any, others beside it.
+
+These are an extra method's term, a penalty on the discriminator, and the loss on pseudo labels.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +15,22 @@ from dann_search.config.extensions import METHODS
 from dann_search.config.trial import NO_EXTRA, TrialConfig
 from dann_search.models.network import DannNetwork
 from dann_search.training.methods.terms import Adaptation, Terms
+from dann_search.training.self_training import pseudo_label_loss
 
 
-def adaptation_of(config: TrialConfig, labels: Tensor) -> Adaptation:
-    """Return the adaptation of a recipe; ``labels`` are of this worker's source images, (n,)."""
+def adaptation_of(config: TrialConfig, labels: Tensor, pseudo: Tensor | None = None) -> Adaptation:
+    """Return the adaptation of a recipe.
+
+    Args:
+        config: the recipe.
+        labels: of this worker's source images, (n,).
+        pseudo: those the network gave this worker's target images, (n,), to learn as well.
+    """
     own: dict[str, Any] = dict(config.method_options)
     if METHODS[config.method].labels:
         own["labels"] = labels
     method = _with_trade_off(config.method, own)
-    if not config.adds_further:
+    if pseudo is None and not config.adds_further:
         return method
 
     def adaptation(
@@ -32,15 +42,18 @@ def adaptation_of(config: TrialConfig, labels: Tensor) -> Adaptation:
         batch_size: int,
     ) -> Terms:
         images = (network, features, logits, domains)
-        further = features.new_zeros(())
         with _inputs_of(network.discriminator) as seen:
             terms = method(*images, lam, batch_size)
+        further = features.new_zeros(()) if terms.further is None else terms.further
         if seen and config.discriminator_gradient_penalty:
             penalty = gradient_penalty(network.discriminator, seen[0], batch_size)
             further = further + config.discriminator_gradient_penalty * penalty
         if config.extra != NO_EXTRA:
             extra = extra_of(config)(*images, config.extra_weight * lam, batch_size)
             further = further + extra.loss
+        if pseudo is not None:
+            own = pseudo_label_loss(logits[domains > 0], pseudo, batch_size)
+            further = further + config.pseudo_label_weight * own
         return Terms(terms.loss, terms.right, further)
 
     return adaptation
@@ -54,7 +67,7 @@ def extra_of(config: TrialConfig) -> Adaptation:
 
 def _with_trade_off(name: str, options: dict[str, Any]) -> Adaptation:
     """Return a method's loss, its lambda counted in multiples of the published trade-off."""
-    loss: Adaptation = partial(METHODS.code(name), **options)
+    loss = partial(METHODS.code(name), **options)
     trade_off = METHODS[name].trade_off
 
     def weighted(
@@ -64,8 +77,9 @@ def _with_trade_off(name: str, options: dict[str, Any]) -> Adaptation:
         domains: Tensor,
         lam: float,
         batch_size: int,
+        **views: Tensor,
     ) -> Terms:
-        return loss(network, features, logits, domains, trade_off * lam, batch_size)
+        return loss(network, features, logits, domains, trade_off * lam, batch_size, **views)
 
     return weighted
 

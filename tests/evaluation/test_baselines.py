@@ -44,6 +44,19 @@ def test_a_baseline_has_the_winners_recipe_but_for_what_it_is() -> None:
     assert changes("frozen_features") == changes("source_only") | heads_alone
 
 
+def test_baselines_without_adaptation_do_not_train_on_pseudo_labels() -> None:
+    winner = WINNER.model_copy(update={"pseudo_labels": 0.3})
+    found = {
+        name: effective(recipe(winner, name, 4, FILES, STEPS), FILES).pseudo_labels
+        for name in ("dann", "mcc", "adabn", "lambda_0", "source_only", "from_scratch")
+    }
+    assert found == {
+        "dann": 0.3, "mcc": 0.3, "adabn": 0, "lambda_0": 0, "source_only": 0, "from_scratch": 0
+    }  # fmt: skip
+    itself = winner.model_copy(update={"method": "adabn"})
+    assert recipe(itself, "adabn", 4, FILES, STEPS).pseudo_labels == 0.3
+
+
 def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
     """tllib c4aa59e, examples/domain_adaptation/image_classification/dann.py."""
     config = recipe(WINNER, "tllib_dann", 4, FILES, STEPS)
@@ -67,11 +80,12 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
         "discriminator_dropout": 0, "rotation_degrees": 0, "translation": 0, "vertical_flip": 0,
         "colour_jitter": 0, "grayscale": 0, "erasing": 0, "policy_strength": 0,
         "target_augmentation": 1, "pretrained": True, "discriminator_gradient_penalty": 0,
-        "discriminator_lr_factor": 1, "extra": "none",
+        "discriminator_lr_factor": 1, "extra": "none", "pseudo_labels": 0,
     }  # fmt: skip
     assert {name: found[name] for name in idle} == idle
     assert set(found) == {
-        *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin"
+        *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin",
+        "pseudo_label_weight",
     }  # fmt: skip
     scratch = recipe(WINNER.model_copy(update={"pretrained": False}), "tllib_dann", 4, FILES, STEPS)
     assert (scratch.pretrained, scratch.learning_rate, scratch.head_lr_factor) == (False, 0.01, 1)
