@@ -3,7 +3,7 @@
 These are an extra method's term, a penalty on the discriminator, and the loss on pseudo labels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -52,8 +52,8 @@ def adaptation_of(config: TrialConfig, labels: Tensor, pseudo: Tensor | None = N
             extra = extra_of(config)(*images, config.extra_weight * lam, batch_size)
             further = further + extra.loss
         if pseudo is not None:
-            own = pseudo_label_loss(logits[domains > 0], pseudo, batch_size)
-            further = further + config.pseudo_label_weight * own
+            learnt = pseudo_label_loss(logits[domains > 0], pseudo, batch_size)
+            further = further + config.pseudo_label_weight * learnt
         return Terms(terms.loss, terms.right, further)
 
     return adaptation
@@ -67,7 +67,7 @@ def extra_of(config: TrialConfig) -> Adaptation:
 
 def _with_trade_off(name: str, options: dict[str, Any]) -> Adaptation:
     """Return a method's loss, its lambda counted in multiples of the published trade-off."""
-    loss = partial(METHODS.code(name), **options)
+    loss: Callable[..., Terms] = partial(METHODS.code(name), **options)
     trade_off = METHODS[name].trade_off
 
     def weighted(
