@@ -443,6 +443,15 @@ FAULTS = (
         ("tests/training/test_method_figures.py::test_loss_and_gradients_are_tllibs[mdd]",),
     ),
     Fault(
+        "one weight for every method",
+        "dann_search/training/adaptation.py",
+        "trade_off * lam",
+        "lam",
+        (
+            "tests/training/test_methods.py::test_every_method_learns_an_easy_problem_at_its_own_trade_off[mdd]",
+        ),
+    ),
+    Fault(
         "a method's own module shipped with the model",
         "dann_search/inference/best.py",
         ', "method_module."',

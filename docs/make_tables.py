@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dann_search.config.extensions import AUGMENTATIONS, METHODS, SAMPLERS, VALIDATORS
+from dann_search.config.trial import weighed
 
 HERE = Path(__file__).parent
 PAGES = (HERE / "methods.md", HERE / "search.md")
@@ -21,7 +22,10 @@ def filled(text: str) -> str:
 
 
 def _tables() -> dict[str, str]:
-    methods = ((one.name, one.term, one.source) for one in METHODS.values())
+    methods = (
+        (name, one.term, f"{one.trade_off:g}" if name in weighed() else "", one.source)
+        for name, one in METHODS.items()
+    )
     validators = ((one.name, one.words, one.source) for one in VALIDATORS.values())
     augmentations = (
         (one.name, one.description, one.unit, f"{one.low:g} to {one.high:g}", f"{one.neutral:g}")
@@ -29,7 +33,7 @@ def _tables() -> dict[str, str]:
     )
     samplers = ((one.name, one.words) for one in SAMPLERS.values())
     return {
-        "methods": _table(("`method`", "term", "from"), methods),
+        "methods": _table(("`method`", "term", "trade-off", "from"), methods),
         "validators": _table(("objective", "what", "from"), validators),
         "augmentations": _table(("key", "what", "unit", "range", "none"), augmentations),
         "samplers": _table(("sampler", "proposes by"), samplers),

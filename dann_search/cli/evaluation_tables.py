@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dann_search.cli.tables import rejection_line
 from dann_search.evaluation.comparison import notes
 from dann_search.evaluation.comparison_tables import JSON
 from dann_search.evaluation.confusion import MOST_NUMBERED, frequent_mistakes
@@ -30,6 +31,7 @@ def evaluation_table(result: Evaluation, remarks: Sequence[str] = ()) -> Group:
         value = f"{getattr(result, name):.3f}"
         head.add_row(name.replace("_", " "), value, f"{low:.3f} to {high:.3f}")
     below = [_calibration(result), *(f"note: {one}" for one in remarks), *_absent(result)]
+    below += [rejection_line(result.rejection)] if result.rejection else []
     return Group(whose, "", head, "", *_classes(result), "", *map(Text, below))
 
 

@@ -281,4 +281,14 @@ def predictions(
         lines.append(f"… and {more} more; their predictions have an error")
     done = f"{result.images - result.unreadable:,} images classified in {result.elapsed_s:.1f} s"
     skipped = f", {result.unreadable:,} cannot be read" if result.unreadable else ""
-    return [*lines, f"{done}{skipped}" + (f": {result.out}" if result.out else "")]
+    lines.append(f"{done}{skipped}" + (f": {result.out}" if result.out else ""))
+    return lines + ([rejection_line(result.rejection)] if result.rejection else [])
+
+
+def rejection_line(found: models.Rejection) -> str:
+    """Say how many images the model is too unsure of, and by which rule."""
+    share = f" ({found.share:.0%})" if found.share is not None else ""
+    return (
+        f"{found.rejected:,} images{share} are below a probability of {found.threshold:.2f}, as "
+        f"{found.source_share:.0%} of the source's validation images are: perhaps of other classes"
+    )

@@ -5,6 +5,7 @@ lists names: the JSON Schema, error messages, the recipe's fields, the report an
 that register entries import torch inside their functions: this room is loaded by light processes.
 """
 
+import math
 import pkgutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -277,6 +278,8 @@ class MethodSpec:
         labels: whether its loss takes ``labels``, those of this worker's source images.
         by_statistics: whether it adapts by the target's batch-norm statistics alone, gathered as
             by ``batch_norm: domain``; lambda then has nothing to weigh.
+        trade_off: the published weight of its term. The loss gets lambda multiplied by it, so that
+            ``lambda_max`` 1 means as published for every method.
         options: further fields of the recipe, given to its loss by their names.
     """
 
@@ -289,10 +292,13 @@ class MethodSpec:
     module: Callable[[int, int], Any] | None = None
     labels: bool = False
     by_statistics: bool = False
+    trade_off: float = 1.0
     options: tuple[Option, ...] = ()
 
     def __post_init__(self) -> None:
         _require_words(self, "words", "term", "source")
+        if not 0 < self.trade_off < math.inf:
+            raise ValueError(f"{self.name}: trade_off must be above 0, got {self.trade_off}")
         if self.discriminator not in ("", "features", "conditioned"):
             raise ValueError(f"{self.name}: discriminator must be 'features' or 'conditioned'")
 

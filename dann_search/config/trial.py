@@ -133,10 +133,25 @@ class TrialConfig(Strict):
         1.0, ge=0, description="weight of the second method's term, as a multiple of lambda"
     )
 
+    pseudo_labels: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="last share of the epochs that also train on the target's training images, "
+        "under labels that the network gives the surest quarter of each class; 0 for none",
+    )
+    pseudo_label_weight: float = Field(
+        1.0, gt=0, description="weight of the loss on these labels, from their first epoch on"
+    )
+
     lambda_schedule: Literal["constant", "linear", "cosine", "ganin"] = Field(
         "ganin", description="how the weight of the adaptation rises during training"
     )
-    lambda_max: float = Field(1.0, ge=0, description="largest weight of the adaptation")
+    lambda_max: float = Field(
+        1.0,
+        ge=0,
+        description="largest weight of the adaptation, as a multiple of the method's trade-off",
+    )
     lambda_delay: float = Field(
         0.0, ge=0, lt=1, description="share of training before the schedule of lambda begins"
     )
@@ -204,6 +219,7 @@ def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
     The space adds these conditions to what ``when`` says.
     """
     adapts: dict[str, str | list[str]] = {"method": weighed()}
+    seen: dict[str, str | list[str]] = {"method": adapting()}
     judged: dict[str, str | list[str]] = {
         "method": [name for name, method in METHODS.items() if method.discriminator]
     }
@@ -225,6 +241,8 @@ def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
         "discriminator_lr_factor": judged,
         "extra": adapts,
         "extra_weight": {**adapts, "extra": possible_extras()},
+        "pseudo_labels": seen,
+        "pseudo_label_weight": seen,
         "lr_gamma": {"lr_schedule": "ganin"},
         "momentum": {"optimizer": "sgd"},
     }

@@ -69,7 +69,7 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
     for domain, other in ((source, target), (target, source)):
         if alone := sorted(set(domain.class_names) - set(both)):
             if not config.shared_classes_only:
-                raise _unequal(domain, other, alone, config.target if not both else None)
+                raise _unequal(domain, other, alone, config.target, bool(both))
             count = int(np.isin(domain.labels, [domain.class_names.index(n) for n in alone]).sum())
             left_out.append(
                 f"{domain.name}: {count} images of {len(alone)} classes that {other.name} has not "
@@ -203,13 +203,18 @@ def _only(domain: Domain, names: Sequence[str]) -> Domain:
 
 
 def _unequal(
-    domain: Domain, other: Domain, alone: Sequence[str], none_shared: DomainConfig | None
+    domain: Domain, other: Domain, alone: Sequence[str], target: DomainConfig, share_some: bool
 ) -> InputError:
     remedy = (
         "map their names under 'classes', or go on without them: data.shared_classes_only: true"
     )
-    if none_shared and none_shared.labelled is None and none_shared.dataset is None:
-        remedy = f"they share none: map their names under 'classes'; {SAY_SO}"
+    if target.labelled is None and target.dataset is None:
+        remedy = (
+            f"{remedy}, which the target's labels decide; to use none of them: "
+            "data.target.labelled: false (docs/data.md, Classes that only one domain has)"
+            if share_some
+            else f"they share none: map their names under 'classes'; {SAY_SO}"
+        )
     return InputError(
         f"domain {other.name} lacks {len(alone)} classes that {domain.name} has: {_some(alone)}; "
         f"{remedy}"

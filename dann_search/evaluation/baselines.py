@@ -74,6 +74,9 @@ def recipe(
         changes["method"] = "source_only"
     if method == LAMBDA_0:
         changes |= {"method": winner.method, "lambda_max": 0.0}
+    if method in (ADABN, LAMBDA_0) and method != winner.method:
+        # Self-training is part of the adaptation that they are there to be without.
+        changes["pseudo_labels"] = 0.0
     return winner.model_copy(update=changes)
 
 
@@ -115,6 +118,8 @@ def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialCon
     if config.method == "from_scratch":
         depth = stages
         changes["method"] = "source_only"
+    if not config.pseudo_labels:
+        changes["pseudo_label_weight"] = _default("pseudo_label_weight")
     if depth == 0:
         changes |= {"gradual_unfreezing": 0, "stage_lr_decay": 1.0}
     moving = any(stage >= stages - depth for stage in batch_norm_stages(config.backbone))
@@ -138,7 +143,7 @@ def _with_target(config: TrialConfig, moving: bool) -> dict[str, Any]:
     """
     fixed = config.batch_norm == "frozen" and moving
     if config.by_statistics or _is_adabn(config):
-        if not config.bottleneck and (fixed or not moving):
+        if not (config.bottleneck or config.pseudo_labels) and (fixed or not moving):
             return {"method": "source_only"}
         return {"method": ADABN, "batch_norm": "frozen" if fixed else "domain"}
     if moving or config.batch_norm == "joint":
@@ -156,7 +161,7 @@ def _is_adabn(config: TrialConfig) -> bool:
     ours = METHODS.code(config.method).__module__.startswith("dann_search.")
     plain = not config.gradient_clipping and config.precision != "fp16"
     quiet = not (config.adversarial and config.discriminator_dropout)
-    by_domain = config.batch_norm == "domain" and config.lambda_max == 0
+    by_domain = config.batch_norm == "domain" and config.lambda_max == config.pseudo_labels == 0
     return by_domain and ours and plain and quiet
 
 

@@ -173,6 +173,7 @@ def rebuild(
     value = row.score if by == experiment.search.objective else value_of(row, by)
     record["chosen_by"] = {"objective": by, "value": value}
     record["validation_ci95"] = _validation_intervals(folder, network, record)
+    record["rejection"] = _rejection(folder, network, record)
     return network, record
 
 
@@ -244,6 +245,25 @@ def _preprocessing(
         "mean": list(spec.mean),
         "std": list(spec.std),
     }
+
+
+def _rejection(
+    folder: ExperimentFolder, network: Any, record: dict[str, Any]
+) -> dict[str, float] | None:
+    """Return the rule by which images are rejected; None if the packed images are gone."""
+    from dann_search.inference.batched_logits import find_device, logits_of, stored_batches
+    from dann_search.inference.model import DannModel
+    from dann_search.inference.rejection import rejection_rule
+    from dann_search.results.store import packed_store
+
+    try:
+        store = packed_store(folder)
+    except InputError:
+        return None
+    model = DannModel(network, record).to(find_device("auto"))
+    return rejection_rule(
+        logits_of(model, stored_batches(store, "source", "val", model.image_size))
+    )
 
 
 def _validation_intervals(

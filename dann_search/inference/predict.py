@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image as PILImage
+from torch import Tensor
 
 from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Image
@@ -21,6 +22,7 @@ from dann_search.inference.batched_logits import (
 from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel, load_model
+from dann_search.inference.rejection import count_rejected, rejection, sureness
 from dann_search.outputs.models import FilePrediction, LabelProbability, Predictions
 
 
@@ -51,7 +53,7 @@ def predict_files(
     check_words(paths)
     model = _model(find_model(target, trust_extensions), device, top)
     batches = _predictions(model, image_files(paths), top, batch_size)
-    return itertools.chain.from_iterable(batches)
+    return itertools.chain.from_iterable(batch for batch, _ in batches)
 
 
 def predict_to(
@@ -87,13 +89,14 @@ def predict_to(
     check_words(paths)
     found = find_model(target, trust_extensions)
     model = _model(found, device, top)
-    images, unreadable, first = 0, 0, None
+    images, unreadable, rejected, first = 0, 0, 0, None
     total = sum(1 for _ in image_files(paths))
     begun = time.perf_counter()
     with warnings.catch_warnings():
         # Pillow warns of images above 89 megapixels, and refuses those above twice that.
         warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
-        for batch in _predictions(model, image_files(paths), top, batch_size):
+        for batch, unsure in _predictions(model, image_files(paths), top, batch_size):
+            rejected += unsure
             for prediction in batch:
                 write(prediction)
                 images += 1
@@ -114,6 +117,7 @@ def predict_to(
         device=next(model.parameters()).device.type,
         elapsed_s=round(elapsed_s, 3),
         images_per_s=round(images / elapsed_s, 1) if elapsed_s else None,
+        rejection=rejection(model.record, rejected, images - unreadable),
         predictions=None,
     )
 
@@ -128,21 +132,35 @@ def _model(found: FoundModel, device: str, top: int) -> DannModel:
 
 def _predictions(
     model: DannModel, files: Iterable[Path], top: int, batch_size: int | None
-) -> Iterator[list[FilePrediction]]:
+) -> Iterator[tuple[list[FilePrediction], int]]:
+    """Yield batches of predictions, and how many of each the model is too unsure of."""
     size = batch_size or batch_size_of(model)
     for batch in decoded_batches(files, model.read, size):
-        yield list(_classified(model, batch, top))
+        images = [image for _, image in batch if not isinstance(image, UnreadableImageError)]
+        logits = _logits(model, images) if images else None
+        unsure = (
+            0
+            if logits is None
+            else count_rejected(model.record, sureness(logits.double().cpu().numpy()))
+        )
+        yield list(_classified(model, batch, logits, top)), unsure
 
 
 @torch.no_grad()
+def _logits(model: DannModel, images: list[Image]) -> Tensor:
+    logits: Tensor = model(stacked(images).to(next(model.parameters()).device))
+    return logits
+
+
 def _classified(
-    model: DannModel, batch: list[tuple[Path, Image | UnreadableImageError]], top: int
+    model: DannModel,
+    batch: list[tuple[Path, Image | UnreadableImageError]],
+    logits: Tensor | None,
+    top: int,
 ) -> Iterator[FilePrediction]:
-    images = [image for _, image in batch if not isinstance(image, UnreadableImageError)]
     rows: Iterator[tuple[list[float], list[int]]] = iter(())
-    if images:
-        device = next(model.parameters()).device
-        values, classes = model.probabilities(stacked(images).to(device)).topk(top)
+    if logits is not None:
+        values, classes = (logits / model.temperature).softmax(1).topk(top)
         rows = iter(zip(values.tolist(), classes.tolist(), strict=True))
     for file, image in batch:
         # A file whose name is not UTF-8 can be opened, but its name cannot be written.

@@ -64,6 +64,7 @@ def write_refit(
             raise RunError(f"{job.name} failed: {failures[job.name]}")
     weights, refit = _trained(job, experiment, len(record["class_names"]))
     record["refit"] = refit.model_dump()
+    record["rejection"] = None  # no image of the source is left that it was not trained on
     return keep(folder, place, weights, record)
 
 

@@ -113,12 +113,27 @@ class Measurement(CalibrationError, Scores):
     )
 
 
+class Rejection(Output):
+    """Images that a model is too unsure of, perhaps of classes that the source lacks."""
+
+    threshold: float = Field(
+        description="largest probability, uncalibrated, below which an image is rejected: set so "
+        "that 5 % of the source's validation images are"
+    )
+    source_share: float = Field(description="of the source's validation images, 0 to 1")
+    rejected: int = Field(description="images below the threshold")
+    share: float | None = Field(description="of these images, 0 to 1; null without images")
+
+
 class Evaluation(Measurement):
     """A model measured on labelled images of the target."""
 
     model: str = Field(description="folder of the model")
     trial: int = Field(description="number of the model's trial")
     epoch: int = Field(description="that trial's best epoch, from 1, whose weights these are")
+    rejection: Rejection | None = Field(
+        description="how many images the model is too unsure of; null where it has no rule"
+    )
 
 
 class LabelProbability(Output):
@@ -150,6 +165,9 @@ class Predictions(Output):
     device: str = Field(description="cpu or cuda")
     elapsed_s: float = Field(description="seconds, without loading the model")
     images_per_s: float | None = Field(description="images a second; null if it took no time")
+    rejection: Rejection | None = Field(
+        description="how many images the model is too unsure of; null where it has no rule"
+    )
     predictions: list[FilePrediction] | None = Field(
         description="in the order of the files; null with --out, which has them"
     )

@@ -89,11 +89,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _with_present(content: dict[str, Any]) -> dict[str, Any]:
-    """Add to an evaluation of 0.1.0 what it has all figures for."""
+    """Add to an evaluation of 0.1.0 what it has all figures for; its model rejects no image."""
     try:
         images = [row["n"] for row in content["per_class"]]
         present = PresentClasses.of(content, content["ci95"], images)
-        return {"present": present.model_dump(), **content}
+        return {"present": present.model_dump(), "rejection": None, **content}
     except (KeyError, TypeError, ZeroDivisionError):  # said when it is validated
         return content
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from dann_search.config.extensions import AUGMENTATIONS, METHODS
 from dann_search.config.trial import NO_EXTRA, TrialConfig
+from dann_search.training.schedules import pseudo_labels_at
 
 LAMBDA = {
     "constant": "stays at {top}",
@@ -61,6 +62,22 @@ def _network(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> st
 
 
 def _method(config: TrialConfig) -> str:
+    return " ".join(filter(None, [_adaptation(config), _self_training(config)]))
+
+
+def _self_training(config: TrialConfig) -> str:
+    epochs = [e for e in range(1, config.epochs + 1) if pseudo_labels_at(e, config)]
+    if not epochs:
+        return ""
+    which = f"Epochs {epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"Epoch {epochs[0]}"
+    return (
+        f"{which} also train{'s' * (len(epochs) == 1)} on target images, with weight "
+        f"{config.pseudo_label_weight:.3g}, under the labels that the network gives to the "
+        "surest quarter of each class (self-training, Zou et al. 2018)."
+    )
+
+
+def _adaptation(config: TrialConfig) -> str:
     method = METHODS[config.method]
     options = (one.told(getattr(config, one.name)) for one in method.options)
     text = " ".join([method.words, *(f"{words}." for words in options)])

@@ -1,6 +1,9 @@
-"""What a recipe adds to the label loss: its method's term, an extra one, a penalty."""
+"""What a recipe adds to the label loss: its method's term and, if any, others beside it.
 
-from collections.abc import Iterator
+These are an extra method's term, a penalty on the discriminator, and the loss on pseudo labels.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,15 +15,22 @@ from dann_search.config.extensions import METHODS
 from dann_search.config.trial import NO_EXTRA, TrialConfig
 from dann_search.models.network import DannNetwork
 from dann_search.training.methods.terms import Adaptation, Terms
+from dann_search.training.self_training import pseudo_label_loss
 
 
-def adaptation_of(config: TrialConfig, labels: Tensor) -> Adaptation:
-    """Return the adaptation of a recipe; ``labels`` are of this worker's source images, (n,)."""
+def adaptation_of(config: TrialConfig, labels: Tensor, pseudo: Tensor | None = None) -> Adaptation:
+    """Return the adaptation of a recipe.
+
+    Args:
+        config: the recipe.
+        labels: of this worker's source images, (n,).
+        pseudo: those the network gave this worker's target images, (n,), to learn as well.
+    """
     own: dict[str, Any] = dict(config.method_options)
     if METHODS[config.method].labels:
         own["labels"] = labels
-    method: Adaptation = partial(METHODS.code(config.method), **own)
-    if not config.adds_further:
+    method = _with_trade_off(config.method, own)
+    if pseudo is None and not config.adds_further:
         return method
 
     def adaptation(
@@ -32,15 +42,18 @@ def adaptation_of(config: TrialConfig, labels: Tensor) -> Adaptation:
         batch_size: int,
     ) -> Terms:
         images = (network, features, logits, domains)
-        further = features.new_zeros(())
         with _inputs_of(network.discriminator) as seen:
             terms = method(*images, lam, batch_size)
+        further = features.new_zeros(()) if terms.further is None else terms.further
         if seen and config.discriminator_gradient_penalty:
             penalty = gradient_penalty(network.discriminator, seen[0], batch_size)
             further = further + config.discriminator_gradient_penalty * penalty
         if config.extra != NO_EXTRA:
             extra = extra_of(config)(*images, config.extra_weight * lam, batch_size)
             further = further + extra.loss
+        if pseudo is not None:
+            learnt = pseudo_label_loss(logits[domains > 0], pseudo, batch_size)
+            further = further + config.pseudo_label_weight * learnt
         return Terms(terms.loss, terms.right, further)
 
     return adaptation
@@ -49,7 +62,26 @@ def adaptation_of(config: TrialConfig, labels: Tensor) -> Adaptation:
 def extra_of(config: TrialConfig) -> Adaptation:
     """Return the extra method's loss, its options at their defaults."""
     options = {one.name: one.neutral for one in METHODS[config.extra].options}
-    return partial(METHODS.code(config.extra), **options)
+    return _with_trade_off(config.extra, options)
+
+
+def _with_trade_off(name: str, options: dict[str, Any]) -> Adaptation:
+    """Return a method's loss, its lambda counted in multiples of the published trade-off."""
+    loss: Callable[..., Terms] = partial(METHODS.code(name), **options)
+    trade_off = METHODS[name].trade_off
+
+    def weighted(
+        network: DannNetwork,
+        features: Tensor,
+        logits: Tensor,
+        domains: Tensor,
+        lam: float,
+        batch_size: int,
+        **views: Tensor,
+    ) -> Terms:
+        return loss(network, features, logits, domains, trade_off * lam, batch_size, **views)
+
+    return weighted
 
 
 def gradient_penalty(discriminator: nn.Module | None, seen: Tensor, batch_size: int) -> Tensor:

@@ -25,6 +25,8 @@ class Step:
     source: Tensor
     labels: Tensor
     target: Tensor | None
+    pseudo: Tensor | None = None
+    """Labels (n,) that the network gave the target's images, in epochs that train on them."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,17 @@ class Batches:
 class EpochSteps:
     """The steps of an epoch; it may be left after any of them and gone on with elsewhere.
 
+    Args:
+        batches: what makes them.
+        epoch: counted from 1.
+        pseudo: labels (n,) of all target images, in epochs that train on them.
+
     Attributes:
         done: steps handed out.
     """
 
-    def __init__(self, batches: Batches, epoch: int):
-        self.batches, self.epoch = batches, epoch
+    def __init__(self, batches: Batches, epoch: int, pseudo: Tensor | None = None):
+        self.batches, self.epoch, self.pseudo = batches, epoch, pseudo
         self.done = 0
         seed = batches.config.seed
         self._augmentation = {
@@ -105,6 +112,9 @@ class EpochSteps:
                     self._batch(data.target_images, target, "target", config.target_augmentation)
                     if config.adapts
                     else None
+                ),
+                pseudo=(
+                    None if self.pseudo is None else self.pseudo[target][mine].to(batches.device)
                 ),
             )
 

@@ -36,6 +36,7 @@ from dann_search.training.ema import WeightAverage
 from dann_search.training.epoch_steps import Batches, EpochSteps, Step
 from dann_search.training.optimizer import Optimizer
 from dann_search.training.precision import autocast
+from dann_search.training.predict import predict_logits
 from dann_search.training.ranks import ALONE, Ranks
 from dann_search.training.result import (
     F1_MACRO,
@@ -45,8 +46,9 @@ from dann_search.training.result import (
     History,
     best_epoch,
 )
-from dann_search.training.schedules import depth_at, lambda_at
+from dann_search.training.schedules import depth_at, lambda_at, pseudo_labels_at
 from dann_search.training.seeding import reset_torch, restore_torch, torch_state
+from dann_search.training.self_training import pseudo_labels
 from dann_search.training.step import adapted_loss, source_loss
 from dann_search.training.validation import (
     label_free_scores,
@@ -56,6 +58,10 @@ from dann_search.training.validation import (
 
 GLOBAL = 4
 """Stream of random numbers for what draws from torch's own generator, as dropout does."""
+
+
+PSEUDO = "pseudo_labels"
+"""Of the epoch in which a training was paused: they are of the network as it began."""
 
 
 class DivergedError(RunError):
@@ -112,11 +118,12 @@ class Training:
         False where ``pause`` ended it after one of its steps; what was done of it is saved.
         """
         start = time.perf_counter()
+        pseudo = self._pseudo_labels(epoch, beat)
         reset_torch(dropout_seed(self.config.seed, epoch, self.ranks.rank))
         backbone = self.network.backbone
         backbone.hold_below(depth_at(epoch, self.config, len(backbone.stage_names)))
         self.network.train()
-        steps = EpochSteps(self.batches, epoch)
+        steps = EpochSteps(self.batches, epoch, pseudo)
         sums, lam = torch.zeros(4, device=self.device), 0.0
         if self.within:
             steps.load_state(with_prefix(self.within, "steps."))
@@ -151,6 +158,25 @@ class Training:
         self.history += (self._result(epoch, means, lam, trained, start, beat),)
         return True
 
+    def _pseudo_labels(self, epoch: int, beat: Callable[[], None]) -> Tensor | None:
+        """Return labels (n,) of all target training images by the network as the epoch begins."""
+        if not pseudo_labels_at(epoch, self.config):
+            return None
+        if self.within:
+            return self.within[PSEUDO]
+        with self._validated_weights():
+            logits = predict_logits(
+                self.network,
+                self.data.target_as_seen,
+                self.batches.spec,
+                self.batches.side,
+                self.device,
+                self.ranks,
+                self.config.precision,
+                beat,
+            )
+        return pseudo_labels(logits)
+
     def _result(
         self,
         epoch: int,
@@ -184,6 +210,7 @@ class Training:
         adaptation_loss = further + (0.0 if adversarial else method_loss)
         weighs = config.adapts and not config.by_statistics
         adds = weighs and (not adversarial or config.adds_further)
+        adds = adds or pseudo_labels_at(epoch, config)
         images = self.batches.steps * config.batch_size * (2 if config.adapts else 1)
         backbone_rate, head_rate = self.optimizer.rates
         return EpochResult(
@@ -210,7 +237,7 @@ class Training:
         with autocast(self.device, config.precision):
             if step.target is None:
                 return source_loss(self.network, step.source, step.labels, *shared)
-            adaptation = adaptation_of(config, step.labels)
+            adaptation = adaptation_of(config, step.labels, step.pseudo)
             return adapted_loss(
                 self.network, adaptation, step.source, step.labels, step.target, lam, *shared
             )
@@ -248,6 +275,8 @@ class Training:
         if self.ranks.is_chief:
             state = {f"steps.{name}": value for name, value in steps.state().items()}
             state |= {f"torch.{name}": value for name, value in torch_state().items()}
+            if steps.pseudo is not None:
+                state[PSEUDO] = steps.pseudo
             self._save_last({"sums": whole, **state})
 
     def _save_last(self, within: dict[str, Tensor]) -> None:

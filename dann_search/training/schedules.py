@@ -55,3 +55,15 @@ def depth_at(epoch: int, config: TrialConfig, stages: int) -> int:
     if not config.gradual_unfreezing:
         return stages
     return min(stages, (epoch - 1) // config.gradual_unfreezing)
+
+
+def pseudo_labels_at(epoch: int, config: TrialConfig) -> bool:
+    """Whether ``epoch``, counted from 1, also trains on pseudo labels.
+
+    It does in the last ``pseudo_labels`` of the epochs, one at least where that is above 0, but
+    never in the first, which begins with a network that has learnt nothing.
+    """
+    if not (config.adapts and config.pseudo_labels):
+        return False
+    count = max(1, round(config.pseudo_labels * config.epochs))
+    return epoch > max(1, config.epochs - count)

@@ -87,6 +87,10 @@ def test_unequal_classes_are_refused_with_the_ways_out(folders: Path) -> None:
     with pytest.raises(InputError, match=r"domain stl lacks 2 classes that cifar has: automobile, "
                        r"frog; map .* data\.shared_classes_only: true"):  # fmt: skip
         pair(folders, {"folder": "cifar"}, {"folder": "stl"})
+    with pytest.raises(InputError, match=r"to use none of them: data\.target\.labelled: false"):
+        pair(folders, {"folder": "cifar"}, {"folder": "stl"})
+    blind = pair(folders, {"folder": "cifar"}, {"folder": "stl", "labelled": False})
+    assert blind.target.class_names == blind.source.class_names
 
 
 def test_domains_that_share_too_few_classes_are_refused(folders: Path) -> None:

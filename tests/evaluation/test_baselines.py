@@ -1,13 +1,19 @@
 """Every method's recipe, and which recipes come to the same."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from dann_search.config.experiment import WeightsFile
 from dann_search.config.trial import TrialConfig
+from dann_search.data.augment import normalize, to_float
+from dann_search.data.batches import paired_batches
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import InputError
 from dann_search.evaluation.baselines import (
@@ -17,9 +23,13 @@ from dann_search.evaluation.baselines import (
     effective,
     recipe,
 )
+from dann_search.models.build import build_backbone, build_network
+from dann_search.models.registry import spec_of
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.training.checkpoint import LAST, load_checkpoint
 from dann_search.training.loop import train
 from tests.experiments import without_timings
+from tests.training.recipes import run, tiny_data
 
 WINNER = TrialConfig(
     backbone="resnet18", unfrozen_depth=2, batch_size=48, epochs=7, learning_rate=0.004,
@@ -42,6 +52,19 @@ def test_a_baseline_has_the_winners_recipe_but_for_what_it_is() -> None:
     assert changes("lambda_0") == {"seed": 4, "lambda_max": 0}
     heads_alone = {"unfrozen_depth": 0, "batch_norm": "frozen"}
     assert changes("frozen_features") == changes("source_only") | heads_alone
+
+
+def test_baselines_without_adaptation_do_not_train_on_pseudo_labels() -> None:
+    winner = WINNER.model_copy(update={"pseudo_labels": 0.3})
+    found = {
+        name: effective(recipe(winner, name, 4, FILES, STEPS), FILES).pseudo_labels
+        for name in ("dann", "mcc", "adabn", "lambda_0", "source_only", "from_scratch")
+    }
+    assert found == {
+        "dann": 0.3, "mcc": 0.3, "adabn": 0, "lambda_0": 0, "source_only": 0, "from_scratch": 0
+    }  # fmt: skip
+    itself = winner.model_copy(update={"method": "adabn"})
+    assert recipe(itself, "adabn", 4, FILES, STEPS).pseudo_labels == 0.3
 
 
 def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
@@ -67,14 +90,68 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
         "discriminator_dropout": 0, "rotation_degrees": 0, "translation": 0, "vertical_flip": 0,
         "colour_jitter": 0, "grayscale": 0, "erasing": 0, "policy_strength": 0,
         "target_augmentation": 1, "pretrained": True, "discriminator_gradient_penalty": 0,
-        "discriminator_lr_factor": 1, "extra": "none",
+        "discriminator_lr_factor": 1, "extra": "none", "pseudo_labels": 0,
     }  # fmt: skip
     assert {name: found[name] for name in idle} == idle
     assert set(found) == {
-        *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin"
+        *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin",
+        "pseudo_label_weight",
     }  # fmt: skip
     scratch = recipe(WINNER.model_copy(update={"pretrained": False}), "tllib_dann", 4, FILES, STEPS)
     assert (scratch.pretrained, scratch.learning_rate, scratch.head_lr_factor) == (False, 0.01, 1)
+
+
+def test_tllibs_recipe_trains_as_its_loop_does(tmp_path: Path) -> None:
+    """The loop of its dann.py, written down here: every weight is the same after two epochs.
+
+    One optimizer with 0.1 of the rate for the backbone, both domains in one batch, the mean of the
+    two domain losses, and schedules that count steps. Without augmentation: draws would differ.
+    """
+    data = tiny_data()
+    winner = TrialConfig(backbone="dann_cnn", pretrained=True, epochs=2, batch_size=16)
+    steps = 2 * (48 // 16)
+    files = {"dann_cnn": WeightsFile(file=tmp_path / "weights.safetensors")}
+    save_file(build_backbone("dann_cnn", None).state_dict(), tmp_path / "weights.safetensors")
+    plain = {"crop_scale": 1.0, "horizontal_flip": 0.0}
+    config = recipe(winner, "tllib_dann", 4, files, steps).model_copy(update=plain)
+    network = build_network(config, 3, files).train()
+    optimizer = torch.optim.SGD(
+        [
+            {"params": network.backbone.parameters(), "lr": 0.1},
+            {"params": network.bottleneck.parameters(), "lr": 1.0},
+            {"params": network.classifier.parameters(), "lr": 1.0},
+            {"params": network.discriminator.parameters(), "lr": 1.0},  # type: ignore[union-attr]
+        ],
+        lr=0.01, momentum=0.9, weight_decay=1e-3, nesterov=True,
+    )  # fmt: skip
+    rates = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda i: 0.01 * (1.0 + 0.001 * i) ** -0.75
+    )
+    spec, number = spec_of("dann_cnn", files), 0
+    for epoch in (1, 2):
+        for source, target in paired_batches(48, 40, 16, 4, epoch):
+            images = torch.cat([data.source_images[source], data.target_images[target]])
+            features = network.features(normalize(to_float(images, 16), spec.mean, spec.std))
+            coefficient = 2.0 / (1.0 + math.exp(-1.0 * number / 1000)) - 1.0
+            seen = features.detach().requires_grad_()
+            domain = network.discriminator(seen).squeeze(1).sigmoid()  # type: ignore[misc]
+            loss = 0.5 * (
+                F.binary_cross_entropy(domain[:16], torch.zeros(16))
+                + F.binary_cross_entropy(domain[16:], torch.ones(16))
+            )
+            labels = data.source_labels[source]
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            own = F.cross_entropy(network.classifier(features)[:16], labels)
+            assert seen.grad is not None
+            (own - coefficient * (features * seen.grad).sum()).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            rates.step()
+            number += 1
+    run(config, data, tmp_path / "ours", weights=files)
+    ours = load_checkpoint(tmp_path / "ours" / LAST).model
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(ours[name], value, atol=3e-4, rtol=1e-4)
 
 
 def test_frozen_features_are_compared_where_there_are_pretrained_weights() -> None:

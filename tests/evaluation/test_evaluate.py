@@ -159,7 +159,7 @@ def table_of(classes: int) -> list[str]:
     predicted = np.where(place < labels, labels, 0)
     names = [f"class {number:04}" for number in range(classes)]
     measured = score_logits(labels, 5 * np.eye(classes)[predicted], names, "test")
-    result = Evaluation(**dict(measured), model="m", trial=0, epoch=1)
+    result = Evaluation(**dict(measured), model="m", trial=0, epoch=1, rejection=None)
     return shown(result, width=100).splitlines()
 
 

@@ -42,3 +42,11 @@ def test_only_what_has_an_effect_is_told() -> None:
 def test_target_images_that_are_augmented_less_are_told_apart() -> None:
     words = told(horizontal_flip=0.5, target_augmentation=0.5)["Augmentation"]
     assert words == ("A horizontal flip of 50 % of the images. Target images get 50 % of that.")
+
+
+def test_self_training_is_told_by_its_epochs() -> None:
+    both = told(epochs=6, pseudo_labels=0.34, pseudo_label_weight=0.5)["Method"]
+    assert "Epochs 5 to 6 also train on target images, with weight 0.5, under the labels" in both
+    assert "Epoch 6 also trains on" in told(epochs=6, pseudo_labels=0.1)["Method"]
+    for without in ({}, {"pseudo_labels": 0.1, "method": "source_only"}):
+        assert "also train" not in told(**without)["Method"]

@@ -40,11 +40,13 @@ RECIPES = pytest.mark.parametrize(
      {"method": "mcc", "ema_decay": 0.8, "label_smoothing": 0.1, "gradient_clipping": 0.5},
      {"method": "deep_coral", "gradual_unfreezing": 1, "stage_lr_decay": 0.5},
      {"method": "mcd", "ema_decay": 0.8}, {"method": "mdd", "optimizer": "adamw"},
+     {"method": "pada"},
      {"discriminator_norm": "spectral", "discriminator_gradient_penalty": 1.0, "extra": "jan"},
      {"precision": "bf16"}, {"precision": "fp16"},
-     {"batch_norm": "domain", "gradual_unfreezing": 1, "ema_decay": 0.8}, {"method": "adabn"}],
+     {"batch_norm": "domain", "gradual_unfreezing": 1, "ema_decay": 0.8}, {"method": "adabn"},
+     {"method": "mcc", "pseudo_labels": 0.6, "ema_decay": 0.8}],
     ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "mcd", "mdd",
-         "options", "bf16", "fp16", "domain", "adabn"],
+         "pada", "options", "bf16", "fp16", "domain", "adabn", "pseudo_labels"],
 )  # fmt: skip
 
 
@@ -179,7 +181,7 @@ def test_what_training_must_not_know_changes_nothing(tmp_path: Path, garbled: st
     )
     store = tmp_path / "store"
     pack(config, 16, store)
-    trial = recipe(epochs=2)
+    trial = recipe(epochs=2, pseudo_labels=0.5)
     clean = run(trial, open_training_data(store), tmp_path / "clean")
     file = store / f"{garbled}.npy"
     if file.exists():

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dann_search.config.extensions import METHODS
 from dann_search.models.backbone import StagedBackbone
 from dann_search.models.network import DannNetwork
 from dann_search.training.adaptation import adaptation_of
@@ -100,7 +101,8 @@ def gradients(method: str, given: Inputs, lam: float, **options: Any) -> tuple[f
     network = network_of(method, given)
     x = given.features.clone().requires_grad_()
     adaptation = adaptation_of(network_recipe(method, **options), given.labels)
-    terms = adaptation(network, x, network.classifier(x), DOMAINS, lam, BATCH)
+    multiple = lam / METHODS[method].trade_off
+    terms = adaptation(network, x, network.classifier(x), DOMAINS, multiple, BATCH)
     terms.loss.backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     return float(terms.loss.detach()), x.grad, network

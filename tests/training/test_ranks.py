@@ -96,6 +96,7 @@ def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
         {"batch_norm": "domain", "unfrozen_depth": 2},
         {**WITHOUT_STATISTICS, "epochs": 1, "method": "mdd", "extra": "afn", "extra_weight": 0.05},
         {**WITHOUT_STATISTICS, "epochs": 1, "method": "mcd", "ema_decay": 0.5},
+        {**WITHOUT_STATISTICS, "epochs": 2, "pseudo_labels": 0.5, "pseudo_label_weight": 1.0},
         {**WITHOUT_STATISTICS, "epochs": 1, "discriminator_norm": "spectral",
          "discriminator_gradient_penalty": 2.0, "discriminator_lr_factor": 0.5},
         {"batch_norm": "separate", "epochs": 1, "method": "cdan_e", "extra": "jan",

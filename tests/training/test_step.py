@@ -108,14 +108,14 @@ def test_source_loss_is_the_cross_entropy_of_the_source_alone() -> None:
 
 @pytest.mark.parametrize("method", [*adapting(), "dann and its options"])
 def test_a_method_computes_in_fp32_whatever_the_recipes_precision(method: str) -> None:
-    torch.manual_seed(0)
     more = {"extra": "deep_coral", "discriminator_gradient_penalty": 1.0}
     config = recipe(bottleneck=0, **(more if " " in method else {"method": method}))
-    trunk = StagedBackbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5)
-    network = DannNetwork(trunk, CLASSES, config)
     images = [400 * batch(seed).float() for seed in (1, 2)]
     labels, losses = torch.tensor([0, 1, 2, 0]), list[float]()
     for precision in ("fp32", "fp16"):
+        torch.manual_seed(0)
+        trunk = StagedBackbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5)
+        network = DannNetwork(trunk, CLASSES, config)
         with autocast(torch.device("cpu"), precision):
             adaptation = adaptation_of(config, labels)
             _, parts = adapted_loss(network, adaptation, images[0], labels, images[1], 1.0, BATCH)

@@ -30,8 +30,9 @@ DELTA = Option(
         "step, since short ones transfer badly.",
         term="lambda times the sum over the domains of the mean of (\\|\\|f\\|\\| - r)², where r "
         "is \\|\\|f\\|\\| + `afn_delta` without a gradient: its value is constant, its gradient is "
-        "not; published with a constant lambda of 0.05",
+        "not",
         source="Xu et al. 2019",
+        trade_off=0.05,
         options=(DELTA,),
     )
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         words="Deep CORAL (Sun & Saenko 2016): the network learns features that have the same "
         "covariance in source and target.",
         term="lambda times \\|\\|C_s - C_t\\|\\|² / 4d² of the bottleneck's covariances; small "
-        "numbers, so search `lambda_max` well above 1",
+        "numbers, and the paper states no weight, so search `lambda_max` well above 1",
         source="Sun and Saenko 2016, eq. 1",
     )
 )

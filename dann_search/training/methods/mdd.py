@@ -30,10 +30,10 @@ MARGIN = Option(
         "network learns features on which it cannot.",
         term="`mdd_margin` times the cross-entropy of a second classifier with the first one's "
         "answers on the source, plus -log(1 - its probability of them) on the target; its gradient "
-        "into the features is multiplied by -lambda, and none reaches the first classifier; "
-        "published with a lambda that rises to 0.1",
+        "into the features is multiplied by -lambda, and none reaches the first classifier",
         source="Zhang et al. 2019, section 4",
         module=second_classifier,
+        trade_off=0.1,
         options=(MARGIN,),
     )
 )
