@@ -8,22 +8,37 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels, read_info
 from dann_search.data.target_labels import write_supervised_store
 from dann_search.errors import InputError, RunError
-from dann_search.evaluation.baselines import SUPERVISED, checked, default_methods, effective, recipe
+from dann_search.evaluation.baselines import (
+    SUPERVISED,
+    checked,
+    default_methods,
+    effective,
+    recipe,
+    tuned_name,
+)
 from dann_search.evaluation.comparison import steps, verdict
 from dann_search.evaluation.comparison_tables import write_comparison
 from dann_search.evaluation.fairness import fairness
 from dann_search.evaluation.method_scores import score_methods
 from dann_search.evaluation.paired_bootstrap import RESAMPLES
+from dann_search.evaluation.tuning import (
+    TunedBaseline,
+    Tuning,
+    plan_searches,
+    run_searches,
+)
 from dann_search.outputs.comparison import Comparison, MethodScores
 from dann_search.results.choose import choose
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
@@ -43,6 +58,8 @@ class BaselineRun:
     seed: int
     config: TrialConfig
     folder: Path
+    baseline: str
+    """The method itself where ``method`` is its tuned twin."""
 
     @property
     def name(self) -> str:
@@ -52,10 +69,19 @@ class BaselineRun:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Runs by method, one per seed; ``same_as`` names methods that share another method's runs."""
+    """Runs by method, one per seed; ``same_as`` names methods that share another method's runs.
+
+    The tuned twin of a baseline, in ``tuned``, is a method of its own.
+    """
 
     runs: dict[str, list[BaselineRun]]
     same_as: dict[str, str]
+    tuned: dict[str, TunedBaseline]
+
+    @property
+    def names(self) -> set[str]:
+        """Every method with runs of its own or another's."""
+        return {*self.runs, *self.same_as}
 
 
 def compare(
@@ -64,6 +90,7 @@ def compare(
     *,
     methods: Sequence[str] | None = None,
     seeds: int = 3,
+    tuning: Tuning | None = None,
 ) -> Comparison:
     """Train the winner and its baselines anew and score them on the target's test split.
 
@@ -79,6 +106,7 @@ def compare(
             tllib_dann. The upper bound target_supervised reads the labels of the target's
             training images.
         seeds: runs per method, with seeds that the search never used for the winner.
+        tuning: gives each baseline a search of its own, whose best recipe is trained too.
 
     Raises:
         InputError: no trial has finished, the target has no labels, a search or a comparison is
@@ -97,16 +125,22 @@ def compare(
     names = named or default_methods(winner, experiment.weights)
     numbers = _new_seeds(row, rows, seeds)
     store = packed_store(folder)
-    plan = _plan(folder, experiment, winner, names, numbers, _steps(winner, store))
     with alone(folder), _stores(folder, experiment, store, names) as stores:
-        jobs = _jobs(folder, plan, stores, store)
-        failures = train_all(jobs, experiment)
-    failed = _failed(plan, names, failures)
+        planned = partial(_plan, folder, experiment, winner, names, numbers, _steps(winner, store))
+        tuned, failed = dict[str, TunedBaseline](), dict[str, str]()
+        if tuning:
+            own = partial(plan_searches, folder, experiment, winner.method, names, tuning.trials)
+            tuned, failed = run_searches(tuning, own(store, stores), len(planned().runs), seeds)
+        plan = planned(tuned)
+        failures = train_all(_jobs(folder, plan, stores, store), experiment)
+    names = [one for name in names for one in (name, tuned_name(name)) if one in plan.names]
+    failed |= _failed(plan, names, failures)
     names = [name for name in names if name not in failed]
     if winner.method in failed or not names:
         raise RunError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     scores = _scored(store, experiment, plan, names, winner.method)
     info = read_info(store)
+    own_trials = {name: plan.tuned[name].search.trials for name in names if name in plan.tuned}
     comparison = Comparison(
         methods=scores,
         winner=winner.method,
@@ -115,7 +149,7 @@ def compare(
         n_test=info.sizes["target"]["test"],
         resamples=RESAMPLES,
         verdict=verdict(winner.method, scores),
-        fairness=fairness(experiment, rows, winner, names, numbers, info),
+        fairness=fairness(experiment, rows, winner, names, numbers, info, own_trials),
         failed=failed,
     )
     write_comparison(comparison, folder)
@@ -153,6 +187,7 @@ def _scored(
             update={
                 "same_as": plan.same_as.get(name),
                 "runs": [run.folder.name for run in plan.runs[plan.same_as.get(name, name)]],
+                "tuned": plan.tuned[name].search if name in plan.tuned else None,
             }
         )
         for name, one in scores.items()
@@ -193,15 +228,25 @@ def _plan(
     names: Sequence[str],
     seeds: Sequence[int],
     steps: int,
+    tuned: Mapping[str, TunedBaseline] = MappingProxyType({}),
 ) -> TrainingPlan:
-    plan = TrainingPlan({}, {})
+    """Plan runs of every method; of a baseline that was tuned, those of its own recipe too."""
+    plan = TrainingPlan({}, {}, {tuned_name(name): one for name, one in tuned.items()})
     first: dict[Path, str] = {}
+    weights = experiment.weights
     for method in names:
-        runs = [planned_run(folder, experiment, winner, method, seed, steps) for seed in seeds]
-        if (other := first.setdefault(runs[0].folder, method)) != method:
-            plan.same_as[method] = other
-        else:
-            plan.runs[method] = runs
+        recipes = {
+            method: [recipe(winner, method, seed, weights, steps) for seed in seeds],
+        }
+        if one := tuned.get(method):
+            own = [one.config.model_copy(update={"seed": seed}) for seed in seeds]
+            recipes[tuned_name(method)] = own
+        for name, configs in recipes.items():
+            runs = [planned_run(folder, weights, name, method, config) for config in configs]
+            if (other := first.setdefault(runs[0].folder, name)) != name:
+                plan.same_as[name] = other
+            else:
+                plan.runs[name] = runs
     return plan
 
 
@@ -215,18 +260,17 @@ def _steps(config: TrialConfig, store: Path) -> int:
 
 def planned_run(
     folder: ExperimentFolder,
-    experiment: Experiment,
-    winner: TrialConfig,
+    weights: Mapping[str, WeightsFile],
+    name: str,
     method: str,
-    seed: int,
-    steps: int,
+    config: TrialConfig,
 ) -> BaselineRun:
     """Return a method's run; its folder is named after everything that decides the outcome."""
-    config = recipe(winner, method, seed, experiment.weights, steps)
-    decides = effective(config, experiment.weights)
+    decides = effective(config, weights)
     trained_as = SUPERVISED if method == SUPERVISED else decides.method
     digest = hashlib.sha256(decides.model_dump_json().encode()).hexdigest()[:8]
-    return BaselineRun(method, seed, config, folder.compare / f"{trained_as}-seed{seed}-{digest}")
+    place = folder.compare / f"{trained_as}-seed{config.seed}-{digest}"
+    return BaselineRun(name, config.seed, config, place, method)
 
 
 @contextmanager
@@ -252,7 +296,7 @@ def _jobs(
             experiment=experiment,
             config=run.config,
             folder=run.folder,
-            store=stores.get(run.method, store),
+            store=stores.get(run.baseline, store),
             epochs=run.config.epochs,
         )
         for run in itertools.chain.from_iterable(plan.runs.values())

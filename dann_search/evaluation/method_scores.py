@@ -97,6 +97,7 @@ def _scores(
         part=None,
         same_as=None,
         runs=[],
+        tuned=None,
     )
 
 

@@ -99,9 +99,10 @@ def _with_present(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_parts(content: dict[str, Any]) -> dict[str, Any]:
-    """Add to a comparison of 0.1.0, whose methods are no steps, that they are none."""
+    """Add to an older comparison that its methods are no steps and were not tuned."""
+    absent = {"part": None, "tuned": None}
     try:
-        methods = {name: {"part": None, **one} for name, one in content["methods"].items()}
+        methods = {name: {**absent, **one} for name, one in content["methods"].items()}
         return content | {"methods": methods}
     except (KeyError, TypeError, AttributeError):  # said when it is validated
         return content

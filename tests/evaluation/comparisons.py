@@ -66,6 +66,7 @@ def _scores(one: Spread, difference: dict[str, Difference]) -> MethodScores:
         part=None,
         same_as=None,
         runs=[],
+        tuned=None,
     )
 
 

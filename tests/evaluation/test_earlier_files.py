@@ -46,7 +46,7 @@ def test_a_comparison_is_read(folder: ExperimentFolder) -> None:
     comparison = read_comparison(folder, 12)
     written = content_of(folder.compare / "comparison.json")
     for method in written["methods"].values():
-        method["part"] = None
+        method |= {"part": None, "tuned": None}
     assert comparison.model_dump(mode="json", exclude_unset=True) == written
     lead = comparison.methods["source_only"].lead
     assert lead is not None and comparison.methods["dann"].lead is None
