@@ -3,29 +3,23 @@
 All models are trained and their checkpoints fixed before any test label is read.
 """
 
-import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
-from dann_search.data.store import open_labels, read_info
+from dann_search.data.store import open_groups, open_labels, read_info
 from dann_search.data.target_labels import write_supervised_store
 from dann_search.errors import InputError, RunError
 from dann_search.evaluation.baselines import (
     SUPERVISED,
     checked,
     default_methods,
-    effective,
-    recipe,
     tuned_name,
 )
 from dann_search.evaluation.comparison import steps, verdict
@@ -33,6 +27,7 @@ from dann_search.evaluation.comparison_tables import write_comparison
 from dann_search.evaluation.fairness import fairness
 from dann_search.evaluation.method_scores import score_methods
 from dann_search.evaluation.paired_bootstrap import RESAMPLES
+from dann_search.evaluation.runs import TrainingPlan, jobs_of, plan_runs, predict_run
 from dann_search.evaluation.tuning import (
     TunedBaseline,
     Tuning,
@@ -47,41 +42,7 @@ from dann_search.storage.compare_lock import alone, remove_left_labels
 from dann_search.storage.driver_lock import driver_is_alive
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.record import recorded_store
-from dann_search.training.job import Failures, TrainAll, TrainingJob
-
-
-@dataclass(frozen=True)
-class BaselineRun:
-    """One training of the comparison."""
-
-    method: str
-    seed: int
-    config: TrialConfig
-    folder: Path
-    baseline: str
-    """The method itself where ``method`` is its tuned twin."""
-
-    @property
-    def name(self) -> str:
-        """Name of the run in progress lines and errors."""
-        return f"{self.method}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """Runs by method, one per seed; ``same_as`` names methods that share another method's runs.
-
-    The tuned twin of a baseline, in ``tuned``, is a method of its own.
-    """
-
-    runs: dict[str, list[BaselineRun]]
-    same_as: dict[str, str]
-    tuned: dict[str, TunedBaseline]
-
-    @property
-    def names(self) -> set[str]:
-        """Every method with runs of its own or another's."""
-        return {*self.runs, *self.same_as}
+from dann_search.training.job import Failures, TrainAll
 
 
 def compare(
@@ -126,13 +87,15 @@ def compare(
     numbers = _new_seeds(row, rows, seeds)
     store = packed_store(folder)
     with alone(folder), _stores(folder, experiment, store, names) as stores:
-        planned = partial(_plan, folder, experiment, winner, names, numbers, _steps(winner, store))
+        planned = partial(
+            plan_runs, folder, experiment, winner, names, numbers, _steps(winner, store)
+        )
         tuned, failed = dict[str, TunedBaseline](), dict[str, str]()
         if tuning:
             own = partial(plan_searches, folder, experiment, winner.method, names, tuning.trials)
             tuned, failed = run_searches(tuning, own(store, stores), len(planned().runs), seeds)
         plan = planned(tuned)
-        failures = train_all(_jobs(folder, plan, stores, store), experiment)
+        failures = train_all(jobs_of(folder, plan, stores, store), experiment)
     names = [one for name in names for one in (name, tuned_name(name)) if one in plan.names]
     failed |= _failed(plan, names, failures)
     names = [name for name in names if name not in failed]
@@ -147,6 +110,7 @@ def compare(
         trial=row.number,
         seeds=numbers,
         n_test=info.sizes["target"]["test"],
+        n_test_contents=_contents(store, info.sizes["target"]["test"]),
         resamples=RESAMPLES,
         verdict=verdict(winner.method, scores),
         fairness=fairness(experiment, rows, winner, names, numbers, info, own_trials),
@@ -176,12 +140,11 @@ def _scored(
         method: np.stack([predict_run(run, experiment, store) for run in plan.runs[method]])
         for method in wanted
     }
-    labels = open_labels(store, "target", "test")
+    labels, copies = open_labels(store, "target", "test"), open_groups(store, "target", "test")
     class_names = read_info(store).class_names
     predictions = {name: trained[plan.same_as.get(name, name)] for name in names}
-    scores = score_methods(
-        labels, predictions, class_names, winner, steps=steps(winner, names, plan.same_as)
-    )
+    way = steps(winner, names, plan.same_as)
+    scores = score_methods(labels, predictions, class_names, winner, steps=way, groups=copies)
     return {
         name: one.model_copy(
             update={
@@ -192,6 +155,12 @@ def _scored(
         )
         for name, one in scores.items()
     }
+
+
+def _contents(store: Path, images: int) -> int:
+    """Return how many different contents the target's test images show."""
+    copies = open_groups(store, "target", "test")
+    return images if copies is None else len(np.unique(copies))
 
 
 def _new_seeds(winner: TrialRow, rows: Sequence[TrialRow], count: int) -> list[int]:
@@ -221,56 +190,12 @@ def _refuse_without_labels(folder: ExperimentFolder) -> None:
         )
 
 
-def _plan(
-    folder: ExperimentFolder,
-    experiment: Experiment,
-    winner: TrialConfig,
-    names: Sequence[str],
-    seeds: Sequence[int],
-    steps: int,
-    tuned: Mapping[str, TunedBaseline] = MappingProxyType({}),
-) -> TrainingPlan:
-    """Plan runs of every method; of a baseline that was tuned, those of its own recipe too."""
-    plan = TrainingPlan({}, {}, {tuned_name(name): one for name, one in tuned.items()})
-    first: dict[Path, str] = {}
-    weights = experiment.weights
-    for method in names:
-        recipes = {
-            method: [recipe(winner, method, seed, weights, steps) for seed in seeds],
-        }
-        if one := tuned.get(method):
-            own = [one.config.model_copy(update={"seed": seed}) for seed in seeds]
-            recipes[tuned_name(method)] = own
-        for name, configs in recipes.items():
-            runs = [planned_run(folder, weights, name, method, config) for config in configs]
-            if (other := first.setdefault(runs[0].folder, name)) != name:
-                plan.same_as[name] = other
-            else:
-                plan.runs[name] = runs
-    return plan
-
-
 def _steps(config: TrialConfig, store: Path) -> int:
     """Return the steps of a whole training."""
     from dann_search.data.batches import steps_per_epoch
 
     source, target = (read_info(store).sizes[role]["train"] for role in ("source", "target"))
     return config.epochs * steps_per_epoch(source, target, config.batch_size)
-
-
-def planned_run(
-    folder: ExperimentFolder,
-    weights: Mapping[str, WeightsFile],
-    name: str,
-    method: str,
-    config: TrialConfig,
-) -> BaselineRun:
-    """Return a method's run; its folder is named after everything that decides the outcome."""
-    decides = effective(config, weights)
-    trained_as = SUPERVISED if method == SUPERVISED else decides.method
-    digest = hashlib.sha256(decides.model_dump_json().encode()).hexdigest()[:8]
-    place = folder.compare / f"{trained_as}-seed{config.seed}-{digest}"
-    return BaselineRun(name, config.seed, config, place, method)
 
 
 @contextmanager
@@ -284,51 +209,3 @@ def _stores(
         return
     with write_supervised_store(experiment.data, store, folder.supervised_data) as supervised:
         yield {SUPERVISED: supervised}
-
-
-def _jobs(
-    experiment: ExperimentFolder, plan: TrainingPlan, stores: Mapping[str, Path], store: Path
-) -> list[TrainingJob]:
-    """Return a job for each planned run, after fetching what other machines have trained."""
-    jobs = [
-        TrainingJob(
-            name=run.name,
-            experiment=experiment,
-            config=run.config,
-            folder=run.folder,
-            store=stores.get(run.baseline, store),
-            epochs=run.config.epochs,
-        )
-        for run in itertools.chain.from_iterable(plan.runs.values())
-    ]
-    for job in jobs:
-        job.fetch()
-    return jobs
-
-
-def predict_run(run: BaselineRun, experiment: Experiment, store: Path) -> NDArray[np.int64]:
-    """Predict classes of the target's test images with a run's best epoch, shape (n,)."""
-    import torch
-
-    from dann_search.data.training_data import as_tensor, open_training_data
-    from dann_search.inference.batched_logits import find_device
-    from dann_search.models.build import build_network
-    from dann_search.models.registry import spec_of
-    from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
-    from dann_search.training.loop import input_side
-    from dann_search.training.predict import predict_logits
-
-    data = open_training_data(store)
-    device = find_device("auto")
-    network = build_network(run.config, data.classes, experiment.weights)
-    restore_network(network, load_checkpoint(run.folder / BEST), run.folder / BEST)
-    logits = predict_logits(
-        # The memory format of training and validation, in which convolutions run fastest.
-        network.to(device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        as_tensor(store, "target", "test"),
-        spec_of(run.config.backbone, experiment.weights),
-        input_side(run.config, data),
-        device,
-    )
-    classes: NDArray[np.int64] = logits.argmax(1).numpy()
-    return classes

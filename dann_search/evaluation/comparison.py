@@ -139,6 +139,11 @@ def parts(methods: Mapping[str, MethodScores]) -> list[str]:
     return [f"macro-F1 that each part brings: {', '.join(brought)}"] if brought else []
 
 
+def _together(comparison: Comparison) -> str:
+    contents = comparison.n_test_contents
+    return f"(the copies of {contents} contents together) " * (contents < comparison.n_test)
+
+
 def notes(comparison: Comparison) -> list[str]:
     """Return what a reader of the scores has to know, one sentence each."""
     methods, winner, seeds = comparison.methods, comparison.winner, len(comparison.seeds)
@@ -157,6 +162,6 @@ def notes(comparison: Comparison) -> list[str]:
         *lines,
         *comparison.fairness.notes,
         f"intervals and p: {comparison.resamples} resamples of the {comparison.n_test} test images "
-        f"and the {seeds} seeds, the same for all methods"
+        f"{_together(comparison)}and the {seeds} seeds, the same for all methods"
         + ("; so few seeds tell little of how much seeds differ" * (seeds < FEW_SEEDS)),
     ]

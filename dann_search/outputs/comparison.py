@@ -157,6 +157,9 @@ class Comparison(Output):
     trial: int = Field(description="number of that trial")
     seeds: list[int] = Field(description="seeds of the trainings, the same for all methods")
     n_test: int = Field(description="images of the target's test split")
+    n_test_contents: int = Field(
+        description="different contents among them; copies of one are resampled together"
+    )
     resamples: int = Field(description="resamples behind the intervals and p-values")
     verdict: str = Field(description="whether adaptation helps here, in one sentence")
     fairness: Fairness = Field(description="what the methods share, and what they do not")

@@ -99,11 +99,12 @@ def _with_present(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_parts(content: dict[str, Any]) -> dict[str, Any]:
-    """Add to an older comparison that its methods are no steps and were not tuned."""
+    """Add to an older comparison that its methods are no steps, nor tuned, its images no copies."""
     absent = {"part": None, "tuned": None}
     try:
         methods = {name: {**absent, **one} for name, one in content["methods"].items()}
-        return content | {"methods": methods}
+        added = {"n_test_contents": content["n_test"]}
+        return added | content | {"methods": methods}
     except (KeyError, TypeError, AttributeError):  # said when it is validated
         return content
 

@@ -101,6 +101,7 @@ def compared(
         trial=12,
         seeds=SEEDS,
         n_test=n,
+        n_test_contents=n,
         resamples=2000,
         verdict=verdict(winner, scores),
         fairness=terms.model_copy(update={"notes": notes}),
