@@ -64,7 +64,8 @@ def compare(
         return compared(_through_ray(folder, progress))
     with quiet_output(folder.ray / "driver.log") as terminal, ExitStack() as ray:
         tell = progress or partial(print, file=terminal)
-        again = f"dann-search compare {folder} --tune {tune}"
+        named = f" --methods {','.join(methods)}" if methods else ""
+        again = f"dann-search compare {folder}{named} --seeds {seeds} --tune {tune}"
         run = partial(search_baselines, executor=RayExecutor(), tell=tell, again=again, ray=ray)
         tuning = Tuning(tune, run, tell)
         with interrupted_with(f"interrupted; what was trained is kept; go on with: {again}"):

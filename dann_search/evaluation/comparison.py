@@ -44,7 +44,7 @@ def verdict(winner: str, methods: Mapping[str, MethodScores]) -> str:
     bases = [name for name in (BASE, ADABN) if name != winner]
     if lacking := [name for name in (winner, *bases) if name not in methods]:
         return f"whether {winner} helps shows beside {' and '.join(bases)}: {_name(lacking)}"
-    bases = [_stronger(base, methods) for base in bases]
+    bases = [stronger(base, methods) for base in bases]
     # Without batch norm to adapt, adabn has the runs of source-only, or the other way round.
     apart = [base for base in bases if methods[base].same_as not in bases]
     leads = {base: _lead(winner, base, methods) for base in apart}
@@ -67,14 +67,14 @@ def _of_the_loss(winner: str, methods: Mapping[str, MethodScores]) -> str:
     """Say where the winner's batches and batch norm do it, and its loss is not shown to."""
     if winner == ADABN or LAMBDA_0 not in methods:
         return ""
-    base = _stronger(LAMBDA_0, methods)
+    base = stronger(LAMBDA_0, methods)
     lead = _lead(winner, base, methods)
     if lead.gap.mean > 0 and not lead.doubts:
         return ""
     return f"; its loss itself is not shown to: against {base} {lead.numbers}"
 
 
-def _stronger(base: str, methods: Mapping[str, MethodScores]) -> str:
+def stronger(base: str, methods: Mapping[str, MethodScores]) -> str:
     """Return a baseline's name, or that of its tuned twin where this one is better."""
     twin = tuned_name(base)
     names = [base, twin] if twin in methods else [base]
@@ -115,7 +115,7 @@ def _lead(winner: str, base: str, methods: Mapping[str, MethodScores]) -> _Lead:
 
 def _verdict_without(winner: str, methods: Mapping[str, MethodScores]) -> str:
     """Say whether another method adapts with success where the search's winner does not adapt."""
-    rivals = [_stronger(name, methods) for name in (*adapting(), TLLIB) if name in methods]
+    rivals = [stronger(name, methods) for name in (*adapting(), TLLIB) if name in methods]
     if winner not in methods or not rivals:
         return f"the winner, {winner}, does not adapt: name dann among the methods to see"
     rival = max(rivals, key=lambda name: methods[name].f1_macro_test.mean)
