@@ -24,6 +24,7 @@ from dann_search.search.trainings import train_through_ray
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.record import recorded_store, write_record
+from dann_search.study.study_storage import study_place
 from dann_search.training.job import Failures, TrainAll, TrainingJob
 
 
@@ -110,7 +111,8 @@ def _search(one: BaselineSearch, executor: Executor, tell: Callable[[str], None]
     if not folder.record.exists():
         folder.root.mkdir(parents=True, exist_ok=True)
         write_record(experiment, folder, one.info)
-    more = max(0, one.trials - read_search(folder).total)
+    made = study_place(folder, experiment.search.study).exists(experiment.name)
+    more = max(0, one.trials - read_search(folder).total) if made else 0
     with DriverLock(folder) as lock, interrupts(lock.stop_requested):
         outcome = search(
             experiment,

@@ -140,15 +140,15 @@ def plan_searches(
         space = build_space(own, stage_counts())
         if not space.parameters:
             continue
-        digest = _digest(own, space, name)
-        if digest not in by_recipes:
-            label = f"{name}-{digest}"
+        label = _label(own, space, name)
+        if label not in by_recipes:
             place = folder.tuned(label)
-            own = own.model_copy(update={"name": label, "storage": str(place).rsplit("/", 1)[0]})
+            storage = place.url.rsplit("/", 1)[0] if place.url else place.root.parent
+            own = own.model_copy(update={"name": label, "storage": storage})
             images = replace(spec, place=str(others.get(name, store)))
-            by_recipes[digest] = BaselineSearch(name, own, space, place, images, info)
+            by_recipes[label] = BaselineSearch(name, own, space, place, images, info)
             refresh(place)
-        found[name] = by_recipes[digest]
+        found[name] = by_recipes[label]
     return found
 
 
@@ -209,7 +209,7 @@ def run_searches(
             trials=sum(row.confirms is None for row in rows),
             trial=best.number,
             score=best.score if best.confirmed_mean is None else best.confirmed_mean,
-            folder=search.folder.root.name,
+            folder=search.experiment.name,
             searched=list(search.space.parameters),
         )
         found[name] = TunedBaseline(TrialConfig(**best.config), own)
@@ -263,10 +263,10 @@ def _applicable(space: Mapping[str, Parameter], fixed: TrialConfig) -> dict[str,
 
 
 def _matters(name: str, space: Space, experiment: Experiment) -> bool:
-    """Whether two values of a parameter ever make two trainings."""
-    for config in _drawn(space, experiment.search.seed):
-        if not space.applies(name, config.model_dump()):
-            continue
+    """Whether two values of a parameter make two trainings in any of the recipes that have it."""
+    drawn = _drawn(space, experiment.search.seed)
+    having = [config for config in drawn if space.applies(name, config.model_dump())]
+    for config in having:
         parameter = space.parameters[name]
         values = (
             parameter.choice
@@ -276,19 +276,19 @@ def _matters(name: str, space: Space, experiment: Experiment) -> bool:
         changed = (config.model_copy(update={name: value}) for value in values)
         if len({effective(one, experiment.weights).model_dump_json() for one in changed}) > 1:
             return True
-    return False
+    return not having
 
 
-def _digest(experiment: Experiment, space: Space, name: str) -> str:
-    """Return a digest of all that makes a search another one, but for its number of trials."""
+def _label(experiment: Experiment, space: Space, name: str) -> str:
+    """Name a search after all that makes it another one, but for its number of trials."""
     search = experiment.search.model_dump(mode="json", exclude={"trials", "study"})
-    recipes = (
-        effective(config, experiment.weights).model_dump(mode="json")
-        for config in _drawn(space, experiment.search.seed)
-    )
+    drawn = _drawn(space, experiment.search.seed)
+    recipes = [effective(config, experiment.weights) for config in drawn]
     spaces = {key: one.model_dump(mode="json") for key, one in experiment.space.items()}
-    content = [search, list(recipes), spaces, name == SUPERVISED]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    trained_as = SUPERVISED if name == SUPERVISED else recipes[0].method
+    content = [search, [one.model_dump(mode="json") for one in recipes], spaces, trained_as]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{trained_as}-{digest}"
 
 
 def _drawn(space: Space, seed: int) -> list[TrialConfig]:

@@ -99,6 +99,10 @@ def test_baselines_with_the_same_recipes_share_a_search(experiment: ExperimentFo
     names = ["source_only", "from_scratch", "adabn"]
     found = plan_searches(experiment, every_stage, "dann", names, 2, experiment.data, {})
     assert found["from_scratch"] is found["source_only"] is not found["adabn"]
+    (alone,) = plan_searches(
+        experiment, every_stage, "dann", ["from_scratch"], 2, experiment.data, {}
+    ).values()
+    assert alone.folder == found["source_only"].folder
     deeper = searches_of(experiment, names)
     assert deeper["from_scratch"] is not deeper["source_only"]
 
