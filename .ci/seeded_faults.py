@@ -642,8 +642,8 @@ FAULTS = (
     Fault(
         "a source_only baseline that adapts",
         "dann_search/evaluation/baselines.py",
-        'changes: dict[str, Any] = {"method": method, "seed": seed}',
-        'changes: dict[str, Any] = {"method": winner.method, "seed": seed}',
+        '    return {"method": method}',
+        '    return {"method": winner}',
         (
             "tests/evaluation/test_baselines.py"
             "::test_a_baseline_has_the_winners_recipe_but_for_what_it_is",

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from dann_search.config.extensions import VALIDATORS
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels, read_info
-from dann_search.evaluation.compare import BaselineRun, predict_run
+from dann_search.evaluation.runs import BaselineRun, predict_run
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint

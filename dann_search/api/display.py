@@ -148,3 +148,23 @@ class Following(Observer):
         self.view.show([snapshot_of(self.folder, search, self.begun)])
         now = time.monotonic()
         self.due = now + max(EVERY_S, IDLE_SHARE * (now - start))
+
+
+class BaselineLines(Observer):
+    """Says in a line how each trial of a baseline's search ended."""
+
+    def __init__(self, method: str, record: StudyRecord, tell: Callable[[str], None]):
+        self.method, self.record, self.tell = method, record, tell
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        """Say so, with the best score until now."""
+        tally, total = self.record.tally, self.record.proposals.total
+        best = tally.best()
+        so_far = f", best {self.record.experiment.search.objective} {best[1]:.3f}" if best else ""
+        why = f": {error}" if error else ""
+        done = tally.counts().finished
+        self.tell(f"tuning {self.method}: trial {number} {state}{why} ({done} of {total}{so_far})")
+
+    def notice(self, line: str) -> None:
+        """Pass it on."""
+        self.tell(line)

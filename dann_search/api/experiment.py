@@ -206,11 +206,15 @@ class Experiment:
         methods: Sequence[str] | None = None,
         seeds: int = 3,
         progress: Callable[[str], None] | None = None,
+        *,
+        tune: int | None = None,
     ) -> "Comparison":
         """Train and score the winner and its baselines, as ``dann_search.compare`` does."""
         from dann_search.api import retraining
 
-        return retraining.compare(str(self.folder), methods=methods, seeds=seeds, progress=progress)
+        return retraining.compare(
+            str(self.folder), methods=methods, seeds=seeds, tune=tune, progress=progress
+        )
 
     def resume(self, **options: Any) -> "SearchEnded":
         """Resume the search, with the options of ``dann_search.resume``."""

@@ -136,6 +136,12 @@ def compare(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of trainings per method.", min=2)] = 3,
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            help="Give each baseline a search of its own of N trials, too.", metavar="N", min=1
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train the winner and baselines again; compare them on the test split, with intervals.
@@ -147,6 +153,6 @@ def compare(
     from dann_search.results.reader import open_experiment
 
     chosen = methods.split(",") if methods else None
-    result = retraining.compare(experiment, methods=chosen, seeds=seeds)
+    result = retraining.compare(experiment, methods=chosen, seeds=seeds, tune=tune)
     table = comparison_table(result, open_experiment(experiment))
     emit(as_json, result.model_dump(mode="json"), table)

@@ -1,11 +1,20 @@
 """Images that are in two places at once, and what that does to the figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dann_search.data.domain import Domain
 from dann_search.data.splits import Splits
 
 SHOWN = 3
+
+
+def content_groups(keys: Sequence[str]) -> NDArray[np.int64] | None:
+    """Number images by their content, copies alike, shape (n,); None where no two are alike."""
+    contents, groups = np.unique(np.array(keys), return_inverse=True)
+    return groups.astype(np.int64) if len(contents) < len(keys) else None
 
 
 def duplicate_remarks(domains: Mapping[str, Domain], parts: Mapping[str, Splits]) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dann_search.config.data import DataConfig
 from dann_search.data.domain import Domain
-from dann_search.data.duplicates import duplicate_remarks
+from dann_search.data.duplicates import content_groups, duplicate_remarks
 from dann_search.data.fingerprint import fingerprint, split_hash
 from dann_search.data.image_pixels import VERSION
 from dann_search.data.open_domain import DomainPair, open_pair
@@ -158,6 +158,11 @@ def _write(
             labels.unlink(missing_ok=True)  # of a store that was begun here before
             if domains[role].labelled and (role, split) != UNLABELLED:
                 np.save(labels, domains[role].labels[rows])
+            groups = folder / f"{role}.{split}.groups.npy"
+            groups.unlink(missing_ok=True)
+            copies = content_groups([domains[role].keys[row] for row in rows])
+            if copies is not None and role == "target" and split != "train":
+                np.save(groups, copies)
     (folder / HELD_OUT).unlink(missing_ok=True)
     if not (target := domains["target"]).labelled:
         held_out = "".join(f"{target.places[row]}\n" for row in parts["target"]["test"])
@@ -222,6 +227,18 @@ def open_labels(folder: Path, role: str, split: str) -> NDArray[np.int64]:
     """Read the labels of a split, shape (n,). Only evaluation may ask for the target's test."""
     labels: NDArray[np.int64] = np.load(folder / f"{role}.{split}.labels.npy")
     return labels
+
+
+def open_groups(folder: Path, role: str, split: str) -> NDArray[np.int64] | None:
+    """Read which images of a split show one content, as ``content_groups``; None where none do.
+
+    Only of the target's validation and test images. Stores of version 0.1.0 do not say.
+    """
+    path = folder / f"{role}.{split}.groups.npy"
+    if not path.exists():
+        return None
+    groups: NDArray[np.int64] = np.load(path)
+    return groups
 
 
 def labels_if_any(folder: Path, role: str, split: str) -> NDArray[np.int64] | None:

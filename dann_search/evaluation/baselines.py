@@ -39,6 +39,11 @@ its gradient reversal, and the inverse of its --lr-gamma."""
 TLLIB_SCRATCH: dict[str, Any] = {"learning_rate": 0.01, "head_lr_factor": 1.0}
 
 
+def tuned_name(method: str) -> str:
+    """Return what a comparison calls the tuned twin of a baseline."""
+    return f"{method}_tuned"
+
+
 def checked(methods: Sequence[str]) -> list[str]:
     """Return the names without repetitions.
 
@@ -67,17 +72,27 @@ def recipe(
     """Return the recipe that a method trains in so many steps."""
     if method == TLLIB:
         return _tllib(winner, seed, files, steps)
-    changes: dict[str, Any] = {"method": method, "seed": seed}
+    return winner.model_copy(update={**fixed_by(method, winner.method), "seed": seed})
+
+
+def fixed_by(method: str, winner: str) -> dict[str, Any]:
+    """Return the fields that make a recipe one of this method, whatever else is in it.
+
+    Args:
+        method: name in the comparison.
+        winner: method of the search's best trial.
+    """
     if method == FROZEN:
-        changes |= {"method": "source_only", "unfrozen_depth": 0, "batch_norm": "frozen"}
+        return {"method": "source_only", "unfrozen_depth": 0, "batch_norm": "frozen"}
     if method == SUPERVISED:
-        changes["method"] = "source_only"
+        return {"method": "source_only"}
+    fixed: dict[str, Any] = {"method": method}
     if method == LAMBDA_0:
-        changes |= {"method": winner.method, "lambda_max": 0.0}
-    if method in (ADABN, LAMBDA_0) and method != winner.method:
+        fixed = {"method": winner, "lambda_max": 0.0}
+    if method in (ADABN, LAMBDA_0) and method != winner:
         # Self-training is part of the adaptation that they are there to be without.
-        changes["pseudo_labels"] = 0.0
-    return winner.model_copy(update=changes)
+        fixed["pseudo_labels"] = 0.0
+    return fixed
 
 
 def _tllib(

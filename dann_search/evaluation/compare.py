@@ -3,27 +3,37 @@
 All models are trained and their checkpoints fixed before any test label is read.
 """
 
-import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
-from dann_search.data.store import open_labels, read_info
+from dann_search.data.store import open_groups, open_labels, read_info
 from dann_search.data.target_labels import write_supervised_store
 from dann_search.errors import InputError, RunError
-from dann_search.evaluation.baselines import SUPERVISED, checked, default_methods, effective, recipe
+from dann_search.evaluation.baselines import (
+    SUPERVISED,
+    checked,
+    default_methods,
+    tuned_name,
+)
 from dann_search.evaluation.comparison import steps, verdict
 from dann_search.evaluation.comparison_tables import write_comparison
 from dann_search.evaluation.fairness import fairness
 from dann_search.evaluation.method_scores import score_methods
 from dann_search.evaluation.paired_bootstrap import RESAMPLES
+from dann_search.evaluation.runs import TrainingPlan, jobs_of, plan_runs, predict_run
+from dann_search.evaluation.tuning import (
+    TunedBaseline,
+    Tuning,
+    plan_searches,
+    run_searches,
+)
 from dann_search.outputs.comparison import Comparison, MethodScores
 from dann_search.results.choose import choose
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
@@ -32,30 +42,7 @@ from dann_search.storage.compare_lock import alone, remove_left_labels
 from dann_search.storage.driver_lock import driver_is_alive
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.record import recorded_store
-from dann_search.training.job import Failures, TrainAll, TrainingJob
-
-
-@dataclass(frozen=True)
-class BaselineRun:
-    """One training of the comparison."""
-
-    method: str
-    seed: int
-    config: TrialConfig
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        """Name of the run in progress lines and errors."""
-        return f"{self.method}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """Runs by method, one per seed; ``same_as`` names methods that share another method's runs."""
-
-    runs: dict[str, list[BaselineRun]]
-    same_as: dict[str, str]
+from dann_search.training.job import Failures, TrainAll
 
 
 def compare(
@@ -64,6 +51,7 @@ def compare(
     *,
     methods: Sequence[str] | None = None,
     seeds: int = 3,
+    tuning: Tuning | None = None,
 ) -> Comparison:
     """Train the winner and its baselines anew and score them on the target's test split.
 
@@ -79,6 +67,7 @@ def compare(
             tllib_dann. The upper bound target_supervised reads the labels of the target's
             training images.
         seeds: runs per method, with seeds that the search never used for the winner.
+        tuning: gives each baseline a search of its own, whose best recipe is trained too.
 
     Raises:
         InputError: no trial has finished, the target has no labels, a search or a comparison is
@@ -97,25 +86,34 @@ def compare(
     names = named or default_methods(winner, experiment.weights)
     numbers = _new_seeds(row, rows, seeds)
     store = packed_store(folder)
-    plan = _plan(folder, experiment, winner, names, numbers, _steps(winner, store))
     with alone(folder), _stores(folder, experiment, store, names) as stores:
-        jobs = _jobs(folder, plan, stores, store)
-        failures = train_all(jobs, experiment)
-    failed = _failed(plan, names, failures)
+        planned = partial(
+            plan_runs, folder, experiment, winner, names, numbers, _steps(winner, store)
+        )
+        tuned, failed = dict[str, TunedBaseline](), dict[str, str]()
+        if tuning:
+            own = partial(plan_searches, folder, experiment, winner.method, names, tuning.trials)
+            tuned, failed = run_searches(tuning, own(store, stores), len(planned().runs), seeds)
+        plan = planned(tuned)
+        failures = train_all(jobs_of(folder, plan, stores, store), experiment)
+    names = [one for name in names for one in (name, tuned_name(name)) if one in plan.names]
+    failed |= _failed(plan, names, failures)
     names = [name for name in names if name not in failed]
     if winner.method in failed or not names:
         raise RunError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     scores = _scored(store, experiment, plan, names, winner.method)
     info = read_info(store)
+    own_trials = {name: plan.tuned[name].search.trials for name in names if name in plan.tuned}
     comparison = Comparison(
         methods=scores,
         winner=winner.method,
         trial=row.number,
         seeds=numbers,
         n_test=info.sizes["target"]["test"],
+        n_test_contents=_contents(store, info.sizes["target"]["test"]),
         resamples=RESAMPLES,
         verdict=verdict(winner.method, scores),
-        fairness=fairness(experiment, rows, winner, names, numbers, info),
+        fairness=fairness(experiment, rows, winner, names, numbers, info, own_trials),
         failed=failed,
     )
     write_comparison(comparison, folder)
@@ -142,21 +140,27 @@ def _scored(
         method: np.stack([predict_run(run, experiment, store) for run in plan.runs[method]])
         for method in wanted
     }
-    labels = open_labels(store, "target", "test")
+    labels, copies = open_labels(store, "target", "test"), open_groups(store, "target", "test")
     class_names = read_info(store).class_names
     predictions = {name: trained[plan.same_as.get(name, name)] for name in names}
-    scores = score_methods(
-        labels, predictions, class_names, winner, steps=steps(winner, names, plan.same_as)
-    )
+    way = steps(winner, names, plan.same_as)
+    scores = score_methods(labels, predictions, class_names, winner, steps=way, groups=copies)
     return {
         name: one.model_copy(
             update={
                 "same_as": plan.same_as.get(name),
                 "runs": [run.folder.name for run in plan.runs[plan.same_as.get(name, name)]],
+                "tuned": plan.tuned[name].search if name in plan.tuned else None,
             }
         )
         for name, one in scores.items()
     }
+
+
+def _contents(store: Path, images: int) -> int:
+    """Return how many different contents the target's test images show."""
+    copies = open_groups(store, "target", "test")
+    return images if copies is None else len(np.unique(copies))
 
 
 def _new_seeds(winner: TrialRow, rows: Sequence[TrialRow], count: int) -> list[int]:
@@ -186,47 +190,12 @@ def _refuse_without_labels(folder: ExperimentFolder) -> None:
         )
 
 
-def _plan(
-    folder: ExperimentFolder,
-    experiment: Experiment,
-    winner: TrialConfig,
-    names: Sequence[str],
-    seeds: Sequence[int],
-    steps: int,
-) -> TrainingPlan:
-    plan = TrainingPlan({}, {})
-    first: dict[Path, str] = {}
-    for method in names:
-        runs = [planned_run(folder, experiment, winner, method, seed, steps) for seed in seeds]
-        if (other := first.setdefault(runs[0].folder, method)) != method:
-            plan.same_as[method] = other
-        else:
-            plan.runs[method] = runs
-    return plan
-
-
 def _steps(config: TrialConfig, store: Path) -> int:
     """Return the steps of a whole training."""
     from dann_search.data.batches import steps_per_epoch
 
     source, target = (read_info(store).sizes[role]["train"] for role in ("source", "target"))
     return config.epochs * steps_per_epoch(source, target, config.batch_size)
-
-
-def planned_run(
-    folder: ExperimentFolder,
-    experiment: Experiment,
-    winner: TrialConfig,
-    method: str,
-    seed: int,
-    steps: int,
-) -> BaselineRun:
-    """Return a method's run; its folder is named after everything that decides the outcome."""
-    config = recipe(winner, method, seed, experiment.weights, steps)
-    decides = effective(config, experiment.weights)
-    trained_as = SUPERVISED if method == SUPERVISED else decides.method
-    digest = hashlib.sha256(decides.model_dump_json().encode()).hexdigest()[:8]
-    return BaselineRun(method, seed, config, folder.compare / f"{trained_as}-seed{seed}-{digest}")
 
 
 @contextmanager
@@ -240,51 +209,3 @@ def _stores(
         return
     with write_supervised_store(experiment.data, store, folder.supervised_data) as supervised:
         yield {SUPERVISED: supervised}
-
-
-def _jobs(
-    experiment: ExperimentFolder, plan: TrainingPlan, stores: Mapping[str, Path], store: Path
-) -> list[TrainingJob]:
-    """Return a job for each planned run, after fetching what other machines have trained."""
-    jobs = [
-        TrainingJob(
-            name=run.name,
-            experiment=experiment,
-            config=run.config,
-            folder=run.folder,
-            store=stores.get(run.method, store),
-            epochs=run.config.epochs,
-        )
-        for run in itertools.chain.from_iterable(plan.runs.values())
-    ]
-    for job in jobs:
-        job.fetch()
-    return jobs
-
-
-def predict_run(run: BaselineRun, experiment: Experiment, store: Path) -> NDArray[np.int64]:
-    """Predict classes of the target's test images with a run's best epoch, shape (n,)."""
-    import torch
-
-    from dann_search.data.training_data import as_tensor, open_training_data
-    from dann_search.inference.batched_logits import find_device
-    from dann_search.models.build import build_network
-    from dann_search.models.registry import spec_of
-    from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
-    from dann_search.training.loop import input_side
-    from dann_search.training.predict import predict_logits
-
-    data = open_training_data(store)
-    device = find_device("auto")
-    network = build_network(run.config, data.classes, experiment.weights)
-    restore_network(network, load_checkpoint(run.folder / BEST), run.folder / BEST)
-    logits = predict_logits(
-        # The memory format of training and validation, in which convolutions run fastest.
-        network.to(device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        as_tensor(store, "target", "test"),
-        spec_of(run.config.backbone, experiment.weights),
-        input_side(run.config, data),
-        device,
-    )
-    classes: NDArray[np.int64] = logits.argmax(1).numpy()
-    return classes

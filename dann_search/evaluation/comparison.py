@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dann_search.config.trial import adapting
-from dann_search.evaluation.baselines import ADABN, LAMBDA_0, SUPERVISED, TLLIB
+from dann_search.evaluation.baselines import ADABN, LAMBDA_0, SUPERVISED, TLLIB, tuned_name
 from dann_search.outputs.comparison import Comparison, Difference, MethodScores
 
 BASE = "source_only"
@@ -36,17 +36,21 @@ def verdict(winner: str, methods: Mapping[str, MethodScores]) -> str:
 
     It helps if the winner is above source-only, and above adabn, which shows how far the target's
     batch-norm statistics alone go: the interval of either difference excludes 0, and the difference
-    exceeds the standard deviation over seeds of both.
+    exceeds the standard deviation over seeds of both. Of a baseline that was tuned, the stronger
+    of its two recipes counts, by mean macro-F1.
     """
     if winner not in adapting():
         return _verdict_without(winner, methods)
     bases = [name for name in (BASE, ADABN) if name != winner]
     if lacking := [name for name in (winner, *bases) if name not in methods]:
         return f"whether {winner} helps shows beside {' and '.join(bases)}: {_name(lacking)}"
+    bases = [stronger(base, methods) for base in bases]
     # Without batch norm to adapt, adabn has the runs of source-only, or the other way round.
     apart = [base for base in bases if methods[base].same_as not in bases]
     leads = {base: _lead(winner, base, methods) for base in apart}
     numbers = "; ".join(f"against {base} {lead.numbers}" for base, lead in leads.items())
+    if any(methods[base].tuned for base in methods):
+        numbers += "; of each baseline the stronger counts, inherited or tuned"
     if behind := [base for base, lead in leads.items() if lead.gap.mean <= 0]:
         against = " and ".join(behind)
         return f"adaptation does not help here: {winner} is not above {against}: {numbers}"
@@ -63,10 +67,18 @@ def _of_the_loss(winner: str, methods: Mapping[str, MethodScores]) -> str:
     """Say where the winner's batches and batch norm do it, and its loss is not shown to."""
     if winner == ADABN or LAMBDA_0 not in methods:
         return ""
-    lead = _lead(winner, LAMBDA_0, methods)
+    base = stronger(LAMBDA_0, methods)
+    lead = _lead(winner, base, methods)
     if lead.gap.mean > 0 and not lead.doubts:
         return ""
-    return f"; its loss itself is not shown to: against {LAMBDA_0} {lead.numbers}"
+    return f"; its loss itself is not shown to: against {base} {lead.numbers}"
+
+
+def stronger(base: str, methods: Mapping[str, MethodScores]) -> str:
+    """Return a baseline's name, or that of its tuned twin where this one is better."""
+    twin = tuned_name(base)
+    names = [base, twin] if twin in methods else [base]
+    return max(names, key=lambda name: methods[name].f1_macro_test.mean)
 
 
 def _name(methods: Sequence[str]) -> str:
@@ -103,7 +115,7 @@ def _lead(winner: str, base: str, methods: Mapping[str, MethodScores]) -> _Lead:
 
 def _verdict_without(winner: str, methods: Mapping[str, MethodScores]) -> str:
     """Say whether another method adapts with success where the search's winner does not adapt."""
-    rivals = [name for name in (*adapting(), TLLIB) if name in methods]
+    rivals = [stronger(name, methods) for name in (*adapting(), TLLIB) if name in methods]
     if winner not in methods or not rivals:
         return f"the winner, {winner}, does not adapt: name dann among the methods to see"
     rival = max(rivals, key=lambda name: methods[name].f1_macro_test.mean)
@@ -127,6 +139,11 @@ def parts(methods: Mapping[str, MethodScores]) -> list[str]:
     return [f"macro-F1 that each part brings: {', '.join(brought)}"] if brought else []
 
 
+def _together(comparison: Comparison) -> str:
+    contents = comparison.n_test_contents
+    return f"(the copies of {contents} contents together) " * (contents < comparison.n_test)
+
+
 def notes(comparison: Comparison) -> list[str]:
     """Return what a reader of the scores has to know, one sentence each."""
     methods, winner, seeds = comparison.methods, comparison.winner, len(comparison.seeds)
@@ -145,6 +162,6 @@ def notes(comparison: Comparison) -> list[str]:
         *lines,
         *comparison.fairness.notes,
         f"intervals and p: {comparison.resamples} resamples of the {comparison.n_test} test images "
-        f"and the {seeds} seeds, the same for all methods"
+        f"{_together(comparison)}and the {seeds} seeds, the same for all methods"
         + ("; so few seeds tell little of how much seeds differ" * (seeds < FEW_SEEDS)),
     ]

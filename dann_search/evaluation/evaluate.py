@@ -15,10 +15,11 @@ from torch import Tensor
 
 from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Domain
+from dann_search.data.duplicates import content_groups
 from dann_search.data.folder import folder_names, images_directly_in, load_class_folders
 from dann_search.data.image_pixels import centre_crop
 from dann_search.data.split_names import is_split_name
-from dann_search.data.store import HELD_OUT, open_labels
+from dann_search.data.store import HELD_OUT, open_groups, open_labels
 from dann_search.errors import InputError, in_one_line, nearest
 from dann_search.evaluation.calibration import doubt, fit_temperature
 from dann_search.evaluation.confusion import write_confusion
@@ -82,14 +83,22 @@ def evaluate_target(
         remarks.append(_calibrate(model, found))
         found.publish()
     if images is not None:
-        result = _scored(model, found, images.labels, images.batches(model), str(data))
+        copies = content_groups(images.domain.keys)
+        result = _scored(model, found, images.labels, images.batches(model), str(data), copies)
     else:
         assert found.store is not None
         labels = open_labels(found.store, "target", "test")
         batches = stored_batches(found.store, "target", "test", model.image_size)
-        result = _scored(model, found, labels, batches, "test")
+        copies = open_groups(found.store, "target", "test")
+        result = _scored(model, found, labels, batches, "test", copies)
         remarks.append(_write(result, found.folder, model.record))
         found.publish()
+    if copies is not None:
+        contents = len(np.unique(copies))
+        remarks.append(
+            f"the {result.n} images show {contents} contents: the intervals resample these, each "
+            "with all its copies"
+        )
     for remark in filter(None, remarks):
         note(remark)
     return result
@@ -114,11 +123,13 @@ def _scored(
     labels: NDArray[np.int64],
     batches: Iterator[Tensor],
     split: str,
+    copies: NDArray[np.int64] | None,
 ) -> Evaluation:
     logits = logits_of(model, batches)
     sure = sureness(logits)
+    names, temperature = model.class_names, model.temperature
     return Evaluation(
-        **dict(score_logits(labels, logits, model.class_names, split, model.temperature)),
+        **dict(score_logits(labels, logits, names, split, temperature, copies)),
         model=str(found.folder),
         trial=found.record["trial"],
         epoch=found.record["epoch"],

@@ -1,6 +1,7 @@
 """What the methods of a comparison share, and what one of them has over the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.parameter import Choice
@@ -11,6 +12,8 @@ from dann_search.outputs.comparison import Fairness, Tuned
 from dann_search.results.reader import TrialRow
 from dann_search.training.result import F1_MACRO
 
+NOT_TUNED: Mapping[str, int] = MappingProxyType({})
+
 
 def fairness(
     experiment: Experiment,
@@ -19,8 +22,9 @@ def fairness(
     methods: Sequence[str],
     seeds: Sequence[int],
     info: StoreInfo,
+    tuned: Mapping[str, int] = NOT_TUNED,
 ) -> Fairness:
-    """State the terms on which ``methods`` are compared."""
+    """State the terms on which ``methods`` are compared; ``tuned`` as of ``sentences``."""
     own = [row for row in rows if row.confirms is None]
     searched = experiment.space.get("method")
     objective = experiment.search.objective
@@ -41,11 +45,15 @@ def fairness(
         notes=[],
     )
     unfinished = sum(row.state == "running" for row in own)
-    return terms.model_copy(update={"notes": sentences(terms, methods, seeds, unfinished)})
+    return terms.model_copy(update={"notes": sentences(terms, methods, seeds, unfinished, tuned)})
 
 
 def sentences(
-    terms: Fairness, methods: Sequence[str], seeds: Sequence[int], unfinished: int
+    terms: Fairness,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    unfinished: int,
+    own_trials: Mapping[str, int] = NOT_TUNED,
 ) -> list[str]:
     """Say the terms in sentences.
 
@@ -54,6 +62,7 @@ def sentences(
         methods: names of the methods that are compared.
         seeds: seeds of the trainings.
         unfinished: trials that the search has not ended yet.
+        own_trials: trials of the searches of those baselines that were tuned, by name.
     """
     tuned = terms.tuned
     chooser = f"{terms.objective}, without target labels"
@@ -63,14 +72,22 @@ def sentences(
         f"shared by all: images and splits, {terms.epochs} epochs, batches of {terms.batch_size}, "
         f"seeds {', '.join(map(str, seeds))}; of each run the best epoch by {chooser}"
     ]
-    if others := [name for name in methods if name not in (tuned.method, TLLIB)]:
+    inheriting = [name for name in methods if name not in (tuned.method, TLLIB, *own_trials)]
+    if inheriting:
         what = f"recipe of {tuned.method}"
         if len(tuned.among) > 1:
             what = f"recipe and the method, among {', '.join(tuned.among)},"
         notes.append(
             f"not shared: {tuned.trials} trials tuned the {what} by {chooser}; "
-            f"{', '.join(others)} inherit{'s' * (len(others) == 1)} it untuned, which favours "
-            f"{tuned.method}"
+            f"{', '.join(inheriting)} inherit{'s' * (len(inheriting) == 1)} it untuned, which "
+            f"favours {tuned.method}"
+        )
+    if own_trials:
+        counts = sorted(set(own_trials.values()))
+        notes.append(
+            f"{', '.join(own_trials)}: each the best recipe of a search of its own, by {chooser}, "
+            f"of {' or '.join(map(str, counts))} trials in the same space, less what the method "
+            "lacks; backbone and batch size are its own where they were searched"
         )
     if TLLIB in methods:
         notes.append(f"{TLLIB} is tllib's default recipe, tuned to no target")

@@ -16,7 +16,7 @@ from dann_search.evaluation.paired_bootstrap import (
     resample,
 )
 from dann_search.outputs.comparison import ClassSpread, Difference, MethodScores, Part, Spread
-from dann_search.results.intervals import effective_images, macro_interval, wilson
+from dann_search.results.intervals import effective_images, macro_interval, units_of, wilson
 from dann_search.training.metrics import classification_metrics
 
 
@@ -27,6 +27,7 @@ def score_methods(
     winner: str,
     resamples: int = RESAMPLES,
     steps: Sequence[str] = (),
+    groups: Ints | None = None,
 ) -> dict[str, MethodScores]:
     """Score every method, with intervals and the winner's difference from each other method.
 
@@ -37,15 +38,19 @@ def score_methods(
         winner: the method that the others are compared with, if it is among them.
         resamples: resamples of images and seeds.
         steps: methods each of which adds something to the one before it.
+        groups: numbers of the images' contents, shape (n,); None where no two are alike.
     """
     names = list(predictions)
     stacked = np.stack([predictions[name] for name in names])
-    drawn = resample(labels, stacked, len(class_names), resamples)
+    drawn = resample(labels, stacked, len(class_names), resamples, groups=groups)
     chance = {
         name: {"f1_macro": drawn.f1_macro[row], "accuracy": drawn.accuracy[row]}
         for row, name in enumerate(names)
     }
-    plain = {name: _scores(labels, predictions[name], class_names, chance[name]) for name in names}
+    units, _ = units_of(labels, groups)
+    plain = {
+        name: _scores(labels, predictions[name], class_names, chance[name], units) for name in names
+    }
 
     def difference(one: str, other: str, score: str) -> Difference:
         return _difference(
@@ -71,10 +76,14 @@ def spread(values: Sequence[float], ci95: tuple[float, float] | None = None) -> 
 
 
 def _scores(
-    labels: Ints, predictions: Ints, class_names: Sequence[str], chance: dict[str, Floats]
+    labels: Ints,
+    predictions: Ints,
+    class_names: Sequence[str],
+    chance: dict[str, Floats],
+    units: Ints,
 ) -> MethodScores:
     runs = [classification_metrics(labels, run, len(class_names)) for run in predictions]
-    images = np.bincount(labels, minlength=len(class_names))
+    images, drawn = (np.bincount(one, minlength=len(class_names)) for one in (labels, units))
 
     def values(name: str) -> list[float]:
         return [getattr(run, name) for run in runs]
@@ -82,9 +91,9 @@ def _scores(
     def with_interval(name: str) -> Spread:
         mean, variance = statistics.fmean(values(name)), float(chance[name].var())
         if name == "accuracy":
-            ends = wilson(mean, effective_images(mean, variance, len(labels)))
+            ends = wilson(mean, effective_images(mean, variance, len(labels), len(units)))
         else:
-            ends = macro_interval(mean, variance, images)
+            ends = macro_interval(mean, variance, images, drawn)
         return spread(values(name), ends)
 
     return MethodScores(
@@ -97,6 +106,7 @@ def _scores(
         part=None,
         same_as=None,
         runs=[],
+        tuned=None,
     )
 
 

@@ -8,6 +8,9 @@ images were drawn, and which seeds. Each resample therefore draws
 - k seeds with replacement, the same ones for every method: runs of one seed see their images in the
   same order, so they are pairs.
 
+Copies of one content, such as one digit over several photographs, are one image here: they are
+drawn together, as clusters (Davison and Hinkley, section 3.8).
+
 The test split is stratified, so a resample keeps the size of each class: drawing from all images
 would lose classes, which then count as F1 0. From a class of n images, n - 1 are drawn and weigh
 n / (n - 1) each, because n draws out of n have only (n - 1) / n of the true variance (Rao and Wu
@@ -29,6 +32,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+from dann_search.results.intervals import units_of
 
 RESAMPLES = 2000
 CELLS = 4_000_000
@@ -56,7 +61,12 @@ def percentile_interval(values: Floats) -> tuple[float, float]:
 
 
 def resample(
-    labels: Ints, predictions: Ints, classes: int, resamples: int = RESAMPLES, seed: int = 0
+    labels: Ints,
+    predictions: Ints,
+    classes: int,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    groups: Ints | None = None,
 ) -> Resampled:
     """Score all methods on the same resamples of images and seeds.
 
@@ -69,13 +79,15 @@ def resample(
         classes: number of classes.
         resamples: number of resamples.
         seed: seed of the draws.
+        groups: numbers of the images' contents, shape (n,); None where no two are alike.
     """
     rng = np.random.default_rng(seed)
     methods, seeds, n = predictions.shape
     runs = predictions.reshape(-1, n)
-    strata = labels if np.bincount(labels).max() > 1 else np.zeros_like(labels)
+    units, unit_of = units_of(labels, groups)
+    strata = units if np.bincount(units).max() > 1 else np.zeros_like(units)
     parts = [
-        scores_on(labels, runs, classes, weights)
+        scores_on(labels, runs, classes, weights if groups is None else weights[unit_of])
         for weights in image_weights(rng, strata, resamples)
     ]
     observed = scores_on(labels, runs, classes, np.ones((n, 1)))
@@ -142,7 +154,6 @@ def scores_on(
     Returns:
         Both of shape (runs, resamples).
     """
-    n = len(labels)
     true = _of_class(labels, classes) @ weights
     f1 = np.empty((len(predictions), weights.shape[1]))
     accuracy = np.empty_like(f1)
@@ -151,7 +162,7 @@ def scores_on(
         right = _of_class(labels, classes, hits) @ weights
         both = true + _of_class(predicted, classes) @ weights
         f1[run] = np.divide(2 * right, both, out=np.zeros(both.shape), where=both > 0).mean(0)
-        accuracy[run] = right.sum(0) / n
+        accuracy[run] = right.sum(0) / true.sum(0)
     return f1, accuracy
 
 

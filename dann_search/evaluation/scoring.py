@@ -15,7 +15,11 @@ from dann_search.training.metrics import classification_metrics
 
 
 def score(
-    labels: NDArray[np.int64], predictions: NDArray[np.int64], names: Sequence[str], split: str
+    labels: NDArray[np.int64],
+    predictions: NDArray[np.int64],
+    names: Sequence[str],
+    split: str,
+    groups: NDArray[np.int64] | None = None,
 ) -> Scores:
     """Score predicted classes against labels.
 
@@ -24,6 +28,7 @@ def score(
         predictions: predicted classes, shape (n,).
         names: class names in label order.
         split: what the images are, for the record.
+        groups: numbers of their contents, shape (n,); None where no two are alike.
     """
     classes = len(names)
     confusion = confusion_matrix(labels, predictions, labels=range(classes))
@@ -42,7 +47,7 @@ def score(
         for name, precision, recall, f1, n in zip(names, *parts, strict=True)
     ]
     metrics = asdict(classification_metrics(labels, predictions, classes))
-    ends = metric_intervals(confusion)
+    ends = metric_intervals(labels, predictions, classes, groups)
     return Scores(
         **metrics,
         split=split,
@@ -61,10 +66,11 @@ def score_logits(
     names: Sequence[str],
     split: str,
     temperature: float = 1.0,
+    groups: NDArray[np.int64] | None = None,
 ) -> Measurement:
     """Score the largest logits (n, classes) as ``score`` does, and how calibrated they are."""
     return Measurement(
-        **dict(score(labels, logits.argmax(1), names, split)),
+        **dict(score(labels, logits.argmax(1), names, split, groups)),
         **dict(calibration_error(logits, labels, temperature)),
         temperature=temperature,
         reliability=reliability(to_probabilities(logits, temperature), labels),

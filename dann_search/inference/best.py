@@ -273,9 +273,7 @@ def _validation_intervals(
 
     They are empty if the packed images are gone or the target has no labels.
     """
-    from sklearn.metrics import confusion_matrix
-
-    from dann_search.data.store import labels_if_any
+    from dann_search.data.store import labels_if_any, open_groups
     from dann_search.inference.batched_logits import find_device, logits_of, stored_batches
     from dann_search.inference.model import DannModel
     from dann_search.results.intervals import metric_intervals
@@ -289,6 +287,5 @@ def _validation_intervals(
         return {}
     model = DannModel(network, record).to(find_device("auto"))
     logits = logits_of(model, stored_batches(store, "target", "val", model.image_size))
-    classes = range(len(record["class_names"]))
-    confusion = confusion_matrix(labels, logits.argmax(1), labels=classes)
-    return metric_intervals(confusion)
+    groups = open_groups(store, "target", "val")
+    return metric_intervals(labels, logits.argmax(1), len(record["class_names"]), groups)

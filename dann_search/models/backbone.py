@@ -95,7 +95,7 @@ class StagedBackbone(Backbone):
     def __init__(self, stages: Mapping[str, nn.Module], feature_size: int, positions: int = 1):
         super().__init__(list(stages), feature_size)
         self.stages = nn.Sequential(OrderedDict(stages))
-        self.pool = nn.AdaptiveAvgPool2d(positions)
+        self.positions, self.pool = positions, nn.AdaptiveAvgPool2d(positions)
 
     def stage_of(self, name: str) -> int:
         """As its name says: ``stages.<stage>.…``."""
@@ -103,4 +103,7 @@ class StagedBackbone(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, 3, side, side) to features (n, feature_size)."""
-        return torch.flatten(self.pool(self.stages(images)), 1)
+        maps = self.stages(images)
+        if tuple(maps.shape[-2:]) != (self.positions, self.positions):  # else each is its own mean
+            maps = self.pool(maps)
+        return torch.flatten(maps, 1)

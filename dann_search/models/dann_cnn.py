@@ -46,10 +46,10 @@ def build(name: str, state: dict[str, Tensor] | None) -> Backbone:
         stage = nn.Sequential(
             nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
         )
         if number < len(layout.convolutions) or layout.last_pooled:
             stage.append(nn.MaxPool2d(*layout.pooling))
+        stage.append(nn.ReLU(inplace=True))  # after pooling: the same values, of a quarter as many
         stages[f"conv{number}"] = stage
         inputs = outputs
     backbone = StagedBackbone(stages, inputs * layout.positions**2, layout.positions)

@@ -56,6 +56,17 @@ class ClassSpread(ClassRow):
     f1_sd: float = Field(description="standard deviation of f1 over the seeds")
 
 
+class OwnSearch(Output):
+    """The search that tuned a baseline, with ``compare --tune``."""
+
+    method: str = Field(description="the baseline that it tuned")
+    trials: int = Field(description="its trials")
+    trial: int = Field(description="number of the best of them, whose recipe was trained")
+    score: float | None = Field(description="that trial's value of the objective")
+    folder: str = Field(description="its folder in compare/tuned/, an experiment of its own")
+    searched: list[str] = Field(description="parameters that were searched")
+
+
 class MethodScores(Output):
     """One method on the target's test split."""
 
@@ -75,6 +86,10 @@ class MethodScores(Output):
         description="the method whose runs these are, where both recipes are the same; else null"
     )
     runs: list[str] = Field(description="folders of its trainings in compare/, one per seed")
+    tuned: OwnSearch | None = Field(
+        description="the search that tuned it; null where it has the winner's recipe or a "
+        "published one"
+    )
 
     @property
     def lead(self) -> Difference | None:
@@ -85,7 +100,8 @@ class MethodScores(Output):
         """Return the numbers as one row of a table; a number that does not exist is None."""
         part = self.part
         gain = part.f1_macro if part else None
-        row: dict[str, Any] = {"part_over": part and part.over}
+        row: dict[str, Any] = {"tuned_trials": self.tuned and self.tuned.trials}
+        row |= {"part_over": part and part.over}
         row |= {"part_f1_macro": gain and gain.mean} | _ends("part_f1_macro", gain)
         for name in ("f1_macro", "accuracy", "precision_macro", "recall_macro"):
             score: Spread = getattr(self, f"{name}_test")
@@ -141,6 +157,9 @@ class Comparison(Output):
     trial: int = Field(description="number of that trial")
     seeds: list[int] = Field(description="seeds of the trainings, the same for all methods")
     n_test: int = Field(description="images of the target's test split")
+    n_test_contents: int = Field(
+        description="different contents among them; copies of one are resampled together"
+    )
     resamples: int = Field(description="resamples behind the intervals and p-values")
     verdict: str = Field(description="whether adaptation helps here, in one sentence")
     fairness: Fairness = Field(description="what the methods share, and what they do not")

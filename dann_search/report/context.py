@@ -5,7 +5,7 @@ from typing import Any
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data.domain import NO_LABEL
-from dann_search.evaluation.comparison import BASE, parts
+from dann_search.evaluation.comparison import BASE, parts, stronger
 from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.report import Spent
 from dann_search.report import tables, theme
@@ -44,8 +44,10 @@ def _result(content: Content) -> dict[str, Any]:
 def _comparison(compared: Comparison | None) -> dict[str, Any]:
     """Return the gain over source-only, that of its parts, and whether there are differences."""
     methods = compared.methods if compared else {}
+    base = stronger(BASE, methods) if BASE in methods else BASE
     return {
-        "gain": methods[BASE].lead if BASE in methods else None,
+        "base": base,
+        "gain": methods[base].lead if base in methods else None,
         "parts": parts(methods),
         "intervals": any(one.lead for one in methods.values()),
     }

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
+from dann_search.data.store import open_groups
 from dann_search.data.training_data import open_training_data
 from dann_search.evaluation.calibration import to_probabilities
 from dann_search.evaluation.comparison import BASE
@@ -109,6 +110,7 @@ def look_inside(
         labels, names = None, data.info.class_names
         if data.val_labels is not None:
             labels = data.val_labels.numpy()
+        copies = open_groups(store, "target", "val")
         probabilities = to_probabilities(logits)
         source, target = (take_sample(store, role) for role in ("source", "target"))
         seen = [
@@ -117,7 +119,9 @@ def look_inside(
         ]
         return Inside(
             words=_words(recipe),
-            val=None if labels is None else score_logits(labels, logits, names, "val"),
+            val=None
+            if labels is None
+            else score_logits(labels, logits, names, "val", groups=copies),
             mistakes=[]
             if labels is None
             else confident_mistakes(data.val_images, labels, probabilities, names),

@@ -99,10 +99,12 @@ def _with_present(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_parts(content: dict[str, Any]) -> dict[str, Any]:
-    """Add to a comparison of 0.1.0, whose methods are no steps, that they are none."""
+    """Add to an older comparison that its methods are no steps, nor tuned, its images no copies."""
+    absent = {"part": None, "tuned": None}
     try:
-        methods = {name: {"part": None, **one} for name, one in content["methods"].items()}
-        return content | {"methods": methods}
+        methods = {name: {**absent, **one} for name, one in content["methods"].items()}
+        added = {"n_test_contents": content["n_test"]}
+        return added | content | {"methods": methods}
     except (KeyError, TypeError, AttributeError):  # said when it is validated
         return content
 

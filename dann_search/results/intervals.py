@@ -5,6 +5,10 @@ image was classified right. It is meant for a proportion of n images. For a macr
 *effective* number of images: that of a proportion with the same variance, mean (1 - mean) /
 variance (Korn and Graubard 1998, for proportions in stratified samples). docs/models.md measures
 how often it covers the truth.
+
+Copies of one content are right or wrong together more often than other images: they are drawn
+together (a cluster bootstrap, Davison and Hinkley 1997, section 3.8), or n would count them as so
+many different images.
 """
 
 import math
@@ -30,16 +34,44 @@ def wilson(value: float, n: float) -> tuple[float, float]:
     return min(value, max(0.0, shrunk - half)), max(value, min(1.0, shrunk + half))
 
 
-def effective_images(value: float, variance: float, most: float) -> float:
+def units_of(
+    labels: NDArray[np.int64], groups: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Return what is drawn as one: images, or all copies of a content under one label.
+
+    Args:
+        labels: of the images, shape (n,).
+        groups: numbers of their contents, shape (n,); None where no two are alike.
+
+    Returns:
+        The label of each unit, and the unit of each image, shape (n,).
+    """
+    if groups is None:
+        return labels, np.arange(len(labels))
+    pairs, unit_of = np.unique(np.stack([labels, groups]), axis=1, return_inverse=True)
+    return pairs[0], unit_of.reshape(-1)
+
+
+def effective_images(
+    value: float, variance: float, most: float, units: float | None = None
+) -> float:
     """Return the number of images whose proportion ``value`` has this variance, at most ``most``.
 
     The variance can be 0 though other images would vary: all are right, or each class has one.
+    Then it is that of the ``units`` that are drawn as one, by default each image.
     """
     spread = value * (1 - value)
-    return min(most, spread / variance) if spread * variance > 0 else most
+    if spread * variance > 0:
+        return min(most, spread / variance)
+    return most if units is None else units
 
 
-def macro_interval(value: float, variance: float, images: NDArray[np.int64]) -> tuple[float, float]:
+def macro_interval(
+    value: float,
+    variance: float,
+    images: NDArray[np.int64],
+    units: NDArray[np.int64] | None = None,
+) -> tuple[float, float]:
     """Return the interval of a mean over classes, which is 0 for a class without images.
 
     If all images were equally likely to be right, a mean over C classes of n_c images would vary
@@ -49,29 +81,86 @@ def macro_interval(value: float, variance: float, images: NDArray[np.int64]) -> 
         value: macro precision, recall or F1.
         variance: its sampling variance.
         images: number of images of each class, shape (classes,).
+        units: number of units of each class that are drawn as one; by default each image.
     """
-    present = images[images > 0]
-    share = len(present) / len(images)
+    share = float((images > 0).mean())
     mean = min(1.0, value / share)
-    most = len(present) ** 2 / float((1 / present).sum())
-    low, high = wilson(mean, effective_images(mean, variance / share**2, most))
+    most, least = (_most(one) for one in (images, images if units is None else units))
+    low, high = wilson(mean, effective_images(mean, variance / share**2, most, least))
     return min(value, share * low), max(value, share * high)
 
 
-def metric_intervals(confusion: NDArray[np.int64]) -> dict[str, tuple[float, float]]:
+def _most(images: NDArray[np.int64]) -> float:
+    present = images[images > 0]
+    return len(present) ** 2 / float((1 / present).sum())
+
+
+def metric_intervals(
+    labels: NDArray[np.int64],
+    predictions: NDArray[np.int64],
+    classes: int,
+    groups: NDArray[np.int64] | None = None,
+) -> dict[str, tuple[float, float]]:
     """Return 95 % intervals of the four metrics, for test sets with as many images of each class.
 
-    Accuracy has Wilson's interval; those of macro averages use their variance over resamples.
+    Accuracy has Wilson's interval; those of macro averages use their variance over resamples, and
+    so does accuracy where images have copies.
+
+    Args:
+        labels: of the images, shape (n,).
+        predictions: predicted classes, shape (n,).
+        classes: number of classes.
+        groups: numbers of the images' contents, shape (n,); None where no two are alike.
     """
+    cells = np.bincount(labels * classes + predictions, minlength=classes**2)
+    confusion = cells.reshape(classes, classes)
     images, total = confusion.sum(1), int(confusion.sum())
     true, right = images.astype(np.float64), np.diagonal(confusion).astype(np.float64)
     values = _macro_averages(right, true, confusion.sum(0).astype(np.float64))
-    variances = np.concatenate(list(_resampled(confusion))).var(0)
+    share, units, effective = float(right.sum()) / total, images, float(total)
+    if groups is None:
+        variances = np.concatenate(list(_resampled(confusion))).var(0)
+    else:
+        tables = _by_unit(labels, predictions, classes, groups)
+        spread, *variances = np.concatenate(list(_resampled_units(tables))).var(0)
+        units = np.array([len(table) for table in tables])
+        effective = effective_images(share, float(spread), total, float(units.sum()))
     macro = (
-        macro_interval(float(value), float(variance), images)
+        macro_interval(float(value), float(variance), images, units)
         for value, variance in zip(values, variances, strict=True)
     )
-    return dict(zip(FIELDS, (wilson(float(right.sum()) / total, total), *macro), strict=True))
+    return dict(zip(FIELDS, (wilson(share, effective), *macro), strict=True))
+
+
+def _by_unit(
+    labels: NDArray[np.int64],
+    predictions: NDArray[np.int64],
+    classes: int,
+    groups: NDArray[np.int64],
+) -> list[NDArray[np.int64]]:
+    """Return for each class what its units were taken for, shape (units of the class, classes)."""
+    label_of, unit_of = units_of(labels, groups)
+    cells = np.bincount(unit_of * classes + predictions, minlength=len(label_of) * classes)
+    taken = cells.reshape(-1, classes)
+    return [taken[label_of == label] for label in range(classes)]
+
+
+def _resampled_units(tables: list[NDArray[np.int64]]) -> Iterator[NDArray[np.float64]]:
+    """Yield accuracy and macro averages as ``_resampled``, drawing whole units of each class."""
+    rng = np.random.default_rng(0)
+    classes = len(tables)
+    at_once = max(1, CELLS // max(sum(map(len, tables)), classes**2))
+    for start in range(0, RESAMPLES, at_once):
+        count = min(at_once, RESAMPLES - start)
+        cells = np.zeros((count, classes, classes))
+        for label, table in enumerate(tables):
+            if size := len(table):
+                drawn = max(size - 1, 1)
+                times = rng.multinomial(drawn, np.full(size, 1 / size), size=count)
+                cells[:, label] = times @ table * (size / drawn)
+        right, true = np.diagonal(cells, axis1=1, axis2=2), cells.sum(2)
+        accuracy = (right.sum(1) / true.sum(1))[:, None]
+        yield np.concatenate([accuracy, _macro_averages(right, true, cells.sum(1))], axis=1)
 
 
 def _resampled(confusion: NDArray[np.int64]) -> Iterator[NDArray[np.float64]]:

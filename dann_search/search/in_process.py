@@ -128,5 +128,6 @@ class InProcessExecutor:
         """As in ``Executor``."""
         scheduler = StudyScheduler(Bookkeeper(search.record, search.folder, observers))
         stopper = SearchStopper(search.interrupt, budget, fleet)
-        LocalTune(StudySearcher(scheduler, fleet), scheduler, fleet).run(stopper)
+        searcher = StudySearcher(scheduler, fleet, search.store.place)
+        LocalTune(searcher, scheduler, fleet).run(stopper)
         return stopper.reason or stopper.last

@@ -13,7 +13,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
-from dann_search.data.node_store import store_of
+from dann_search.data.node_store import StoreSpec, store_of
 from dann_search.data.pixels import SHOWN, UNREADABLE
 from dann_search.data.store import INFO, pack
 from dann_search.errors import InputError, RunError
@@ -206,11 +206,13 @@ def search(
     known: Sequence[KnownTrial] = (),
     allow_wider: bool = False,
     executor: Executor = ON_THIS_MACHINE,
+    store: StoreSpec | None = None,
 ) -> Outcome:
     """Run trials until the study has its total, the hours are spent or the user interrupts.
 
     ``lock`` is held by the caller, who writes what was found before giving it back. Setting its
-    ``stop_requested`` interrupts the search.
+    ``stop_requested`` interrupts the search. ``store`` names packed images that lie elsewhere than
+    in the folder.
 
     Raises:
         InputError: the study cannot be opened, or is of another search.
@@ -232,7 +234,8 @@ def search(
                 last = before_the_end(console.close)
                 with last, _watchers(experiment, space, lock, record, console) as watchers:
                     anew = add_trials > 0
-                    reason = _run(experiment, lock, record, watchers, executor, anew)
+                    images = store or store_of(folder, experiment.data, recorded_store(folder))
+                    reason = _run(experiment, lock, record, watchers, executor, anew, images)
         return Outcome(folder, record.tally.counts(), time.monotonic() - begun, reason)
 
 
@@ -283,6 +286,7 @@ def _run(
     watchers: list[Observer],
     executor: Executor,
     anew: bool,
+    store: StoreSpec,
 ) -> str:
     folder, interrupt = lock.folder, lock.stop_requested
 
@@ -291,7 +295,6 @@ def _run(
         for watcher in watchers:
             watcher.notice(line)
 
-    store = store_of(folder, experiment.data, recorded_store(folder))
     running = RunningSearch(record, folder, store, interrupt, tell, _kept(folder))
     with executor.fleet(running) as fleet:
         if fleet is None:

@@ -49,7 +49,7 @@ def run_tune(
         tune_config=tune.TuneConfig(
             metric="epoch",  # Tune wants one; the study, not Tune, judges trials
             mode="max",
-            search_alg=StudySearcher(scheduler, fleet),
+            search_alg=StudySearcher(scheduler, fleet, search.store.place),
             scheduler=scheduler,
             num_samples=-1,
             reuse_actors=True,
@@ -108,11 +108,13 @@ class StudySearcher(Searcher):
     Args:
         scheduler: knows which trials were stopped, and why light processes were lost.
         fleet: whose slots train.
+        store: folder of the packed images, as the fleet knows it; the experiment's by default.
     """
 
-    def __init__(self, scheduler: StudyScheduler, fleet: SearchFleet):
+    def __init__(self, scheduler: StudyScheduler, fleet: SearchFleet, store: str | None = None):
         super().__init__(metric="epoch", mode="max")
         self.scheduler, self.fleet = scheduler, fleet
+        self.store = store or str(scheduler.bookkeeper.folder.data)
         self.bookkeeper = scheduler.bookkeeper
         self.running: dict[str, dict[str, Any]] = {}
         """What Tune runs, by its id: the config of the trial."""
@@ -149,7 +151,7 @@ class StudySearcher(Searcher):
             "number": assignment.number,
             "recipe": assignment.config.model_dump(mode="json"),
             "folder": self.bookkeeper.folder.trial_place(assignment.number),
-            "data": str(self.bookkeeper.folder.data),
+            "data": self.store,
             "seen": 0,
         }
 

@@ -189,6 +189,11 @@ class ExperimentFolder:
         """Trainings of the comparison with baselines."""
         return self.root / "compare"
 
+    def tuned(self, search: str) -> "ExperimentFolder":
+        """Return the search of a baseline of the comparison, an experiment of its own."""
+        name = f"{self.compare.name}/tuned/{search}"
+        return ExperimentFolder.at(f"{self.url}/{name}" if self.url else self.root / name)
+
     @property
     def supervised_data(self) -> Path:
         """The target's training images with their labels, while its upper bound is trained."""

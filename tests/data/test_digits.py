@@ -1,16 +1,18 @@
 """The embedded pair of domains."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_sample_images
 
-from dann_search.config.data import SplitsConfig
+from dann_search.config.data import DataConfig, SplitsConfig
 from dann_search.data import digits
 from dann_search.data.digits import load_digits_domain
 from dann_search.data.domain import Domain
 from dann_search.data.splits import split_domain
+from dann_search.data.store import open_groups, open_labels, pack
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,23 @@ def test_more_photographs_behind_a_digit_are_more_images_of_one_split(target: Do
     keys = [{more.keys[row] for row in rows} for rows in splits.values()]
     assert not (keys[0] & keys[1] or keys[0] & keys[2] or keys[1] & keys[2])
     assert len(splits["test"]) == 4 * len(split_domain(target, SplitsConfig())["test"])
+
+
+def test_a_store_knows_which_test_images_show_the_same_digit(tmp_path: Path) -> None:
+    for name, copies in (("digits-m", 1), ("digits-m4", 4)):
+        config = DataConfig.model_validate(
+            {"source": {"dataset": "digits"}, "target": {"dataset": name}}
+        )
+        info = pack(config, 8, tmp_path / name)
+        groups = open_groups(tmp_path / name, "target", "test")
+        if copies == 1:
+            assert groups is None
+            continue
+        assert groups is not None and len(groups) == info.sizes["target"]["test"]
+        assert set(np.bincount(groups)) == {copies}
+        labels = open_labels(tmp_path / name, "target", "test")
+        assert all(len(set(labels[groups == one])) == 1 for one in range(5))
+        assert open_groups(tmp_path / name, "source", "val") is None
 
 
 def test_labels_and_hashes_are_those_of_the_digits(source: Domain, target: Domain) -> None:

@@ -66,6 +66,7 @@ def _scores(one: Spread, difference: dict[str, Difference]) -> MethodScores:
         part=None,
         same_as=None,
         runs=[],
+        tuned=None,
     )
 
 
@@ -100,6 +101,7 @@ def compared(
         trial=12,
         seeds=SEEDS,
         n_test=n,
+        n_test_contents=n,
         resamples=2000,
         verdict=verdict(winner, scores),
         fairness=terms.model_copy(update={"notes": notes}),

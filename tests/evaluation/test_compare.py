@@ -18,9 +18,10 @@ from dann_search.data.open_domain import open_domain
 from dann_search.data.store import open_images, pack, read_info
 from dann_search.data.target_labels import target_train_labels
 from dann_search.errors import InputError, RunError
-from dann_search.evaluation.compare import _new_seeds, _plan, _steps, compare
+from dann_search.evaluation.compare import _new_seeds, _steps, compare
 from dann_search.evaluation.comparison import notes
 from dann_search.evaluation.fairness import fairness
+from dann_search.evaluation.runs import plan_runs
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
 from dann_search.storage.compare_lock import alone
 from dann_search.storage.driver_lock import DriverLock
@@ -214,7 +215,7 @@ def test_tllibs_schedules_count_steps(experiment: ExperimentFolder) -> None:
     sizes = read_info(experiment.data).sizes
     larger = max(sizes[role]["train"] for role in ("source", "target"))
     steps = winner.epochs * (larger // winner.batch_size)
-    (run,) = _plan(
+    (run,) = plan_runs(
         experiment, read_experiment(experiment), winner, ["tllib_dann"], [1],
         _steps(winner, experiment.data),
     ).runs["tllib_dann"]  # fmt: skip

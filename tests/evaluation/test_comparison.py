@@ -20,7 +20,7 @@ from dann_search.evaluation.comparison_tables import (
 )
 from dann_search.evaluation.method_scores import spread
 from dann_search.inference.markup import escape_latex, escape_markdown
-from dann_search.outputs.comparison import Comparison
+from dann_search.outputs.comparison import Comparison, OwnSearch
 from dann_search.storage.layout import ExperimentFolder
 from tests.evaluation.comparisons import compared, predicted, stated
 
@@ -108,6 +108,33 @@ def test_a_gain_that_is_there_without_the_loss_is_said_to_be() -> None:
     said = verdict("dann", helps.methods | {"lambda_0": as_good})
     assert said.startswith("adaptation helps")
     assert "; its loss itself is not shown to: against lambda_0 macro-F1 +0.200" in said
+
+
+def test_of_each_baseline_the_stronger_counts_inherited_or_tuned() -> None:
+    mine, other, interval = [0.7, 0.72, 0.71], [0.5, 0.52, 0.51], (0.1, 0.3)
+    plain = stated(mine, other, interval)
+    own = OwnSearch(
+        method="source_only", trials=5, trial=3, score=0.6, folder="source_only-1", searched=[]
+    )
+    base = plain.methods["source_only"]
+    for gap, words in (
+        (0.02, "is not shown to help here: dann is above source_only_tuned, but the interval"),
+        (0.25, "helps here: dann is above source_only and adabn: against source_only macro-F1"),
+    ):
+        against = base.difference["f1_macro"].model_copy(
+            update={"mean": gap, "ci95": (gap - 0.05, gap + 0.05)}
+        )
+        twin = base.model_copy(
+            update={
+                "f1_macro_test": spread([one - gap for one in mine], (0, 1)),
+                "difference": {"f1_macro": against},
+                "tuned": own,
+            }
+        )
+        said = verdict("dann", plain.methods | {"source_only_tuned": twin})
+        assert words in said
+        assert "of each baseline the stronger counts, inherited or tuned" in said
+    assert "stronger" not in plain.verdict
 
 
 def test_each_part_on_the_way_to_the_winner_says_what_it_brings() -> None:

@@ -46,8 +46,9 @@ def test_an_evaluation_is_read(folder: ExperimentFolder) -> None:
 def test_a_comparison_is_read(folder: ExperimentFolder) -> None:
     comparison = read_comparison(folder, 12)
     written = content_of(folder.compare / "comparison.json")
+    written["n_test_contents"] = written["n_test"]
     for method in written["methods"].values():
-        method["part"] = None
+        method |= {"part": None, "tuned": None}
     assert comparison.model_dump(mode="json", exclude_unset=True) == written
     lead = comparison.methods["source_only"].lead
     assert lead is not None and comparison.methods["dann"].lead is None

@@ -397,6 +397,27 @@ def test_a_comparison_is_shown_with_intervals_and_p_values_where_it_has_them(
     assert labels == ["source_only", "dann"]  # by another name it is not drawn again
 
 
+def test_the_gain_is_over_the_stronger_recipe_of_source_only(few: ExperimentFolder) -> None:
+    content = compared(few)
+    base = content["methods"]["source_only"]
+    score = base["f1_macro_test"] | {"mean": base["f1_macro_test"]["mean"] + 0.01}
+    own = {
+        "method": "source_only",
+        "trials": 7,
+        "trial": 3,
+        "score": 0.6,
+        "folder": "own",
+    }
+    gap = {name: one | {"mean": 0.1234} for name, one in base["difference"].items()}
+    twin = {"f1_macro_test": score, "difference": gap, "tuned": own | {"searched": []}}
+    content["methods"]["source_only_tuned"] = base | twin
+    few.compare.mkdir()
+    (few.compare / "comparison.json").write_text(json.dumps(content))
+    text = page_of(write_report(few)).text
+    assert "over source_only_tuned, test" in text and "+0.123" in text
+    assert "by 7 trials of its own" in text
+
+
 def test_the_network_without_adaptation_is_shown_where_the_comparison_names_it(
     few: ExperimentFolder,
 ) -> None:
