@@ -344,7 +344,7 @@ def test_a_resolved_file_is_one_file_and_says_the_same_from_anywhere(
     whole, _ = load_experiment(out, stages, check_files=False)
     assert whole == load_experiment(above, stages, sets=["search.trials=7"], check_files=False)[0]
     assert whole.name == "above" and whole.search.trials == 7 and whole.training["epochs"] == 3
-    assert whole.data.source.folder == tmp_path / "photos"
+    assert whole.data.sources[0].folder == tmp_path / "photos"
     assert "extends" not in out.read_text()
     assert main(["space", str(out), "--json"]) == 0
     assert printed("space", capsys.readouterr().out) == explained

@@ -40,7 +40,7 @@ def test_paths_of_a_named_file_lead_from_the_working_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     experiment, _ = load_experiment(Path("pacs"), stage_counts(), check_files=False)
-    assert experiment.data.source.folder == tmp_path / "data" / "PACS" / "photo"
+    assert experiment.data.sources[0].folder == tmp_path / "data" / "PACS" / "photo"
     assert experiment.name == "pacs"
 
 
@@ -54,7 +54,7 @@ def test_a_copy_is_valid_and_keeps_all_but_name_and_folders(name: str, tmp_path:
     mine, space = load_experiment(out, stages, check_files=False)
     theirs, same = load_experiment(shipped_files()[name], stages, check_files=False)
     assert mine.name == "mine" and space.parameters == same.parameters
-    assert (mine.data.source.folder, mine.data.target.folder) == (source, target)
+    assert (mine.data.sources[0].folder, mine.data.target.folder) == (source, target)
     assert mine.training == theirs.training and mine.search == theirs.search
     kept = [line for line in shipped_files()[name].read_text().splitlines() if "# " in line]
     assert sum(line in out.read_text() for line in kept) >= len(kept) - 4

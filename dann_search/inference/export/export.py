@@ -84,8 +84,8 @@ def export_model(
         RunError: the export's probabilities differ from the model's; nothing was written.
     """
     if format not in FORMATS:
-        found = f"unknown '{format}'" if format else "missing"
-        raise InputError(f"--format: {found}; {nearest(format, FORMATS)}")
+        wrong = f"unknown '{format}'" if format else "missing"
+        raise InputError(f"--format: {wrong}; {nearest(format, FORMATS)}")
     kind, found = FORMATS[format], find_model(target, trust_extensions)
     kind.check(found.record["backbone"])
     place = found.folder / "export" / format if out is None else Path(out).expanduser().resolve()
