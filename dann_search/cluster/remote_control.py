@@ -87,6 +87,7 @@ def submit_resume(
     add_trials: int = 0,
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
+    retry_failed: bool = False,
 ) -> Submitted:
     """Submit a job that resumes an experiment on storage which the cluster sees.
 
@@ -108,6 +109,8 @@ def submit_resume(
         options += ["--add-trials", str(add_trials)]
     if allow_wider_space:
         options.append("--allow-wider-space")
+    if retry_failed:
+        options.append("--retry-failed")
     return _submitted(folder, jobs.submit_resume(folder, address, options))
 
 

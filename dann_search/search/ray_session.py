@@ -15,6 +15,7 @@ from dann_search.search.authentication import do_as_the_cluster_does
 from dann_search.search.fatal_exit import before_the_end, end_now
 from dann_search.search.head_watch import JOINED, OWN, watched_head
 from dann_search.search.interrupts import exit_code_at_failure, handlers_kept
+from dann_search.search.ray_private import dead_processes
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -76,8 +77,9 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
 
 
 def _restore(saved: list[int], streams: tuple[TextIO, TextIO]) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # the log's disk may be full, which others tell
+            stream.flush()
     for fd, copy in zip((1, 2), saved, strict=True):
         os.dup2(copy, fd)
     sys.stdout, sys.stderr = streams
@@ -124,8 +126,11 @@ def ray_session(
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     try:
         head = ray.get_runtime_context().gcs_address
-        patience = OWN if address == "local" else JOINED
-        with watched_head(head, tell, partial(_end_without_head, kept), patience):
+        end = partial(_end_without_head, kept)
+        watched = watched_head(head, tell, end, JOINED)
+        if address == "local":
+            watched = watched_head(head, tell, end, OWN, dead_processes)
+        with watched:
             yield
     finally:
         with handlers_kept():

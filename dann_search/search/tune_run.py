@@ -36,7 +36,7 @@ def run_tune(
     search: RunningSearch, observers: list[Observer], fleet: "Fleet", budget: Budget
 ) -> str:
     """Run trials until the study has no more; return what ended the search."""
-    scheduler = StudyScheduler(Bookkeeper(search.record, search.folder, observers))
+    scheduler = StudyScheduler(bookkeeper_of(search, observers, fleet))
     stopper = SearchStopper(search.interrupt, budget, fleet)
     few = fleet.most_slots <= MANY_TRIALS
     place = {HEAD: 0.001} if few else {"CPU": 0.001}
@@ -70,6 +70,17 @@ def run_tune(
     )
     tuner.fit()
     return stopper.reason or stopper.last
+
+
+def bookkeeper_of(
+    search: RunningSearch, observers: list[Observer], fleet: SearchFleet
+) -> Bookkeeper:
+    """Make the bookkeeper of a search; the search ends where its storage does not come back."""
+
+    def give_up(error: str) -> None:
+        fleet.error = fleet.error or error
+
+    return Bookkeeper(search.record, search.folder, observers, search.outages, give_up)
 
 
 class StudyScheduler(FIFOScheduler):

@@ -118,7 +118,13 @@ def open_study_storage(place: StudyPlace) -> BaseStorage:
     except ValueError as exc:
         raise SettingError(STUDY, f"{place.shown} {exc}") from None
     try:
-        return RDBStorage(url, engine_kwargs={"connect_args": patience(url)})
+        return RDBStorage(
+            url,
+            # A server may have closed what is idle, or was restarted: ask before each use.
+            {"connect_args": patience(url), "pool_pre_ping": place.url is not None},
+            # Whoever reads a file that is no study leaves it as it is.
+            skip_table_creation=place.url is None and place.file.exists(),
+        )
     except RuntimeError as exc:
         if "upgrade" not in str(exc):
             raise

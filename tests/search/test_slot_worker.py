@@ -13,6 +13,7 @@ from dann_search.search.messages import Order
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
+from dann_search.storage.outages import Outages
 from dann_search.training.ranks import ALONE
 
 SLOT = ("run", 0)
@@ -40,7 +41,7 @@ class Worker(SlotWorker):
         super().__init__(config, Seat(SLOT, ALONE, ALONE, torch.device("cpu"), "node"), told, quiet)
         self.meets = meets
 
-    def _epochs(self, order: Order, folder: TrialFolder) -> Iterator[Any]:
+    def _epochs(self, order: Order, folder: TrialFolder, outages: Outages) -> Iterator[Any]:
         self.meets(self)
         return iter(())
 
