@@ -71,7 +71,8 @@ class NotebookView:
             self.handle.update(shown, raw=True)
 
     def notice(self, line: str) -> None:
-        """Say nothing: a notebook's searches run on this machine."""
+        """Print the message below the table."""
+        print(line)
 
     def close(self) -> None:
         """Leave the table as it is."""

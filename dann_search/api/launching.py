@@ -20,7 +20,7 @@ from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo
 from dann_search.data.target_has_labels import WHY, fitted_to_target, with_objective
-from dann_search.errors import RunError, StorageError
+from dann_search.errors import InputError, RunError, StorageError
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.search import SearchEnded
@@ -42,7 +42,7 @@ from dann_search.search.trial_memory import plan_here
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.storage.outages import reason_of
+from dann_search.storage.outages import is_of_infrastructure, reason_of
 from dann_search.study.record import check_unchanged, recorded_store
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
@@ -220,7 +220,10 @@ def _storage_named(folder: ExperimentFolder) -> Iterator[None]:
     """Say of storage that fails outside of the search proper how to go on."""
     try:
         yield
-    except (OSError, StorageError) as exc:
+    except Exception as exc:
+        said = isinstance(exc, InputError | RunError) and not isinstance(exc, StorageError)
+        if said or not (isinstance(exc, OSError) or is_of_infrastructure(exc)):
+            raise
         raise RunError(
             f"{reason_of(exc)}\nwhat was trained is kept; once that is mended, go on with: "
             f"dann-search resume {folder}"

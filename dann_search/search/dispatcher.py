@@ -87,9 +87,10 @@ class DispatcherState:
 
     async def next_trial(self, slot: Slot) -> Order | None:
         """Wait for a trial. None: the run has no more to do, its workers return."""
-        self.troubles.pop(slot, None)
         await self._requeue(slot)  # It came back without finishing: its worker was restarted.
         run = self.runs.by_name[slot[0]]
+        if not run.over:  # else it is over because of that trouble, perhaps
+            self.troubles.pop(slot, None)
         run.excused.discard(slot[1])
         self.runs.dismiss(slot)  # An old call of a worker that has died must take no trial with it.
         self.first_slot_ready = self.first_slot_ready or time.time()

@@ -20,7 +20,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.models.sizes import size_needed
 from dann_search.results.reader import use_recorded_extensions
-from dann_search.search.checks import check_search
+from dann_search.search.checks import check_room, check_search
 from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
 from dann_search.search.fatal_exit import before_the_end
 from dann_search.search.interrupts import interrupted_with
@@ -228,6 +228,7 @@ def search(
             record.proposals.add_trials(add_trials)
         rewrite_record(experiment, folder)
         if not record.proposals.is_complete:
+            check_room(folder)
             with quiet_output(_log(folder)) as terminal:
                 console = make_observer(terminal, record)
                 troubles, outages = _waits(experiment, lock, console)
@@ -330,15 +331,17 @@ def _run(
         from dann_search.study.budget import Budget
 
         if not fleet.error:
-            record.proposals.keep_total()
+            running.outages.hold(record.proposals.keep_total)
         workers = fleet.resources.workers_per_trial
-        budget = Budget(
+        begin = partial(
+            Budget,
             experiment.search.budget,
             record,
             cpus=workers * fleet.resources.cpus_per_worker,
             gpus=workers * fleet.gpus_per_worker,
             anew=anew,
         )
+        budget = running.outages.hold(begin)
         reason = executor.follow(running, [*watchers, budget], fleet, budget)
 
         def end() -> None:

@@ -201,8 +201,8 @@ class SlotWorker:
             Exception: the one given, where other workers of the slot wait for this one.
         """
         if not self._to_pause.is_set() and self._call("wants", order.number):
-            error = f"{socket.gethostname()}: {_describe(exc)}"
-            self.dispatcher.ask("cannot_train", self.seat.slot[0], self.seat.node, error)
+            run = self.seat.slot[0]
+            self.dispatcher.ask("cannot_train", run, self.seat.node, _describe(exc))
         folder.leave()
         if self.ranks.is_chief:
             self._call("paused")

@@ -17,7 +17,9 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            exc.filename = exc.filename or str(path)  # a write itself does not know it
         with contextlib.suppress(OSError):  # a full disk must not be kept full by it
             temporary.unlink()
         raise

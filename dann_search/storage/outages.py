@@ -79,7 +79,8 @@ class Outages:
 
     Args:
         limit_s: how long they may be away; at most ``DATABASE_S`` for a database server.
-        trouble: called with a line when they are away, and with None when they are back.
+        trouble: called with a line when they are away and when the time is over, and with None when
+            they are back.
         go_on: asked every few seconds whether to wait any longer.
     """
 
@@ -107,15 +108,15 @@ class Outages:
                 if isinstance(exc, OutageError) or not is_of_infrastructure(exc):
                     raise
                 now = time.monotonic()
-                begun = begun or now
+                begun = now if begun is None else begun
                 left = begun + self._limit_of(exc) - now
                 reason = reason_of(exc)
                 self.trouble(f"waiting for storage, at most {_time(max(left, 0))} more: {reason}")
                 if not self._rest(min(wait_s, left)):
-                    self.trouble(None)
-                    raise OutageError(
-                        f"{reason} (tried for {_time(time.monotonic() - begun)})"
-                    ) from exc
+                    waited = _time(time.monotonic() - begun)
+                    if left <= 0:
+                        self.trouble(f"storage has not come back in {waited}: {reason}")
+                    raise OutageError(f"{reason} (waited {waited} for it)") from exc
                 wait_s = min(2 * wait_s, LONGEST_S)
             else:
                 if begun is not None:

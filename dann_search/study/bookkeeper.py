@@ -66,6 +66,16 @@ class Bookkeeper:
                 )
         return None if self.has_given_up else assignment
 
+    @property
+    def still_to_run(self) -> int:
+        """Trials that run or are to run."""
+        return self._hold(lambda: self.record.proposals.still_to_run) or 0
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no trial will be proposed any more."""
+        return bool(self._hold(lambda: self.record.proposals.is_exhausted)) or self.has_given_up
+
     def _scores(self, number: int) -> list[float]:
         return list(self.record.frozen(number).intermediate_values.values())
 
