@@ -39,17 +39,18 @@ def check_search(
 
 
 def check_room(folder: ExperimentFolder) -> None:
-    """Refuse to go on where not even the next checkpoint has room.
+    """Refuse to go on where not even the next trial has room.
 
     Raises:
-        InputError: the file system has less room than the largest checkpoint takes.
+        InputError: the file system has less room than the largest checkpoint takes, three times:
+            a trial keeps its best, its last and the one before.
     """
     sizes = [path.stat().st_size for path in folder.trials.glob("*/*.safetensors")]
-    largest, free = max(sizes, default=0), shutil.disk_usage(folder.root).free
-    if free < largest:
+    needed, free = 3 * max(sizes, default=0), shutil.disk_usage(folder.root).free
+    if free < needed:
         raise InputError(
-            f"{folder.root}: {free / 1e6:.1f} MB are free, and a checkpoint takes "
-            f"{largest / 1e6:.1f} MB; make room, then repeat the command"
+            f"{folder.root}: {free / 1e6:.1f} MB are free, and the checkpoints of one trial take "
+            f"{needed / 1e6:.1f} MB; make room, then repeat the command"
         )
 
 

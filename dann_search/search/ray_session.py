@@ -35,7 +35,7 @@ OBJECT_STORE_BYTES = 128 * 2**20
 
 
 class _Screen(io.FileIO):
-    """The user's terminal. Output it no longer takes is dropped: the search outlives its window."""
+    """The user's terminal, or a log. Output it does not take is dropped: the search goes on."""
 
     def write(self, data: Any) -> int:
         """Write all of the data, or drop it."""
@@ -65,7 +65,11 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     # Not opened on the log itself: a logger may keep them for longer than this block.
-    sys.stdout, sys.stderr = (os.fdopen(fd, "w", buffering=1, closefd=False) for fd in (1, 2))
+    # The log's disk may be full: what it does not take is dropped, too.
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(io.BufferedWriter(_Screen(fd, "w", closefd=False)), line_buffering=True)
+        for fd in (1, 2)
+    )
     try:
         with before_the_end(partial(_restore, saved, streams)):
             yield terminal

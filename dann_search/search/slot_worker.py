@@ -186,7 +186,8 @@ class SlotWorker:
         def trouble(line: str | None) -> None:
             self.watchdog.rest()  # the wait has a limit of its own
             if line is not None:
-                traceback.print_exc()  # into the worker's log
+                with contextlib.suppress(OSError):  # the worker's log may be on the same disk
+                    traceback.print_exc()
             self.dispatcher.tell("trouble", self.seat.slot, line)
 
         def go_on() -> bool:
@@ -271,8 +272,8 @@ class SlotWorker:
 
     def _write_error(self, folder: TrialFolder) -> None:
         text = traceback.format_exc()
-        print(text, file=sys.stderr)
         with contextlib.suppress(OSError, RunError):  # the trial's own error is told in any case
+            print(text, file=sys.stderr)
             (folder.local / ERROR).write_text(text, encoding="utf-8")
             folder.keep((ERROR,))
 
