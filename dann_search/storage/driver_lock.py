@@ -122,13 +122,12 @@ class DriverLock:
         self._nothing_begun = True
 
     def note_trouble(self, line: str | None) -> None:
-        """Have the heartbeat say what the search waits for; None for nothing."""
-        self._who = {name: value for name, value in self._who.items() if name != "trouble"}
-        if line is not None:
-            self._who["trouble"] = line
-        with contextlib.suppress(RunError, OSError), self._turn:
-            self.check()
-            self._beat()
+        """Have the next heartbeat say what the search waits for; None for nothing.
+
+        It is not written at once: storage that does not answer would block the caller.
+        """
+        who = {name: value for name, value in self._who.items() if name != "trouble"}
+        self._who = who if line is None else {**who, "trouble": line}
 
     def check(self) -> None:
         """To be called before anything is written that another driver may have written since.

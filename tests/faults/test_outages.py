@@ -225,7 +225,6 @@ def test_a_search_that_waits_says_so_to_its_user_and_to_status(
 
     def looked(self: outages.Outages, wait_s: float) -> bool:
         failing.share = 0.0  # one failure
-        monkeypatch.setattr(driver_lock, "BEAT_S", 0.01)
         for _ in range(200):
             seen.append(status(folder).trouble)
             if seen[-1]:
@@ -234,6 +233,7 @@ def test_a_search_that_waits_says_so_to_its_user_and_to_status(
         return rest(self, wait_s)
 
     monkeypatch.setattr(outages.Outages, "_rest", looked)
+    monkeypatch.setattr(driver_lock, "BEAT_S", 0.05)
     with disk(failing):
         run_search(path, notices, InProcessExecutor(trials_at_once=1, fault=failing.arm))
     assert seen[-1] is not None
