@@ -201,6 +201,7 @@ def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) ->
     from dann_search.search.executor import RunningSearch
     from dann_search.search.messages import ActorCalls
     from dann_search.search.tune_run import run_tune
+    from dann_search.storage.outages import Outages, Troubles
     from dann_search.study.budget import Budget
 
     experiment, record, home = make_study(folder / str(slots), slots * trials_a_slot)
@@ -214,7 +215,10 @@ def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) ->
     peak.start()
     begun = time.perf_counter()
     store: Any = None  # nothing is trained
-    running = RunningSearch(record, home, store, threading.Event(), print, kept="")
+    troubles, outages = Troubles(print, lambda line: None), Outages(0.0)
+    running = RunningSearch(
+        record, home, store, threading.Event(), print, troubles, outages, kept=""
+    )
     run_tune(running, [budget], fleet, budget)
     seconds = time.perf_counter() - begun
     peak.over.set()

@@ -15,6 +15,10 @@ class RunError(Exception):
     """A failure at run time. What was trained stays on storage. Exit code 1."""
 
 
+class StorageError(RunError):
+    """Storage cannot be reached: no trial's fault, and it may be back in a while."""
+
+
 def in_one_line(exc: Exception) -> str:
     """Return an error's kind and message for a notice: Matplotlib's have many lines."""
     return f"{type(exc).__name__}: {' '.join(str(exc).split())[:LONGEST]}"

@@ -45,13 +45,13 @@ def search_file(path: Path, *sets: str) -> ExperimentFolder:
             if trial.number == 1:
                 record.report(1, [0.99])
                 record.prune(1)
-                files.trial_ended(1, "pruned", None)
+                files.trial_ending(1, "pruned", None)
                 break
             record.report(trial.number, scores)
             record.note_best(trial.number, best_of(epochs, objective))
         else:
             record.complete(trial.number)
-            files.trial_ended(trial.number, "completed", None)
+            files.trial_ending(trial.number, "completed", None)
     record.close()
     return folder
 

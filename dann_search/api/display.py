@@ -13,7 +13,7 @@ from dann_search.results.reader import SearchState, rows_of
 from dann_search.results.status import Snapshot, snapshot_of
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
-from dann_search.study.study_names import is_own
+from dann_search.study.study_names import own
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.packing import ImageLines
 
@@ -71,7 +71,8 @@ class NotebookView:
             self.handle.update(shown, raw=True)
 
     def notice(self, line: str) -> None:
-        """Say nothing: a notebook's searches run on this machine."""
+        """Print the message below the table."""
+        print(line)
 
     def close(self) -> None:
         """Leave the table as it is."""
@@ -136,7 +137,7 @@ class Following(Observer):
 
     def _show(self) -> None:
         start, record = time.monotonic(), self.record
-        trials = filter(is_own, record.study.get_trials(deepcopy=False))
+        trials = own(record.study.get_trials(deepcopy=False))
         search = SearchState(
             experiment=record.experiment,
             rows=rows_of(record.experiment, trials),

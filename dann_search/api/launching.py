@@ -1,6 +1,7 @@
 """Launch or resume a search; leave its leaderboard, best model and result on storage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -19,7 +20,7 @@ from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo
 from dann_search.data.target_has_labels import WHY, fitted_to_target, with_objective
-from dann_search.errors import RunError
+from dann_search.errors import InputError, RunError, StorageError
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.search import SearchEnded
@@ -42,6 +43,7 @@ from dann_search.search.trial_memory import plan_here
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.outages import is_of_infrastructure, reason_of
 from dann_search.study.record import check_unchanged, recorded_store
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
@@ -112,6 +114,7 @@ def resume(
     *,
     add_trials: int = 0,
     sets: Sequence[str] = (),
+    retry_failed: bool = False,
     allow_wider_space: bool = False,
     address: str = "local",
     plain: bool = False,
@@ -123,6 +126,7 @@ def resume(
         experiment: folder of the experiment, or its name under ``runs``.
         add_trials: number of trials to add to the total.
         sets: overrides such as ``"search.budget.hours=4"``, kept in the experiment's record.
+        retry_failed: take up failed trials again; those that failed because of storage always are.
         allow_wider_space: accept ranges that only grew.
         address: Ray cluster, as in ``launch``; it may differ from the one before.
         plain: as in ``launch``.
@@ -153,6 +157,7 @@ def resume(
             add_trials=add_trials,
             known=known,
             allow_wider=allow_wider_space,
+            retry_failed=retry_failed,
             address=address,
         )
 
@@ -175,6 +180,7 @@ def _run(
     add_trials: int = 0,
     known: Sequence[KnownTrial] = (),
     allow_wider: bool = False,
+    retry_failed: bool = False,
     address: str = "local",
     notes: Sequence[str] = (),
 ) -> SearchEnded:
@@ -187,7 +193,7 @@ def _run(
 
     go_on = f"interrupted; go on with: dann-search resume {folder}"
     # The lock is held until the results are written: the next driver writes its own.
-    with interrupted_with(go_on), DriverLock(folder) as lock:
+    with interrupted_with(go_on), _storage_named(folder), DriverLock(folder) as lock:
         # Interrupts are deferred until then, too, so that no result is left half-written.
         with interrupts(lock.stop_requested) as interrupt:
             _forget_result(folder)
@@ -200,6 +206,7 @@ def _run(
                 add_trials=add_trials,
                 known=known,
                 allow_wider=allow_wider,
+                retry_failed=retry_failed,
                 executor=RayExecutor(address),
             )
             result = _write_results(experiment, outcome, lock)
@@ -208,6 +215,21 @@ def _run(
 
             show_best(folder)
         return result
+
+
+@contextmanager
+def _storage_named(folder: ExperimentFolder) -> Iterator[None]:
+    """Say of storage that fails outside of the search proper how to go on."""
+    try:
+        yield
+    except Exception as exc:
+        said = isinstance(exc, InputError | RunError) and not isinstance(exc, StorageError)
+        if said or not (isinstance(exc, OSError) or is_of_infrastructure(exc)):
+            raise
+        raise RunError(
+            f"{reason_of(exc)}\nwhat was trained is kept; once that is mended, go on with: "
+            f"dann-search resume {folder}"
+        ) from exc
 
 
 def _write_results(experiment: Experiment, outcome: Outcome, lock: DriverLock) -> SearchEnded:
@@ -223,7 +245,8 @@ def _write_results(experiment: Experiment, outcome: Outcome, lock: DriverLock) -
         failed = [row for row in rows if row.state == "failed"]
         raise RunError(
             f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
-            f"logs: {folder.trial(failed[0].number)}, {folder.ray}"
+            f"logs: {folder.trial(failed[0].number)}, {folder.ray}; once that is mended, try them "
+            f"again: dann-search resume {folder} --retry-failed"
         )
     if best:
         write_best(folder)

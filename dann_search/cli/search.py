@@ -78,6 +78,13 @@ def resume(
         int, typer.Option(help="Add N trials to the total.", metavar="N", min=0)
     ] = 0,
     set_: SetKeys = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Take up failed trials again; those that failed by storage always are.",
+        ),
+    ] = False,
     allow_wider_space: Annotated[
         bool, typer.Option("--allow-wider-space", help="Accept ranges that only grew.")
     ] = False,
@@ -91,7 +98,8 @@ def resume(
     Example: dann-search resume quickstart --add-trials 10
     """
     options: dict[str, Any] = {
-        "add_trials": add_trials, "sets": set_ or [], "allow_wider_space": allow_wider_space
+        "add_trials": add_trials, "sets": set_ or [], "allow_wider_space": allow_wider_space,
+        "retry_failed": retry_failed,
     }  # fmt: skip
     if _is_job(address, detach, env):
         from dann_search.cluster import remote_control

@@ -95,6 +95,7 @@ def submit_resume(
     sets: Sequence[str] = (),
     allow_wider_space: bool = False,
     env: Sequence[str] = (),
+    retry_failed: bool = False,
 ) -> Submitted:
     """Submit a job that resumes an experiment on storage which the cluster sees, as ``submit``.
 
@@ -117,6 +118,8 @@ def submit_resume(
         options += ["--add-trials", str(add_trials)]
     if allow_wider_space:
         options.append("--allow-wider-space")
+    if retry_failed:
+        options.append("--retry-failed")
     return _submitted(folder, jobs.submit_resume(folder, address, options, variables))
 
 

@@ -156,6 +156,12 @@ class ResourcesConfig(Strict):
     stall_timeout_s: float = Field(
         600.0, gt=0, description="seconds without a sign of life after which a worker is restarted"
     )
+    storage_timeout_s: float = Field(
+        3600.0,
+        gt=0,
+        description="seconds that a search waits for storage, disk or network to come back before "
+        "it ends",
+    )
 
     @field_validator("gpus_per_worker")
     @classmethod

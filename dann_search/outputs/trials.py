@@ -59,6 +59,11 @@ class Status(Output):
     confirmation: Confirmation | None = Field(
         description="of the present finalists; null where none are to be confirmed"
     )
+    trouble: str | None = Field(
+        None,
+        description="what the search waits for, such as a full disk or storage that does not "
+        "answer; null where it waits for nothing",
+    )
 
     @property
     def finished(self) -> int:

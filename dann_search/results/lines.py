@@ -171,8 +171,9 @@ def label(status: Status) -> str:
 
 
 def state_in_words(status: Status) -> str:
-    """Return the state, and why the search is done if not all its trials were run."""
+    """Return the state, and why a search is done before its last trial, or what it waits for."""
     why = BY_ITSELF.get(status.stopped_by or "") if status.state == "done" else None
+    why = why or status.trouble
     return f"{status.state}: {why}" if why else status.state
 
 

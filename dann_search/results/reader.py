@@ -17,7 +17,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
 from dann_search.outputs.shared import StoppedBy
 from dann_search.results.confirmation import with_confirmations
-from dann_search.storage.driver_lock import driver_is_alive, driver_is_here
+from dann_search.storage.driver_lock import driver_is_alive, driver_is_here, trouble_of
 from dann_search.storage.layout import ExperimentFolder, default_storage
 from dann_search.storage.remote_folder import RemoteFolder, is_url
 from dann_search.study.study_names import (
@@ -28,7 +28,7 @@ from dann_search.study.study_names import (
     ORIGIN,
     STOPPED_BY,
     TOTAL,
-    is_own,
+    own,
 )
 
 STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
@@ -247,6 +247,7 @@ class SearchState:
         stopped_by: why it last ended; None while it runs, and after a crash.
         searching: whether a driver is at work.
         reported: Unix time at which a trial last reported an epoch or its end.
+        trouble: what it waits for: storage that does not answer.
     """
 
     experiment: Experiment
@@ -255,6 +256,7 @@ class SearchState:
     stopped_by: StoppedBy | None
     searching: bool
     reported: float | None
+    trouble: str | None = None
 
 
 def read_search(folder: ExperimentFolder) -> SearchState:
@@ -280,6 +282,7 @@ def read_search(folder: ExperimentFolder) -> SearchState:
         stopped_by=attributes.get(STOPPED_BY),
         searching=searching,
         reported=max(times, default=None),
+        trouble=trouble_of(folder) if searching else None,
     )
 
 
@@ -316,17 +319,19 @@ def _read_study(
     """Return the study's trials and attributes; empty if there is no study yet."""
     import optuna
 
+    from dann_search.study.open_study import check_not_lost
     from dann_search.study.study_storage import find_study, opened, study_place
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = study_place(folder, experiment.search.study)
     if not place.exists(experiment.name):
+        check_not_lost(folder, place, experiment.name)
         return [], {}
     with opened(place) as storage:
         study = find_study(storage, place, experiment.name, folder)
         trials = storage.get_all_trials(study, deepcopy=False)
         attributes = storage.get_study_user_attrs(study)
-        return [trial for trial in trials if is_own(trial)], attributes
+        return own(trials), attributes
 
 
 def _row(trial: Any) -> TrialRow:

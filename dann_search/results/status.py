@@ -137,6 +137,7 @@ def _status(folder: ExperimentFolder, search: SearchState) -> Status:
         ],
         last_report_s=None if since is None else round(since, 1),
         best=best_trial(search.rows),
+        trouble=search.trouble,
         confirmation=confirmation_of(search.experiment, search.rows),
     )
 

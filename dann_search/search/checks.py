@@ -1,15 +1,18 @@
 """Checks of a launch or a resume that can be made before anything is started."""
 
 import math
+import shutil
 from collections.abc import Sequence
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.extension_files import extensions_in_use, read_extension
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
+from dann_search.errors import InputError
 from dann_search.search.own_entries import entries_to_send
 from dann_search.search.ray_private import local_gpu_count
 from dann_search.search.resources import cpu_count, make_plan
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.first_trials import check_grid, warm_trials
 from dann_search.study.samplers import check_sampler
 
@@ -33,6 +36,22 @@ def check_search(
     check_sampler(experiment.search.sampler)
     check_grid(experiment, space)
     warm_trials(space, known)
+
+
+def check_room(folder: ExperimentFolder) -> None:
+    """Refuse to go on where not even the next trial has room.
+
+    Raises:
+        InputError: the file system has less room than the largest checkpoint takes, three times:
+            a trial keeps its best, its last and the one before.
+    """
+    sizes = [path.stat().st_size for path in folder.trials.glob("*/*.safetensors")]
+    needed, free = 3 * max(sizes, default=0), shutil.disk_usage(folder.root).free
+    if free < needed:
+        raise InputError(
+            f"{folder.root}: {free / 1e6:.1f} MB are free, and the checkpoints of one trial take "
+            f"{needed / 1e6:.1f} MB; make room, then repeat the command"
+        )
 
 
 def remarks(

@@ -38,6 +38,8 @@ class DispatcherState:
         """Nodes that will vanish."""
         self.unfit: set[str] = set()
         """Nodes that lack something."""
+        self.troubles: dict[Slot, str] = {}
+        """What slots wait for, which is no trial's fault."""
         self.closed = False
         self.first_slot_ready: float | None = None
 
@@ -98,10 +100,22 @@ class DispatcherState:
         """Note how far a node is with its images."""
         self.packing[host] = (done, of)
 
+    async def trouble(self, slot: Slot, line: str | None) -> None:
+        """Note what a slot waits for; None: it waits no more."""
+        self.troubles.pop(slot, None)
+        if line is not None:
+            self.troubles[slot] = line
+
+    async def wants(self, slot: Slot, number: int) -> bool:
+        """Return whether a slot that waits is to go on with its trial."""
+        return not self.closed and self.leases.held(slot, number) is not None
+
     async def next_trial(self, slot: Slot) -> Order | None:
         """Wait for a trial. None: the run has no more to do, its workers return."""
         await self._requeue(slot)  # It came back without finishing: its worker was restarted.
         run = self.runs.by_name[slot[0]]
+        if not run.over:  # else it is over because of that trouble, perhaps
+            self.troubles.pop(slot, None)
         run.excused.discard(slot[1])
         self.runs.dismiss(slot)  # An old call of a worker that has died must take no trial with it.
         self.first_slot_ready = self.first_slot_ready or time.time()
@@ -162,6 +176,7 @@ class DispatcherState:
             oom_kills: what ``enter`` counts, now. If there are more, the kernel has killed them.
         """
         self.runs.dismiss_idle(run)  # they are gone too: nothing may be handed to them
+        self.troubles = {slot: line for slot, line in self.troubles.items() if slot[0] != run}
         lost = self.runs.by_name[run]
         known = {node: self.oom_kills.get(node) for node in lost.nodes}
         if oom_kills is not None and any(k is not None and k < oom_kills for k in known.values()):
@@ -253,6 +268,7 @@ class DispatcherState:
             runs={name: run.health for name, run in self.runs.by_name.items()},
             packing=dict(self.packing),
             unfit=frozenset(self.unfit),
+            troubles=frozenset(self.troubles.values()),
         )
 
     async def snapshot(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dann_search.data.node_store import StoreSpec
 from dann_search.search.ray_session import ray_session
 from dann_search.search.resources import cpu_count
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.outages import Outages, Troubles
 from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
 
@@ -30,6 +31,8 @@ class RunningSearch:
         store: its packed images.
         interrupt: set by Ctrl-C.
         tell: called with a line when something happens to a node.
+        troubles: what is waited for.
+        outages: waits for the storage of the study and of the experiment's folder.
         kept: what is not lost, shown if the process has to end before the search does.
     """
 
@@ -38,6 +41,8 @@ class RunningSearch:
     store: StoreSpec
     interrupt: threading.Event
     tell: Callable[[str], None]
+    troubles: Troubles
+    outages: Outages
     kept: str
 
 
@@ -114,6 +119,7 @@ class RayExecutor:
                 wanted=search.record.proposals.still_to_run,
                 interrupt=search.interrupt,
                 tell=search.tell,
+                troubles=partial(search.troubles.now, "workers"),
                 recipes=partial(largest_recipes, search.record.space),
             ) as fleet:
                 yield fleet

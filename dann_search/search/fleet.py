@@ -3,7 +3,7 @@
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,6 +45,7 @@ class Fleet:
         elastic: whether nodes may come: then capacity that is missing is asked for.
         wanted: trials that could run at once if there were room.
         tell: told in a line what happens to nodes.
+        troubles: told what slots wait for.
         memory: estimates of trials' memory; None plans by CPUs and GPUs alone.
         need: of the largest trial.
     """
@@ -57,6 +58,7 @@ class Fleet:
         elastic: bool,
         wanted: int,
         tell: Callable[[str], None],
+        troubles: Callable[[Collection[str]], None] = lambda lines: None,
         memory: TrialMemory | None = None,
         need: Need | None = None,
     ):
@@ -64,7 +66,7 @@ class Fleet:
         self.dispatcher = spec.dispatcher
         self.name = f"group-{int(time.time())}"
         """Of the groups; no earlier search of this experiment had it."""
-        self.wanted, self.tell = wanted, tell
+        self.wanted, self.tell, self.troubles = wanted, tell, troubles
         self.error: str | None = None
         self.groups: dict[str, WorkerGroup] = {}
         """By the node's id; those that span nodes, by their name."""
@@ -176,6 +178,7 @@ class Fleet:
 
     def _look(self) -> None:
         health: Health = self.dispatcher.ask("health")
+        self.troubles(health.troubles)
         nodes, leaving = live_nodes(), draining_nodes()
         self._avoided = health.unfit | self.placement.aside_nodes
         for node in nodes:
@@ -321,6 +324,7 @@ def running_fleet(
     interrupt: threading.Event,
     tell: Callable[[str], None],
     recipes: Callable[[], Iterable[TrialConfig]],
+    troubles: Callable[[Collection[str]], None] = lambda lines: None,
 ) -> Iterator[Fleet]:
     """Keep a dispatcher and worker groups on all nodes that fit; all of it ends with the block.
 
@@ -336,6 +340,7 @@ def running_fleet(
         interrupt: set by Ctrl-C.
         tell: told in a line what happens to nodes.
         recipes: the largest that are trained; slots are planned by their memory.
+        troubles: told what slots wait for.
     """
     resources = experiment.resources
     if resources.gpus_per_worker == "auto":
@@ -353,6 +358,7 @@ def running_fleet(
             store,
             extensions_in_use(),
             entries_to_send(),
+            resources.storage_timeout_s,
         ),
         stall_timeout_s=resources.stall_timeout_s,
         logs=logs,
@@ -364,6 +370,7 @@ def running_fleet(
         elastic=elastic,
         wanted=wanted,
         tell=tell,
+        troubles=troubles,
         memory=memory,
         need=memory.largest(recipes()),
     )

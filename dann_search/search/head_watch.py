@@ -1,10 +1,10 @@
-"""Notice that the cluster's head is gone: Ray ends the driver a minute later, without a word."""
+"""Notice that the cluster's head is gone: Ray ends the driver a while later, without a word."""
 
 import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,6 +42,7 @@ def watched_head(
     tell: Callable[[str], None],
     end: Callable[[str], object],
     patience: Patience = JOINED,
+    dead: Callable[[], Sequence[str]] = lambda: (),
 ) -> Iterator[None]:
     """Check the head while the block runs, and once more as it ends.
 
@@ -54,12 +55,16 @@ def watched_head(
         end: called, from another thread, when it was silent for too long; or, as the block ends,
             when it does not answer.
         patience: how long it may be silent.
+        dead: which processes of it are known to have ended: then there is nothing to wait for.
     """
     done, name, look_s = threading.Event(), patience.name.format(address), patience.look_s
 
     def watch() -> None:
         heard, told = time.monotonic(), False
         while not done.wait(look_s):
+            if ended := dead():
+                end(_lost(name, ended))
+                return
             trouble = _trouble(address, look_s)
             if trouble is None:
                 if told:
@@ -82,8 +87,14 @@ def watched_head(
     finally:
         done.set()
         thread.join()
-        if all(_trouble(address, look_s) for _ in range(2)):
+        if ended := dead():
+            end(_lost(name, ended))
+        elif all(_trouble(address, look_s) for _ in range(2)):
             end(f"{name} does not answer")
+
+
+def _lost(name: str, ended: Sequence[str]) -> str:
+    return f"{name} has ended: its {' and '.join(ended)} died"
 
 
 def _trouble(address: str, timeout_s: float) -> OSError | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,8 +25,12 @@ from dann_search.search.executor import RunningSearch
 from dann_search.search.local_fleet import Fault, LocalFleet
 from dann_search.search.slot_worker import WorkerConfig
 from dann_search.search.trial import TrialFollower
-from dann_search.search.tune_run import SearchStopper, StudyScheduler, StudySearcher
-from dann_search.study.bookkeeper import Bookkeeper
+from dann_search.search.tune_run import (
+    SearchStopper,
+    StudyScheduler,
+    StudySearcher,
+    bookkeeper_of,
+)
 from dann_search.study.budget import Budget
 from dann_search.tracking.observer import Observer
 
@@ -45,6 +50,7 @@ class LocalTune:
     def run(self, stopper: SearchStopper) -> None:
         """Follow trials until the searcher has no more, or the stopper ends the search."""
         while not stopper.stop_all():
+            self.fleet.look()
             proposed = self._propose()
             if proposed == Searcher.FINISHED and not self.followers:
                 return
@@ -111,10 +117,20 @@ class InProcessExecutor:
         """As in ``Executor``."""
         experiment = search.record.experiment
         config = WorkerConfig(
-            experiment.weights, experiment.search.objective, search.store, extensions_in_use()
+            experiment.weights,
+            experiment.search.objective,
+            search.store,
+            extensions_in_use(),
+            storage_timeout_s=experiment.resources.storage_timeout_s,
         )
         fleet = LocalFleet(
-            experiment, config, self.trials_at_once, self.fault, self.memory, self.memory_of
+            experiment,
+            config,
+            self.trials_at_once,
+            self.fault,
+            self.memory,
+            self.memory_of,
+            partial(search.troubles.now, "workers"),
         )
         fleet.start()
         try:
@@ -126,7 +142,7 @@ class InProcessExecutor:
         self, search: RunningSearch, observers: list[Observer], fleet: LocalFleet, budget: Budget
     ) -> str:
         """As in ``Executor``."""
-        scheduler = StudyScheduler(Bookkeeper(search.record, search.folder, observers))
+        scheduler = StudyScheduler(bookkeeper_of(search, observers, fleet))
         stopper = SearchStopper(search.interrupt, budget, fleet)
         searcher = StudySearcher(scheduler, fleet, search.store.place)
         LocalTune(searcher, scheduler, fleet).run(stopper)

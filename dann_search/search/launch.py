@@ -20,7 +20,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.models.sizes import size_needed
 from dann_search.results.reader import use_recorded_extensions
-from dann_search.search.checks import check_search
+from dann_search.search.checks import check_room, check_search
 from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
 from dann_search.search.fatal_exit import before_the_end
 from dann_search.search.interrupts import interrupted_with
@@ -28,6 +28,7 @@ from dann_search.search.publisher import Publisher
 from dann_search.search.ray_session import quiet_output
 from dann_search.storage.driver_lock import DriverLock, TakenOver
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.outages import Outages, Troubles, is_of_infrastructure, reason_of
 from dann_search.storage.remote_folder import UnknownStorageError
 from dann_search.study.open_study import check_not_lost
 from dann_search.study.record import recorded_store, rewrite_record, write_record
@@ -205,6 +206,7 @@ def search(
     add_trials: int = 0,
     known: Sequence[KnownTrial] = (),
     allow_wider: bool = False,
+    retry_failed: bool = False,
     executor: Executor = ON_THIS_MACHINE,
     store: StoreSpec | None = None,
 ) -> Outcome:
@@ -221,7 +223,7 @@ def search(
     """
     begun, reason = time.monotonic(), "trials"
     use_recorded_extensions(folder)
-    record_of = partial(StudyRecord, experiment, space, folder, known, allow_wider)
+    record_of = partial(StudyRecord, experiment, space, folder, known, allow_wider, retry_failed)
     # The driver before may have published between our reading and our taking the lock.
     folder.refresh(folder.study, folder.study_journal)
     with contextlib.closing(record_of()) as record:
@@ -229,13 +231,20 @@ def search(
             record.proposals.add_trials(add_trials)
         rewrite_record(experiment, folder)
         if not record.proposals.is_complete:
+            check_room(folder)
             with quiet_output(_log(folder)) as terminal:
                 console = make_observer(terminal, record)
+                troubles, outages = _waits(experiment, lock, console)
                 last = before_the_end(console.close)
-                with last, _watchers(experiment, space, lock, record, console) as watchers:
-                    anew = add_trials > 0
+                watched = _watchers(experiment, space, lock, record, console, outages)
+                with last, watched as watchers:
                     images = store or store_of(folder, experiment.data, recorded_store(folder))
-                    reason = _run(experiment, lock, record, watchers, executor, anew, images)
+                    interrupt, kept = lock.stop_requested, _kept(folder)
+                    tell = partial(_tell, watchers)
+                    running = RunningSearch(
+                        record, folder, images, interrupt, tell, troubles, outages, kept
+                    )
+                    reason = _run(running, lock, watchers, executor, add_trials > 0)
         return Outcome(folder, record.tally.counts(), time.monotonic() - begun, reason)
 
 
@@ -255,8 +264,12 @@ def _watchers(
     lock: DriverLock,
     record: StudyRecord,
     console: Observer,
+    outages: Outages,
 ) -> Iterator[list[Observer]]:
-    """Keep the observers of a search; an error that ends it gets the resume command added."""
+    """Keep the observers of a search; an error that ends it gets the resume command added.
+
+    What goes wrong as they close never takes the place of that error.
+    """
     folder, objective = lock.folder, experiment.search.objective
     labelled, total = recorded_store(folder).target_labelled, record.proposals.total
     watchers = [
@@ -267,53 +280,84 @@ def _watchers(
     ]
     if folder.remote:
         watchers.append(Publisher(folder, lock.check, console.notice))
-    with contextlib.ExitStack() as stack:
-        for watcher in reversed(watchers):  # closed in their order: what was written is published
-            stack.callback(watcher.close)
-        try:
-            yield watchers
-        except (InputError, TakenOver):
+    try:
+        yield watchers
+        for watcher in watchers:  # in their order: what was written is published
+            outages.hold(watcher.close)
+    except BaseException as exc:
+        _log_error()
+        for watcher in watchers:
+            try:
+                watcher.close()
+            except Exception:
+                _log_error()
+        if isinstance(exc, InputError | TakenOver) or not isinstance(exc, Exception):
             raise
-        except Exception as exc:
-            traceback.print_exc()  # into the log
-            raise RunError(f"{exc}\n{_kept(folder)}") from exc
+        reason = reason_of(exc) if is_of_infrastructure(exc) else str(exc)
+        raise RunError(f"{reason}\n{_kept(folder)}") from exc
+
+
+def _log_error() -> None:
+    with contextlib.suppress(OSError):  # the log may be on the disk that has failed
+        traceback.print_exc()
+
+
+def _tell(watchers: Sequence[Observer], line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(line, flush=True)  # into the log, too
+    for watcher in watchers:
+        watcher.notice(line)
+
+
+def _waits(experiment: Experiment, lock: DriverLock, console: Observer) -> tuple[Troubles, Outages]:
+    """Make what tells that a search waits for storage, and what has the driver wait."""
+    troubles = Troubles(partial(_tell, [console]), lock.note_trouble)
+
+    def trouble(line: str | None) -> None:
+        troubles.now("driver", [] if line is None else [line])
+
+    interrupt = lock.stop_requested
+    limit_s = experiment.resources.storage_timeout_s
+    return troubles, Outages(limit_s, trouble, lambda: not interrupt.is_set())
 
 
 def _run(
-    experiment: Experiment,
+    running: RunningSearch,
     lock: DriverLock,
-    record: StudyRecord,
     watchers: list[Observer],
     executor: Executor,
     anew: bool,
-    store: StoreSpec,
 ) -> str:
-    folder, interrupt = lock.folder, lock.stop_requested
-
-    def tell(line: str) -> None:
-        print(line, flush=True)  # into the log, too
-        for watcher in watchers:
-            watcher.notice(line)
-
-    running = RunningSearch(record, folder, store, interrupt, tell, _kept(folder))
+    record, experiment = running.record, running.record.experiment
     with executor.fleet(running) as fleet:
         if fleet is None:
             return "interrupt"
         from dann_search.study.budget import Budget
 
         if not fleet.error:
-            record.proposals.keep_total()
+            running.outages.hold(record.proposals.keep_total)
         workers = fleet.resources.workers_per_trial
-        budget = Budget(
+        begin = partial(
+            Budget,
             experiment.search.budget,
             record,
             cpus=workers * fleet.resources.cpus_per_worker,
             gpus=workers * fleet.gpus_per_worker,
             anew=anew,
         )
+        budget = running.outages.hold(begin)
         reason = executor.follow(running, [*watchers, budget], fleet, budget)
-        lock.check()  # before a word on it goes into a study that is another's by now
-        budget.ended(reason)
-        if fleet.error:
-            raise RunError(fleet.error)
-        return reason
+
+        def end() -> None:
+            lock.check()  # before a word on it goes into a study that is another's by now
+            budget.ended(reason)
+
+        if not fleet.error:
+            running.outages.hold(end)
+            return reason
+        try:
+            end()
+        except Exception as exc:
+            if not is_of_infrastructure(exc):
+                raise
+        raise RunError(fleet.error)

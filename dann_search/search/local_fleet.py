@@ -4,7 +4,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ from dann_search.search.messages import Order, Slot
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
+from dann_search.storage.outages import Outages
 
 NODE = "this process"
 
@@ -93,9 +94,10 @@ class LocalFleet:
         fault: Fault,
         memory: float = math.inf,
         memory_of: Callable[[TrialConfig], int] = lambda config: 0,
+        troubles: Callable[[Collection[str]], None] = lambda lines: None,
     ):
         self.resources, self.slots = experiment.resources, slots
-        self._memory_of = memory_of
+        self._memory_of, self._troubles = memory_of, troubles
         self.config, self.fault = config, fault
         self.wanted, self.gpus_per_worker = 0, 0.0
         self.error: str | None = None
@@ -192,6 +194,10 @@ class LocalFleet:
                 self._run += 1
                 self.start()
 
+    def look(self) -> None:
+        """Pass on what the slots wait for."""
+        self._troubles(list(self.dispatcher.state.troubles.values()))
+
     def memory_of(self, config: TrialConfig) -> tuple[int, str]:
         """As in ``SearchFleet``."""
         return self._memory_of(config), f"batch_size {config.batch_size} of {config.backbone}"
@@ -274,10 +280,10 @@ class LocalWorker(SlotWorker):
     def _clear(self) -> None:
         """Leave memory to the process: what `gc.freeze` keeps, open files too, is never freed."""
 
-    def _epochs(self, order: Order, folder: TrialFolder) -> Iterator[Any]:
+    def _epochs(self, order: Order, folder: TrialFolder, outages: Outages) -> Iterator[Any]:
         """Train one epoch after another, each while no other thread trains."""
         self.fleet.fault(self, order.number, "begin")
-        epochs = super()._epochs(order, folder)
+        epochs = super()._epochs(order, folder, outages)
         while True:
             with self.fleet.training:
                 self._check()

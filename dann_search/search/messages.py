@@ -78,12 +78,14 @@ class Health:
         runs: by name.
         packing: by host, images packed and images in all.
         unfit: nodes that lack something no restart brings.
+        troubles: what slots wait for, in words.
     """
 
     pending: int
     runs: dict[str, RunHealth]
     packing: dict[str, tuple[int, int]]
     unfit: frozenset[str]
+    troubles: frozenset[str]
 
 
 class DispatcherCalls(Protocol):

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.config.trial import TrialConfig
-from dann_search.errors import RunError
 from dann_search.storage.driver_lock import TakenOver
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.outages import reason_of
 from dann_search.tracking.observer import Observer
 
 EPOCHS_EVERY_S = 20.0
@@ -84,9 +84,9 @@ class Publisher(Observer):
                 self._failing = False
             except TakenOver:
                 return  # the lock has ended the search; ``close`` says why
-            except RunError as exc:
+            except Exception as exc:  # of storage, or of this machine's disk
                 if not self._failing:
-                    self.tell(f"storage does not answer ({exc}); trying again")
+                    self.tell(f"storage does not answer ({reason_of(exc)}); trying again")
                 self._failing = True
                 time.sleep(1.0)
                 self._due.set()
@@ -96,8 +96,6 @@ class Publisher(Observer):
         self._last = time.monotonic()
         study = consistent_copy(folder.study) if folder.study.exists() else None
         self.check()  # as late as can be: there is no taking back
-        if study is not None:
-            self.remote.write_copy(folder.study.name, study)
         files = list(folder.extensions.glob("*.py"))  # before the record that names them
         files += [p for p in (folder.study_journal, folder.record) if p.exists()]
         files += [p for p in folder.tensorboard.rglob("*") if p.is_file()]
@@ -105,16 +103,20 @@ class Publisher(Observer):
         sizes = {path: path.stat().st_size for path in files}
         folder.publish(*(path for path, size in sizes.items() if self._sizes.get(path) != size))
         self._sizes = sizes
+        if study is not None:  # last: what it tells of is there
+            self.remote.write_copy(folder.study.name, study)
 
 
 def consistent_copy(database: Path) -> bytes:
     """Return the content of an SQLite file at one moment, whoever is writing to it."""
     temporary = database.with_name(f".{database.name}.copy")
-    with (
-        contextlib.closing(sqlite3.connect(database)) as source,
-        contextlib.closing(sqlite3.connect(temporary)) as target,
-    ):
-        source.backup(target)
-    content = temporary.read_bytes()
-    temporary.unlink()
-    return content
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(database)) as source,
+            contextlib.closing(sqlite3.connect(temporary)) as target,
+        ):
+            source.backup(target)
+        return temporary.read_bytes()
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -83,6 +83,19 @@ def dashboard_url() -> str | None:
     return node.webui_url if node is not None else None
 
 
+def dead_processes() -> list[str]:
+    """Return which of ``gcs_server`` and ``raylet`` have ended that this process has started.
+
+    Ray's own watch over the second one ends this process without a word.
+    """
+    import ray
+
+    node = ray._private.worker._global_node
+    if node is None:
+        return []
+    return [name for name, _ in node.dead_processes() if name in ("gcs_server", "raylet")]
+
+
 def head_address(address: str) -> str | None:
     """Return HOST:PORT of a cluster, given so or as ``auto``, before this process joins it."""
     from ray._private.services import canonicalize_bootstrap_address

@@ -15,6 +15,7 @@ from dann_search.search.authentication import close_token_file, do_as_the_cluste
 from dann_search.search.fatal_exit import before_the_end, end_now
 from dann_search.search.head_watch import JOINED, OWN, watched_head
 from dann_search.search.interrupts import exit_code_at_failure, handlers_kept
+from dann_search.search.ray_private import dead_processes
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -34,7 +35,7 @@ OBJECT_STORE_BYTES = 128 * 2**20
 
 
 class _Screen(io.FileIO):
-    """The user's terminal. Output it no longer takes is dropped: the search outlives its window."""
+    """The user's terminal, or a log. Output it does not take is dropped: the search goes on."""
 
     def write(self, data: Any) -> int:
         """Write all of the data, or drop it."""
@@ -64,7 +65,11 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     # Not opened on the log itself: a logger may keep them for longer than this block.
-    sys.stdout, sys.stderr = (os.fdopen(fd, "w", buffering=1, closefd=False) for fd in (1, 2))
+    # The log's disk may be full: what it does not take is dropped, too.
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(io.BufferedWriter(_Screen(fd, "w", closefd=False)), line_buffering=True)
+        for fd in (1, 2)
+    )
     try:
         with before_the_end(partial(_restore, saved, streams)):
             yield terminal
@@ -76,8 +81,9 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
 
 
 def _restore(saved: list[int], streams: tuple[TextIO, TextIO]) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # the log's disk may be full, which others tell
+            stream.flush()
     for fd, copy in zip((1, 2), saved, strict=True):
         os.dup2(copy, fd)
     sys.stdout, sys.stderr = streams
@@ -125,8 +131,11 @@ def ray_session(
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     try:
         head = ray.get_runtime_context().gcs_address
-        patience = OWN if address == "local" else JOINED
-        with watched_head(head, tell, partial(_end_without_head, kept), patience):
+        end = partial(_end_without_head, kept)
+        watched = watched_head(head, tell, end, JOINED)
+        if address == "local":
+            watched = watched_head(head, tell, end, OWN, dead_processes)
+        with watched:
             yield
     finally:
         with handlers_kept():

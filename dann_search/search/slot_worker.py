@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import gc
 import socket
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 from dann_search.config.experiment import WeightsFile
 from dann_search.config.extension_files import ExtensionFile, use_extensions
 from dann_search.data.node_store import StoreSpec, store_here
+from dann_search.errors import InputError, RunError
 from dann_search.search.messages import DispatcherCalls, Order, Slot
 from dann_search.search.own_entries import register_sent
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
+from dann_search.storage.outages import Outages, is_of_infrastructure
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +47,7 @@ class WorkerConfig:
         store: the packed images.
         extensions: files of the experiment; other entries of the driver's process are ``own``.
         own: see ``own_entries``.
+        storage_timeout_s: how long a trial waits for storage to come back.
     """
 
     weights: Mapping[str, WeightsFile]
@@ -51,6 +55,7 @@ class WorkerConfig:
     store: StoreSpec
     extensions: tuple[ExtensionFile, ...] = ()
     own: bytes = b""
+    storage_timeout_s: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -130,20 +135,18 @@ class SlotWorker:
         """Train a trial until it is done, stopped, paused or failed."""
         error, ended = None, "finished"
         folder = TrialFolder(order.folder, self.ranks.rank)
+        outages = self._outages(order)
         self.watchdog.beat()
         try:
-            for history in self._epochs(order, folder):
-                self._keep(folder)
-                self.watchdog.rest()
-                told = tuple(asdict(result) for result in history)
-                if not self._from_chief(partial(self._call, "report", order.number, told)):
-                    break
-                self.watchdog.beat()
-            if self.is_paused:
-                self._keep(folder)
+            # What fails where it is not waited for, as in reading images, trains again from the
+            # last checkpoint.
+            outages.hold(partial(self._train, order, folder, outages))
         except Exception as exc:
             if self.ranks.size > 1 and is_of_a_peer(exc):
                 raise  # Another worker of the slot is gone: it is to blame, or its node.
+            if is_of_infrastructure(exc):
+                self._leave_unfinished(order, folder, exc)
+                return
             error = _describe(exc)
             self._write_error(folder)
             if _is_out_of_memory(exc):
@@ -166,14 +169,55 @@ class SlotWorker:
         else:
             self._call(ended, order.number, error)
 
-    def _epochs(self, order: Order, folder: TrialFolder) -> "Iterator[History]":
+    def _train(self, order: Order, folder: TrialFolder, outages: Outages) -> None:
+        for history in self._epochs(order, folder, outages):
+            outages.hold(partial(self._keep, folder))
+            self.watchdog.rest()
+            told = tuple(asdict(result) for result in history)
+            if not self._from_chief(partial(self._call, "report", order.number, told)):
+                break
+            self.watchdog.beat()
+        if self.is_paused:
+            self._keep(folder)
+
+    def _outages(self, order: Order) -> Outages:
+        """Make what waits for storage while the trial is wanted here."""
+
+        def trouble(line: str | None) -> None:
+            self.watchdog.rest()  # the wait has a limit of its own
+            if line is not None:
+                with contextlib.suppress(OSError):  # the worker's log may be on the same disk
+                    traceback.print_exc()
+            self.dispatcher.tell("trouble", self.seat.slot, line)
+
+        def go_on() -> bool:
+            return not self._to_pause.is_set() and self._call("wants", order.number)
+
+        return Outages(self.config.storage_timeout_s, trouble, go_on)
+
+    def _leave_unfinished(self, order: Order, folder: TrialFolder, exc: Exception) -> None:
+        """Give a trial back that storage, not its own fault, has kept from going on.
+
+        Raises:
+            Exception: the one given, where other workers of the slot wait for this one.
+        """
+        if not self._to_pause.is_set() and self._call("wants", order.number):
+            run = self.seat.slot[0]
+            self.dispatcher.ask("cannot_train", run, self.seat.node, _describe(exc))
+        folder.leave()
+        if self.ranks.is_chief:
+            self._call("paused")
+        if self.ranks.size > 1:
+            raise exc
+
+    def _epochs(self, order: Order, folder: TrialFolder, outages: Outages) -> "Iterator[History]":
         from dann_search.config.trial import TrialConfig
         from dann_search.training.loop import train
 
         return train(
             TrialConfig(**order.config),
             self._opened(order.data),
-            self._brought(folder),
+            outages.hold(partial(self._begin, folder)),
             device=self.seat.device,
             ranks=self.ranks,
             weights=self.config.weights,
@@ -181,6 +225,7 @@ class SlotWorker:
             on_begin=lambda: self._began(order),
             beat=self.watchdog.beat,
             pause=self._pause,
+            keep=outages.hold,
         )
 
     def _pause(self) -> bool:
@@ -196,8 +241,10 @@ class SlotWorker:
             self.stores[store] = open_training_data(Path(store))
         return self.stores[store]
 
-    def _brought(self, folder: TrialFolder) -> Path:
-        """Bring the trial's checkpoints here, if there are any."""
+    def _begin(self, folder: TrialFolder) -> Path:
+        """Bring the trial's files here, but for the error of an earlier attempt."""
+        if self.ranks.is_chief:
+            folder.discard(ERROR)
         for name in STATE:
             self.watchdog.beat(on_storage=True)
             folder.open((name,))
@@ -231,8 +278,11 @@ class SlotWorker:
         return box[0]
 
     def _write_error(self, folder: TrialFolder) -> None:
-        (folder.local / ERROR).write_text(traceback.format_exc(), encoding="utf-8")
-        folder.keep((ERROR,))
+        text = traceback.format_exc()
+        with contextlib.suppress(OSError, RunError):  # the trial's own error is told in any case
+            print(text, file=sys.stderr)
+            (folder.local / ERROR).write_text(text, encoding="utf-8")
+            folder.keep((ERROR,))
 
     def _clear(self) -> None:
         """Leave nothing of a trial to the next."""
@@ -281,7 +331,5 @@ def _give_back_heap() -> None:
 
 
 def _describe(exc: Exception) -> str:
-    from dann_search.errors import InputError, RunError
-
     told = isinstance(exc, InputError | RunError | FileNotFoundError)
     return str(exc) if told else f"{type(exc).__name__}: {exc}"

@@ -13,6 +13,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.search.interrupts import interrupts
 from dann_search.search.ray_session import quiet_output, ray_session
 from dann_search.search.resources import cpu_count
+from dann_search.storage.outages import Troubles
 from dann_search.training.job import Failures, TrainingJob, tell_done, tell_ended
 
 LOOK_S = 0.5
@@ -93,6 +94,7 @@ def _follow_all(
         interrupt=interrupt,
         tell=progress,
         recipes=lambda: [job.config for job in waiting],
+        troubles=partial(Troubles(progress, lambda line: None).now, "workers"),
     ) as fleet:
         dispatcher = fleet.dispatcher.actor  # all trainings are waited for at once
         updates: dict[Any, int] = {}

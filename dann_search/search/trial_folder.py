@@ -31,6 +31,12 @@ class TrialFolder:
             self.remote.pull(names)
         return self.local
 
+    def discard(self, name: str) -> None:
+        """Take a file of the trial away, here and there."""
+        if self.remote:
+            self.remote.remove(name)
+        (self.local / name).unlink(missing_ok=True)
+
     def leave(self) -> None:
         """Forget the copy: nodes would fill up."""
         if self.remote:

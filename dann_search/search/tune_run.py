@@ -9,6 +9,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyarrow.fs import LocalFileSystem
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -36,7 +37,7 @@ def run_tune(
     search: RunningSearch, observers: list[Observer], fleet: "Fleet", budget: Budget
 ) -> str:
     """Run trials until the study has no more; return what ended the search."""
-    scheduler = StudyScheduler(Bookkeeper(search.record, search.folder, observers))
+    scheduler = StudyScheduler(bookkeeper_of(search, observers, fleet))
     stopper = SearchStopper(search.interrupt, budget, fleet)
     few = fleet.most_slots <= MANY_TRIALS
     place = {HEAD: 0.001} if few else {"CPU": 0.001}
@@ -56,6 +57,8 @@ def run_tune(
         ),
         run_config=tune.RunConfig(
             storage_path=str(search.folder.ray),
+            # Otherwise a path is read as a URL, in which "?" and "%" have a meaning.
+            storage_filesystem=LocalFileSystem(),
             name=f"tune-{int(time.time())}",
             verbose=0,
             # Tune's choice in a notebook clears the cell's output, though it has nothing to say.
@@ -70,6 +73,17 @@ def run_tune(
     )
     tuner.fit()
     return stopper.reason or stopper.last
+
+
+def bookkeeper_of(
+    search: RunningSearch, observers: list[Observer], fleet: SearchFleet
+) -> Bookkeeper:
+    """Make the bookkeeper of a search; the search ends where its storage does not come back."""
+
+    def give_up(error: str) -> None:
+        fleet.error = fleet.error or error
+
+    return Bookkeeper(search.record, search.folder, observers, search.outages, give_up)
 
 
 class StudyScheduler(FIFOScheduler):
@@ -128,7 +142,7 @@ class StudySearcher(Searcher):
 
         None where all slots are taken: Tune asks again, and a trial proposed later knows more.
         """
-        self.fleet.wanted = self.bookkeeper.record.proposals.still_to_run
+        self.fleet.wanted = self.bookkeeper.still_to_run
         if self._lost:
             config = self._lost.popleft()
         elif len(self.running) >= max(1, self.fleet.slots):
@@ -138,7 +152,7 @@ class StudySearcher(Searcher):
         else:
             # Tune asks for no trial once it was told that there are none. Until then those that
             # run may lose their process, or decide which finalists are confirmed.
-            over = self.bookkeeper.record.proposals.is_exhausted and not self.running
+            over = self.bookkeeper.is_exhausted and not self.running
             return Searcher.FINISHED if over else None
         self.running[trial_id] = config
         return dict(config)
@@ -179,7 +193,7 @@ class StudySearcher(Searcher):
             # The process that followed it may be dead by now: the slot must not wait for it.
             self.fleet.withdraw(config["number"])
             self._close(config["number"], result)
-        self.fleet.wanted = self.bookkeeper.record.proposals.still_to_run
+        self.fleet.wanted = self.bookkeeper.still_to_run
 
     def _close(self, number: int, result: dict[str, Any] | None) -> None:
         if result is None:

@@ -111,6 +111,7 @@ class WorkerGroup:
         return gone or (health is not None and health.over)
 
     def _run(self) -> None:
+        from pyarrow.fs import LocalFileSystem
         from ray.train.torch import TorchConfig, TorchTrainer
 
         spec, plan = self.spec, self.plan
@@ -138,6 +139,7 @@ class WorkerGroup:
             run_config=RunConfig(
                 name=self.run,
                 storage_path=str(spec.logs),
+                storage_filesystem=LocalFileSystem(),  # a path is no URL: see ``tune_run``
                 # Workers that die are started again; a node that does not come back is not.
                 failure_config=FailureConfig(max_failures=-1, controller_failure_limit=0),
                 callbacks=[_Blame(self.run, spec.dispatcher, plan.workers_per_trial, self.node)],

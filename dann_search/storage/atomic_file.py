@@ -11,11 +11,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     What is written afterwards, the study above all, never tells of a file that a power cut took.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            exc.filename = exc.filename or str(path)  # a write itself does not know it
+        with contextlib.suppress(OSError):  # a full disk must not be kept full by it
+            temporary.unlink()
+        raise
     sync_folder(path.parent)
 
 

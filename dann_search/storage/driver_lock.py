@@ -27,6 +27,10 @@ LOOK_S = 12.0
 """How long another driver's heartbeat must stand still for it to be dead: two beats are missing."""
 FRESH_S = 30.0
 """A heartbeat of another machine that is younger tells people of a live driver there."""
+READERS_S = 5.0
+"""How long readers that look whether there is a driver may keep one from starting."""
+ROOM = 2**16
+"""Bytes that must have room before a search begins or goes on."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -60,23 +64,34 @@ class DriverLock:
         """Take the lock.
 
         Raises:
-            InputError: another driver holds it.
+            InputError: another driver holds it, or the folder is full or read-only.
             RunError: storage cannot be written.
         """
+        try:
+            self._take()
+        except OSError as exc:
+            raise InputError(
+                f"{self.folder}: cannot be written: {exc.strerror}; make room or have it mended, "
+                "then repeat the command"
+            ) from None
+        self._thread.start()
+        return self
+
+    def _take(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()
-        file = open(self.path, "r+", encoding="utf-8")
+        file = open(self.path, "r+", encoding="utf-8")  # noqa: SIM115
         try:
-            if not _locked(file, fcntl.LOCK_EX) or _beats_on_elsewhere(self.folder):
+            if not _taken(file) or _beats_on_elsewhere(self.folder):
                 raise self._refusal()
+            _require_room(self.path.parent)
             self._file = file
             _remove_stop(self.folder)
             self._beat()
         except BaseException:
-            file.close()
+            with contextlib.suppress(OSError):
+                file.close()
             raise
-        self._thread.start()
-        return self
 
     def __exit__(
         self,
@@ -86,12 +101,13 @@ class DriverLock:
     ) -> None:
         """Give the lock back and leave an empty file; one that is another's by now stays.
 
-        After ``forget`` there is no file, either.
+        After ``forget`` there is no file, either. A folder that cannot be written raises nothing:
+        why the search ended is said already.
         """
         self._done.set()
         self._thread.join()
         assert self._file
-        with self._file, contextlib.suppress(RunError):
+        with contextlib.suppress(RunError, OSError), self._file:
             self.check()
             _remove_stop(self.folder)
             if self._nothing_begun:
@@ -104,6 +120,14 @@ class DriverLock:
     def forget(self) -> None:
         """Take the lock's file away as well when the lock is given back: nothing was begun."""
         self._nothing_begun = True
+
+    def note_trouble(self, line: str | None) -> None:
+        """Have the next heartbeat say what the search waits for; None for nothing.
+
+        It is not written at once: storage that does not answer would block the caller.
+        """
+        who = {name: value for name, value in self._who.items() if name != "trouble"}
+        self._who = who if line is None else {**who, "trouble": line}
 
     def check(self) -> None:
         """To be called before anything is written that another driver may have written since.
@@ -237,6 +261,36 @@ def _beats_on_elsewhere(folder: ExperimentFolder) -> bool:
         time.sleep(LOOK_S / 24)
         now = _read_beat(folder)
     return bool(now) and now != beat
+
+
+def _taken(file: IO[str]) -> bool:
+    """Take the lock unless another driver has it; readers have a shared one for a moment."""
+    until = time.monotonic() + READERS_S
+    while not _locked(file, fcntl.LOCK_EX):
+        if not _locked(file, fcntl.LOCK_SH) or time.monotonic() > until:
+            return False
+        fcntl.flock(file, fcntl.LOCK_UN)
+        time.sleep(0.001)
+    return True
+
+
+def _require_room(folder: Path) -> None:
+    """Write a little and take it away again.
+
+    Raises:
+        OSError: the file system is full or read-only.
+    """
+    probe = folder / ".writable"
+    try:
+        probe.write_bytes(b"\1" * ROOM)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def trouble_of(folder: ExperimentFolder) -> str | None:
+    """Return what a running search waits for, in words; None for nothing."""
+    trouble = _read_beat(folder).get("trouble")
+    return trouble if isinstance(trouble, str) else None
 
 
 def _locked(file: IO[str], kind: int) -> bool:

@@ -218,6 +218,14 @@ class ExperimentFolder:
         """Checkpoints and error of one trial."""
         return self.trials / str(number)
 
+    def move_trial(self, number: int, to: int) -> None:
+        """Let another trial go on from what one has trained, if there is anything."""
+        before, after = self.trial(number), self.trial(to)
+        self.fetch_below(before)
+        if before.is_dir() and not after.exists():
+            before.rename(after)
+            self.publish_below(after)
+
     def trial_record(self, number: int) -> Path:
         """Recipe, epochs and end of one trial."""
         return self.trial(number) / "trial.json"

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dann_search.errors import InputError, RunError
+from dann_search.errors import InputError, RunError, StorageError
 
 
 class UnknownStorageError(InputError):
@@ -25,6 +25,8 @@ def cache_folder() -> Path:
     return cache.resolve() / "dann-search"  # a link on many clusters; paths are held against it
 
 
+BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "cos"}
+"""Kinds of object stores: they know no folders, and what would make one makes a bucket."""
 VERSIONS = ".versions.json"
 """In a copy: which version of each file it has."""
 
@@ -128,10 +130,14 @@ class RemoteFolder:
         """Put a file there as a whole."""
 
         def put() -> None:
-            path = self._at(name)
-            # Of file systems with folders: object stores know none and do nothing here.
-            self._system().makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-            self._system().pipe_file(path, content)
+            system, path = self._system(), self._at(name)
+            try:
+                system.pipe_file(path, content)
+            except OSError:
+                if _has_buckets(self.url):
+                    raise  # a bucket of that name must not be made: it may be mistyped
+                system.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+                system.pipe_file(path, content)
 
         self._guarded("written", put)
 
@@ -236,10 +242,20 @@ class RemoteFolder:
         # Each file system has its own errors: botocore's, aiohttp's, gcsfs's, …
         except Exception as exc:
             reason = str(exc).strip().splitlines()[0] if str(exc).strip() else ""
-            raise RunError(f"{self.url}: cannot be {what}: {type(exc).__name__}: {reason}") from exc
+            raise StorageError(
+                f"{self.url}: cannot be {what}: {type(exc).__name__}: {reason}"
+            ) from exc
+
+
+def _has_buckets(url: str) -> bool:
+    return url.partition("://")[0].rpartition("::")[2].lower() in BUCKETS
 
 
 def _replace(place: Path, content: bytes) -> None:
     temporary = place.with_name(f".{place.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, place)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, place)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # what is full must not be kept so
+        raise

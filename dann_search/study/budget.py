@@ -75,10 +75,12 @@ class Budget(Observer):
         self.running.discard(number)
         if state == "interrupted":
             return
-        # One that confirms a finalist is no trial of the search.
-        if (value := self.record.value(number)) is not None:
-            self._count(value)
+        value = self.record.value(number)
         self._save()
+        # At last, as all of this is done again where the study cannot be written. One that
+        # confirms a finalist is no trial of the search.
+        if value is not None:
+            self._count(value)
 
     def _count(self, value: float) -> None:
         better = value > self.best

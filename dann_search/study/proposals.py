@@ -10,17 +10,20 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
+from dann_search.storage.outages import is_of_old_outage
 from dann_search.study.finalists import Repetition, wanted
 from dann_search.study.first_trials import untried
 from dann_search.study.optuna_private import storage_id
 from dann_search.study.study_names import (
     CONFIG,
     CONFIRMS,
+    ERROR,
     ORIGIN,
+    RETRIES,
     SEED,
     STOPPED,
     TOTAL,
-    is_own,
+    own,
 )
 from dann_search.study.suggest import suggest
 
@@ -33,11 +36,13 @@ class Assignment:
         number: in the study.
         storage_id: by which the study's storage knows it.
         config: its recipe.
+        retries: number of the failed trial that it takes up again.
     """
 
     number: int
     storage_id: int
     config: TrialConfig
+    retries: int | None = None
 
 
 class Proposals:
@@ -47,23 +52,49 @@ class Proposals:
         study: whose sampler proposes.
         experiment: of the search.
         space: that it searches.
+        retry_failed: whether trials that failed by their own fault are taken up again, too.
     """
 
-    def __init__(self, study: optuna.Study, experiment: Experiment, space: Space):
+    def __init__(
+        self,
+        study: optuna.Study,
+        experiment: Experiment,
+        space: Space,
+        retry_failed: bool = False,
+    ):
         self.study, self.experiment, self.space = study, experiment, space
-        trials = [t for t in study.get_trials(deepcopy=False) if is_own(t)]
+        self._retry_failed = retry_failed
+        self._assigned: set[int] = set()
+        """Numbers of the trials that were returned."""
+        self._read()
+        self._ends_early = self._in_doubt = False
+        self._total = int(study.user_attrs.get(TOTAL, experiment.search.trials))
+        self.keep_total()
+
+    def _read(self) -> None:
+        """Find in the study what is left to be done."""
+        everything = self.study.get_trials(deepcopy=False)
+        trials = own(everything)
         self._searched = sum(CONFIRMS not in trial.user_attrs for trial in trials)
         self._unfinished = deque(
             (trial.number, storage_id(trial))
             for trial in trials
-            if trial.state == TrialState.RUNNING and STOPPED not in trial.user_attrs
+            if trial.state == TrialState.RUNNING
+            and STOPPED not in trial.user_attrs
+            and trial.number not in self._assigned
         )
         self._waiting = len(self._in_state(TrialState.WAITING))
         """Trials of a run that was cut off between putting them in and taking them."""
-        self._first = deque(untried(experiment, space, study.get_trials(deepcopy=False)))
-        self._ends_early = False
-        self._total = int(study.user_attrs.get(TOTAL, experiment.search.trials))
-        self.keep_total()
+        again = {trial.user_attrs.get(RETRIES) for trial in everything}
+        self._failed = deque(
+            trial
+            for trial in trials
+            if trial.state == TrialState.FAIL
+            and trial.number not in again | self._assigned
+            and (self._retry_failed or is_of_old_outage(trial.user_attrs.get(ERROR, "")))
+        )
+        """Trials to be taken up again."""
+        self._first = deque(untried(self.experiment, self.space, everything))
 
     @property
     def total(self) -> int:
@@ -100,6 +131,7 @@ class Proposals:
     def end_early(self) -> None:
         """Propose nothing new: running trials may end, then the finalists are confirmed."""
         self._ends_early = True
+        self._failed.clear()
 
     @property
     def is_complete(self) -> bool:
@@ -109,7 +141,7 @@ class Proposals:
     @property
     def is_exhausted(self) -> bool:
         """Whether no trial will be proposed any more, of the search or to confirm its finalists."""
-        if self._is_searching:
+        if self._is_searching or self._failed:
             return False
         if self.experiment.search.confirm is None:
             return True
@@ -126,18 +158,36 @@ class Proposals:
         confirm = self.experiment.search.confirm
         confirming = 0 if confirm is None else confirm.top * confirm.seeds
         proposed = self.total - self._searched if self._is_searching else 0
+        proposed += len(self._failed)
         return max(len(self._in_state(TrialState.RUNNING)) + proposed, confirming)
 
     def next_trial(self) -> Assignment | None:
         """Return an unfinished trial of an earlier run, else a new one, else a finalist's.
 
         None when the total is reached, or when trials that still run decide who the finalists are.
+        Where the study's storage fails, it may be called again: what was begun is gone on with.
         """
+        if self._in_doubt:
+            self._read()
+        self._in_doubt = True
+        assignment = self._next_trial()
+        if assignment is not None:
+            self._assigned.add(assignment.number)
+        self._in_doubt = False
+        return assignment
+
+    def _next_trial(self) -> Assignment | None:
         if self._unfinished:
             _, known = self._unfinished.popleft()
             return self._assign(optuna.Trial(self.study, known))
         if self._waiting:
             self._waiting -= 1
+        elif self._failed:
+            failed = self._failed.popleft()
+            names = ORIGIN, CONFIRMS, SEED
+            kept = {name: failed.user_attrs[name] for name in names if name in failed.user_attrs}
+            again = {RETRIES: failed.number, **kept}
+            self.study.enqueue_trial(failed.params, user_attrs=again)
         elif self._is_searching:
             if self._first:
                 first = self._first.popleft()
@@ -151,7 +201,7 @@ class Proposals:
         else:
             return None
         trial = self.study.ask()
-        self._searched += CONFIRMS not in trial.user_attrs
+        self._searched += CONFIRMS not in trial.user_attrs and RETRIES not in trial.user_attrs
         return self._assign(trial)
 
     def _in_state(self, state: TrialState) -> list[FrozenTrial]:
@@ -167,7 +217,7 @@ class Proposals:
         confirm = self.experiment.search.confirm
         assert confirm is not None
         trials = self.study.get_trials(deepcopy=False)
-        return wanted(confirm, filter(is_own, trials), self.space.fixed.seed)
+        return wanted(confirm, own(trials), self.space.fixed.seed)
 
     def _assign(self, trial: optuna.Trial) -> Assignment:
         # A trial cut off between asking and the last suggestion gets what is missing here.
@@ -178,4 +228,4 @@ class Proposals:
             config = config.model_copy(update={"seed": trial.user_attrs[SEED]})
         if CONFIG not in trial.user_attrs:
             trial.set_user_attr(CONFIG, config.model_dump(mode="json"))
-        return Assignment(trial.number, storage_id(trial), config)
+        return Assignment(trial.number, storage_id(trial), config, trial.user_attrs.get(RETRIES))

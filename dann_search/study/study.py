@@ -16,7 +16,7 @@ from dann_search.study.proposals import Assignment, Proposals
 from dann_search.study.pruning import make_pruner, with_best_so_far
 from dann_search.study.sampler_view import ViewingSampler
 from dann_search.study.samplers import make_sampler
-from dann_search.study.study_names import BEST, CONFIRMS, ERROR, STOPPED, is_own
+from dann_search.study.study_names import BEST, CONFIRMS, ERROR, STOPPED, own
 from dann_search.study.study_storage import close
 from dann_search.study.suggest import distributions
 from dann_search.study.tally import Tally, value_of
@@ -26,7 +26,8 @@ class StudyRecord:
     """The study and its trials by number. One driver writes to it.
 
     A new study begins with the trials of another experiment in ``known`` that fit its space; the
-    ranges of an old one may have grown if ``allow_wider``.
+    ranges of an old one may have grown if ``allow_wider``. Trials that failed because of storage
+    are taken up again, all that failed if ``retry_failed``.
 
     Attributes:
         proposals: which trial comes next, and how many there will be.
@@ -40,27 +41,33 @@ class StudyRecord:
         folder: ExperimentFolder,
         known: Sequence[KnownTrial] = (),
         allow_wider: bool = False,
+        retry_failed: bool = False,
     ):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space, self.experiment = space, experiment
+        self.space, self.experiment, self.folder = space, experiment, folder
         self.study = open_study(experiment, space, folder, known, allow_wider)
         self.study.pruner = make_pruner(experiment.search.scheduler, space.fixed.epochs)
         self.storage = storage_of(self.study)
-        trials = [t for t in self.study.get_trials(deepcopy=False) if is_own(t)]
+        trials = own(self.study.get_trials(deepcopy=False))
         sampler = make_sampler(experiment.search, len(trials))
         self.study.sampler = ViewingSampler(sampler, distributions(space))
         self._ids = {trial.number: storage_id(trial) for trial in trials}
         for trial in trials:
             if trial.state == TrialState.RUNNING and STOPPED in trial.user_attrs:
                 self.prune(trial.number)  # decided, but then came a crash
-        self.proposals = Proposals(self.study, experiment, space)
+        self.proposals = Proposals(self.study, experiment, space, retry_failed)
         self.tally = Tally(self.study)
+        self._taken: Assignment | None = None
+        """A trial that could not be handed out, as storage failed."""
 
     def next_trial(self) -> Assignment | None:
         """Take the next trial to be trained; see ``Proposals.next_trial``."""
-        assignment = self.proposals.next_trial()
+        assignment = self._taken = self._taken or self.proposals.next_trial()
         if assignment is not None:
             self._ids[assignment.number] = assignment.storage_id
+            if assignment.retries is not None:
+                self.folder.move_trial(assignment.retries, assignment.number)
+        self._taken = None
         return assignment
 
     def frozen(self, number: int) -> FrozenTrial:

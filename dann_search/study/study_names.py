@@ -1,5 +1,6 @@
 """What a study's trials carry beside their values: names that writers and readers share."""
 
+from collections.abc import Iterable
 from typing import Any
 
 CONFIG = "config"
@@ -17,6 +18,8 @@ WARM = "warm_start"
 """The trial of another experiment that this one repeats; it was not trained here."""
 STOPPED = "stopped"
 """After which epoch the pruner ended it, even if it could not be told so any more."""
+RETRIES = "retries"
+"""Number of the failed trial that this one takes up again."""
 CONFIRMS = "confirms"
 """Number of the trial whose parameters this one trains again."""
 SEED = "seed"
@@ -34,3 +37,10 @@ SPENT = "spent"
 def is_own(trial: Any) -> bool:
     """Whether a trial was trained here: not learned from elsewhere, nor still waiting."""
     return trial.state.name != "WAITING" and WARM not in trial.user_attrs
+
+
+def own(trials: Iterable[Any]) -> list[Any]:
+    """Return the trials that were trained here, but for failed ones that were taken up again."""
+    found = [trial for trial in trials if is_own(trial)]
+    again = {trial.user_attrs.get(RETRIES) for trial in found}
+    return [trial for trial in found if trial.number not in again]

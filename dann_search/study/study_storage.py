@@ -12,13 +12,14 @@ import yaml
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import NoSuchModuleError
 
 from dann_search.config.database_url import connection_url, shown_url
 from dann_search.config.source import KeyPath, SettingError
 from dann_search.errors import InputError
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.storage.outages import reason_of
 from dann_search.study.optuna_private import study_ids
 from dann_search.study.study_names import EXPERIMENT, WARM
 
@@ -114,11 +115,19 @@ def open_study_storage(place: StudyPlace) -> BaseStorage:
         except (OSError, ValueError, KeyError, TypeError, AssertionError) as exc:
             raise _unreadable(place, exc) from None
     try:
-        url = f"sqlite:///{place.file}" if place.url is None else connection_url(place.url)
+        # Not pasted together: "?" and "%" in a path have a meaning in URLs.
+        file = URL.create("sqlite", database=str(place.file)).render_as_string(False)
+        url = file if place.url is None else connection_url(place.url)
     except ValueError as exc:
         raise SettingError(STUDY, f"{place.shown} {exc}") from None
     try:
-        return RDBStorage(url, engine_kwargs={"connect_args": patience(url)})
+        return RDBStorage(
+            url,
+            # A server may have closed what is idle, or was restarted: ask before each use.
+            {"connect_args": patience(url), "pool_pre_ping": place.url is not None},
+            # Whoever reads a file that is no study leaves it as it is.
+            skip_table_creation=place.url is None and place.file.exists(),
+        )
     except RuntimeError as exc:
         if "upgrade" not in str(exc):
             raise
@@ -152,7 +161,7 @@ def patience(url: str) -> dict[str, int]:
 
 
 def _unreadable(place: StudyPlace, exc: Exception) -> InputError:
-    reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+    reason = reason_of(exc)
     if place.url is None:
         return InputError(f"{place.shown} cannot be read: {reason}")
     return SettingError(STUDY, f"{place.shown} cannot be opened: {reason}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from dann_search.study.study_names import CONFIRMS, is_own
+from dann_search.study.study_names import CONFIRMS, own
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Tally:
 
     def _trials(self) -> list[FrozenTrial]:
         trials = self.study.get_trials(deepcopy=False)
-        return [t for t in trials if is_own(t) and CONFIRMS not in t.user_attrs]
+        return [t for t in own(trials) if CONFIRMS not in t.user_attrs]
 
     def counts(self) -> Counts:
         """Count trials by state."""

@@ -1,4 +1,8 @@
-"""The base class of what observes a search. Observers are told after the study has stored it."""
+"""The base class of what observes a search.
+
+Observers are told after the study has stored it, but for ``trial_ending``. Where storage fails in
+one of their methods, that is called again.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +18,9 @@ class Observer:
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
         """Epochs were reported: those after the first ``known`` of ``history`` are new."""
+
+    def trial_ending(self, number: int, state: str, error: str | None) -> None:
+        """Hear that the study is about to store a trial as completed, pruned or failed."""
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """Hear that a trial ended: it is completed, pruned, failed or interrupted."""

@@ -8,7 +8,8 @@ search writes fewer epochs of each trial, within a budget of bytes.
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,9 @@ class TensorBoardWriter(Observer):
         self.labelled = labelled
         self.every = epochs_between(space.fixed.epochs, trials)
         self.runs: dict[int, TrialRun] = {}
+        self._active: dict[int, dict[str, Any]] = {}
+        """Parameters of open trials."""
+        self._histories: dict[int, Sequence[dict[str, Any]]] = {}
         self._describe_experiment()
 
     def _describe_experiment(self) -> None:
@@ -110,19 +114,40 @@ class TensorBoardWriter(Observer):
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
         """Open the trial's run; a resumed trial is written again, so no step is there twice."""
-        run = self.folder / f"trial-{number:04d}"
-        shutil.rmtree(run, ignore_errors=True)
-        active = self.space.active(config.model_dump())
-        self.runs[number] = TrialRun(run, number, active, self.objective, self.every)
+        self._active[number] = self.space.active(config.model_dump())
+        self._histories[number] = ()
+        with self._begun_anew_if_it_fails(number):
+            pass
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
         """Write the epochs not yet in this run's file."""
-        self.runs[number].go_on(history)
+        self._histories[number] = history
+        with self._begun_anew_if_it_fails(number) as run:
+            run.go_on(history)
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """Close the run with its status; an interrupted one stays open for a resume."""
-        if run := self.runs.pop(number, None):
+        if number not in self._active:
+            return
+        with self._begun_anew_if_it_fails(number) as run:
+            run.go_on(self._histories[number])
             run.close(STATUS.get(state))
+        for known in (self.runs, self._active, self._histories):
+            known.pop(number)
+
+    @contextmanager
+    def _begun_anew_if_it_fails(self, number: int) -> Iterator["TrialRun"]:
+        """Give a trial's run; a file that could not be written is replaced at the next attempt."""
+        if number not in self.runs:
+            folder = self.folder / f"trial-{number:04d}"
+            shutil.rmtree(folder, ignore_errors=True)
+            active = self._active[number]
+            self.runs[number] = TrialRun(folder, number, active, self.objective, self.every)
+        try:
+            yield self.runs[number]
+        except OSError:
+            self.runs.pop(number).drop()
+            raise
 
     def close(self) -> None:
         """Close all open runs."""
@@ -170,6 +195,11 @@ class TrialRun:
             values.append(Summary.Value(tag=f"best/{self.objective}", simple_value=score))
         _add(self.writer, Summary(value=values), step=result["epoch"])
         self.written = result["epoch"]
+
+    def drop(self) -> None:
+        """Let go of a file that cannot be written; it is closed if that is possible."""
+        with suppress(OSError):
+            self.writer.close()
 
     def close(self, status: Any = None) -> None:
         """Write the last epoch, whose values HParams shows, and the status."""

@@ -11,7 +11,10 @@ from dann_search.tracking.observer import Observer
 
 
 class TrialFiles(Observer):
-    """Writes ``trials/NUMBER/trial.json`` when a trial ends; checkpoints may then be deleted."""
+    """Writes ``trials/NUMBER/trial.json`` before the study has a trial's end.
+
+    Once a trial is over, its checkpoints may be deleted: the file must be there by then.
+    """
 
     def __init__(self, folder: ExperimentFolder):
         self.folder = folder
@@ -26,10 +29,10 @@ class TrialFiles(Observer):
         """Remember the epochs."""
         self.histories[number] = history
 
-    def trial_ended(self, number: int, state: str, error: str | None) -> None:
-        """Write the file, unless the trial will be resumed."""
-        config, history = self.configs.pop(number), self.histories.pop(number, ())
-        if state == "interrupted" or not history:
+    def trial_ending(self, number: int, state: str, error: str | None) -> None:
+        """Write the file, if there is an epoch to tell of."""
+        config, history = self.configs[number], self.histories.get(number, ())
+        if not history:
             return
         path = self.folder.trial_record(number)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,3 +44,8 @@ class TrialFiles(Observer):
             "error": error,
         }
         write_atomically(path, json.dumps(content, indent=1).encode())
+
+    def trial_ended(self, number: int, state: str, error: str | None) -> None:
+        """Forget the trial."""
+        self.configs.pop(number, None)
+        self.histories.pop(number, None)

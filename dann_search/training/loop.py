@@ -315,6 +315,7 @@ def train(
     on_begin: Callable[[], None] = lambda: None,
     beat: Callable[[], None] = lambda: None,
     pause: Callable[[], bool] = lambda: False,
+    keep: Callable[[Callable[[], None]], None] = lambda save: save(),
 ) -> Iterator[History]:
     """Train a trial, yielding the history after each epoch, its checkpoint already written.
 
@@ -335,6 +336,7 @@ def train(
         pause: called after every step; where it says so, the same on all workers, a checkpoint is
             written in the middle of the epoch, from which another call goes on as if there had been
             no pause (to the last digit with one worker).
+        keep: called with what writes an epoch's checkpoint; may call it again where it fails.
 
     Raises:
         DivergedError: the loss or the validation logits are no longer finite.
@@ -349,5 +351,5 @@ def train(
     for epoch in range(len(training.history) + 1, config.epochs + 1):
         if not training.train_epoch(epoch, beat, pause):
             return
-        training.save()
+        keep(training.save)
         yield training.history

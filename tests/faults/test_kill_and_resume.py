@@ -216,3 +216,32 @@ def unfinished(folder: ExperimentFolder) -> list[int]:
     epochs = [len(saved_history(folder, number)) for number in range(2)]
     assert min(epochs) >= 1
     return epochs
+
+
+@pytest.mark.scenario
+@pytest.mark.parametrize("process", ["gcs_server", "raylet"])
+def test_a_ray_that_dies_on_this_machine_is_said_and_leaves_nothing_over(
+    tmp_path: Path, process: str
+) -> None:
+    path = space_file(tmp_path, search__trials=2, training__epochs=5000)
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    driver = start(tmp_path, "launch", str(path))
+    try:
+        wait_for_epochs(folder, 2, driver)
+        for pid in marked(str(tmp_path)):
+            program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+            if program.endswith(f"/{process}".encode()):
+                os.kill(pid, signal.SIGKILL)
+        out, _ = driver.communicate(timeout=LIMIT_S)
+        error = failed("launch", out)
+        assert driver.returncode == 1
+        assert error.startswith("Ray on this machine ")
+        assert f"what was trained is kept; log: {folder.ray}" in error
+        assert error.endswith(f"dann-search resume {folder}")
+        deadline = time.monotonic() + LIMIT_S
+        while marked(str(tmp_path)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert marked(str(tmp_path)) == []
+        assert TrialState.FAIL not in {trial.state for trial in study_trials(folder)}
+    finally:
+        kill_all(driver, str(tmp_path))

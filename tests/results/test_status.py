@@ -17,6 +17,7 @@ from dann_search.cli import main
 from dann_search.cli.tables import live
 from dann_search.cli.watch import LiveView, watch
 from dann_search.config.load import load_experiment
+from dann_search.errors import InputError
 from dann_search.models.registry import stage_counts
 from dann_search.results.lines import LinesView, headline, shown_trials, state_in_words
 from dann_search.results.status import Snapshot, snapshot, status
@@ -317,3 +318,26 @@ def test_a_look_imports_nothing_that_it_does_not_use(
         f"found = {heavy} & sys.modules.keys(); assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_study_that_is_lost_or_empty_is_said_and_left_as_it_is(tmp_path: Path) -> None:
+    folder, open_record = laid_out(tmp_path)
+    open_record().close()
+    folder.trial(0).mkdir(parents=True)
+    folder.study.unlink()
+    with pytest.raises(InputError, match=r"the study 'small' is not there, but .* 1 of its trials"):
+        status(folder)
+    folder.study.touch()
+    with pytest.raises(InputError, match=r"study.db cannot be read: no such table"):
+        status(folder)
+    assert folder.study.stat().st_size == 0
+
+
+@pytest.mark.parametrize("name", ["what?now", "per%20cent", "a#b $c"])
+def test_a_storage_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    folder, open_record = laid_out(tmp_path, storage=str(tmp_path / name))
+    record = open_record()
+    run_trials(record, 4)
+    record.close()
+    assert (status(folder).state, folder.study.parent.parent.name) == ("done", name)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [name]

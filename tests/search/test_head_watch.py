@@ -108,3 +108,22 @@ def test_a_head_that_comes_back_is_told_and_ends_nothing() -> None:
         assert back.wait(LIMIT_S)
     head.close()
     assert [line.split(", ")[-1] for line in told] == ["does not answer", "answers again"]
+
+
+@pytest.mark.parametrize("while_it_runs", [True, False])
+def test_a_process_of_its_own_that_has_died_is_said_at_once(while_it_runs: bool) -> None:
+    """The raylet's port is not watched, and Ray ends the driver 14 seconds later."""
+    died, ends, ended = list[str](), list[str](), threading.Event()
+
+    def end(what: str) -> None:
+        ends.append(what)
+        ended.set()
+
+    with listen() as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        patience = replace(OWN, look_s=0.02 if while_it_runs else LIMIT_S)
+        with watched_head(address, print, end, patience, lambda: died):
+            assert not ended.wait(0.1)
+            died.append("raylet")
+            assert not while_it_runs or ended.wait(LIMIT_S)
+    assert set(ends) == {"Ray on this machine has ended: its raylet died"}

@@ -10,6 +10,7 @@ from ray.tune.search import Searcher
 
 from dann_search.errors import RunError
 from dann_search.search.tune_run import MAX_LOSSES, StudyScheduler, StudySearcher
+from dann_search.storage.outages import Outages
 from dann_search.study.bookkeeper import Bookkeeper
 from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
@@ -31,7 +32,9 @@ class Tune:
             withdraw=self.withdrawn.append,
         )
         folder = cast(Any, SimpleNamespace(data="data", trial_place=lambda n: f"trials/{n}"))
-        self.scheduler = StudyScheduler(Bookkeeper(self.record, folder, [self.seen]))
+        self.scheduler = StudyScheduler(
+            Bookkeeper(self.record, folder, [self.seen], Outages(0.0), print)
+        )
         self.searcher = StudySearcher(self.scheduler, cast(Any, self.fleet))
         self.error_file = tmp_path / "error.txt"
         self.ids = 0

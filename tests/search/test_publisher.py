@@ -1,5 +1,6 @@
 """Study and events of a search behind a URL, on fsspec's file system in memory."""
 
+import errno
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -112,3 +113,23 @@ def test_nothing_is_published_over_what_another_driver_wrote(
             publisher.close()
     assert folder.remote.read(folder.study.name) == b"newer"
     assert told == []  # it is no storage that does not answer
+
+
+def test_a_local_disk_that_is_full_for_a_while_does_not_end_the_uploads(
+    folder: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{folder.study}", study_name="x")
+    told: list[str] = []
+    publisher = Publisher(folder, ours, told.append)
+    with monkeypatch.context() as broken:
+
+        def full(*_: object) -> bytes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        broken.setattr("dann_search.search.publisher.consistent_copy", full)
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+        publisher.trial_ended(0, "completed", None)
+        until(lambda: bool(told))
+    until(lambda: published_trials(tmp_path) == 1)
+    publisher.close()
+    assert told == ["storage does not answer, trying again: No space left on device"]

@@ -1,6 +1,8 @@
 """What a slot's worker tells the dispatcher of its trial, without training one."""
 
+import errno
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +15,7 @@ from dann_search.search.messages import Order
 from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
+from dann_search.storage.outages import Outages
 from dann_search.training.ranks import ALONE
 
 SLOT = ("run", 0)
@@ -23,9 +26,11 @@ class Told:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.wants = False
 
     def ask(self, method: str, *arguments: Any) -> Any:
         self.calls.append((method, *arguments))
+        return self.wants
 
     def tell(self, method: str, *arguments: Any) -> None:
         self.ask(method, *arguments)
@@ -48,7 +53,7 @@ class Worker(SlotWorker):
     def _rests(self) -> None:
         self.watched = None
 
-    def _epochs(self, order: Order, folder: TrialFolder) -> Iterator[Any]:
+    def _epochs(self, order: Order, folder: TrialFolder, outages: Outages) -> Iterator[Any]:
         self.meets(self)
         return iter(())
 
@@ -90,10 +95,31 @@ def test_storage_that_does_not_answer_is_watched(
 
     monkeypatch.setattr(TrialFolder, "open", call)
     monkeypatch.setattr(TrialFolder, "keep", call)
-    worker._brought(TrialFolder(str(tmp_path)))
+    worker._begin(TrialFolder(str(tmp_path)))
     assert worker.watched == "a step"
     worker.train(Order(7, {}, str(tmp_path), "data"))
     brought = ["last.safetensors", "previous.safetensors", "best.safetensors"]
     kept = ["best.safetensors", "last.safetensors"]
     assert seen == [(name, "storage") for name in (*brought, *kept)]
     assert worker.watched is None
+
+
+def test_a_trial_whose_error_cannot_be_written_still_tells_it(tmp_path: Path) -> None:
+    dispatcher = Told()
+    Worker(dispatcher, fails).train(Order(7, {}, str(tmp_path / "gone"), "data"))
+    assert dispatcher.calls == [("finished", SLOT, 7, "ValueError: a fault on purpose")]
+
+
+def test_a_disk_that_stays_full_fails_no_trial_but_sets_the_node_aside(tmp_path: Path) -> None:
+    def full(worker: Worker) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    dispatcher = Told()
+    dispatcher.wants = True
+    worker = Worker(dispatcher, full)
+    worker.config = replace(worker.config, storage_timeout_s=0.01)
+    worker.train(Order(7, {}, str(tmp_path), "data"))
+    told = [call for call in dispatcher.calls if call[0] not in ("wants", "trouble")]
+    assert told[0][:3] == ("cannot_train", "run", "node")
+    assert str(told[0][3]).startswith("No space left on device (waited")
+    assert told[1:] == [("paused", SLOT)]

@@ -78,7 +78,7 @@ def test_record_study_and_trial_outlive_a_power_cut(tmp_path: Path, on_disk: lis
     files = TrialFiles(folder)
     files.trial_started(3, TrialConfig(), ())
     files.epochs_done(3, [{"epoch": 1}], 0)
-    files.trial_ended(3, "completed", None)
+    files.trial_ending(3, "completed", None)
     assert on_disk == steps("trial.json", "3")
 
 

@@ -1,9 +1,11 @@
 """One driver an experiment, and no lock left in the way by a crash."""
 
+import errno
 import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Event
@@ -221,3 +223,36 @@ def test_a_lock_file_on_a_shared_disk_that_is_anothers_stops_the_search(tmp_path
         with pytest.raises(TakenOver, match="process 1 on head"):
             lock.check()
     assert lock.path.read_text() == other
+
+
+def test_readers_that_look_all_the_time_keep_no_driver_from_starting(tmp_path: Path) -> None:
+    folder, done = ExperimentFolder(tmp_path), threading.Event()
+    folder.lock.touch()
+
+    def look() -> None:
+        while not done.is_set():
+            driver_is_alive(folder)
+
+    readers = [threading.Thread(target=look) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    try:
+        for _ in range(30):
+            with DriverLock(folder):
+                pass
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_is_bad_input(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "touch" if code == errno.EROFS else "write_bytes", refused)
+    with pytest.raises(InputError, match=f"{tmp_path}: cannot be written: {os.strerror(code)}"):
+        DriverLock(ExperimentFolder(tmp_path)).__enter__()

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 
-from dann_search.errors import InputError, RunError
+from dann_search.errors import InputError, RunError, StorageError
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.storage.driver_lock import DriverLock, driver_is_alive, request_stop
 from dann_search.storage.layout import ExperimentFolder
@@ -198,3 +201,33 @@ def test_a_driver_behind_a_url_is_seen_and_stopped_from_elsewhere(
         assert lock.stop_requested.wait(5)
     assert not driver_is_alive(other)
     assert remote.files() == ["driver.lock"]
+
+
+class Buckets(MemoryFileSystem):
+    """Memory that behaves as an object store: files go into buckets that exist."""
+
+    protocol = "s3"
+    store: ClassVar[dict[str, Any]] = {}
+    made: ClassVar[list[str]] = []
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        if "/bucket/" not in path:
+            raise FileNotFoundError("the specified bucket does not exist")
+        super().pipe_file(path, value, mode, **options)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        self.made.append(path)
+
+
+def test_a_mistyped_bucket_is_never_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setitem(_registry, "s3", Buckets)
+    RemoteFolder.of("s3://bucket/runs/small").write("job.json", b"{}")
+    with pytest.raises(StorageError, match="bucket does not exist"):
+        RemoteFolder.of("s3://buket/runs/small").write("job.json", b"{}")
+    assert Buckets.made == []
+
+
+def test_folders_of_a_file_system_that_has_some_are_made(tmp_path: Path) -> None:
+    RemoteFolder(f"file://{tmp_path}/a/b", tmp_path / "here").write("c/d.json", b"{}")
+    assert (tmp_path / "a" / "b" / "c" / "d.json").read_bytes() == b"{}"
