@@ -60,7 +60,6 @@ class Status(Output):
         description="of the present finalists; null where none are to be confirmed"
     )
     trouble: str | None = Field(
-        None,
         description="what the search waits for, such as a full disk or storage that does not "
         "answer; null where it waits for nothing",
     )

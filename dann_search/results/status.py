@@ -172,4 +172,5 @@ def _unreadable(folder: ExperimentFolder, error: str) -> Status:
         last_report_s=None,
         best=None,
         confirmation=None,
+        trouble=None,
     )

@@ -56,6 +56,7 @@ def snapshot_with() -> Snapshot:
                 confirmed_mean=None,
             ),
             confirmation=None,
+            trouble=None,
         ),
         [*rows, row(11, "running", 3, 0.25)],
     )

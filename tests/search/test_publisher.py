@@ -132,4 +132,4 @@ def test_a_local_disk_that_is_full_for_a_while_does_not_end_the_uploads(
         until(lambda: bool(told))
     until(lambda: published_trials(tmp_path) == 1)
     publisher.close()
-    assert told == ["storage does not answer, trying again: No space left on device"]
+    assert told == ["storage does not answer (No space left on device); trying again"]
