@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Domain
 from dann_search.data.splits import Splits
-from dann_search.errors import InputError
+from dann_search.errors import InputError, printable
 
 UNREADABLE = "unreadable.txt"
 """Beside a store: every image that could not be decoded, and why."""
@@ -75,7 +75,7 @@ def dark_remark(domain: Domain, rows: Sequence[int]) -> list[str]:
     return [
         f"{domain.name}: {len(rows)} images are black, or nearly (no value above {DARK} of 255), "
         f"the first is {domain.places[rows[0]]}; 16-bit files that hold 8 or 12 bits become so: "
-        "scale their values to 16 bits"
+        "say how many with grey_bits, or scale the values of colour images to 16 bits"
     ]
 
 
@@ -93,7 +93,7 @@ def readable(
         InputError: the policy is ``error``; the message lists the images.
     """
     lines = [
-        f"{domains[role].places[row]}: {reason}"
+        printable(f"{domains[role].places[row]}: {reason}")
         for role, failures in failed.items()
         for row, reason in sorted(failures.items())
     ]

@@ -17,6 +17,8 @@ WARM = "warm_start"
 """The trial of another experiment that this one repeats; it was not trained here."""
 STOPPED = "stopped"
 """After which epoch the pruner ended it, even if it could not be told so any more."""
+REPEATS = "repeats"
+"""Number of an earlier trial of the same recipe: this one was not trained."""
 CONFIRMS = "confirms"
 """Number of the trial whose parameters this one trains again."""
 SEED = "seed"
@@ -32,5 +34,5 @@ SPENT = "spent"
 
 
 def is_own(trial: Any) -> bool:
-    """Whether a trial was trained here: not learned from elsewhere, nor still waiting."""
-    return trial.state.name != "WAITING" and WARM not in trial.user_attrs
+    """Whether a trial was trained here: not known from elsewhere or before, nor still waiting."""
+    return trial.state.name != "WAITING" and not {WARM, REPEATS} & trial.user_attrs.keys()

@@ -132,7 +132,7 @@ def test_a_node_packs_a_store_of_its_own_for_each_preparation(
     assert seen == {SIDE + 9, SIDE, SIDE - 4}
     # What an earlier version began is not gone on with on other pixels.
     earlier = replace(store_of(elsewhere, config, info), pixels=info.pixels - 1)
-    with pytest.raises(InputError, match=r"prepared by version 0, this .* version 1; copy"):
+    with pytest.raises(InputError, match=r"prepared by version 1, this .* version 2; copy"):
         store_here(earlier)
     kept = replace(earlier, place=str(tmp_path / "store"))
     content_of = json.loads((tmp_path / "store" / "store.json").read_text())

@@ -26,7 +26,7 @@ from dann_search.data.open_domain import open_pair
 from dann_search.data.splits import split_domain
 from dann_search.data.store import pack, read_info
 from dann_search.errors import InputError
-from dann_search.evaluation.evaluate import labelled_folder
+from dann_search.evaluation.evaluate import labelled_images
 from dann_search.inference.batched_logits import logits_of, stored_batches
 from dann_search.inference.best import _preprocessing, weights_of
 from dann_search.inference.export import program, safetensors_folder, standalone
@@ -338,7 +338,7 @@ def test_predictions_are_those_of_the_pixels_that_were_packed(photos: Path, tmp_
     ]
     named = [[one[name] for name in model.class_names] for one in by_name]
     assert np.abs(np.array(named) - expected).max() < 1e-6
-    batches = labelled_folder(model.class_names, photos / "target").batches(model)
+    batches = labelled_images(model.class_names, photos / "target").batches(model)
     assert next(batches).shape[1:] == (3, STORED, STORED)
 
 

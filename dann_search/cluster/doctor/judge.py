@@ -99,6 +99,12 @@ def judge_shared_memory(node: str, facts: Facts, store_bytes: float) -> Check:
     return verdict("shared memory", node, f"/dev/shm {_size(has)}", wrong, remedy)
 
 
+def judge_sockets(node: str, trouble: str) -> Check:
+    """Require that the paths of Ray's sockets are short enough."""
+    wrong, _, remedy = trouble.partition("; ")
+    return verdict("sockets", node, "paths short enough", wrong, remedy)
+
+
 def judge_disk(node: str, facts: Facts, needs: Needs) -> Check:
     """Require room for the packed store where this node keeps it."""
     needed = needs.store_bytes + LOGS
