@@ -216,7 +216,7 @@ def predict(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     result = result.model_copy(update={"out": out, "predictions": collected})
-    for line in [*tables.predictions(result, unreadable), *(f"note: {one}" for one in notes)]:
+    for line in [*(f"note: {one}" for one in notes), *tables.predictions(result, unreadable)]:
         err.print(line, markup=False, soft_wrap=True)
     if as_json:
         emit(True, result)

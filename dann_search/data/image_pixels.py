@@ -97,7 +97,7 @@ def centre_crop(pixels: Pixels, crop_size: int | None) -> Pixels:
 def is_one(images: Any) -> bool:
     """Whether an argument is a single image, not several of them."""
     if isinstance(images, np.ndarray):
-        return images.ndim < 4
+        return images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3, 4))
     return isinstance(images, (str, os.PathLike, Image.Image)) or hasattr(images, "read")
 
 

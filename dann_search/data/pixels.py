@@ -1,6 +1,8 @@
 """Decode a domain's images into the arrays of a store, and say which could not be."""
 
+import errno
 import itertools
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +54,7 @@ def write_images(
             images = np.lib.format.open_memmap(
                 path, mode="w+", dtype=np.uint8, shape=(len(rows), 3, side, side)
             )
+            _reserve(path)
 
             def decode(place: int, images=images, rows=rows) -> None:  # type: ignore[no-untyped-def]
                 row = int(rows[place])
@@ -66,6 +69,27 @@ def write_images(
             list(pool.map(decode, range(len(rows))))
             images.flush()
     return failed, sorted(dark)
+
+
+def _reserve(path: Path) -> None:
+    """Have the disk keep room for a file of zeros: writing to a map of it fails by a signal.
+
+    Raises:
+        InputError: the disk is full, or the user's quota.
+    """
+    size = path.stat().st_size
+    try:
+        with open(path, "r+b") as file:
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"{path}: {exc.strerror}: the packed images of this split take {size / 2**20:,.0f} "
+                "MiB; make room, lower data.image_size, or choose another --storage"
+            ) from None
+        if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # what the file system cannot do
+            raise
 
 
 def dark_remark(domain: Domain, rows: Sequence[int]) -> list[str]:
