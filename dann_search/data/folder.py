@@ -100,7 +100,7 @@ def _are_splits(root: Path, names: set[str]) -> bool:
     return "train" in names or any(folders_in(root / name) for name in names)
 
 
-def load_class_folders(root: Path) -> Domain:
+def load_class_folders(root: Path, how: Preparation = AS_IT_IS) -> Domain:
     """Read a folder of class folders, whatever they are called: each image has a label.
 
     Raises:
@@ -109,7 +109,7 @@ def load_class_folders(root: Path) -> Domain:
     folder_names(root)
     left_out = LeftOut()
     files = _files_of_classes(root, left_out, layers=False)
-    return domain_of_files(root.name, files, _remarks(root, files, left_out))
+    return domain_of_files(root.name, files, _remarks(root, files, left_out), how=how)
 
 
 def folder_names(root: Path) -> set[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dann_search.data.class_names import class_name
-from dann_search.data.decode import UnreadableImageError
+from dann_search.data.decode import Preparation, UnreadableImageError
 from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.folder import folder_names, load_class_folders, load_folder_domain
 from dann_search.data.manifest import load_manifest_domain
@@ -190,6 +190,10 @@ class LabelledImages:
             yield stacked(image for _, image in batch if not isinstance(image, Exception))
 
 
+BY_THE_MODEL = Preparation(grey_bits=16)
+"""The model prepares the images by the range that it knows, so none is looked for in them."""
+
+
 def labelled_images(class_names: list[str], data: Path) -> LabelledImages:
     """Open a folder of class folders, or a manifest, whose classes are the model's.
 
@@ -199,7 +203,7 @@ def labelled_images(class_names: list[str], data: Path) -> LabelledImages:
         InputError: it holds images without labels, splits, or a class unknown to the model.
     """
     if data.is_file():
-        domain = load_manifest_domain(data)
+        domain = load_manifest_domain(data, how=BY_THE_MODEL)
         splits = domain.splits or ["test"] * len(domain)
         rows = [n for n in range(len(domain)) if splits[n] == "test"]
         rows = [n for n in rows if domain.labels[n] != NO_LABEL]
@@ -225,7 +229,7 @@ def labelled_images(class_names: list[str], data: Path) -> LabelledImages:
     if len(unknown) == len(names):
         load_folder_domain(data)  # says which folder to name, if there is one between
     _known(class_names, sorted(map(class_name, names)), data)
-    domain = load_class_folders(data)
+    domain = load_class_folders(data, BY_THE_MODEL)
     return LabelledImages(domain, _known(class_names, domain.class_names, data)[domain.labels])
 
 

@@ -18,7 +18,7 @@ def test_a_temporary_folder_too_long_for_sockets_is_refused_with_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment, space = load_experiment(space_file(tmp_path), stage_counts())
-    monkeypatch.setitem(sys.modules, "ray", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv("TMPDIR", "/scratch/job.0123456789/" + "a" * 20)
