@@ -1,18 +1,33 @@
 """The two ways a command can fail, and the nearest valid name for a wrong one."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 LONGEST = 300
 """Characters of another library's message."""
 
 
+def printable(text: str) -> str:
+    """Return text that can be written anywhere: bytes of a file's name that are no UTF-8 are not.
+
+    Python keeps them as lone surrogates, so that the file can be opened.
+    """
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
 class InputError(Exception):
     """Bad input: one message with the rule, the value found and the next action. Exit code 2."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 class RunError(Exception):
     """A failure at run time. What was trained stays on storage. Exit code 1."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 class StorageError(RunError):

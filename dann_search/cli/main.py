@@ -30,6 +30,12 @@ from dann_search.cli import cluster  # noqa: F401
 # isort: on
 
 
+MAKE_ROOM = (
+    "make room there (df -h shows the disks, quota -s a quota) and run the command again: what was "
+    "trained is kept, and a search goes on with dann-search resume"
+)
+
+
 def _version(show: bool) -> None:
     if show:
         print(f"dann-search {__version__}")
@@ -88,6 +94,9 @@ def _guard(run: Callable[[], Any], debug: bool, as_json: bool, received: Receive
     except Exception as exc:
         if received.number is not None and isinstance(exc, OSError) and exc.errno == errno.EIO:
             return _fail("interrupted", INTERRUPTED, as_json)  # its terminal was closed
+        if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f"{exc.filename}: " if exc.filename else ""
+            return _fail(f"{where}{exc.strerror}; {MAKE_ROOM}", 1, as_json, debug)
         text = f"{type(exc).__name__}: {exc}"
         return _fail(f"{text} (run again with --debug for the traceback)", 1, as_json, debug)
 

@@ -82,7 +82,7 @@ def best(
 def evaluate(
     target: Model,
     data: Annotated[
-        Path | None, typer.Option(help="A labelled folder, instead of the test split.")
+        Path | None, typer.Option(help="A labelled folder or manifest, instead of the test split.")
     ] = None,
     calibrated: Annotated[
         bool,
@@ -94,7 +94,7 @@ def evaluate(
     trust_extensions: Trust = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model on the target's test split, or on a labelled folder.
+    """Measure a model on the target's test split, or on a labelled folder or manifest.
 
     Example: dann-search evaluate quickstart --calibrated
     """
@@ -188,6 +188,7 @@ def predict(
     output.check_out(out, force)
     collected: list[FilePrediction] | None = [] if as_json and out is None else None
     unreadable: list[FilePrediction] = []
+    notes: list[str] = []
     has_bar = err.is_terminal and not as_json and (out is not None or not sys.stdout.isatty())
     bar = image_bar("classifying") if has_bar else nullcontext(ImageLines(sys.stderr, "classified"))
     try:
@@ -207,6 +208,7 @@ def predict(
                 device=device,
                 trust_extensions=trust_extensions,
                 progress=progress,
+                note=notes.append,
             )
         sys.stdout.flush()
     except BrokenPipeError:
@@ -214,7 +216,7 @@ def predict(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     result = result.model_copy(update={"out": out, "predictions": collected})
-    for line in tables.predictions(result, unreadable):
+    for line in [*(f"note: {one}" for one in notes), *tables.predictions(result, unreadable)]:
         err.print(line, markup=False, soft_wrap=True)
     if as_json:
         emit(True, result)

@@ -189,6 +189,8 @@ def search_space(result: spaces.Space, space: Space) -> Group:
     for one in result.parameters:
         table.add_row(one.name, _values(one), _condition(one, space))
     count = f"{result.combinations:,}" if result.combinations else "no end (ranges without a step)"
+    if result.trials == result.combinations:
+        count += ": each is trained once, then the search ends"
     lines = [f"configurations: {count}", f"early stopping: {result.scheduler}"]
     lines.append(f"on this machine: {result.plan}")
     lines.append(f"on disk: {result.disk}")

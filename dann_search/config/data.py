@@ -40,6 +40,14 @@ class DomainConfig(Strict):
         default_factory=dict, description="this domain's class names to those both domains share"
     )
 
+    grey_bits: int | None = Field(
+        None,
+        ge=8,
+        le=16,
+        description="bits that the values of its 16-bit grey images use; found over all of them "
+        "by default",
+    )
+
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if sum(getattr(self, kind) is not None for kind in KINDS) != 1:
@@ -130,6 +138,13 @@ class DataConfig(Strict):
     )
     unreadable: Literal["error", "skip"] = Field(
         "error", description="what to do about images that cannot be decoded"
+    )
+    conflicting_labels: Literal["error", "drop", "keep"] = Field(
+        "keep", description="what to do about images that a domain holds under several labels"
+    )
+    transparency: Literal["white", "black", "ignored"] = Field(
+        "white",
+        description="what is seen through transparent pixels; ignored: the colours they hide",
     )
     store_limit_gib: float = Field(50.0, gt=0, description="largest packed store, in GiB")
 

@@ -3,13 +3,13 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 EXAMPLE = "postgresql://user:$DB_PASSWORD@host/database"
-VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)\}")
+VARIABLE = re.compile(r"\$([A-Za-z_]\w*)|\$\{(\w+)\}")
 SECRET_OPTION = re.compile("pass|pwd|secret|token", re.IGNORECASE)
 HIDDEN = "***"
 
@@ -59,14 +59,14 @@ def connection_url(url: str) -> str:
         ValueError: a variable is not set.
     """
     parsed = _parsed(url)
-    expanded = parsed.set(
-        username=_expanded(parsed.username),
-        password=_expanded(parsed.password),
-        host=_expanded(parsed.host),
-        database=_expanded(parsed.database),
-        query={name: _expanded(value) or "" for name, value in _options(parsed).items()},
+    complete = parsed.set(
+        username=expanded(parsed.username),
+        password=expanded(parsed.password),
+        host=expanded(parsed.host),
+        database=expanded(parsed.database),
+        query={name: expanded(value) or "" for name, value in _options(parsed).items()},
     )
-    return expanded.render_as_string(hide_password=False)
+    return complete.render_as_string(hide_password=False)
 
 
 def _parsed(url: str) -> "URL":
@@ -92,10 +92,21 @@ def _is_sqlite(parsed: "URL") -> bool:
     return parsed.get_backend_name() == "sqlite"
 
 
-def _expanded(text: str | None) -> str | None:
+@overload
+def expanded(text: str) -> str: ...
+@overload
+def expanded(text: None) -> None: ...
+
+
+def expanded(text: str | None) -> str | None:
+    """Put the values of environment variables into a text.
+
+    Raises:
+        ValueError: one is not set.
+    """
     if text is None:
         return None
     for match in VARIABLE.finditer(text):
-        if (name := match[1] or match[2]) not in os.environ:
+        if not os.environ.get(name := match[1] or match[2]):
             raise ValueError(f"takes ${name} from the environment, where it is not set")
     return os.path.expandvars(text)

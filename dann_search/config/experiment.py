@@ -35,9 +35,15 @@ class ConfirmConfig(Strict):
     top: int = Field(3, ge=1, le=100, description="number of completed trials to confirm")
     seeds: int = Field(3, ge=1, le=100, description="number of new seeds for each")
 
-    def finalists(self, scores: Mapping[int, float]) -> list[int]:
-        """Return the numbers of the best completed trials, the earliest on ties."""
-        return sorted(scores, key=lambda number: (-scores[number], number))[: self.top]
+    def finalists(self, scores: Mapping[int, float], recipes: Mapping[int, object]) -> list[int]:
+        """Return the numbers of the best completed trials, the earliest on ties.
+
+        Of trials of one recipe the best alone may be a finalist.
+        """
+        best: dict[str, int] = {}
+        for number in sorted(scores, key=lambda number: (-scores[number], number)):
+            best.setdefault(repr(recipes[number]), number)
+        return list(best.values())[: self.top]
 
     def new_seeds(self, seed: int) -> range:
         """Return the seeds that follow the search's own."""

@@ -222,10 +222,24 @@ def _key_error(source: SourceFile, location: tuple[int | str, ...]) -> InputErro
     keys = [key for key in location if key != "[key]"]
     path = _path_of(source, tuple(keys))
     if not isinstance(keys[-1], str) or not path or path[-1] != keys[-1]:
-        return source.error(path[: len(keys) - 1], f"keys must be text, got {shown(keys[-1])}")
+        where = path[:-1] if path[-1:] == (keys[-1],) else path
+        node: Any = source.content
+        for key in where:
+            node = node[key]
+        odd = [key for key in node if not isinstance(key, str)]
+        got = ", ".join(_quoted(key, where[-1:] == ("classes",)) for key in odd)
+        return source.error(where, f"keys must be text, got {got}")
     return source.error(
         path, f"unknown key {shown(path[-1])}; {nearest(path[-1], _valid_keys(path))}"
     )
+
+
+def _quoted(key: object, is_name: bool) -> str:
+    """Return a key that YAML does not read as text, with what to write instead for a name."""
+    if isinstance(key, bool):
+        words = "yes, on and true" if key else "no, off and false"
+        return f"{shown(key)}, as which YAML reads {words}: put the word into quotes"
+    return f"{shown(key)}" + f": write it in quotes, '{key}'" * is_name
 
 
 def _path_of(source: SourceFile, location: tuple[int | str, ...]) -> KeyPath:

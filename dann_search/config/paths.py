@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from dann_search.config.data import PLACES, DataConfig, DomainConfig
-from dann_search.config.database_url import absolute_url
+from dann_search.config.database_url import absolute_url, expanded
 from dann_search.config.experiment import Experiment, SearchConfig
 from dann_search.config.messages import shown
 from dann_search.config.source import KeyPath, SourceFile
@@ -26,9 +26,9 @@ def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment
     domains = [
         domain.model_copy(
             update={
-                key: located(source, (*path, key), place)
+                key: _placed(source, (*path, key), place)
                 for key in ("root", *PLACES)
-                if isinstance(place := getattr(domain, key), Path)
+                if (place := getattr(domain, key)) is not None
             }
         )
         for path, domain in _domains(experiment.data)
@@ -43,7 +43,9 @@ def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment
     )
     stated = "storage" in source.content
     storage = experiment.storage if stated else default_storage()
-    if not is_url(storage):
+    if is_url(storage):
+        storage = _placed(source, STORAGE, str(storage))
+    else:
         base = source.base(STORAGE) if stated else Path.cwd()
         storage = located(source, STORAGE, Path(storage), base)
     one = isinstance(experiment.data.source, DomainConfig)
@@ -73,14 +75,30 @@ def _search(search: SearchConfig, source: SourceFile) -> SearchConfig:
     return search.model_copy(update=update)
 
 
+def _placed(source: SourceFile, path: KeyPath, place: str | Path) -> str | Path:
+    """Return a path as ``located`` does, or a URL with the values of its variables."""
+    if isinstance(place, Path):
+        return located(source, path, place)
+    try:
+        return expanded(place)
+    except ValueError as exc:
+        raise source.error(path, f"not a usable URL: {shown(place)} ({exc})") from None
+
+
 def located(source: SourceFile, path: KeyPath, value: Path, base: Path | None = None) -> Path:
     """Resolve a path relative to the file that states it, or to ``base``.
 
+    ``~`` and variables of the environment (``$SCRATCH``) are replaced by their values, unless there
+    is a file or folder of that very name.
+
     Raises:
-        InputError: it is no path.
+        InputError: it is no path, or a variable is not set.
     """
+    base = base or source.base(path)
     try:
-        return ((base or source.base(path)) / value.expanduser()).resolve()
+        if not os.path.lexists(base / value):
+            value = Path(expanded(str(value))).expanduser()
+        return (base / value).resolve()
     except (OSError, RuntimeError, ValueError) as exc:
         raise source.error(path, f"not a usable path: {shown(str(value))} ({exc})") from None
 

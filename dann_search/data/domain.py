@@ -25,6 +25,7 @@ class Domain:
         places: where each image came from, for messages.
         splits: the split each image was given by its owner, length n; None to divide by ratio.
         remarks: what its reader has to be told, a sentence each.
+        grey_bits: bits that the values of its 16-bit grey images use; None without such images.
         labelled: False for a target without any label, whose classes are those of its source.
     """
 
@@ -36,6 +37,7 @@ class Domain:
     places: Sequence[str]
     splits: Sequence[str] | None = None
     remarks: tuple[str, ...] = ()
+    grey_bits: int | None = None
     labelled: bool = True
 
     def __len__(self) -> int:

@@ -1,11 +1,14 @@
 """Images that are in two places at once, and what that does to the figures."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dann_search.data.domain import Domain
+from dann_search.config.source import SettingError
+from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.splits import Splits
 
 SHOWN = 3
@@ -15,6 +18,69 @@ def content_groups(keys: Sequence[str]) -> NDArray[np.int64] | None:
     """Number images by their content, copies alike, shape (n,); None where no two are alike."""
     contents, groups = np.unique(np.array(keys), return_inverse=True)
     return groups.astype(np.int64) if len(contents) < len(keys) else None
+
+
+def without_conflicts(
+    domains: Mapping[str, Domain], policy: Literal["error", "drop", "keep"]
+) -> tuple[dict[str, Domain], list[str]]:
+    """Find images that a domain holds under several labels; return the domains and remarks.
+
+    Raises:
+        SettingError: there are some, and the policy is ``error``.
+    """
+    left, remarks = dict(domains), list[str]()
+    for role, domain in domains.items():
+        if not (conflicts := _conflicts(domain)):
+            continue
+        shown = "; ".join(
+            " and ".join(f"{domain.places[row]} ({_class_of(domain, row)})" for row in rows[:SHOWN])
+            for rows in conflicts[:SHOWN]
+        ) + ("; …" if len(conflicts) > SHOWN else "")
+        found = f"{domain.name}: {len(conflicts)} images carry several labels, such as {shown}"
+        if policy == "error":
+            raise SettingError(
+                ("data", "conflicting_labels"),
+                f"{found}; remove the wrong ones, or go on without any of them: drop, or with all "
+                "of them: keep",
+            )
+        if policy == "drop":
+            dropped = {row for rows in conflicts for row in rows}
+            left[role] = domain.subset([n for n in range(len(domain)) if n not in dropped])
+            remarks.append(f"{found}; all {len(dropped)} copies are left out")
+        else:
+            remarks.append(
+                f"{found}; they are kept, so no network can name all of them rightly "
+                "(data.conflicting_labels: drop leaves them out)"
+            )
+    return left, remarks
+
+
+def _conflicts(domain: Domain) -> list[list[int]]:
+    """Return the rows of each content under several labels."""
+    copies: dict[str, list[int]] = defaultdict(list)
+    for row, key in enumerate(domain.keys):
+        if domain.labels[row] != NO_LABEL:
+            copies[key].append(row)
+    return [rows for rows in copies.values() if len({int(domain.labels[r]) for r in rows}) > 1]
+
+
+def _class_of(domain: Domain, row: int) -> str:
+    return domain.class_names[int(domain.labels[row])]
+
+
+def _differ(source: Domain, target: Domain, shared: Sequence[str]) -> int:
+    """Count the contents that carry another label in the target than in the source."""
+    labels: dict[str, set[int]] = defaultdict(set)
+    for key, label in zip(source.keys, source.labels.tolist(), strict=True):
+        labels[key].add(label)
+    wanted = set(shared)
+    return len(
+        {
+            key
+            for key, label in zip(target.keys, target.labels.tolist(), strict=True)
+            if key in wanted and label != NO_LABEL and label not in labels[key]
+        }
+    )
 
 
 def duplicate_remarks(domains: Mapping[str, Domain], parts: Mapping[str, Splits]) -> list[str]:
@@ -40,8 +106,9 @@ def duplicate_remarks(domains: Mapping[str, Domain], parts: Mapping[str, Splits]
     rows = {key: row for row, key in enumerate(target.keys)}
     if shared := sorted(set(source.keys) & rows.keys()):
         places = [target.places[rows[key]] for key in shared[:SHOWN]]
+        differ = _differ(source, target, shared)
         remarks.append(
             f"{len(shared)} images are in both {source.name} and {target.name}, such as "
-            f"{', '.join(places)}"
+            f"{', '.join(places)}" + (f"; {differ} of them under other labels" if differ else "")
         )
     return remarks

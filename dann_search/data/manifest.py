@@ -1,23 +1,30 @@
 """A domain from a table of images: CSV or Parquet with the columns path, label and split."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from dann_search.data.decode import EXTENSIONS
+from dann_search.data.class_names import changed_names, class_name
+from dann_search.data.decode import AS_IT_IS, EXTENSIONS, Preparation
 from dann_search.data.domain import Domain
-from dann_search.data.folder import LabelledFile, domain_of_files
+from dann_search.data.labelled_files import LabelledFile, domain_of_files
+from dann_search.data.manifest_tables import Row, csv_table, parquet_table, plain
 from dann_search.data.split_names import how_read, split_of
+from dann_search.data.walk import is_dangling, is_image
 from dann_search.errors import InputError
 
 COLUMNS = ("path", "label", "split")
 LIKE_LABELS = ("label", "class", "category", "target")
 """A column of such a name may hold the labels."""
-Row = tuple[str, dict[str, str]]
-"""Where a row stands, for messages, and its cells by column."""
+MISSING = {"nan", "<na>", "n/a", "na", "none", "null", "nat"}
+"""What may stand for a missing label, in any case."""
+SHOWN = 20
 
 
-def load_manifest_domain(manifest: Path, labelled: bool = True) -> Domain:
+def load_manifest_domain(
+    manifest: Path, labelled: bool = True, how: Preparation = AS_IT_IS
+) -> Domain:
     """Read a manifest and hash the bytes of its images; nothing is decoded yet.
 
     Paths are relative to the manifest's folder. The label may be empty for images of the training
@@ -27,25 +34,31 @@ def load_manifest_domain(manifest: Path, labelled: bool = True) -> Domain:
     Args:
         manifest: the file.
         labelled: whether its images have labels; otherwise a column of them is not read.
+        how: how pixels are prepared.
 
     Raises:
         InputError: with the line of the first row at fault.
     """
     needed = ("path", "label") if labelled else ("path",)
-    kind = manifest.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise InputError(f"{manifest}: a manifest is a .csv or a .parquet file")
-    table = _csv_table if kind == ".csv" else _parquet_table
-    names, rows = table(manifest, needed)
+    names, rows = _table(manifest)(manifest, needed)
     if not rows:
         raise InputError(f"{manifest}: no rows")
+    rows, remarks = _with_labels(manifest, rows)
+    _check_there(manifest, rows)
     files = [_entry(where, cells, manifest, labelled) for where, cells in rows]
     _check_unique(rows, files)
     _check_splits(manifest, rows, files)
-    domain = domain_of_files(manifest.stem, files, _remarks(manifest, names, rows, needed))
     if labelled and not any(item.label for item in files):
         raise InputError(f"{manifest}: no row has a label")
-    return domain
+    remarks += _remarks(manifest, names, rows, needed)
+    return domain_of_files(manifest.stem, files, remarks, how=how)
+
+
+def _table(manifest: Path) -> Callable[..., tuple[Sequence[str], list[Row]]]:
+    kind = manifest.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise InputError(f"{manifest}: a manifest is a .csv or a .parquet file")
+    return csv_table if kind == ".csv" else parquet_table
 
 
 def lacks_labels(manifest: Path) -> bool:
@@ -55,14 +68,13 @@ def lacks_labels(manifest: Path) -> bool:
         InputError: it has none of that name, but one that may be meant.
     """
     try:
-        table = _csv_table if manifest.suffix.lower() == ".csv" else _parquet_table
-        names, _ = table(manifest, ("path",), rows=False)
+        names, _ = _table(manifest)(manifest, ("path",), rows=False)
     except InputError:
         return False  # said when it is loaded
-    plain = {_plain(name): name for name in names}
-    if "label" in plain:
+    by_plain = {plain(name): name for name in names}
+    if "label" in by_plain:
         return False
-    for column, name in plain.items():
+    for column, name in by_plain.items():
         if column not in COLUMNS and get_close_matches(column, LIKE_LABELS, cutoff=0.75):
             raise InputError(
                 f"{manifest}: no column 'label', but '{name}'; rename it to 'label' if it has the "
@@ -81,98 +93,72 @@ def _remarks(
         remarks.append(f"{manifest}: read as splits: {how}")
     # pandas writes its index into a column without a name.
     read = (*needed, "split")
-    if unread := [name or "(no name)" for name in names if _plain(name) not in read]:
+    if unread := [name or "(no name)" for name in names if plain(name) not in read]:
         remarks.append(f"{manifest}: columns that are not read: {', '.join(unread)}")
     return tuple(remarks)
 
 
-def _csv_table(
-    manifest: Path, needed: Sequence[str], rows: bool = True
-) -> tuple[Sequence[str], list[Row]]:
-    """Return the names of all columns, and the rows with the cells of those that are read."""
-    import csv
+def _with_labels(manifest: Path, rows: list[Row]) -> tuple[list[Row], tuple[str, ...]]:
+    """Return the rows with their labels as classes are called, and remarks on how they were read.
 
-    found = []
-    try:
-        # Excel begins UTF-8 files with a byte-order mark.
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            names = list(reader.fieldnames or [])
-            columns = _columns(manifest, names, needed)
-            for cells in reader if rows else ():
-                where = f"{manifest}:{reader.line_num}"
-                if None in cells or None in cells.values():
-                    raise InputError(f"{where}: expected {len(names)} cells")
-                found.append((where, {column: cells[name].strip() for column, name in columns}))
-    except OSError as exc:
-        raise InputError(f"{manifest}: cannot be read: {exc.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as exc:
-        raise InputError(f"{manifest}: not a valid CSV file: {exc}") from None
-    return names, found
-
-
-def _parquet_table(
-    manifest: Path, needed: Sequence[str], rows: bool = True
-) -> tuple[Sequence[str], list[Row]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        names = parquet.read_schema(manifest).names
-        columns = _columns(manifest, names, needed)
-        if not rows:
-            return names, []
-        table = parquet.read_table(manifest, columns=[name for _, name in columns])
-    except OSError as exc:
-        raise InputError(f"{manifest}: cannot be read: {exc.strerror or exc}") from None
-    except pyarrow.ArrowException as exc:
-        raise InputError(f"{manifest}: not a valid Parquet file: {exc}") from None
-    return names, [
-        (f"{manifest}: row {number}", {column: _text(cells[name]) for column, name in columns})
-        for number, cells in enumerate(table.to_pylist())
-    ]
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _plain(name: str) -> str:
-    """Return a column's name as it is compared: a blank or a capital is no other column."""
-    return name.strip().casefold()
-
-
-def _columns(manifest: Path, names: Sequence[str], needed: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the columns that are read, each with its name in the file.
-
-    Raises:
-        InputError: one is missing or there twice.
+    pandas turns whole numbers into floats where one is missing: a column of nothing but numbers,
+    one of them with ``.0``, has whole ones; what stands for a missing one there is missing.
     """
-    read = (*needed, "split")
-    found = [(_plain(name), name) for name in names if _plain(name) in read]
-    for column in read:
-        own = [name for plain, name in found if plain == column]
-        if len(own) > 1:
-            raise InputError(f"{manifest}: {len(own)} columns are '{column}'; leave one of them")
-        if not own and column != "split":
-            hint = "; cells are separated by commas" if len(names) == 1 else ""
-            raise InputError(
-                f"{manifest}: no column '{column}'; it has {', '.join(names) or 'none'}{hint}"
+    written = {cells.get("label", "") for _, cells in rows} - {""}
+    missing = {label for label in written if label.casefold() in MISSING}
+    numbers, remarks = written - missing, list[str]()
+    if numbers and all(map(_whole, numbers)) and any("." in label for label in numbers):
+        index = {label: label.partition(".")[0] for label in numbers}
+        remarks.append(f"{manifest}: labels such as {min(numbers)} are read as whole numbers")
+    else:
+        index = {label: class_name(label) for label in written}
+        remarks += [f"{manifest}: {remark}" for remark in changed_names(written)]
+        if numbers and missing and not all(map(_whole, numbers)):
+            remarks.append(
+                f"{manifest}: {', '.join(sorted(missing))} is read as a class; leave the cells of "
+                "missing labels empty"
             )
-    return found
+        elif numbers:
+            index |= dict.fromkeys(missing, "")
+    return [
+        (where, cells | {"label": index.get(cells["label"], "")} if "label" in cells else cells)
+        for where, cells in rows
+    ], tuple(remarks)
+
+
+def _whole(label: str) -> bool:
+    """Whether a label is a whole number, maybe written as a float."""
+    whole, _, rest = label.partition(".")
+    return whole.removeprefix("-").isdecimal() and not rest.strip("0")
+
+
+def _check_there(manifest: Path, rows: Sequence[Row]) -> None:
+    """Refuse rows whose file is not there; links that lead nowhere are told when they are read."""
+    missing = []
+    for where, cells in rows:
+        if not cells["path"]:
+            raise InputError(f"{where}: the path is empty")
+        file = manifest.parent / cells["path"]
+        try:
+            there = file.is_file() or is_dangling(file)
+        except (OSError, ValueError):
+            there = False
+        if not there:
+            missing.append(f"{where}: no such file: {file}")
+    if len(missing) > 1:
+        shown = "".join(f"\n    {line}" for line in missing[1:SHOWN])
+        more = f"\n    … {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        raise InputError(
+            f"{missing[0]}; of {len(rows)} files {len(missing)} are missing; paths are relative to "
+            f"{manifest.parent}:{shown}{more}"
+        )
+    if missing:
+        raise InputError(missing[0])
 
 
 def _entry(where: str, cells: dict[str, str], manifest: Path, labelled: bool) -> LabelledFile:
-    if not cells["path"]:
-        raise InputError(f"{where}: the path is empty")
     file = manifest.parent / cells["path"]
-    try:
-        exists = file.is_file()
-    except (OSError, ValueError):
-        exists = False
-    if not exists:
-        raise InputError(f"{where}: no such file: {file}")
-    if file.suffix.lower() not in EXTENSIONS:
+    if not is_image(file):
         raise InputError(f"{where}: {file.name} is no image ({', '.join(sorted(EXTENSIONS))})")
     label, split = cells.get("label") or None, cells.get("split")
     if split is None:
@@ -187,9 +173,9 @@ def _entry(where: str, cells: dict[str, str], manifest: Path, labelled: bool) ->
 
 
 def _check_unique(rows: list[Row], files: list[LabelledFile]) -> None:
-    first: dict[Path, str] = {}
+    first: dict[str, str] = {}
     for (where, _), item in zip(rows, files, strict=True):
-        path = item.file.resolve()
+        path = os.path.realpath(item.file)
         if path in first:
             raise InputError(f"{where}: {item.file} stands already at {first[path]}")
         first[path] = where

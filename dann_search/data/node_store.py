@@ -37,7 +37,9 @@ class StoreSpec:
     def digest(self) -> str:
         """Of all that makes one store another one."""
         sides = self.image_size, self.data.image_size is not None, self.data.crop_size
-        content = json.dumps([self.hashes, *sides, self.pixels])
+        bits = [domain.grey_bits for domain in (*self.data.sources, self.data.target)]
+        how = self.data.transparency, bits
+        content = json.dumps([self.hashes, *sides, self.pixels, *how])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -8,16 +8,12 @@ import numpy as np
 
 from dann_search.config.data import EMBEDDED, NEEDS_LABELS, NO_CLASSES, DataConfig, DomainConfig
 from dann_search.config.source import SettingError
+from dann_search.data.class_names import class_name
+from dann_search.data.decode import Preparation
 from dann_search.data.digits import load_digits_domain
 from dann_search.data.domain import NO_LABEL, Domain, Image
-from dann_search.data.folder import (
-    LabelledFile,
-    domain_of_files,
-    left_out,
-    load_bare_folder,
-    load_folder_domain,
-    load_unlabelled,
-)
+from dann_search.data.folder import load_bare_folder, load_folder_domain, load_unlabelled
+from dann_search.data.image_pixels import Transparency
 from dann_search.data.manifest import load_manifest_domain
 from dann_search.data.remote import local_copy, local_manifest
 from dann_search.data.target_has_labels import SAY_SO, target_has_labels
@@ -50,8 +46,9 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
         InputError: a domain cannot be opened, a source has images without labels, or the classes
         differ and ``shared_classes_only`` does not say to go on.
     """
-    source = combine([open_domain(domain, cache) for domain in config.sources])
-    target = _open_target(config.target, cache)
+    seen = config.transparency
+    source = combine([open_domain(one, cache, transparency=seen) for one in config.sources])
+    target = _open_target(config.target, cache, seen)
     if (bare := np.flatnonzero(source.labels == NO_LABEL)).size:
         raise InputError(
             f"domain {source.name}: {len(bare)} images have no label, the first is "
@@ -83,13 +80,13 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
     return DomainPair(source, target, (*remarks, *left_out))
 
 
-def _open_target(config: DomainConfig, cache: Path) -> Domain:
+def _open_target(config: DomainConfig, cache: Path, transparency: Transparency) -> Domain:
     """Open the target; where its labels cannot be made out, say how to go on without."""
     if config.folder is not None:
         config = config.model_copy(update={"folder": _local(config.folder, cache)})
     labelled = target_has_labels(config, cache)
     try:
-        return open_domain(config, cache, labelled)
+        return open_domain(config, cache, labelled, transparency)
     except InputError as exc:
         if labelled and config.labelled is None and _opens_without_labels(config, cache):
             raise InputError(f"{exc}; {SAY_SO}") from None
@@ -104,8 +101,14 @@ def _opens_without_labels(config: DomainConfig, cache: Path) -> bool:
     return True
 
 
-def open_domain(config: DomainConfig, cache: Path, labelled: bool = True) -> Domain:
+def open_domain(
+    config: DomainConfig,
+    cache: Path,
+    labelled: bool = True,
+    transparency: Transparency = "white",
+) -> Domain:
     """Open one domain under the class names that its config gives it."""
+    how = Preparation(config.grey_bits, transparency)
     if config.dataset in EMBEDDED:
         domain = load_digits_domain(str(config.dataset))
     elif config.dataset is not None:
@@ -113,19 +116,19 @@ def open_domain(config: DomainConfig, cache: Path, labelled: bool = True) -> Dom
             raise InputError(f"data set {config.dataset}: needs root, the folder where it lies")
         domain = load_torchvision_domain(config.dataset, config.root)
     elif config.manifest is not None:
-        domain = load_manifest_domain(local_manifest(config.manifest, cache), labelled)
+        domain = load_manifest_domain(local_manifest(config.manifest, cache), labelled, how)
     else:
         assert config.folder is not None
         load = load_folder_domain if labelled else load_bare_folder
-        domain = load(_local(config.folder, cache))
+        domain = load(_local(config.folder, cache), how)
     if not labelled:
         domain = domain.without_labels()
         for key in ("classes", "unlabelled"):
             if getattr(config, key):
                 raise SettingError(("data", "target", key), NEEDS_LABELS)
     if config.unlabelled is not None:
-        more = _local(config.unlabelled, cache)
-        domain = _with_unlabelled(domain, load_unlabelled(more), left_out(more))
+        place = _local(config.unlabelled, cache)
+        domain = _with_unlabelled(domain, load_unlabelled(place, domain.class_names, how))
     return _renamed(replace(domain, name=config.name), config.classes)
 
 
@@ -165,20 +168,19 @@ def combine(domains: Sequence[Domain]) -> Domain:
         places=[place for domain in domains for place in domain.places],
         splits=[split for domain in given for split in domain.splits or ()] if given else None,
         remarks=remarks,
+        grey_bits=max((domain.grey_bits for domain in domains if domain.grey_bits), default=None),
     )
 
 
-def _with_unlabelled(
-    domain: Domain, files: Sequence[LabelledFile], remarks: tuple[str, ...]
-) -> Domain:
-    more = domain_of_files("unlabelled", files, class_names=domain.class_names)
+def _with_unlabelled(domain: Domain, more: Domain) -> Domain:
     if domain.splits is None:
         more = replace(more, splits=None)
-    return replace(combine([domain, more]), name=domain.name, remarks=domain.remarks + remarks)
+    return replace(combine([domain, more]), name=domain.name)
 
 
 def _renamed(domain: Domain, names: dict[str, str]) -> Domain:
     """Rename classes as the user says; several may become one."""
+    names = {class_name(old): class_name(new) for old, new in names.items()}
     for name in names:
         if name not in domain.class_names:
             raise InputError(
@@ -215,9 +217,11 @@ def _unequal(
             if share_some
             else f"they share none: map their names under 'classes'; {SAY_SO}"
         )
+    more = sorted(set(other.class_names) - set(domain.class_names))
+    instead = f"; {other.name} has {_some(more)} instead" if more else ""
     return InputError(
         f"domain {other.name} lacks {len(alone)} classes that {domain.name} has: {_some(alone)}; "
-        f"{remedy}"
+        f"{remedy}{instead}"
     )
 
 

@@ -1,6 +1,8 @@
 """Decode a domain's images into the arrays of a store, and say which could not be."""
 
+import errno
 import itertools
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from PIL import Image as PILImage
 from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Domain
 from dann_search.data.splits import Splits
-from dann_search.errors import InputError
+from dann_search.errors import InputError, printable
 
 UNREADABLE = "unreadable.txt"
 """Beside a store: every image that could not be decoded, and why."""
@@ -52,6 +54,7 @@ def write_images(
             images = np.lib.format.open_memmap(
                 path, mode="w+", dtype=np.uint8, shape=(len(rows), 3, side, side)
             )
+            _reserve(path)
 
             def decode(place: int, images=images, rows=rows) -> None:  # type: ignore[no-untyped-def]
                 row = int(rows[place])
@@ -68,6 +71,27 @@ def write_images(
     return failed, sorted(dark)
 
 
+def _reserve(path: Path) -> None:
+    """Have the disk keep room for a file of zeros: writing to a map of it fails by a signal.
+
+    Raises:
+        InputError: the disk is full, or the user's quota.
+    """
+    size = path.stat().st_size
+    try:
+        with open(path, "r+b") as file:
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"{path}: {exc.strerror}: the packed images of this split take {size / 2**20:,.0f} "
+                "MiB; make room, lower data.image_size, or choose another --storage"
+            ) from None
+        if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # what the file system cannot do
+            raise
+
+
 def dark_remark(domain: Domain, rows: Sequence[int]) -> list[str]:
     """Return a remark on black images, if there are any."""
     if not rows:
@@ -75,7 +99,7 @@ def dark_remark(domain: Domain, rows: Sequence[int]) -> list[str]:
     return [
         f"{domain.name}: {len(rows)} images are black, or nearly (no value above {DARK} of 255), "
         f"the first is {domain.places[rows[0]]}; 16-bit files that hold 8 or 12 bits become so: "
-        "scale their values to 16 bits"
+        "say how many with grey_bits, or scale the values of colour images to 16 bits"
     ]
 
 
@@ -93,7 +117,7 @@ def readable(
         InputError: the policy is ``error``; the message lists the images.
     """
     lines = [
-        f"{domains[role].places[row]}: {reason}"
+        printable(f"{domains[role].places[row]}: {reason}")
         for role, failures in failed.items()
         for row, reason in sorted(failures.items())
     ]

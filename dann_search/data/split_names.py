@@ -1,5 +1,6 @@
 """Which split a folder's or a cell's name stands for."""
 
+import re
 from collections.abc import Iterable
 
 from dann_search.data.domain import SPLITS
@@ -7,18 +8,35 @@ from dann_search.errors import InputError, nearest
 
 MEANINGS = {split: split for split in SPLITS} | {
     "training": "train",
+    "trn": "train",
     "valid": "val",
+    "validate": "val",
     "validation": "val",
     "dev": "val",
+    "development": "val",
     "testing": "test",
+    "tst": "test",
 }
 AMBIGUOUS = ("eval", "evaluation")
 """The validation split to some, the test split to others."""
 
 
+ADDED = ("set", "split", "data", "images", "imgs")
+"""What names of splits may end in: ``train_set``, ``TestData``."""
+
+
+def _plain(name: str) -> str:
+    """Return a split's name without capitals, blanks, hyphens, underscores and such an end."""
+    plain = re.sub(r"[\W_]", "", name.casefold())
+    for end in ADDED:
+        if plain.endswith(end) and plain.removesuffix(end) in (*MEANINGS, *AMBIGUOUS):
+            return plain.removesuffix(end)
+    return plain
+
+
 def is_split_name(name: str) -> bool:
     """Whether a name is one that splits usually have, in upper or lower case."""
-    return name.casefold() in MEANINGS or name.casefold() in AMBIGUOUS
+    return _plain(name) in MEANINGS or _plain(name) in AMBIGUOUS
 
 
 def split_of(name: str) -> str:
@@ -27,7 +45,7 @@ def split_of(name: str) -> str:
     Raises:
         InputError: it stands for none, or for one or another.
     """
-    written = name.casefold()
+    written = _plain(name)
     if written in AMBIGUOUS:
         raise InputError(f"the split '{name}' may be val or test; rename it to one of them")
     if written not in MEANINGS:

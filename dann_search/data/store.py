@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from dann_search.config.data import DataConfig
 from dann_search.data.domain import Domain
-from dann_search.data.duplicates import content_groups, duplicate_remarks
+from dann_search.data.duplicates import content_groups, duplicate_remarks, without_conflicts
 from dann_search.data.fingerprint import fingerprint, split_hash
-from dann_search.data.image_pixels import VERSION
+from dann_search.data.image_pixels import VERSION, Transparency
 from dann_search.data.open_domain import DomainPair, open_pair
 from dann_search.data.pixels import UNREADABLE, dark_remark, readable, write_images
 from dann_search.data.splits import Splits, split_domain
-from dann_search.errors import InputError
+from dann_search.errors import InputError, printable
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.remote_folder import cache_folder
 
@@ -54,6 +54,9 @@ class StoreInfo:
         skipped: hashes of the images left out because they cannot be decoded.
         remarks: what a user has to know about the data, a sentence each.
         made_from: what was asked for and of which contents, to know a store made for another.
+        grey_bits: bits that the values of 16-bit grey images use, the target's if it has such ones;
+            None without any: each needs what it needs. 16 in stores of version 1.
+        transparency: what is seen through transparent pixels.
         target_labelled: whether the target has labels; those of its val and test are packed then.
     """
 
@@ -70,6 +73,8 @@ class StoreInfo:
     crop_size: int | None = None
     pixels: int = 1
     target_labelled: bool = True
+    grey_bits: int | None = 16
+    transparency: Transparency = "ignored"
 
     def side_seen(self, native: int) -> int:
         """Return the side in pixels at which a network sees images, given its native side."""
@@ -140,7 +145,7 @@ def _write(
 ) -> StoreInfo:
     """Decode all; where images are unreadable, say which, or divide the others anew."""
     (folder / UNREADABLE).unlink(missing_ok=True)
-    domains, told = pair.by_role, list[str]()
+    domains, told = without_conflicts(pair.by_role, config.conflicting_labels)
     while True:
         parts = {role: _split(role, domain, config) for role, domain in domains.items()}
         written = {
@@ -188,9 +193,11 @@ def _write(
             .union(pair.target.keys)
             .difference(*(domain.keys for domain in domains.values()))
         ),
-        remarks=remarks,
+        remarks=[printable(remark) for remark in remarks],
         made_from=made_from,
         target_labelled=domains["target"].labelled,
+        grey_bits=domains["target"].grey_bits or domains["source"].grey_bits,
+        transparency=config.transparency,
     )
 
 
@@ -202,7 +209,12 @@ def _split(role: str, domain: Domain, config: DataConfig) -> Splits:
         counts = np.bincount(domain.labels[parts[split]], minlength=len(domain.class_names))
         if not counts.all():
             name = domain.class_names[int(counts.argmin())]
-            raise InputError(f"domain {domain.name}: no image of class '{name}' in its {split}")
+            raise InputError(
+                f"domain {domain.name}: no image of class '{name}' in its {split} ("
+                f"{np.count_nonzero(counts == 0)} of {len(counts)} classes have none); add some "
+                "there, take the class out of both domains, or give the classes without splits, to "
+                "be divided by ratio"
+            )
     return parts
 
 

@@ -7,9 +7,10 @@ from dann_search.config.experiment import F1_MACRO, LABEL_FREE, Experiment
 from dann_search.config.extensions import VALIDATORS
 from dann_search.config.source import SettingError
 from dann_search.data.decode import EXTENSIONS
-from dann_search.data.folder import is_flat, is_hidden
+from dann_search.data.folder import is_flat
 from dann_search.data.manifest import lacks_labels
 from dann_search.data.remote import local_copy, names_behind
+from dann_search.data.walk import is_hidden
 from dann_search.errors import InputError
 from dann_search.storage.remote_folder import cache_folder
 

@@ -3,8 +3,8 @@
 import contextlib
 import json
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dann_search.data.decode import UnreadableImageError
-from dann_search.data.domain import Domain
+from dann_search.data.class_names import class_name
+from dann_search.data.decode import Preparation, UnreadableImageError
+from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.duplicates import content_groups
-from dann_search.data.folder import folder_names, images_directly_in, load_class_folders
-from dann_search.data.image_pixels import centre_crop
+from dann_search.data.folder import folder_names, load_class_folders, load_folder_domain
+from dann_search.data.manifest import load_manifest_domain
 from dann_search.data.split_names import is_split_name
 from dann_search.data.store import HELD_OUT, open_groups, open_labels
-from dann_search.errors import InputError, in_one_line, nearest
+from dann_search.data.walk import images_in
+from dann_search.errors import InputError, in_one_line, nearest, printable
 from dann_search.evaluation.calibration import doubt, fit_temperature
 from dann_search.evaluation.confusion import write_confusion
 from dann_search.evaluation.scoring import score_logits
@@ -59,7 +61,7 @@ def evaluate_target(
 
     Args:
         target: an experiment (folder or name), or a folder with model.safetensors and model.json.
-        data: a labelled folder instead of the target's test split.
+        data: a labelled folder, or a manifest (.csv, .parquet), instead of the target's test split.
         calibrated: first fit a temperature on the target's validation split and keep it in
             model.json, for this evaluation and all later predictions.
         device: ``cpu``, ``cuda`` or ``auto``.
@@ -72,11 +74,11 @@ def evaluate_target(
     found = find_model(target, trust_extensions)
     where = find_device(device)
     if data is None and found.store is None:
-        raise found.without_experiment("test split", "name a labelled folder: --data FOLDER")
+        raise found.without_experiment("test split", "name labelled images: --data FOLDER|MANIFEST")
     labelled = found.record.get("data", {}).get("target_labelled", True)
     if not labelled and (data is None or calibrated):
         raise _without_labels(found, target, calibrated)
-    images = None if data is None else labelled_folder(found.record["class_names"], data)
+    images = None if data is None else labelled_images(found.record["class_names"], data)
     model = load_model(found.folder, found.trusted).to(where)
     remarks = []
     if calibrated:
@@ -84,7 +86,9 @@ def evaluate_target(
         found.publish()
     if images is not None:
         copies = content_groups(images.domain.keys)
-        result = _scored(model, found, images.labels, images.batches(model), str(data), copies)
+        named = printable(str(data))
+        result = _scored(model, found, images.labels, images.batches(model), named, copies)
+        remarks.extend(images.domain.remarks)
     else:
         assert found.store is not None
         labels = open_labels(found.store, "target", "test")
@@ -181,8 +185,8 @@ def _write(result: Evaluation, folder: Path, record: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class LabelledFolder:
-    """Images of a folder, and their labels (n,) in the model's numbering."""
+class LabelledImages:
+    """Images, and their labels (n,) in the model's numbering."""
 
     domain: Domain
     labels: NDArray[np.int64]
@@ -193,31 +197,43 @@ class LabelledFolder:
         Raises:
             UnreadableImageError: an image cannot be decoded.
         """
-        rows, side = range(len(self.domain)), model.stored_size
-        decoded = decoded_batches(
-            rows, lambda row: self.domain.decode(row, side), batch_size_of(model)
-        )
+        decoded = decoded_batches(self.domain.places, model.read, batch_size_of(model))
         for batch in decoded:
             for _, image in batch:
                 if isinstance(image, UnreadableImageError):
                     raise image
-            images = stacked(image for _, image in batch if not isinstance(image, Exception))
-            yield centre_crop(images, model.crop_size)
+            yield stacked(image for _, image in batch if not isinstance(image, Exception))
 
 
-def labelled_folder(class_names: list[str], data: Path) -> LabelledFolder:
-    """Open a folder of class folders whose names are classes of the model.
+BY_THE_MODEL = Preparation(grey_bits=16)
+"""The model prepares the images by the range that it knows, so none is looked for in them."""
+
+
+def labelled_images(class_names: list[str], data: Path) -> LabelledImages:
+    """Open a folder of class folders, or a manifest, whose classes are the model's.
+
+    Of a manifest with splits the rows of its test split count.
 
     Raises:
         InputError: it holds images without labels, splits, or a class unknown to the model.
     """
+    if data.is_file():
+        domain = load_manifest_domain(data, how=BY_THE_MODEL)
+        splits = domain.splits or ["test"] * len(domain)
+        rows = [n for n in range(len(domain)) if splits[n] == "test"]
+        rows = [n for n in rows if domain.labels[n] != NO_LABEL]
+        if others := len(domain) - len(rows):
+            remark = f"{data}: {others} rows without a label or of other splits are left out"
+            domain = replace(domain.subset(rows), remarks=(*domain.remarks, remark))
+        index = _known(class_names, domain.class_names, data)
+        return LabelledImages(domain, index[domain.labels])
     names = folder_names(data)
-    if bare := images_directly_in(data):
+    if bare := images_in(data):
         raise InputError(
             f"{data}: {len(bare)} images have no label, such as {bare[0]}; evaluating needs a "
             "class folder for each. To classify them: dann-search predict"
         )
-    unknown = sorted(names - set(class_names))
+    unknown = set(map(class_name, names)) - set(map(class_name, class_names))
     if unknown and all(map(is_split_name, names)):
         # Together they would include images that trained or chose the model.
         one = min(sorted(names), key=_untrained)
@@ -225,13 +241,25 @@ def labelled_folder(class_names: list[str], data: Path) -> LabelledFolder:
             f"{data}: holds splits ({', '.join(sorted(names))}), not class folders; name one of "
             f"them: --data {data / one}"
         )
-    if unknown:
+    if len(unknown) == len(names):
+        load_folder_domain(data)  # says which folder to name, if there is one between
+    _known(class_names, sorted(map(class_name, names)), data)
+    domain = load_class_folders(data, BY_THE_MODEL)
+    return LabelledImages(domain, _known(class_names, domain.class_names, data)[domain.labels])
+
+
+def _known(class_names: list[str], names: Sequence[str], data: Path) -> NDArray[np.int64]:
+    """Return the model's number of each class.
+
+    Raises:
+        InputError: one is unknown to the model.
+    """
+    numbers = {class_name(name): number for number, name in enumerate(class_names)}
+    if unknown := [name for name in names if name not in numbers]:
         hint = nearest(unknown[0], class_names)
         shown = f"{hint[:LONGEST_HINT]} …" if len(hint) > LONGEST_HINT else hint
         raise InputError(f"{data}: the class '{unknown[0]}' is none of the model's; {shown}")
-    domain = load_class_folders(data)
-    index = np.array([class_names.index(name) for name in domain.class_names])
-    return LabelledFolder(domain, index[domain.labels])
+    return np.array([numbers[name] for name in names])
 
 
 def _untrained(split: str) -> int:

@@ -237,6 +237,8 @@ def _preprocessing(
     return {
         "stored_size": info.image_size,
         "crop_size": info.crop_size,
+        "grey_bits": info.grey_bits,
+        "transparency": info.transparency,
         "image_size": info.side_seen(spec.image_size),
         "resize": "RGB, turned as EXIF says; short side scaled to stored_size, bilinear; its "
         "centre square; of that the centre of crop_size, or all of it scaled to image_size, "

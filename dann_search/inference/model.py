@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from dann_search.config.extension_files import extensions_in_use, read_copies, use_extensions
 from dann_search.config.trial import NO_EXTRA, TrialConfig
 from dann_search.data.augment import normalize, to_float
-from dann_search.data.decode import decode_image
+from dann_search.data.decode import Preparation, decode_image
 from dann_search.data.domain import Image
-from dann_search.data.image_pixels import ImageSource, centre_crop
+from dann_search.data.image_pixels import ImageSource, centre_crop, is_one
 from dann_search.errors import InputError
 from dann_search.inference.model_files import WEIGHTS, check_whole, read_record_of_model
 from dann_search.models.build import build_network
@@ -41,6 +41,7 @@ class DannModel(nn.Module):
         record: the content of model.json.
         stored_size: side in pixels to which images are scaled first, as for training.
         crop_size: side in pixels of their centre that is left; None for all of them.
+        how: what becomes of 16-bit values and of transparent pixels, as for training.
         image_size: side in pixels that the network sees: ``crop_size``, or another than
             ``stored_size`` if a search had backbones of several native sizes.
         temperature: divides logits before they become probabilities; 1 until
@@ -55,6 +56,10 @@ class DannModel(nn.Module):
         self.image_size: int = preprocessing["image_size"]
         self.stored_size: int = preprocessing.get("stored_size", self.image_size)
         self.crop_size: int | None = preprocessing.get("crop_size")
+        # Records of formats before 5 were prepared by version 1 of ``image_pixels``.
+        self.how = Preparation(
+            preprocessing.get("grey_bits", 16), preprocessing.get("transparency", "ignored")
+        )
         self.temperature: float = record.get("temperature", 1.0)
         self.mean, self.std = tuple(preprocessing["mean"]), tuple(preprocessing["std"])
         self.eval()
@@ -76,13 +81,13 @@ class DannModel(nn.Module):
 
     @torch.no_grad()
     def predict(
-        self, images: Tensor | Sequence[ImageSource], batch_size: int = 64
+        self, images: Tensor | ImageSource | Sequence[ImageSource], batch_size: int = 64
     ) -> list[Prediction]:
         """Classify images, prepared as those that the network was trained on.
 
         Args:
-            images: paths, binary files, Pillow images, arrays as Pillow has them (height, width,
-                3), or a uint8 tensor of shape (n, 3, height, width).
+            images: one image or several: paths, binary files, Pillow images, arrays as Pillow has
+                them (height, width, 3); or a uint8 tensor of shape (n, 3, height, width).
             batch_size: images per batch.
 
         Raises:
@@ -90,8 +95,9 @@ class DannModel(nn.Module):
         """
         device = next(self.parameters()).device
         found: list[Prediction] = []
-        for start in range(0, len(images), batch_size):
-            batch = self.batch(images[start : start + batch_size]).to(device)
+        several: Any = [images] if is_one(images) else images
+        for start in range(0, len(several), batch_size):
+            batch = self.batch(several[start : start + batch_size]).to(device)
             for row in self.probabilities(batch).cpu():
                 values = dict(zip(self.class_names, row.tolist(), strict=True))
                 label = max(values, key=values.__getitem__)
@@ -104,7 +110,7 @@ class DannModel(nn.Module):
         Raises:
             UnreadableImageError: it cannot be read.
         """
-        return decode_image(image, self.stored_size, self.crop_size)
+        return decode_image(image, self.stored_size, self.crop_size, self.how)
 
     @property
     def input_size(self) -> int:

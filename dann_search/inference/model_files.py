@@ -12,9 +12,10 @@ from dann_search.inference.model_card import loading_of, model_card
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.layout import EXTENSIONS, MODEL_RECORD
 
-FORMAT = 4
+FORMAT = 5
 """2 added temperature, validation_ci95, chosen_by and refit, 3 preprocessing.stored_size, 4
-preprocessing.crop_size; models of earlier formats are read too."""
+preprocessing.crop_size, 5 preprocessing.grey_bits and transparency; models of earlier formats are
+read too."""
 
 WEIGHTS, RECORD, CARD = "model.safetensors", MODEL_RECORD, "README.md"
 EVALUATION, CONFUSION = "evaluation.json", "confusion.png"

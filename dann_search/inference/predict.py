@@ -12,7 +12,9 @@ from torch import Tensor
 
 from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Image
-from dann_search.errors import InputError, RunError
+from dann_search.data.pixels import DARK
+from dann_search.data.walk import LeftOut
+from dann_search.errors import InputError, RunError, printable
 from dann_search.inference.batched_logits import (
     batch_size_of,
     decoded_batches,
@@ -22,13 +24,14 @@ from dann_search.inference.batched_logits import (
 from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel, load_model
+from dann_search.inference.model_files import RECORD
 from dann_search.inference.rejection import count_rejected, rejection, sureness
 from dann_search.outputs.models import FilePrediction, LabelProbability, Predictions
 
 
 def predict_files(
     target: str | Path,
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     *,
     top: int = 1,
     batch_size: int | None = None,
@@ -50,6 +53,7 @@ def predict_files(
     Raises:
         InputError: there is no model or no such file, or the model has fewer than ``top`` classes.
     """
+    paths = [paths] if isinstance(paths, (str, Path)) else paths
     check_words(paths)
     model = _model(find_model(target, trust_extensions), device, top)
     batches = _predictions(model, image_files(paths), top, batch_size)
@@ -59,13 +63,14 @@ def predict_files(
 def predict_to(
     write: Callable[[FilePrediction], None],
     target: str | Path,
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     *,
     top: int = 1,
     batch_size: int | None = None,
     device: str = "auto",
     trust_extensions: bool = False,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    note: Callable[[str], None] = warnings.warn,
 ) -> Predictions:
     """Classify images as ``predict_files`` does; pass each prediction to ``write``.
 
@@ -78,6 +83,7 @@ def predict_to(
         device: ``cpu``, ``cuda`` or ``auto``.
         trust_extensions: as in ``load_model``, of a model folder.
         progress: called with the number of images done, and of all.
+        note: called with each remark, such as on files that folders hold besides images.
 
     Returns:
         The counts and the time; ``predictions`` is None.
@@ -86,16 +92,21 @@ def predict_to(
         InputError: as ``predict_files``.
         RunError: no file could be read.
     """
+    paths = [paths] if isinstance(paths, (str, Path)) else paths
     check_words(paths)
     found = find_model(target, trust_extensions)
     model = _model(found, device, top)
     images, unreadable, rejected, first = 0, 0, 0, None
-    total = sum(1 for _ in image_files(paths))
+    left_out, blank = LeftOut(), list[Path]()
+    total = sum(1 for _ in image_files(paths, left_out))
+    for remark in left_out.remarks():
+        note(remark)
     begun = time.perf_counter()
     with warnings.catch_warnings():
         # Pillow warns of images above 89 megapixels, and refuses those above twice that.
         warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
-        for batch, unsure in _predictions(model, image_files(paths), top, batch_size):
+        batches = _predictions(model, image_files(paths), top, batch_size, blank)
+        for batch, unsure in batches:
             rejected += unsure
             for prediction in batch:
                 write(prediction)
@@ -104,6 +115,12 @@ def predict_to(
                     unreadable, first = unreadable + 1, first or prediction
             progress(images, total)
     elapsed_s = time.perf_counter() - begun
+    if blank:
+        note(
+            f"{len(blank)} images are black or white throughout as the model sees them, such as "
+            f"{printable(str(min(blank)))}: their labels say nothing. 16-bit images need the range "
+            f"of those it was trained on (preprocessing.grey_bits of {RECORD})"
+        )
     if first and unreadable == images:
         raise RunError(
             f"none of the {images} files can be read; the first of them, {first.path}: "
@@ -131,11 +148,25 @@ def _model(found: FoundModel, device: str, top: int) -> DannModel:
 
 
 def _predictions(
-    model: DannModel, files: Iterable[Path], top: int, batch_size: int | None
+    model: DannModel,
+    files: Iterable[Path],
+    top: int,
+    batch_size: int | None,
+    blank: list[Path] | None = None,
 ) -> Iterator[tuple[list[FilePrediction], int]]:
-    """Yield batches of predictions, and how many of each the model is too unsure of."""
+    """Yield batches of predictions, and how many of each the model is too unsure of.
+
+    ``blank`` gets the images of one colour throughout.
+    """
     size = batch_size or batch_size_of(model)
-    for batch in decoded_batches(files, model.read, size):
+
+    def read(file: Path) -> Image:
+        pixels = model.read(file)
+        if blank is not None and (pixels.max() <= DARK or pixels.min() >= 255 - DARK):
+            blank.append(file)
+        return pixels
+
+    for batch in decoded_batches(files, read, size):
         images = [image for _, image in batch if not isinstance(image, UnreadableImageError)]
         logits = _logits(model, images) if images else None
         unsure = (
@@ -163,8 +194,7 @@ def _classified(
         values, classes = (logits / model.temperature).softmax(1).topk(top)
         rows = iter(zip(values.tolist(), classes.tolist(), strict=True))
     for file, image in batch:
-        # A file whose name is not UTF-8 can be opened, but its name cannot be written.
-        path = str(file).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        path = printable(str(file))
         error = image.reason if isinstance(image, UnreadableImageError) else None
         likeliest = [
             LabelProbability(label=model.class_names[number], probability=value)

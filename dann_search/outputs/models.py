@@ -87,7 +87,7 @@ class ReliabilityBin(Output):
 class Scores(Metrics):
     """Predicted classes against the labels of a set of images."""
 
-    split: str = Field(description="test, or the folder that --data names")
+    split: str = Field(description="test, or the folder or manifest that --data names")
     n: int = Field(description="images")
     ci95: MetricIntervals = Field(description="95 % intervals of the four metrics")
     per_class: list[ClassRow] = Field(description="in label order")

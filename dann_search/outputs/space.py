@@ -34,6 +34,9 @@ class Space(Output):
     combinations: int | None = Field(
         description="number of configurations; null where some range has no steps"
     )
+    trials: int = Field(
+        description="trials of the search: search.trials, or all configurations if they are fewer"
+    )
     scheduler: str = Field(description="what stops trials early, in words")
     plan: str = Field(
         description="how many trials train at once on this machine, and the memory they need, in "

@@ -20,12 +20,10 @@ def confirmation_of(experiment: Experiment, rows: Sequence["TrialRow"]) -> Confi
     confirm = experiment.search.confirm
     if confirm is None:
         return None
+    completed = [row for row in rows if row.state == "completed" and row.confirms is None]
     finalists = confirm.finalists(
-        {
-            row.number: row.score
-            for row in rows
-            if row.state == "completed" and row.confirms is None and row.score is not None
-        }
+        {row.number: row.score for row in completed if row.score is not None},
+        {row.number: row.config or row.number for row in completed},
     )
     over = _seeds_over(confirm, experiment.fixed.seed, rows)
     done = sum(len(over.get(number, ())) for number in finalists)

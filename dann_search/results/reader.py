@@ -268,8 +268,9 @@ def read_search(folder: ExperimentFolder) -> SearchState:
     trials, attributes = _read_study(folder, experiment)
     rows = rows_of(experiment, trials)
     total = int(attributes.get(TOTAL, experiment.search.trials))
-    if experiment.search.sampler == "grid":
-        total = min(total, _grid_size(experiment) or total)
+    if (size := _size_of_space(experiment)) is not None:
+        # Searches of earlier versions trained the recipes of a finite space several times.
+        total = min(total, max(size, sum(row.confirms is None for row in rows)))
     times = [row.ended for row in rows if row.ended is not None]
     for row in rows:
         if row.state == "running":
@@ -286,12 +287,16 @@ def read_search(folder: ExperimentFolder) -> SearchState:
     )
 
 
-def _grid_size(experiment: Experiment) -> int | None:
+def _size_of_space(experiment: Experiment) -> int | None:
+    """Return the number of recipes; None where there is no end, or its backbones are not here."""
     from dann_search.config.grid import combinations
-    from dann_search.config.space import build_space
+    from dann_search.config.space import SpaceError, build_space
     from dann_search.models.registry import stage_counts
 
-    return combinations(build_space(experiment, stage_counts()))
+    try:
+        return combinations(build_space(experiment, stage_counts()))
+    except (SpaceError, KeyError):
+        return None
 
 
 def _written(folder: Path) -> list[float]:

@@ -2,15 +2,17 @@
 
 import math
 import shutil
+import sys
 from collections.abc import Sequence
 
 from dann_search.config.experiment import Experiment
 from dann_search.config.extension_files import extensions_in_use, read_extension
+from dann_search.config.grid import combinations
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
 from dann_search.search.own_entries import entries_to_send
-from dann_search.search.ray_private import local_gpu_count
+from dann_search.search.ray_private import local_gpu_count, socket_trouble
 from dann_search.search.resources import cpu_count, make_plan
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.first_trials import check_grid, warm_trials
@@ -26,12 +28,15 @@ def check_search(
     """Refuse a search that this machine or this space does not allow.
 
     Raises:
-        InputError: too few CPUs or GPUs, a missing package, a grid too large, nothing to learn
-            from among the trials ``known`` from another experiment, a function of a notebook that
-            cannot be sent to workers.
+        InputError: too few CPUs or GPUs, a temporary folder too long for Ray, a missing package, a
+            grid too large, nothing to learn from among the trials ``known`` from another
+            experiment, a function of a notebook that cannot be sent to workers.
     """
     entries_to_send()
     if address == "local":
+        ray = sys.modules.get("ray")
+        if (trouble := socket_trouble()) and not (ray and ray.is_initialized()):
+            raise InputError(trouble)
         make_plan(experiment.resources, cpu_count(), local_gpu_count())
     check_sampler(experiment.search.sampler)
     check_grid(experiment, space)
@@ -66,6 +71,12 @@ def remarks(
     none = experiment.resources.gpus_per_worker == 0 or not gpus
     if experiment.search.budget.gpu_hours is not None and none:
         found.append("search.budget.gpu_hours is never reached: trials here use no GPU")
+    count = combinations(space)
+    if count is not None and count < experiment.search.trials:
+        found.append(
+            f"search.trials is {experiment.search.trials}, but the space has {count:,} "
+            "configurations: each is trained once, then the search ends"
+        )
     if known:
         fit = len(warm_trials(space, known))
         found.append(f"search.warm_start: {fit} of {len(known)} completed trials fit this space")

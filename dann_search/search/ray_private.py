@@ -5,12 +5,37 @@ test_ray_private.py calls them, so that a new version that lacks one is noticed.
 """
 
 import math
+import os
+import sys
 from typing import Any
 
 HEAD = "node:__internal_head__"
 """Resource of the head node: what asks for it runs there. No label of the head is public."""
 LIMIT_S = 5
 ANSWERED, REFUSED = "answered", "refused"
+
+
+SESSION = "ray/session_2026-01-31_23-59-59_999999_9999999/sockets/plasma_store"
+"""The longest path of a socket that Ray makes in its folder."""
+
+
+def socket_trouble() -> str:
+    """Say what is wrong with the folder of Ray's sockets; empty where nothing is.
+
+    Ray makes them in ``$RAY_TMPDIR``, else ``$TMPDIR``, and ends with a raw error where the path is
+    longer than the system takes. Batch systems set long ones.
+    """
+    variable = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ or sys.platform != "linux" else "TMPDIR"
+    folder = os.environ.get(variable, "/tmp")
+    longest = (104 if sys.platform == "darwin" else 108) - 1  # of sun_path, without its zero byte
+    room = longest - len(SESSION) - 1
+    if (length := len(os.fsencode(folder))) <= room:
+        return ""
+    return (
+        f"${variable} is too long for the sockets of Ray: {folder} has {length} bytes, at most "
+        f"{room} are possible; set RAY_TMPDIR to a shorter folder of this machine: "
+        "export RAY_TMPDIR=/tmp"
+    )
 
 
 def draining_nodes() -> set[str]:

@@ -59,7 +59,7 @@ def quiet_output(log: Path) -> Iterator[TextIO]:
     os.set_inheritable(saved[0], False)
     os.set_inheritable(saved[1], False)
     screen = io.BufferedWriter(_Screen(os.dup(saved[1]), "w"))
-    terminal = io.TextIOWrapper(screen, encoding="utf-8", line_buffering=True)
+    terminal = io.TextIOWrapper(screen, encoding="utf-8", errors="replace", line_buffering=True)
     streams = sys.stdout, sys.stderr
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 1)

@@ -29,9 +29,11 @@ def explain(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.RandomSampler(seed=experiment.search.seed)
     study = optuna.create_study(sampler=sampler)
+    count, asked = combinations(space), experiment.search.trials
     return outputs.Space(
         parameters=[_described(name, one, space) for name, one in space.parameters.items()],
-        combinations=combinations(space),
+        combinations=count,
+        trials=asked if count is None else min(asked, count),
         scheduler=describe_scheduler(experiment.search.scheduler, space.fixed.epochs),
         plan=plan,
         disk=disk,

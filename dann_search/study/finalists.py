@@ -7,7 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from dann_search.config.experiment import ConfirmConfig
-from dann_search.study.study_names import CONFIRMS, SEED
+from dann_search.study.study_names import CONFIG, CONFIRMS, SEED
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,12 @@ def wanted(confirm: ConfirmConfig, trials: Iterable[FrozenTrial], seed: int) -> 
 
 
 def finalists(confirm: ConfirmConfig, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the best completed trials of the search itself."""
+    """Return the best completed trials of the search itself, each of another recipe."""
     completed = {
         t.number: t
         for t in trials
         if t.state == TrialState.COMPLETE and CONFIRMS not in t.user_attrs and t.intermediate_values
     }
     scores = {number: max(t.intermediate_values.values()) for number, t in completed.items()}
-    return [completed[number] for number in confirm.finalists(scores)]
+    recipes = {number: t.user_attrs.get(CONFIG, number) for number, t in completed.items()}
+    return [completed[number] for number in confirm.finalists(scores, recipes)]

@@ -44,7 +44,7 @@ def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
         # Shuffled, so that a part of the grid covers the whole space.
         random.Random(search.seed).shuffle(points)
         return [
-            FirstTrial(origin, _named(space, values))
+            FirstTrial(origin, named(space, values))
             for origin, values in _start_points_first(space, points, found)
         ]
     return [
@@ -85,14 +85,14 @@ def untried(
     if chance found it.
     """
     own = [trial for trial in trials if WARM not in trial.user_attrs]
-    there = [(trial.user_attrs.get(ORIGIN), _key(_enqueued(trial))) for trial in own]
+    there = [(trial.user_attrs.get(ORIGIN), key_of(_enqueued(trial))) for trial in own]
     keys = {key for _, key in there}
     if experiment.search.sampler == "grid":
-        keys |= {_key(trial.params) for trial in own}
+        keys |= {key_of(trial.params) for trial in own}
 
     def is_there(one: FirstTrial) -> bool:
         # Version 0.1.0 enqueued published recipes with fewer values.
-        key = _key(one.params)
+        key = key_of(one.params)
         return key in keys or (one.origin in PUBLISHED and _was_part(one.origin, key, there))
 
     return [one for one in first_trials(experiment, space) if not is_there(one)]
@@ -107,7 +107,8 @@ def _enqueued(trial: FrozenTrial) -> Mapping[str, Any]:
     return values
 
 
-def _key(params: Mapping[str, Any]) -> Key:
+def key_of(params: Mapping[str, Any]) -> Key:
+    """Return values to be compared with those of other trials."""
     # Without the last digits of a float: Optuna's 0.30000000000000004 is the grid's 0.3.
     return frozenset(
         (name, float(f"{value:.12g}") if isinstance(value, float) else value)
@@ -130,7 +131,8 @@ def check_grid(experiment: Experiment, space: Space) -> None:
         )
 
 
-def _named(space: Space, values: dict[str, Any]) -> dict[str, Any]:
+def named(space: Space, values: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe's searched values by their names in the study."""
     backbone = values.get("backbone", space.fixed.backbone)
     return {study_name(name, space, backbone): value for name, value in values.items()}
 
@@ -155,7 +157,7 @@ def warm_trials(space: Space, known: Sequence[KnownTrial]) -> list[FrozenTrial]:
             optuna.trial.create_trial(
                 state=TrialState.COMPLETE,
                 value=one.score,
-                params=_named(space, values),
+                params=named(space, values),
                 distributions={
                     study_name(name, space, backbone): distribution(space, name, backbone)
                     for name in values

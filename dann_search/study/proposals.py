@@ -13,6 +13,7 @@ from dann_search.errors import InputError
 from dann_search.storage.outages import is_of_old_outage
 from dann_search.study.finalists import Repetition, wanted
 from dann_search.study.first_trials import untried
+from dann_search.study.known_recipes import KnownRecipes
 from dann_search.study.optuna_private import storage_id
 from dann_search.study.study_names import (
     CONFIG,
@@ -26,6 +27,9 @@ from dann_search.study.study_names import (
     own,
 )
 from dann_search.study.suggest import suggest
+
+TRIES = 10
+"""Proposals of the sampler that may repeat recipes, before one that is left is taken instead."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,17 @@ class Proposals:
         )
         """Trials to be taken up again."""
         self._first = deque(untried(self.experiment, self.space, everything))
+        self._known = KnownRecipes(self.study, self.space, self.experiment.search.seed)
 
     @property
     def total(self) -> int:
-        """Trials the search is to reach; a grid has no more than its points."""
+        """Trials the search is to reach; a finite space has no more than its configurations."""
         left = self._waiting + len(self._first)
-        return min(self._total, self._searched + left) if self._is_grid else self._total
+        if self._is_grid:
+            return min(self._total, self._searched + left)
+        if self._known.is_finite:
+            return min(self._total, self._searched + self._waiting + self._known.left)
+        return self._total
 
     @property
     def _is_grid(self) -> bool:
@@ -110,8 +119,13 @@ class Proposals:
         """Raise the total; it is written into the study by ``keep_total``.
 
         Raises:
-            InputError: all points of the grid are in the study.
+            InputError: all points of the grid, or of a finite space, are in the study.
         """
+        if self._known.is_finite and not self._is_grid and not self._known.left:
+            raise InputError(
+                f"--add-trials {count}: each of the configurations of this space is in the study, "
+                f"in {self._searched} trials; widen a range (--set space.… --allow-wider-space)"
+            )
         if self._is_grid and not self._first:
             raise InputError(
                 f"--add-trials {count}: the grid is exhausted, each of its {self._searched} points "
@@ -189,9 +203,7 @@ class Proposals:
             again = {RETRIES: failed.number, **kept}
             self.study.enqueue_trial(failed.params, user_attrs=again)
         elif self._is_searching:
-            if self._first:
-                first = self._first.popleft()
-                self.study.enqueue_trial(first.params, user_attrs={ORIGIN: first.origin})
+            return self._propose()
         elif self.experiment.search.confirm is None or self._is_running:
             return None
         elif missing := self._repetitions():
@@ -202,6 +214,25 @@ class Proposals:
             return None
         trial = self.study.ask()
         self._searched += CONFIRMS not in trial.user_attrs and RETRIES not in trial.user_attrs
+        return self._assign(trial)
+
+    def _propose(self) -> Assignment:
+        """Return a trial of a recipe that was not trained yet, unless all proposals repeat others.
+
+        The sampler is told the result of those that do: it would propose them again.
+        """
+        for attempt in range(2 * TRIES):
+            if self._first:
+                first = self._first.popleft()
+                self.study.enqueue_trial(first.params, user_attrs={ORIGIN: first.origin})
+            elif attempt >= TRIES and (values := self._known.untried()):
+                self.study.enqueue_trial(values)
+            trial = self.study.ask()
+            if self._known.is_new(trial, suggest(trial, self.space)):
+                break
+        else:
+            trial = self.study.ask()
+        self._searched += 1
         return self._assign(trial)
 
     def _in_state(self, state: TrialState) -> list[FrozenTrial]:

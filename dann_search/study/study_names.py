@@ -20,6 +20,8 @@ STOPPED = "stopped"
 """After which epoch the pruner ended it, even if it could not be told so any more."""
 RETRIES = "retries"
 """Number of the failed trial that this one takes up again."""
+REPEATS = "repeats"
+"""Number of an earlier trial of the same recipe: this one was not trained."""
 CONFIRMS = "confirms"
 """Number of the trial whose parameters this one trains again."""
 SEED = "seed"
@@ -35,8 +37,8 @@ SPENT = "spent"
 
 
 def is_own(trial: Any) -> bool:
-    """Whether a trial was trained here: not learned from elsewhere, nor still waiting."""
-    return trial.state.name != "WAITING" and WARM not in trial.user_attrs
+    """Whether a trial was trained here: not known from elsewhere or before, nor still waiting."""
+    return trial.state.name != "WAITING" and not {WARM, REPEATS} & trial.user_attrs.keys()
 
 
 def own(trials: Iterable[Any]) -> list[Any]:

@@ -1,5 +1,6 @@
 """What a user gets for bad input: one message, exit code 2, nothing started, no traceback."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -358,3 +359,18 @@ def test_a_parameter_that_can_never_apply_is_said_so(
     path = space_file(tmp_path, training__method="source_only")
     assert main(["space", str(path)]) == 0
     assert "never: method is source_only" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/runs/a/best/model.safetensors")
+
+    monkeypatch.setattr("dann_search.inference.best.write_best", full)
+    assert main(["best", "any"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(
+        "error: /runs/a/best/model.safetensors: No space left on device; make room there"
+    )
+    assert "dann-search resume" in said and "OSError" not in said

@@ -333,3 +333,15 @@ def test_a_dashboard_on_the_network_must_refuse_strangers(
 
 def test_a_dashboard_on_the_loopback_is_well() -> None:
     assert check_dashboard("http://127.0.0.1:8265").ok
+
+
+def test_a_temporary_folder_too_long_for_sockets_is_red_with_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/" + "a" * 60)
+    assert main(["doctor", "--storage", str(tmp_path), "--json"]) == 1
+    checks = {
+        check["name"]: check for check in printed("doctor", capsys.readouterr().out)["checks"]
+    }
+    assert not checks["sockets"]["ok"] and "61 bytes" in checks["sockets"]["found"]
+    assert checks["sockets"]["remedy"].endswith("export RAY_TMPDIR=/tmp")

@@ -670,3 +670,53 @@ def test_any_override_is_taken_or_refused(tmp_path: Path, key: str, value: str) 
         load(tmp_path, DATA, sets=[f"training.{key}={value}"])
     except InputError as exc:
         assert str(exc)
+
+
+def test_variables_of_the_environment_are_replaced_in_every_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRATCH", str(tmp_path / "fast"))
+    monkeypatch.setenv("BUCKET", "images")
+    (tmp_path / "fast" / "a").mkdir(parents=True)
+    (tmp_path / "$5").mkdir()
+    (tmp_path / "$kept").mkdir()
+    text = """data:
+  source: [{folder: $SCRATCH/a}, {folder: $5}, {folder: $kept}]
+  target: {folder: 's3://${BUCKET}/b'}
+storage: ${SCRATCH}/runs
+"""
+    experiment, _ = load(tmp_path, text)
+    here = tmp_path.resolve()
+    assert [one.folder for one in experiment.data.sources] == [
+        here / "fast" / "a", here / "$5", here / "$kept"]  # fmt: skip
+    assert experiment.data.target.folder == "s3://images/b"
+    assert experiment.storage == here / "fast" / "runs"
+    experiment, _ = load(tmp_path, text, sets=["storage=s3://$BUCKET/runs"])
+    assert experiment.storage == "s3://images/runs"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_variable_that_is_not_set_is_refused_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("SCRATCH", raising=False)
+    if value is not None:
+        monkeypatch.setenv("SCRATCH", value)
+    for key, text in (
+        ("storage", DATA + "storage: $SCRATCH/runs\n"),
+        ("storage", DATA + "storage: s3://$SCRATCH/runs\n"),
+        ("data.target.folder", DATA.replace("dataset: digits-m", "folder: $SCRATCH/target")),
+    ):
+        said = rf":\d+: {key}: not a usable .*takes \$SCRATCH from the environment"
+        with pytest.raises(InputError, match=said):
+            load(tmp_path, text)
+
+
+def test_words_that_yaml_reads_as_true_are_told_of_as_keys(tmp_path: Path) -> None:
+    text = DATA.replace("digits}", "digits, classes: {yes: a, 2: b}}")
+    said = (
+        r"data\.source\.classes: keys must be text, got true, as which YAML reads yes, .* into "
+        r"quotes, 2: write it in quotes, '2'"
+    )
+    with pytest.raises(InputError, match=said):
+        load(tmp_path, text)

@@ -97,8 +97,8 @@ def test_any_labels_come_back_as_written(
     [
         ("path\nimages/0.jpg\n", "photos.csv: no column 'label'; it has path"),
         ("", "photos.csv: no column 'path'; it has none"),
-        ("path;label\na;b\n", "photos.csv: no column 'path'; it has path;label; cells are "
-         "separated by commas"),
+        ("path:label\na:b\n", "photos.csv: no column 'path'; it has path:label; cells are "
+         "separated by commas, semicolons or tabs"),
         ("path,label\n", "photos.csv: no rows"),
         ("path,label\nimages/0.jpg,a\nimages/9.jpg,a\n",
          "photos.csv:3: no such file: images/9.jpg"),
@@ -136,3 +136,91 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"photos\.csv: not a valid CSV file"):
         load_manifest_domain(tmp_path / "photos.csv")
+
+
+def labels_in(path: Path) -> list[str]:
+    domain = load_manifest_domain(path)
+    return [(*domain.class_names, "")[label] for label in domain.labels]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (["1.0", "2.0", "", "10.0"], ["1", "2", "", "10"]),
+        (["1", "2.0", "nan", "<NA>"], ["1", "2", "", ""]),
+        (["-1.0", "0.0"], ["-1", "0"]),
+        (["1.0", "1.5"], ["1.0", "1.5"]),
+        (["1.0", "v2"], ["1.0", "v2"]),
+        (["007", "8"], ["007", "8"]),
+    ],
+)
+def test_whole_numbers_that_pandas_made_floats_are_whole(
+    tmp_path: Path, written: list[str], read: list[str]
+) -> None:
+    assert labels_in(write(tmp_path, rows_of(written))) == read
+
+
+def test_how_numbers_and_names_of_nothing_are_read_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, rows_of(["1.0", "2.0"]))
+    assert load_manifest_domain(path).remarks == (
+        f"{path}: labels such as 1.0 are read as whole numbers",
+    )
+    path = write(tmp_path, rows_of(["mug", "None", "nan"]))
+    assert load_manifest_domain(path).remarks == (
+        f"{path}: None, nan is read as a class; leave the cells of missing labels empty",
+    )
+
+
+def test_missing_labels_of_parquet_are_missing(tmp_path: Path) -> None:
+    paths = [f"images/{number}.jpg" for number in range(4)]
+    path = write(tmp_path, rows_of(["a"]), images=4)
+    for labels, expected in (
+        (pa.array([1.0, 2.0, float("nan"), None]), ["1", "2", "", ""]),
+        (pa.array(["mug", "pen", None, ""]), ["mug", "pen", "", ""]),
+        (pa.array([b"mug", b"pen", None, b"mug"]), ["mug", "pen", "", "mug"]),
+        (pa.array(["mug", "pen", "mug", None]).dictionary_encode(), ["mug", "pen", "mug", ""]),
+    ):
+        table = pa.table({"path": paths, "label": labels})
+        parquet.write_table(table, path.with_suffix(".parquet"))
+        assert labels_in(path.with_suffix(".parquet")) == expected
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_as_excel_writes_them_are_read(
+    tmp_path: Path, delimiter: str, encoding: str
+) -> None:
+    path = write(tmp_path, rows_of(["thé", "mug"]))
+    path.write_bytes(path.read_text("utf-8").replace(",", delimiter).encode(encoding))
+    assert labels_in(path) == ["thé", "mug"]
+
+
+def test_other_encodings_are_refused_with_the_line_and_the_way_on(tmp_path: Path) -> None:
+    path = write(tmp_path, rows_of(["mug", "thé"]))
+    text = path.read_text("utf-8")
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=r"photos\.csv:3: not in UTF-8: byte 0xe9, in Latin-1 "
+                       r"'images/1\.jpg,thé'; save the file as UTF-8"):  # fmt: skip
+        load_manifest_domain(path)
+    path.write_bytes(text.encode("utf-16-le"))
+    with pytest.raises(InputError, match=r"zero bytes, as UTF-16 without a mark does; save it"):
+        load_manifest_domain(path)
+
+
+def test_missing_files_are_counted_and_links_that_lead_nowhere_are_unreadable(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, rows_of(["mug"] * 30), images=1)
+    with pytest.raises(InputError) as caught:
+        load_manifest_domain(path)
+    first, *others = str(caught.value).splitlines()
+    assert first == (
+        f"{path}:3: no such file: {tmp_path / 'images/1.jpg'}; of 30 files 29 are missing; paths "
+        f"are relative to {tmp_path}:"
+    )
+    assert len(others) == 20 and others[-1].strip() == "… 9 more"
+    for number in range(1, 30):
+        (tmp_path / "images" / f"{number}.jpg").symlink_to(f"/nowhere/{number}.jpg")
+    domain = load_manifest_domain(path)
+    with pytest.raises(InputError, match="a link that leads nowhere"):
+        domain.decode(1, 8)

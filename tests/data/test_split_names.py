@@ -10,7 +10,7 @@ from dann_search.data.folder import load_folder_domain
 from dann_search.data.remote import local_copy
 from dann_search.data.split_names import MEANINGS
 from dann_search.errors import InputError
-from dann_search.evaluation.evaluate import labelled_folder
+from dann_search.evaluation.evaluate import labelled_images
 from dann_search.inference.image_files import image_files
 from tests.data.images import noise, write_domain
 
@@ -34,7 +34,7 @@ def splits_of(root: Path) -> dict[str, int]:
 @pytest.mark.parametrize(
     "names",
     [("Training", "Test"), ("training", "testing"), ("train", "Test"), ("TRAIN", "TEST"),
-     ("Train", "Testing")],
+     ("Train", "Testing"), ("train_set", "TestData"), ("trn", "tst"), ("Train images", "test-set")],
 )  # fmt: skip
 def test_two_folders_named_as_splits_in_any_way_are_splits(
     tmp_path: Path, names: tuple[str, str]
@@ -60,13 +60,14 @@ def test_what_was_read_as_which_split_is_told_unless_it_is_plain(tmp_path: Path)
     [
         (("train", "eval"), "the split 'eval' may be val or test; rename it"),
         (("train", "test", "Evaluation"), "the split 'Evaluation' may be val or test; rename it"),
-        (("train", "dev"), "holds the splits dev, train but no test; add or rename a folder"),
+        (("train", "dev"), "holds the splits dev, train but no test; add or rename a folder: "
+         "rename dev to test (a val is then drawn from train), or give one of them alone"),
         (("Val", "Test"), "holds the splits Test, Val but no train; add or rename a folder"),
         (("Training",), "holds the splits Training but no test"),
         (("train", "val", "valid", "test"), "val and valid mean the same split, val; merge"),
         (("Train", "train", "test"), "Train and train mean the same split, train; merge"),
     ],
-)
+)  # fmt: skip
 def test_splits_that_do_not_add_up_are_refused(
     tmp_path: Path, names: tuple[str, ...], message: str
 ) -> None:
@@ -121,6 +122,10 @@ def test_a_folder_between_domain_and_classes_is_named(tmp_path: Path, inner: str
         (("dev", "test"), ("dev", "test")),
         (("bike/images", "mug/images"), ("bike", "mug")),
         (("bike/left", "bike/right", "mug/left", "mug/near"), ("bike", "mug")),
+        (
+            ("bike/2019", "bike/2020", "bike/2021", "mug/2020", "mug/2021", "mug/2022"),
+            ("bike", "mug"),
+        ),
         (("train/images", "bus/images"), ("bus", "train")),
     ],
 )
@@ -163,9 +168,19 @@ def test_splits_are_not_evaluated_together_under_any_names(
 ) -> None:
     root = layout(tmp_path / "src", *names)
     with pytest.raises(InputError, match=rf"holds splits \(.*\), not class .*{names[1]}$"):
-        labelled_folder(list(CLASSES), root)
+        labelled_images(list(CLASSES), root)
 
 
 def test_every_meaning_is_a_split_in_small_letters() -> None:
     assert set(MEANINGS.values()) == set(SPLITS)
     assert all(name == name.casefold() for name in MEANINGS)
+
+
+def test_a_folder_beside_the_one_with_the_classes_does_not_hide_it(tmp_path: Path) -> None:
+    root = layout(tmp_path / "amazon", "images")
+    (root / "annotations").mkdir()
+    (root / "annotations" / "notes.txt").touch()
+    with pytest.raises(InputError, match=f"name {root / 'images'} instead of {root}"):
+        load_folder_domain(root)
+    with pytest.raises(InputError, match=f"name {root / 'images'} instead of {root}"):
+        labelled_images(list(CLASSES), root)

@@ -1,6 +1,8 @@
 """The packed store: what it holds, and what it must not."""
 
+import errno
 import json
+import os
 import struct
 import tarfile
 import zlib
@@ -132,11 +134,11 @@ def test_a_node_packs_a_store_of_its_own_for_each_preparation(
     assert seen == {SIDE + 9, SIDE, SIDE - 4}
     # What an earlier version began is not gone on with on other pixels.
     earlier = replace(store_of(elsewhere, config, info), pixels=info.pixels - 1)
-    with pytest.raises(InputError, match=r"prepared by version 0, this .* version 1; copy"):
+    with pytest.raises(InputError, match=r"prepared by version 1, this .* version 2; copy"):
         store_here(earlier)
     kept = replace(earlier, place=str(tmp_path / "store"))
     content_of = json.loads((tmp_path / "store" / "store.json").read_text())
-    (tmp_path / "store" / "store.json").write_text(json.dumps({**content_of, "pixels": 0}))
+    (tmp_path / "store" / "store.json").write_text(json.dumps({**content_of, "pixels": 1}))
     assert store_here(kept) == tmp_path / "store"
 
 
@@ -413,3 +415,26 @@ def test_real_photographs_are_packed(tmp_path: Path) -> None:
     assert images.shape[1:] == (3, 48, 48)
     # Photographs, not blanks: every one has contrast.
     assert np.asarray(images).reshape(len(images), -1).std(axis=1).min() > 5
+
+
+def test_a_disk_that_fills_while_packing_is_told_with_the_file(
+    config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    with pytest.raises(InputError, match=r"source\.train\.images\.npy: No space left .*--storage"):
+        pack(config, SIDE, tmp_path / "store")
+
+
+def test_a_class_that_a_split_lacks_is_told_with_the_ways_on(tmp_path: Path) -> None:
+    write_domain(tmp_path / "amazon", CLASSES, seed=1)
+    write_domain(tmp_path / "webcam" / "train", CLASSES, seed=2)
+    write_domain(tmp_path / "webcam" / "test", {"bike": 3}, seed=3)
+    said = (
+        r"'mug' in its test \(1 of 2 classes have none\); add some there, take the class out .* or "
+        r"give the classes without splits"
+    )
+    with pytest.raises(InputError, match=said):
+        pack(config_of(tmp_path), SIDE, tmp_path / "store")

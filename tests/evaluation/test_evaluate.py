@@ -32,8 +32,7 @@ from dann_search.evaluation.calibration import (
     reliability,
     to_probabilities,
 )
-from dann_search.evaluation.evaluate import evaluate_target, predict_classes
-from dann_search.evaluation.evaluate import labelled_folder as labelled_images
+from dann_search.evaluation.evaluate import evaluate_target, labelled_images, predict_classes
 from dann_search.evaluation.scoring import score, score_logits
 from dann_search.inference.best import write_best
 from dann_search.inference.model import load_model
@@ -380,3 +379,41 @@ def test_splits_are_not_evaluated_together(tmp_path: Path) -> None:
 def test_classes_that_are_called_as_splits_are_classes(tmp_path: Path) -> None:
     data = write_domain(tmp_path / "vehicles", {"train": 2, "test": 1})
     assert len(labelled_images(["bus", "test", "train"], data).labels) == 3
+
+
+def test_a_manifest_is_evaluated_as_the_folder_of_its_images(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    best = write_best(experiment)
+    data = labelled_folder(experiment, tmp_path / "photos", {})
+    files = sorted(data.rglob("*.png"))
+    rows = [f"{file.relative_to(tmp_path)};{file.parent.name}.0" for file in files]
+    manifest = tmp_path / "photos.csv"
+    manifest.write_text("\n".join(["path;label", *rows]))
+    notes: list[str] = []
+    result = evaluate_target(experiment.best, manifest, note=notes.append)
+    assert best.validation
+    assert result.f1_macro == pytest.approx(best.validation.f1_macro_val)
+    assert notes == [f"{manifest}: labels such as 0.0 are read as whole numbers"]
+    # Of a manifest with splits, only what is for measuring counts.
+    splits = ["train", "test", *["test"] * (len(rows) - 2)]
+    lines = [f"{row};{split}" for row, split in zip(rows, splits, strict=True)]
+    manifest.write_text("\n".join(["path;label;split", *lines]))
+    notes.clear()
+    assert evaluate_target(experiment.best, manifest, note=notes.append).n == len(rows) - 1
+    assert "1 rows without a label or of other splits are left out" in notes[-1]
+    manifest.write_text(f"path,label\n{files[0].relative_to(tmp_path)},three\n")
+    with pytest.raises(InputError, match=r"photos\.csv: the class 'three' is none of the model's"):
+        evaluate_target(experiment.best, manifest)
+
+
+def test_what_a_folder_holds_besides_images_is_noted(
+    experiment: ExperimentFolder, tmp_path: Path
+) -> None:
+    write_best(experiment)
+    data = labelled_folder(experiment, tmp_path / "photos", {})
+    (data / "0" / "notes.txt").touch()
+    (data / "0" / "back").symlink_to("..")
+    notes: list[str] = []
+    evaluate_target(experiment.best, data, note=notes.append)
+    assert len(notes) == 2 and "1 .txt" in notes[0] and "1 linked folders" in notes[1]

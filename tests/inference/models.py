@@ -62,6 +62,8 @@ def _record(config: TrialConfig, side: int, stored: int) -> dict[str, Any]:
         "preprocessing": {
             "stored_size": stored,
             "image_size": side,
+            "grey_bits": None,
+            "transparency": "white",
             "resize": "as best says",
             "scale": "1/255",
             "mean": list(spec.mean),

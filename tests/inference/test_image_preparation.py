@@ -20,13 +20,13 @@ from PIL import Image
 from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.config.trial import TrialConfig
 from dann_search.data import image_pixels
-from dann_search.data.decode import decode_image
+from dann_search.data.decode import Preparation, decode_image
 from dann_search.data.folder import load_folder_domain
 from dann_search.data.open_domain import open_pair
 from dann_search.data.splits import split_domain
 from dann_search.data.store import pack, read_info
 from dann_search.errors import InputError
-from dann_search.evaluation.evaluate import labelled_folder
+from dann_search.evaluation.evaluate import labelled_images
 from dann_search.inference.batched_logits import logits_of, stored_batches
 from dann_search.inference.best import _preprocessing, weights_of
 from dann_search.inference.export import program, safetensors_folder, standalone
@@ -338,7 +338,7 @@ def test_predictions_are_those_of_the_pixels_that_were_packed(photos: Path, tmp_
     ]
     named = [[one[name] for name in model.class_names] for one in by_name]
     assert np.abs(np.array(named) - expected).max() < 1e-6
-    batches = labelled_folder(model.class_names, photos / "target").batches(model)
+    batches = labelled_images(model.class_names, photos / "target").batches(model)
     assert next(batches).shape[1:] == (3, STORED, STORED)
 
 
@@ -389,3 +389,147 @@ def test_what_an_export_carries_is_the_packages_own_text(tmp_path: Path) -> None
     model = random_model("dann_cnn", side=16)
     program.write(model, tmp_path)
     assert (tmp_path / "image_pixels.py").read_text() == source
+
+
+def deep_copy(file: Path, bits: int) -> None:
+    """Replace an image by its grey values, as so many bits of a 16-bit file."""
+    values = np.asarray(Image.open(file).convert("L")).astype(np.uint16)
+    Image.fromarray(values << (bits - 8)).save(file)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_grey_values_of_fewer_bits_are_scaled_by_the_range_of_their_domain(
+    tmp_path: Path, bits: int
+) -> None:
+    for number, name in enumerate(("shallow", "deep")):
+        for label in ("bike", "mug"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for image in range(4):
+                noise(image + 10 * (label == "mug"), 9, 11).resize((40, 40), 0).save(
+                    file := tmp_path / name / label / f"{image}.png"
+                )
+                Image.open(file).convert("L").save(file)
+                if number:
+                    deep_copy(file, bits)
+    expected, found = (load_folder_domain(tmp_path / name) for name in ("shallow", "deep"))
+    assert (expected.grey_bits, found.grey_bits) == (None, bits)
+    for row in range(8):
+        assert (found.decode(row, SIDE) == expected.decode(row, SIDE)).all()
+    said = f"deep: 8 images of 16 bits hold values of {bits} bits, such as {tmp_path}/deep/bike/0"
+    assert len(found.remarks) == (bits < 16)
+    assert all(remark.startswith(said) for remark in found.remarks)
+
+
+def test_one_range_serves_all_images_of_a_domain_and_a_few_hot_pixels_do_not_widen_it(
+    tmp_path: Path,
+) -> None:
+    dim, bright = np.full((40, 40), 200, np.uint16), np.full((40, 40), 4000, np.uint16)
+    bright[0, 0] = 65535
+    for name, values in (("dim", dim), ("bright", bright)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(values).save(tmp_path / name / "a.png")
+    domain = load_folder_domain(tmp_path)
+    assert domain.grey_bits == 12
+    assert [int(np.median(domain.decode(row, 40))) for row in range(2)] == [250, 12]
+
+
+def test_a_range_that_is_stated_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.full((9, 9), 200, np.uint16)).save(tmp_path / "a" / "a.png")
+    domain = load_folder_domain(tmp_path, Preparation(grey_bits=10))
+    assert domain.grey_bits == 10 and domain.remarks == ()
+    assert (domain.decode(0, SIDE) == 50).all()
+
+
+@pytest.fixture
+def deep_photos(tmp_path: Path) -> Path:
+    """A target of 16-bit files with 12-bit values, and a model as a search on it leaves."""
+    for seed, name in enumerate(("source", "target")):
+        for label, one in enumerate(("bike", "mug", "lamp", "desk")):
+            (tmp_path / name / one).mkdir(parents=True)
+            for image in range(5):
+                sharp = noise(100 * seed + 10 * label + image, 9, 11).resize((50, 40), 0)
+                sharp.save(tmp_path / name / one / f"{image}.png")
+                if name == "target":
+                    deep_copy(tmp_path / name / one / f"{image}.png", 12)
+    info = pack(config_of(tmp_path), SIDE, tmp_path / "store")
+    assert (info.grey_bits, info.transparency) == (12, "white")
+    model = random_model("dann_cnn", side=SIDE, stored=SIDE, bottleneck=0)
+    model.record["preprocessing"] |= _preprocessing(
+        TrialConfig(**model.record["config"]), info, {}
+    ) | {"image_size": SIDE}
+    make_sensitive(model, sorted((tmp_path / "source").rglob("*.png")))
+    write_model(tmp_path / "model", weights_of(model.network), model.record)
+    return tmp_path
+
+
+@pytest.mark.parametrize("format_", ["safetensors", "torch"])
+def test_a_model_and_its_exports_keep_the_range_it_was_trained_with(
+    deep_photos: Path, format_: str
+) -> None:
+    dim = deep_photos / "dim.png"
+    Image.fromarray(np.full((40, 50), 200, np.uint16)).save(dim)
+    files = [dim, *sorted((deep_photos / "target").rglob("*.png"))]
+    model = load_model(deep_photos / "model")
+    assert int(model.read(dim).max()) == 200 >> 4  # not 200, as its own range would have it
+    expected = model.probabilities(model.batch(files)).detach().numpy()
+    assert (model.batch([Image.open(dim)]) == model.batch([dim])).all()
+    folder = export_model(deep_photos / "model", format_, out=deep_photos / "export").folder
+    found = FORMATS[format_].open_written(folder)(files).numpy()
+    assert np.abs(found - expected).max() < 1e-5
+    if format_ == "torch":
+        assert f'read_pixels("photo.jpg", {SIDE}, grey_bits=12)' in card(folder)
+
+
+def test_a_model_without_a_known_range_takes_that_of_each_image(
+    tmp_path: Path, model: DannModel
+) -> None:
+    noise(3, 40, 50).convert("L").save(tmp_path / "shallow.png")
+    expected = model.read(tmp_path / "shallow.png")
+    for bits in (8, 10, 12, 16):
+        noise(3, 40, 50).convert("L").save(tmp_path / "deep.png")
+        deep_copy(tmp_path / "deep.png", bits)
+        assert (model.read(tmp_path / "deep.png") == expected).all(), bits
+
+
+def hiding(colour: int, mode: str = "RGBA") -> Image.Image:
+    """A red square on transparent ground that hides a colour."""
+    pixels = np.full((40, 40, 4), (colour, colour, colour, 0), np.uint8)
+    pixels[10:30, 10:30] = (200, 30, 30, 255)
+    return Image.fromarray(pixels).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_what_transparent_pixels_hide_is_not_seen(mode: str) -> None:
+    seen = [decode_image(hiding(colour, mode), SIDE) for colour in (0, 255)]
+    assert (seen[0] == seen[1]).all() and (seen[0][:, 0, 0] == 255).all()
+    black = decode_image(hiding(255, mode), SIDE, how=Preparation(transparency="black"))
+    assert (black[:, 0, 0] == 0).all()
+    ignored = Preparation(transparency="ignored")
+    assert decode_image(hiding(0, mode), SIDE, how=ignored)[0, 0, 0] == 0
+
+
+def test_models_of_earlier_formats_see_what_they_were_trained_on(model: DannModel) -> None:
+    record = json.loads(json.dumps(model.record))
+    for name in ("grey_bits", "transparency"):
+        del record["preprocessing"][name]
+    for loader in (DannModel, standalone.Classifier):
+        old = loader(model.network, record)
+        read = old.batch if isinstance(old, DannModel) else old._decoded
+        assert int(read([hiding(0)])[0, 0, 0, 0]) == 0
+        assert int(read([np.full((40, 40), 512, np.uint16)]).max()) == 2
+
+
+def test_a_single_image_is_taken_for_one(
+    tmp_path: Path, model: DannModel, exported: ModuleType
+) -> None:
+    noise(1, 40, 50).save(tmp_path / "photo.jpg")
+    classifier = exported.Classifier(model.network, model.record)
+    image = Image.open(tmp_path / "photo.jpg")
+    for predict in (model.predict, classifier.predict):
+        (expected,) = predict([tmp_path / "photo.jpg"])
+        for one in (str(tmp_path / "photo.jpg"), tmp_path / "photo.jpg", image, np.asarray(image)):
+            (found,) = predict(one)
+            assert found.probabilities == expected.probabilities
+        assert len(predict(np.zeros((5, 8, 8), np.uint8))) == 5
+        assert len(predict(np.zeros((5, 8, 8, 3), np.uint8))) == 5

@@ -25,7 +25,7 @@ from dann_search.data.splits import split_domain
 from dann_search.data.store import pack
 from dann_search.data.training_data import as_tensor, open_training_data, stored_tensor
 from dann_search.errors import RunError
-from dann_search.evaluation.evaluate import labelled_folder
+from dann_search.evaluation.evaluate import labelled_images
 from dann_search.inference.batched_logits import logits_of, stored_batches
 from dann_search.inference.best import _preprocessing, weights_of
 from dann_search.inference.export import onnx_file, program, safetensors_folder
@@ -154,7 +154,7 @@ def test_every_way_gives_the_network_the_same_bytes(case: Case, way: str) -> Non
 
 @pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 def test_a_labelled_folder_gives_the_same_bytes(case: Case) -> None:
-    folder = labelled_folder(case.model.class_names, case.root / "target" / "test")
+    folder = labelled_images(case.model.class_names, case.root / "target" / "test")
     with inputs() as seen:
         logits_of(case.model, folder.batches(case.model))
     files = [Path(place) for place in folder.domain.places]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dann_search import load_model, predict_files
 from dann_search.cli import main
@@ -163,3 +164,23 @@ def test_no_more_than_two_batches_are_ever_decoded_ahead() -> None:
     assert len(asked) == 10
     next(batches)
     assert len(asked) == 15
+
+
+def test_what_is_left_out_and_images_without_content_are_noted(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "deep" / "round").symlink_to(photos)
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(photos / "black.png")
+    assert main(["predict", str(model), str(photos)]) == 0
+    said = capsys.readouterr().err
+    assert "note: 1 files are no images by their names and are left out (1 .txt)" in said
+    assert "note: 1 linked folders lead to folders that were read already" in said
+    assert (
+        f"1 images are black or white throughout as the model sees them, such as {photos}" in said
+    )
+
+
+def test_one_path_is_taken_for_one(model: Path, photos: Path) -> None:
+    expected = list(predict_files(model, [photos / "a.jpg"]))
+    assert list(predict_files(model, str(photos / "a.jpg"))) == expected
+    assert list(predict_files(model, photos / "a.jpg")) == expected

@@ -121,6 +121,12 @@ def judge_token_file(node: str, facts: Facts) -> Check:
     return verdict("token file", node, found, wrong * bool(facts.token_mode & OTHERS), remedy)
 
 
+def judge_sockets(node: str, trouble: str) -> Check:
+    """Require that the paths of Ray's sockets are short enough."""
+    wrong, _, remedy = trouble.partition("; ")
+    return verdict("sockets", node, "paths short enough", wrong, remedy)
+
+
 def judge_disk(node: str, facts: Facts, needs: Needs) -> Check:
     """Require room for the packed store where this node keeps it."""
     needed = needs.store_bytes + LOGS

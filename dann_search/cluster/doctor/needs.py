@@ -1,7 +1,6 @@
 """What a search needs of its machines: storage, data, room for the packed store."""
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ from dann_search.cluster.doctor.places import DataPlace
 from dann_search.config.data import PLACES, DataConfig, DomainConfig
 from dann_search.config.experiment import Experiment
 from dann_search.config.load import experiment_of, read_source
-from dann_search.data.decode import EXTENSIONS
 from dann_search.data.target_has_labels import fitted_to_target
+from dann_search.data.walk import images_below
 from dann_search.models.registry import largest_native_size, stage_counts
 from dann_search.storage.layout import default_storage
 from dann_search.storage.remote_folder import is_url
@@ -126,8 +125,7 @@ def _rows(place: str | Path) -> int:
     """Count the images of a folder or a CSV manifest, but not those of a Parquet file."""
     path = Path(place)
     if path.is_dir():
-        files = (name for _, _, names in os.walk(path) for name in names)
-        return sum(Path(name).suffix.lower() in EXTENSIONS for name in files)
+        return sum(1 for _ in images_below(path))
     if path.suffix.lower() != ".csv":
         raise OSError("not counted")
     with path.open(encoding="utf-8-sig", newline="") as file:

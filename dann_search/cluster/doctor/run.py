@@ -13,6 +13,7 @@ from dann_search.cluster.doctor.needs import Needs, needs_of
 from dann_search.cluster.doctor.verdict import diagnosis
 from dann_search.errors import InputError
 from dann_search.outputs.cluster import Doctor
+from dann_search.search.ray_private import socket_trouble
 from dann_search.search.ray_session import OBJECT_STORE_BYTES, quiet_output
 from dann_search.storage.remote_folder import is_url
 
@@ -65,6 +66,7 @@ def check_machine(needs: Needs) -> Doctor:
         judge.judge_shared_memory(node, facts, OBJECT_STORE_BYTES),
         judge.judge_disk(node, facts, needs),
         judge.judge_token_file(node, facts),
+        judge.judge_sockets(node, socket_trouble()),
         check_own_mode(node),
     ]
     if storage is not None:

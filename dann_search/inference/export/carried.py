@@ -37,13 +37,22 @@ def reader_in(folder: Path) -> Run:
     read_pixels = import_alone(folder / READER).read_pixels
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     sides = record["preprocessing"]
-    sizes = sides.get("stored_size", sides["image_size"]), sides.get("crop_size")
-    return lambda images: torch.from_numpy(np.stack([read_pixels(one, *sizes) for one in images]))
+    how = (
+        sides.get("stored_size", sides["image_size"]),
+        sides.get("crop_size"),
+        sides.get("grey_bits", 16),
+        sides.get("transparency", "ignored"),
+    )
+    return lambda images: torch.from_numpy(np.stack([read_pixels(one, *how) for one in images]))
 
 
 def sizes_in_words(model: DannModel) -> str:
     """Return the arguments of ``read_pixels`` behind the image, for a card."""
-    return f"{model.stored_size}, {model.crop_size}" if model.crop_size else f"{model.stored_size}"
+    how = {"crop_size": model.crop_size, "grey_bits": model.how.grey_bits}
+    words = [f"{model.stored_size}", *(f"{name}={value}" for name, value in how.items() if value)]
+    if model.how.transparency != "white":
+        words.append(f'transparency="{model.how.transparency}"')
+    return ", ".join(words)
 
 
 class _Uncached(SourceFileLoader):

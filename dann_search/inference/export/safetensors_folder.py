@@ -21,8 +21,16 @@ from dann_search.models.registry import TIMM, registered
 
 LOADER = "model.py"
 FILES = (WEIGHTS, LOADER)
-READER_IMPORT = "from dann_search.data.image_pixels import ImageSource, centre_crop, read_pixels\n"
-"""The one line of ``standalone`` that needs dann-search; exports hold that file's text instead."""
+READER_IMPORT = """\
+from dann_search.data.image_pixels import (
+    ImageSource,
+    Transparency,
+    centre_crop,
+    is_one,
+    read_pixels,
+)
+"""
+"""The one statement of ``standalone`` that needs dann-search; exports hold that file's text."""
 
 LOADING = """\
 Needs torch, torchvision and safetensors ({needs}no dann-search). From this folder:

@@ -25,7 +25,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dann_search.data.image_pixels import ImageSource, centre_crop, read_pixels
+from dann_search.data.image_pixels import (
+    ImageSource,
+    Transparency,
+    centre_crop,
+    is_one,
+    read_pixels,
+)
 
 try:
     import torchvision
@@ -38,7 +44,7 @@ except RuntimeError:
     import torchvision
 
 HERE = Path(__file__).resolve().parent
-NEWEST_FORMAT = 4
+NEWEST_FORMAT = 5
 
 DANN_NETWORKS = {
     "dann_cnn": (((32, 5), (48, 5), (96, 3)), (2, 2), True, 1),
@@ -64,6 +70,8 @@ class Classifier(nn.Module):
         class_names: names of the classes, in the order of the outputs.
         stored_size: side in pixels to which images are scaled first, as for training.
         crop_size: side in pixels of their centre that is left; None for all of them.
+        grey_bits: bits that the values of 16-bit grey images use; None: each its own.
+        transparency: what is seen through transparent pixels.
         image_size: side in pixels that the network sees.
         temperature: divides logits before they become probabilities.
     """
@@ -80,6 +88,8 @@ class Classifier(nn.Module):
         self.image_size: int = preprocessing["image_size"]
         self.stored_size: int = preprocessing.get("stored_size", self.image_size)
         self.crop_size: int | None = preprocessing.get("crop_size")
+        self.grey_bits: int | None = preprocessing.get("grey_bits", 16)
+        self.transparency: Transparency = preprocessing.get("transparency", "ignored")
         std = torch.tensor(preprocessing["std"])[:, None, None]
         mean = torch.tensor(preprocessing["mean"])[:, None, None]
         self.register_buffer("scale", 1 / std, persistent=False)
@@ -102,13 +112,14 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def predict(
-        self, images: Tensor | Sequence[ImageSource], batch_size: int = 64
+        self, images: Tensor | ImageSource | Sequence[ImageSource], batch_size: int = 64
     ) -> list[Prediction]:
-        """Classify files, Pillow images, arrays, or a uint8 tensor (n, 3, height, width)."""
+        """Classify one or several files, Pillow images, arrays, or a uint8 tensor (n, 3, h, w)."""
         device = next(self.network.parameters()).device
         found = []
-        for start in range(0, len(images), batch_size):
-            batch = self._decoded(images[start : start + batch_size])
+        several: Any = [images] if is_one(images) else images
+        for start in range(0, len(several), batch_size):
+            batch = self._decoded(several[start : start + batch_size])
             for row in self.probabilities(batch.to(device)).cpu():
                 values = dict(zip(self.class_names, row.tolist(), strict=True))
                 label = max(values, key=values.__getitem__)
@@ -121,7 +132,8 @@ class Classifier(nn.Module):
             if images.shape[2:] == (side, side):
                 return centre_crop(images, self.crop_size)
             images = [one.permute(1, 2, 0).cpu().numpy() for one in images]
-        return torch.stack([decode(image, side, self.crop_size) for image in images])
+        how = side, self.crop_size, self.grey_bits, self.transparency
+        return torch.stack([decode(image, *how) for image in images])
 
 
 def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
@@ -220,13 +232,19 @@ def _timm(name: str) -> nn.Module:
     return network
 
 
-def decode(image: ImageSource, side: int, crop_size: int | None = None) -> Tensor:
+def decode(
+    image: ImageSource,
+    side: int,
+    crop_size: int | None = None,
+    grey_bits: int | None = None,
+    transparency: Transparency = "white",
+) -> Tensor:
     """Return an image as the network was trained to see it: uint8 RGB, shape (3, side, side).
 
     Raises:
         ValueError: the image cannot be read.
     """
-    return torch.from_numpy(read_pixels(image, side, crop_size))
+    return torch.from_numpy(read_pixels(image, side, crop_size, grey_bits, transparency))
 
 
 def main(files: Sequence[str]) -> None:
