@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
@@ -275,6 +275,13 @@ class MethodSpec:
             finds as ``network.method_module``: trained as the heads are, part of checkpoints, left
             out of models. None without one.
         labels: whether its loss takes ``labels``, those of this worker's source images.
+        classifier: builds its label classifier of the number of features and of classes; a linear
+            layer by default.
+        strong_views: whether its loss takes ``strong``, logits (n, classes) of this worker's target
+            images once more, under strong augmentation.
+        target_labels: what it makes of labelled training images of the target, where
+            ``data.target.labels`` gives some: ``used`` in a label loss of their own, ``unused``, or
+            ``needed``.
         by_statistics: whether it adapts by the target's batch-norm statistics alone, gathered as
             by ``batch_norm: domain``; lambda then has nothing to weigh.
         options: further fields of the recipe, given to its loss by their names.
@@ -288,6 +295,9 @@ class MethodSpec:
     discriminator: str = ""
     module: Callable[[int, int], Any] | None = None
     labels: bool = False
+    classifier: Callable[[int, int], Any] | None = None
+    strong_views: bool = False
+    target_labels: Literal["used", "unused", "needed"] = "used"
     by_statistics: bool = False
     options: tuple[Option, ...] = ()
 

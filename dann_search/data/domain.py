@@ -25,7 +25,10 @@ class Domain:
         places: where each image came from, for messages.
         splits: the split each image was given by its owner, length n; None to divide by ratio.
         remarks: what its reader has to be told, a sentence each.
-        labelled: False for a target without any label, whose classes are those of its source.
+        labelled: False for a target without any label but ``few``, whose classes are those of its
+            source.
+        few: for a target of whose training images some are labelled by their owner for training,
+            which ones, shape (n,); None for any other domain.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Domain:
     splits: Sequence[str] | None = None
     remarks: tuple[str, ...] = ()
     labelled: bool = True
+    few: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,6 +55,7 @@ class Domain:
             decode=lambda index, side: self.decode(rows[index], side),
             places=[self.places[row] for row in rows],
             splits=None if self.splits is None else [self.splits[row] for row in rows],
+            few=None if self.few is None else self.few[rows],
         )
 
     def without_labels(self) -> Self:

@@ -17,7 +17,9 @@ Row = tuple[str, dict[str, str]]
 """Where a row stands, for messages, and its cells by column."""
 
 
-def load_manifest_domain(manifest: Path, labelled: bool = True) -> Domain:
+def load_manifest_domain(
+    manifest: Path, labelled: bool = True, training_alone: bool = False
+) -> Domain:
     """Read a manifest and hash the bytes of its images; nothing is decoded yet.
 
     Paths are relative to the manifest's folder. The label may be empty for images of the training
@@ -27,6 +29,7 @@ def load_manifest_domain(manifest: Path, labelled: bool = True) -> Domain:
     Args:
         manifest: the file.
         labelled: whether its images have labels; otherwise a column of them is not read.
+        training_alone: whether only those of the training split need to have any.
 
     Raises:
         InputError: with the line of the first row at fault.
@@ -39,7 +42,8 @@ def load_manifest_domain(manifest: Path, labelled: bool = True) -> Domain:
     names, rows = table(manifest, needed)
     if not rows:
         raise InputError(f"{manifest}: no rows")
-    files = [_entry(where, cells, manifest, labelled) for where, cells in rows]
+    measured = labelled and not training_alone
+    files = [_entry(where, cells, manifest, measured) for where, cells in rows]
     _check_unique(rows, files)
     _check_splits(manifest, rows, files)
     domain = domain_of_files(manifest.stem, files, _remarks(manifest, names, rows, needed))
@@ -162,7 +166,7 @@ def _columns(manifest: Path, names: Sequence[str], needed: Sequence[str]) -> lis
     return found
 
 
-def _entry(where: str, cells: dict[str, str], manifest: Path, labelled: bool) -> LabelledFile:
+def _entry(where: str, cells: dict[str, str], manifest: Path, measured: bool) -> LabelledFile:
     if not cells["path"]:
         raise InputError(f"{where}: the path is empty")
     file = manifest.parent / cells["path"]
@@ -181,7 +185,7 @@ def _entry(where: str, cells: dict[str, str], manifest: Path, labelled: bool) ->
         meant = split_of(split)
     except InputError as exc:
         raise InputError(f"{where}: {exc}") from None
-    if labelled and label is None and meant != "train":
+    if measured and label is None and meant != "train":
         raise InputError(f"{where}: an image of the {split} split needs a label")
     return LabelledFile(file, label, meant)
 

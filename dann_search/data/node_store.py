@@ -37,7 +37,10 @@ class StoreSpec:
     def digest(self) -> str:
         """Of all that makes one store another one."""
         sides = self.image_size, self.data.image_size is not None, self.data.crop_size
-        content = json.dumps([self.hashes, *sides, self.pixels])
+        made = [self.hashes, *sides, self.pixels]
+        if (few := self.data.target.labels) is not None:
+            made += [few.model_dump(mode="json"), self.data.splits_of("target").seed]
+        content = json.dumps(made)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

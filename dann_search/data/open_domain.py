@@ -10,11 +10,13 @@ from dann_search.config.data import EMBEDDED, NEEDS_LABELS, NO_CLASSES, DataConf
 from dann_search.config.source import SettingError
 from dann_search.data.digits import load_digits_domain
 from dann_search.data.domain import NO_LABEL, Domain, Image
+from dann_search.data.few_labels import check_classes, with_few_alone
 from dann_search.data.folder import (
     LabelledFile,
     domain_of_files,
     left_out,
     load_bare_folder,
+    load_class_folders,
     load_folder_domain,
     load_unlabelled,
 )
@@ -63,7 +65,9 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
             raise SettingError(("data", "shared_classes_only"), NO_CLASSES)
         if len(source.class_names) < 2:
             raise InputError(f"domain {source.name} has one class; 2 are needed")
-        return DomainPair(source, target.with_classes(source.class_names), remarks)
+        check_classes(target, source.class_names, source.name)
+        target = target.with_classes(source.class_names)
+        return DomainPair(source, with_few_alone(target, config), remarks)
     both = sorted(set(source.class_names) & set(target.class_names))
     left_out = []
     for domain, other in ((source, target), (target, source)):
@@ -105,7 +109,15 @@ def _opens_without_labels(config: DomainConfig, cache: Path) -> bool:
 
 
 def open_domain(config: DomainConfig, cache: Path, labelled: bool = True) -> Domain:
-    """Open one domain under the class names that its config gives it."""
+    """Open one domain under the class names that its config gives it.
+
+    Args:
+        config: which.
+        cache: folder for copies of what lies behind URLs.
+        labelled: whether it has labels besides those of its training images that its config names.
+    """
+    few = config.labels
+    read = labelled or (few is not None and few.train is not None)
     if config.dataset in EMBEDDED:
         domain = load_digits_domain(str(config.dataset))
     elif config.dataset is not None:
@@ -113,20 +125,23 @@ def open_domain(config: DomainConfig, cache: Path, labelled: bool = True) -> Dom
             raise InputError(f"data set {config.dataset}: needs root, the folder where it lies")
         domain = load_torchvision_domain(config.dataset, config.root)
     elif config.manifest is not None:
-        domain = load_manifest_domain(local_manifest(config.manifest, cache), labelled)
+        table = local_manifest(config.manifest, cache)
+        domain = load_manifest_domain(table, read, training_alone=not labelled)
     else:
         assert config.folder is not None
-        load = load_folder_domain if labelled else load_bare_folder
+        load = load_folder_domain if read else load_bare_folder
         domain = load(_local(config.folder, cache))
-    if not labelled:
+    if not read:
         domain = domain.without_labels()
-        for key in ("classes", "unlabelled"):
-            if getattr(config, key):
-                raise SettingError(("data", "target", key), NEEDS_LABELS)
+    if not labelled and (key := config.lacking_labels):
+        raise SettingError(("data", "target", key), NEEDS_LABELS)
     if config.unlabelled is not None:
         more = _local(config.unlabelled, cache)
         domain = _with_unlabelled(domain, load_unlabelled(more), left_out(more))
-    return _renamed(replace(domain, name=config.name), config.classes)
+    if few is not None and few.folder is not None:
+        domain = _with_few(domain, load_class_folders(_local(few.folder, cache)))
+    domain = _renamed(replace(domain, name=config.name), config.classes)
+    return domain if labelled else replace(domain, labelled=False)
 
 
 def combine(domains: Sequence[Domain]) -> Domain:
@@ -175,6 +190,18 @@ def _with_unlabelled(
     if domain.splits is None:
         more = replace(more, splits=None)
     return replace(combine([domain, more]), name=domain.name, remarks=domain.remarks + remarks)
+
+
+def _with_few(domain: Domain, few: Domain) -> Domain:
+    """Add images to the training split whose labels training may see."""
+    if not domain.labelled:
+        domain = domain.with_classes(few.class_names)
+    check_classes(few, domain.class_names, domain.name)
+    few = few.with_classes(domain.class_names)
+    few = replace(few, splits=None if domain.splits is None else ["train"] * len(few))
+    mask = np.concatenate([np.zeros(len(domain), bool), np.ones(len(few), bool)])
+    both = combine([domain, few])
+    return replace(both, name=domain.name, labelled=domain.labelled, few=mask)
 
 
 def _renamed(domain: Domain, names: dict[str, str]) -> Domain:

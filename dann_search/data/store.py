@@ -1,7 +1,7 @@
 """The packed store: every image decoded once, uint8, memory-mapped by all workers of a node.
 
-Labels lie in a file of their own a split, and the target's training labels are never written: what
-is not there cannot leak into training.
+Labels lie in a file of their own a split. Of the target's training labels none is written but those
+that ``data.target.labels`` gives to training: what is not there cannot leak.
 """
 
 import fcntl
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dann_search.config.data import DataConfig
-from dann_search.data.domain import Domain
+from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.duplicates import duplicate_remarks
+from dann_search.data.few_labels import few_labels
 from dann_search.data.fingerprint import fingerprint, split_hash
 from dann_search.data.image_pixels import VERSION
 from dann_search.data.open_domain import DomainPair, open_pair
@@ -31,6 +32,8 @@ from dann_search.storage.remote_folder import cache_folder
 INFO = "store.json"
 ROLES = ("source", "target")
 UNLABELLED = ("target", "train")
+FEW = "target.train.few.npy"
+"""Labels of the target's training images that training may see, ``NO_LABEL`` elsewhere."""
 HELD_OUT = "target.test.txt"
 """Beside the images of a target without labels: where those came from that nothing is chosen by."""
 Progress = Callable[[int, int], None]
@@ -55,6 +58,7 @@ class StoreInfo:
         remarks: what a user has to know about the data, a sentence each.
         made_from: what was asked for and of which contents, to know a store made for another.
         target_labelled: whether the target has labels; those of its val and test are packed then.
+        few_labels: labelled training images of the target, by class; empty without any.
     """
 
     class_names: list[str]
@@ -70,6 +74,7 @@ class StoreInfo:
     crop_size: int | None = None
     pixels: int = 1
     target_labelled: bool = True
+    few_labels: list[int] = field(default_factory=list)
 
     def side_seen(self, native: int) -> int:
         """Return the side in pixels at which a network sees images, given its native side."""
@@ -158,6 +163,10 @@ def _write(
             labels.unlink(missing_ok=True)  # of a store that was begun here before
             if domains[role].labelled and (role, split) != UNLABELLED:
                 np.save(labels, domains[role].labels[rows])
+    few, counts = _few(domains["target"], parts["target"]["train"], config)
+    (folder / FEW).unlink(missing_ok=True)
+    if few is not None:
+        np.save(folder / FEW, few)
     (folder / HELD_OUT).unlink(missing_ok=True)
     if not (target := domains["target"]).labelled:
         held_out = "".join(f"{target.places[row]}\n" for row in parts["target"]["test"])
@@ -186,7 +195,18 @@ def _write(
         remarks=remarks,
         made_from=made_from,
         target_labelled=domains["target"].labelled,
+        few_labels=counts,
     )
+
+
+def _few(
+    target: Domain, rows: NDArray[np.int64], config: DataConfig
+) -> tuple[NDArray[np.int64] | None, list[int]]:
+    """Return the labels that training may see, (n,), and how many there are of each class."""
+    if config.target.labels is None:
+        return None, []
+    few = few_labels(target, rows, config)
+    return few, np.bincount(few[few != NO_LABEL], minlength=len(target.class_names)).tolist()
 
 
 def _split(role: str, domain: Domain, config: DataConfig) -> Splits:
@@ -228,6 +248,16 @@ def labels_if_any(folder: Path, role: str, split: str) -> NDArray[np.int64] | No
     """Read the labels of a split; None where there are none, as of the target's training split."""
     path = folder / f"{role}.{split}.labels.npy"
     return open_labels(folder, role, split) if path.exists() else None
+
+
+def few_if_any(folder: Path) -> NDArray[np.int64] | None:
+    """Read the labels of the target's training images that training may see; None without any.
+
+    Of shape (n,), ``NO_LABEL`` for all other images.
+    """
+    path = folder / FEW
+    labels: NDArray[np.int64] | None = np.load(path) if path.exists() else None
+    return labels
 
 
 def read_info(folder: Path) -> StoreInfo:

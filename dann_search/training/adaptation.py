@@ -1,6 +1,6 @@
 """What a recipe adds to the label loss: its method's term, an extra one, a penalty."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ def adaptation_of(config: TrialConfig, labels: Tensor) -> Adaptation:
     own: dict[str, Any] = dict(config.method_options)
     if METHODS[config.method].labels:
         own["labels"] = labels
-    method: Adaptation = partial(METHODS.code(config.method), **own)
+    method: Callable[..., Terms] = partial(METHODS.code(config.method), **own)
     if not config.adds_further:
         return method
 
@@ -30,11 +30,12 @@ def adaptation_of(config: TrialConfig, labels: Tensor) -> Adaptation:
         domains: Tensor,
         lam: float,
         batch_size: int,
+        **views: Tensor,
     ) -> Terms:
         images = (network, features, logits, domains)
         further = features.new_zeros(())
         with _inputs_of(network.discriminator) as seen:
-            terms = method(*images, lam, batch_size)
+            terms = method(*images, lam, batch_size, **views)
         if seen and config.discriminator_gradient_penalty:
             penalty = gradient_penalty(network.discriminator, seen[0], batch_size)
             further = further + config.discriminator_gradient_penalty * penalty
