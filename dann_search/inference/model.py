@@ -20,6 +20,7 @@ from dann_search.data.image_pixels import ImageSource, centre_crop
 from dann_search.errors import InputError
 from dann_search.inference.model_files import WEIGHTS, read_record_of_model
 from dann_search.models.build import build_network
+from dann_search.models.cosine_classifier import CosineClassifier
 from dann_search.models.registry import is_backbone
 from dann_search.storage.layout import EXTENSIONS
 
@@ -147,8 +148,11 @@ def load_model(folder: str | Path, trust_extensions: bool = False) -> DannModel:
     config = TrialConfig(**{**known, "method": "source_only", "extra": NO_EXTRA})
     network = build_network(config, len(record["class_names"]), bare=True)
     try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as exc:
+        state = load_file(folder / WEIGHTS)
+        if "classifier.bias" not in state:
+            network.classifier = CosineClassifier(*reversed(state["classifier.weight"].shape))
+        network.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError, KeyError) as exc:
         raise InputError(f"{folder / WEIGHTS}: cannot be loaded: {exc}") from None
     return DannModel(network, record)
 

@@ -29,7 +29,8 @@ class DannNetwork(nn.Module):
             self.bottleneck = nn.Sequential(
                 nn.Linear(backbone.feature_size, size), nn.BatchNorm1d(size), nn.ReLU(inplace=True)
             )
-        self.classifier = nn.Linear(size, classes)
+        build_classifier = METHODS[config.method].classifier or nn.Linear
+        self.classifier = build_classifier(size, classes)
         self.discriminator: nn.Module | None = None
         self.multilinear_map: MultilinearMap | None = None
         if config.adversarial:
