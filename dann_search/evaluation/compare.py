@@ -6,8 +6,9 @@ All models are trained and their checkpoints fixed before any test label is read
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,17 @@ from numpy.typing import NDArray
 from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels, read_info
-from dann_search.data.target_labels import write_supervised_store
+from dann_search.data.target_labels import write_few_store, write_supervised_store
 from dann_search.errors import InputError, RunError
-from dann_search.evaluation.baselines import SUPERVISED, checked, default_methods, effective, recipe
+from dann_search.evaluation.baselines import (
+    OF_LABELS_ALONE,
+    SUPERVISED,
+    TARGET_FEW,
+    checked,
+    default_methods,
+    effective,
+    recipe,
+)
 from dann_search.evaluation.comparison import steps, verdict
 from dann_search.evaluation.comparison_tables import write_comparison
 from dann_search.evaluation.fairness import fairness
@@ -74,7 +83,8 @@ def compare(
     Args:
         folder: the experiment.
         train_all: trains the planned runs.
-        methods: names; by default the winner's method, source_only, adabn, lambda_0 if the winner
+        methods: names; by default the winner's method, source_only, source_plus_few and target_few
+            if the search had labelled target images to train on, adabn, lambda_0 if the winner
             adapts, frozen_features if the backbone has pre-trained weights, from_scratch and
             tllib_dann. The upper bound target_supervised reads the labels of the target's
             training images.
@@ -82,11 +92,12 @@ def compare(
 
     Raises:
         InputError: no trial has finished, the target has no labels, a search or a comparison is
-            still running, a method is unknown, there are fewer than two seeds, or
-            target_supervised cannot get the target's labels.
+            still running, a method is unknown, there are fewer than two seeds, or labels that a
+            method needs are not there.
         RunError: a training of the winner failed; failed baselines are left out.
     """
-    named = checked(methods or [])
+    few = bool(recorded_store(folder).few_labels)
+    named = checked(methods or [], few)
     if seeds < 2:
         raise InputError(f"compare needs at least 2 seeds for a deviation, got {seeds}")
     _refuse_while_searching(folder)
@@ -94,10 +105,10 @@ def compare(
     row = choose(rows, folder, 1, None)
     _refuse_without_labels(folder)
     winner = TrialConfig(**row.config)
-    names = named or default_methods(winner, experiment.weights)
+    names = named or default_methods(winner, experiment.weights, few)
     numbers = _new_seeds(row, rows, seeds)
     store = packed_store(folder)
-    plan = _plan(folder, experiment, winner, names, numbers, _steps(winner, store))
+    plan = _plan(folder, experiment, winner, names, numbers, _steps(winner, store), few)
     with alone(folder), _stores(folder, experiment, store, names) as stores:
         jobs = _jobs(folder, plan, stores, store)
         failures = train_all(jobs, experiment)
@@ -114,7 +125,7 @@ def compare(
         seeds=numbers,
         n_test=info.sizes["target"]["test"],
         resamples=RESAMPLES,
-        verdict=verdict(winner.method, scores),
+        verdict=verdict(winner.method, scores, few),
         fairness=fairness(experiment, rows, winner, names, numbers, info),
         failed=failed,
     )
@@ -193,11 +204,13 @@ def _plan(
     names: Sequence[str],
     seeds: Sequence[int],
     steps: int,
+    few: bool = False,
 ) -> TrainingPlan:
     plan = TrainingPlan({}, {})
     first: dict[Path, str] = {}
     for method in names:
-        runs = [planned_run(folder, experiment, winner, method, seed, steps) for seed in seeds]
+        planned = partial(planned_run, folder, experiment, winner, method, steps=steps, few=few)
+        runs = [planned(seed) for seed in seeds]
         if (other := first.setdefault(runs[0].folder, method)) != method:
             plan.same_as[method] = other
         else:
@@ -220,11 +233,12 @@ def planned_run(
     method: str,
     seed: int,
     steps: int,
+    few: bool = False,
 ) -> BaselineRun:
     """Return a method's run; its folder is named after everything that decides the outcome."""
     config = recipe(winner, method, seed, experiment.weights, steps)
-    decides = effective(config, experiment.weights)
-    trained_as = SUPERVISED if method == SUPERVISED else decides.method
+    decides = effective(config, experiment.weights, few)
+    trained_as = method if method in OF_LABELS_ALONE else decides.method
     digest = hashlib.sha256(decides.model_dump_json().encode()).hexdigest()[:8]
     return BaselineRun(method, seed, config, folder.compare / f"{trained_as}-seed{seed}-{digest}")
 
@@ -235,11 +249,16 @@ def _stores(
 ) -> Iterator[dict[str, Path]]:
     """Provide packed stores for methods that do not train on the experiment's own store."""
     remove_left_labels(folder)
-    if SUPERVISED not in methods:
-        yield {}
-        return
-    with write_supervised_store(experiment.data, store, folder.supervised_data) as supervised:
-        yield {SUPERVISED: supervised}
+    stores: dict[str, Path] = {}
+    with ExitStack() as written:
+        if SUPERVISED in methods:
+            place = folder.supervised_data
+            stores[SUPERVISED] = written.enter_context(
+                write_supervised_store(experiment.data, store, place)
+            )
+        if TARGET_FEW in methods:
+            stores[TARGET_FEW] = written.enter_context(write_few_store(store, folder.few_data))
+        yield stores
 
 
 def _jobs(

@@ -6,7 +6,8 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.parameter import Choice
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
-from dann_search.evaluation.baselines import TLLIB
+from dann_search.evaluation.baselines import TLLIB, uses_few
+from dann_search.inference.label_use import of_each
 from dann_search.outputs.comparison import Fairness, Tuned
 from dann_search.results.reader import TrialRow
 from dann_search.training.result import F1_MACRO
@@ -38,6 +39,7 @@ def fairness(
             else [winner.method],
             target_val_labels=info.sizes["target"]["val"] if objective == F1_MACRO else 0,
         ),
+        few_labels=info.few_labels,
         notes=[],
     )
     unfinished = sum(row.state == "running" for row in own)
@@ -63,6 +65,13 @@ def sentences(
         f"shared by all: images and splits, {terms.epochs} epochs, batches of {terms.batch_size}, "
         f"seeds {', '.join(map(str, seeds))}; of each run the best epoch by {chooser}"
     ]
+    if terms.few_labels:
+        few = sum(terms.few_labels)
+        without = [name for name in methods if not uses_few(name)]
+        notes.append(
+            f"{few} labels of target train ({of_each(terms.few_labels)}) were trained on by all "
+            + (f"but {', '.join(without)}" if without else "methods")
+        )
     if others := [name for name in methods if name not in (tuned.method, TLLIB)]:
         what = f"recipe of {tuned.method}"
         if len(tuned.among) > 1:
