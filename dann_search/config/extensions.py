@@ -275,8 +275,8 @@ class MethodSpec:
             finds as ``network.method_module``: trained as the heads are, part of checkpoints, left
             out of models. None without one.
         labels: whether its loss takes ``labels``, those of this worker's source images.
-        classifier: builds its label classifier of the number of features and of classes; a linear
-            layer by default.
+        classifier: its label classifier: ``linear``, or ``cosine``, which looks at the direction of
+            features alone (``models.cosine_classifier``).
         strong_views: whether its loss takes ``strong``, logits (n, classes) of this worker's target
             images once more, under strong augmentation.
         target_labels: what it makes of labelled training images of the target, where
@@ -295,7 +295,7 @@ class MethodSpec:
     discriminator: str = ""
     module: Callable[[int, int], Any] | None = None
     labels: bool = False
-    classifier: Callable[[int, int], Any] | None = None
+    classifier: Literal["linear", "cosine"] = "linear"
     strong_views: bool = False
     target_labels: Literal["used", "unused", "needed"] = "used"
     by_statistics: bool = False

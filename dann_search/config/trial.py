@@ -195,7 +195,7 @@ def possible_extras() -> list[str]:
         for name, method in METHODS.items()
         if method.adapts
         and not (method.by_statistics or method.discriminator or method.module or method.labels)
-        and not (method.classifier or method.strong_views)
+        and not (method.classifier == "cosine" or method.strong_views)
     ]
 
 

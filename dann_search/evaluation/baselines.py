@@ -199,7 +199,7 @@ def _is_adabn(config: TrialConfig) -> bool:
     plain = not config.gradient_clipping and config.precision != "fp16"
     quiet = not (config.adversarial and config.discriminator_dropout)
     by_domain = config.batch_norm == "domain" and config.lambda_max == 0
-    linear = METHODS[config.method].classifier is None
+    linear = METHODS[config.method].classifier == "linear"
     alike = linear and not config.strong_views
     return by_domain and ours and plain and quiet and alike
 

@@ -59,7 +59,7 @@ def test_mme_moves_classifier_and_features_in_opposite_directions() -> None:
     weight = network.classifier.weight.detach().clone().requires_grad_()
     p = (nn.functional.normalize(plain[2:]) @ weight.T / 0.05).softmax(1)
     entropy = -(p * (p + 1e-5).log()).sum(1).mean()
-    (-0.3 * entropy).backward()
+    (-0.3 * entropy).backward()  # type: ignore[no-untyped-call]
     assert reversed_ is not None and plain.grad is not None
     # Down its loss the head raises the entropy, and the features lower it.
     torch.testing.assert_close(head, weight.grad)

@@ -12,16 +12,9 @@ from dann_search.config.extensions import MethodSpec, register_method
 from dann_search.training.methods.terms import Terms
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from dann_search.models.network import DannNetwork
-
-
-def cosine_classifier(size: int, classes: int) -> nn.Module:
-    """Build the classifier of features (n, size) by their direction alone."""
-    from dann_search.models.cosine_classifier import CosineClassifier
-
-    return CosineClassifier(size, classes)
 
 
 @register_method(
@@ -34,7 +27,7 @@ def cosine_classifier(size: int, classes: int) -> nn.Module:
         "the features is reversed; the classifier takes features of length 1 at temperature 0.05; "
         "published with a constant lambda of 0.1, for targets with a few labels",
         source="Saito et al. 2019, section 3.2",
-        classifier=cosine_classifier,
+        classifier="cosine",
     )
 )
 def loss(
