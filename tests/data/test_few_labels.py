@@ -14,6 +14,7 @@ from dann_search.data.domain import NO_LABEL
 from dann_search.data.folder import load_folder_domain
 from dann_search.data.joined_store import write_joined_store
 from dann_search.data.node_store import StoreSpec
+from dann_search.data.splits import split_domain
 from dann_search.data.store import few_if_any, labels_if_any, open_images, pack, read_info
 from dann_search.data.target_has_labels import fitted_to_target, why_label_free
 from dann_search.data.target_labels import write_few_store
@@ -141,12 +142,14 @@ def test_a_folder_beside_a_labelled_target_adds_its_labels_and_no_others(
     source: Path, target: Path, tmp_path: Path
 ) -> None:
     shown = write_domain(tmp_path / "shown", {"mug": 2}, seed=7)
-    copied = next((target / "mug").iterdir())
-    (shown / "mug" / "copy.jpg").write_bytes(copied.read_bytes())
+    domain, plain = load_folder_domain(target), config_of(source, folder=target)
+    mugs = np.flatnonzero(domain.labels == 1)
+    tested = next(row for row in split_domain(domain, plain.splits)["test"] if row in mugs)
+    (shown / "mug" / "copy.jpg").write_bytes(Path(domain.places[tested]).read_bytes())
     info = pack(config_of(source, folder=target, labels={"folder": shown}), SIDE, tmp_path / "s")
     assert info.target_labelled and info.few_labels == [0, 3]
     assert set(known(tmp_path / "s").values()) == {1}
-    # The copied image is in train, whichever split it would be in.
+    # The copied image is in train, though it would be in test.
     trained = {image.tobytes() for image in open_images(tmp_path / "s", "target", "train")}
     for split in ("val", "test"):
         measured = {image.tobytes() for image in open_images(tmp_path / "s", "target", split)}
