@@ -163,10 +163,7 @@ def _write(
             labels.unlink(missing_ok=True)  # of a store that was begun here before
             if domains[role].labelled and (role, split) != UNLABELLED:
                 np.save(labels, domains[role].labels[rows])
-    few, counts = _few(domains["target"], parts["target"]["train"], config)
-    (folder / FEW).unlink(missing_ok=True)
-    if few is not None:
-        np.save(folder / FEW, few)
+    few = _write_few(folder, domains["target"], parts["target"]["train"], config)
     (folder / HELD_OUT).unlink(missing_ok=True)
     if not (target := domains["target"]).labelled:
         held_out = "".join(f"{target.places[row]}\n" for row in parts["target"]["test"])
@@ -195,18 +192,23 @@ def _write(
         remarks=remarks,
         made_from=made_from,
         target_labelled=domains["target"].labelled,
-        few_labels=counts,
+        few_labels=few,
     )
 
 
-def _few(
-    target: Domain, rows: NDArray[np.int64], config: DataConfig
-) -> tuple[NDArray[np.int64] | None, list[int]]:
-    """Return the labels that training may see, (n,), and how many there are of each class."""
+def _write_few(
+    folder: Path, target: Domain, rows: NDArray[np.int64], config: DataConfig
+) -> list[int]:
+    """Write the labels of the training images ``rows`` that training may see; count each class."""
+    (folder / FEW).unlink(missing_ok=True)
     if config.target.labels is None:
-        return None, []
+        return []
     few = few_labels(target, rows, config)
-    return few, np.bincount(few[few != NO_LABEL], minlength=len(target.class_names)).tolist()
+    np.save(folder / FEW, few)
+    counts: list[int] = np.bincount(
+        few[few != NO_LABEL], minlength=len(target.class_names)
+    ).tolist()
+    return counts
 
 
 def _split(role: str, domain: Domain, config: DataConfig) -> Splits:

@@ -75,7 +75,12 @@ def checked(methods: Sequence[str], few: bool = False) -> list[str]:
 def default_methods(
     winner: TrialConfig, files: Mapping[str, WeightsFile], few: bool = False
 ) -> list[str]:
-    """Return the winner's method and the baselines that read no label the search did not have."""
+    """Return the winner's method and the baselines that read no label the search did not have.
+
+    They are source_only, source_plus_few and target_few if there are ``few`` labels of the target's
+    training images, adabn, lambda_0 if the winner adapts, frozen_features if the backbone has
+    pre-trained weights, from_scratch and tllib_dann.
+    """
     frozen = [FROZEN] if starts_pretrained(winner, files) else []
     weighed = [LAMBDA_0] if winner.adapts and not winner.by_statistics else []
     labels = [SOURCE_PLUS_FEW, TARGET_FEW] if few else []

@@ -83,11 +83,8 @@ def compare(
     Args:
         folder: the experiment.
         train_all: trains the planned runs.
-        methods: names; by default the winner's method, source_only, source_plus_few and target_few
-            if the search had labelled target images to train on, adabn, lambda_0 if the winner
-            adapts, frozen_features if the backbone has pre-trained weights, from_scratch and
-            tllib_dann. The upper bound target_supervised reads the labels of the target's
-            training images.
+        methods: names; by default those of ``default_methods``. The upper bound target_supervised
+            reads the labels of all of the target's training images.
         seeds: runs per method, with seeds that the search never used for the winner.
 
     Raises:
