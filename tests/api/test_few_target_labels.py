@@ -20,6 +20,7 @@ from dann_search.inference.best import write_best
 from dann_search.inference.export.export import export_model
 from dann_search.inference.model import load_model
 from dann_search.inference.refit import write_refit
+from dann_search.models.network import DannNetwork
 from dann_search.models.registry import stage_counts
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import ExperimentFolder
@@ -87,9 +88,10 @@ def test_a_model_says_so_and_predicts_as_the_network_it_was(folder: ExperimentFo
         written = export_model(place, format=kind)
         assert written.verification.max_difference < 1e-4
     # Longer features change nothing: they are compared by direction.
-    features = model.network.features(torch.rand(4, 3, 32, 32))
-    logits = model.network.classifier(features)
-    torch.testing.assert_close(model.network.classifier(2 * features), logits)
+    network = model.network
+    assert isinstance(network, DannNetwork)
+    features = network.features(torch.rand(4, 3, 32, 32))
+    torch.testing.assert_close(network.classifier(2 * features), network.classifier(features))
     assert len(model.predict(images)) == 4
 
 
