@@ -652,11 +652,28 @@ FAULTS = (
     Fault(
         "a verdict that forgets what batch norm alone brings",
         "dann_search/evaluation/comparison.py",
-        "bases = [name for name in (BASE, ADABN) if name != winner]",
-        "bases = [name for name in (BASE,) if name != winner]",
+        "bases = [name for name in (base, ADABN) if name != winner]",
+        "bases = [name for name in (base,) if name != winner]",
         (
             "tests/evaluation/test_comparison.py"
             "::test_adaptation_helps_only_beyond_what_the_targets_statistics_bring",
+        ),
+    ),
+    Fault(
+        "all labels of the target's training images for a few",
+        "dann_search/data/few_labels.py",
+        "return np.where(np.isin(rows, kept), target.labels[rows], NO_LABEL)",
+        "return target.labels[rows]",
+        ("tests/training/test_few_labels.py::test_no_other_label_of_the_target_reaches_training",),
+    ),
+    Fault(
+        "an image of the test split among the few labelled ones",
+        "dann_search/data/splits.py",
+        "copies = np.array([key in keys for key in domain.keys])",
+        "copies = domain.few",
+        (
+            "tests/data/test_few_labels.py"
+            "::test_a_folder_beside_a_labelled_target_adds_its_labels_and_no_others",
         ),
     ),
     Fault(

@@ -19,9 +19,10 @@ from dann_search.config.source import SourceFile
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.data.store import StoreInfo
-from dann_search.data.target_has_labels import WHY, fitted_to_target, with_objective
+from dann_search.data.target_has_labels import fitted_to_target, why_label_free, with_objective
 from dann_search.errors import InputError, RunError, StorageError
 from dann_search.inference.best import write_best
+from dann_search.inference.label_use import of_each
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.search import SearchEnded
 from dann_search.outputs.shared import StoppedBy, TrialCounts
@@ -101,7 +102,7 @@ def launch(
     with source.placing():
         given, found = experiment_of(source, stage_counts())
         experiment, _ = fitted_to_target(given)
-        chosen = () if experiment == given else (WHY,)
+        chosen = () if experiment == given else (why_label_free(given),)
         known = known_trials(experiment)
         notes = (*chosen, *check_room(experiment, found))
         with display.packing() as progress:
@@ -278,11 +279,17 @@ def _header(info: StoreInfo, objective: str, plan: str, noted: Sequence[str]) ->
     if objective != F1_MACRO:
         chosen = f"{objective} chooses the model; {labels} target labels only show its F1"
     if not info.target_labelled:
-        chosen = f"the target has no labels: {objective} chooses the model"
+        lacks = "no other labels" if info.few_labels else "no labels"
+        chosen = f"the target has {lacks}: {objective} chooses the model"
     source, target = info.domains["source"], info.domains["target"]
+    images = f"{info.sizes['target']['train']} unlabelled target images"
+    if few := info.few_labels:
+        unlabelled = info.sizes["target"]["train"] - sum(few)
+        images = (
+            f"{sum(few)} labelled target images ({of_each(few)}) and {unlabelled} unlabelled ones"
+        )
     text = (
-        f"{source} → {target}: {info.sizes['source']['train']} labelled source images, "
-        f"{info.sizes['target']['train']} unlabelled target images, {len(info.class_names)} "
-        f"classes; {chosen}"
+        f"{source} → {target}: {info.sizes['source']['train']} labelled source images, {images}, "
+        f"{len(info.class_names)} classes; {chosen}"
     )
     return "\n".join([text, plan, *(f"note: {remark}" for remark in [*info.remarks, *noted])])

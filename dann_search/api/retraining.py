@@ -47,7 +47,7 @@ def compare(
     Args:
         experiment: folder of the experiment, or its name under ``runs``.
         methods: names of methods, as docs/compare.md lists them; by default the winner's and the
-            baselines that read no label of the target's training images.
+            baselines that read no label of the target which the search did not have.
         seeds: number of trainings per method.
         tune: number of trials of a search that each baseline gets of its own; none by default.
         progress: called with a line for each training that ends; standard error by default.

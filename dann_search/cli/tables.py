@@ -194,8 +194,11 @@ def search_space(result: spaces.Space, space: Space) -> Group:
     lines = [f"configurations: {count}", f"early stopping: {result.scheduler}"]
     lines.append(f"on this machine: {result.plan}")
     lines.append(f"on disk: {result.disk}")
+    if result.few_labels:
+        lines.append(f"labels of the target's training images trained on: {result.few_labels}")
     if not result.target_labelled:
-        lines.append(f"the target has no labels: {result.objective} chooses trials and epochs")
+        lacks = "no other labels" if result.few_labels else "no labels"
+        lines.append(f"the target has {lacks}: {result.objective} chooses trials and epochs")
     lines.append("")
     lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
     return Group(table, "", *map(sentence, lines))

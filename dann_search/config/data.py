@@ -21,6 +21,30 @@ PLACES = ("folder", "manifest", "unlabelled")
 KINDS = ("dataset", "folder", "manifest")
 
 
+class TargetLabels(Strict):
+    """Which training images of the target have labels that training may see."""
+
+    train: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
+        None,
+        description="number of images of each class, drawn from the target's training split; all "
+        "for every one that has a label",
+    )
+    folder: Place | None = Field(
+        None, description="further images for the target's training split, in one folder a class"
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.train is None) == (self.folder is None):
+            raise ValueError("needs exactly one of: train, folder")
+        return self
+
+    def __str__(self) -> str:
+        if self.folder is not None:
+            return f"those of {self.folder}"
+        return "all" if self.train == "all" else f"{self.train} a class"
+
+
 class DomainConfig(Strict):
     """Where a domain's images come from."""
 
@@ -35,6 +59,9 @@ class DomainConfig(Strict):
         None,
         description="whether the target has labels; by default it has none where it is a folder of "
         "images without folders in it, or a manifest without a column of labels",
+    )
+    labels: TargetLabels | None = Field(
+        None, description="labels of the target's training images to train on; none by default"
     )
     classes: dict[str, str] = Field(
         default_factory=dict, description="this domain's class names to those both domains share"
@@ -54,10 +81,16 @@ class DomainConfig(Strict):
             raise ValueError(f"needs exactly one of: {', '.join(KINDS)}")
         if self.root is not None and (self.dataset is None or self.dataset in EMBEDDED):
             raise ValueError("root is the folder of a torchvision data set; name one under dataset")
-        for key in ("classes", "unlabelled"):
-            if self.labelled is False and getattr(self, key):
-                raise FieldError((key,), NEEDS_LABELS)
+        if self.labelled is False and (key := self.lacking_labels):
+            raise FieldError((key,), NEEDS_LABELS)
         return self
+
+    @property
+    def lacking_labels(self) -> str | None:
+        """Return a key that is stated and means nothing for a target without labels."""
+        if self.unlabelled:
+            return "unlabelled"
+        return "classes" if self.classes and self.labels is None else None
 
     @property
     def name(self) -> str:
@@ -170,7 +203,7 @@ class DataConfig(Strict):
 
     @model_validator(mode="after")
     def _different(self) -> Self:
-        if self.target.model_copy(update={"labelled": None}) in self.sources:
+        if self.target.model_copy(update={"labelled": None, "labels": None}) in self.sources:
             raise ValueError("source and target are the same domain")
         if len(set(map(repr, self.sources))) < len(self.sources):
             raise ValueError("the same domain is listed twice among the sources")
@@ -178,6 +211,8 @@ class DataConfig(Strict):
             raise ValueError("a source has labels: 'unlabelled' belongs to the target")
         if any(domain.labelled is not None for domain in self.sources):
             raise ValueError("a source has labels: 'labelled' belongs to the target")
+        if any(domain.labels is not None for domain in self.sources):
+            raise ValueError("all labels of a source are used: 'labels' belongs to the target")
         if self.target.labelled is False and self.shared_classes_only:
             raise FieldError(("shared_classes_only",), NO_CLASSES)
         return self

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
@@ -276,6 +276,13 @@ class MethodSpec:
             finds as ``network.method_module``: trained as the heads are, part of checkpoints, left
             out of models. None without one.
         labels: whether its loss takes ``labels``, those of this worker's source images.
+        classifier: its label classifier: ``linear``, or ``cosine``, which looks at the direction of
+            features alone (``models.cosine_classifier``).
+        strong_views: whether its loss takes ``strong``, logits (n, classes) of this worker's target
+            images once more, under strong augmentation.
+        target_labels: what it makes of labelled training images of the target, where
+            ``data.target.labels`` gives some: ``used`` in a label loss of their own, ``unused``, or
+            ``needed``.
         by_statistics: whether it adapts by the target's batch-norm statistics alone, gathered as
             by ``batch_norm: domain``; lambda then has nothing to weigh.
         trade_off: the published weight of its term. The loss gets lambda multiplied by it, so that
@@ -291,6 +298,9 @@ class MethodSpec:
     discriminator: str = ""
     module: Callable[[int, int], Any] | None = None
     labels: bool = False
+    classifier: Literal["linear", "cosine"] = "linear"
+    strong_views: bool = False
+    target_labels: Literal["used", "unused", "needed"] = "used"
     by_statistics: bool = False
     trade_off: float = 1.0
     options: tuple[Option, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dann_search.config.data import DomainConfig
+from dann_search.config.data import DomainConfig, TargetLabels
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.extends import EXTENDS, OTHER, read_extended, take_from_other
 from dann_search.config.extension_files import stated_extensions, use_extensions
@@ -267,6 +267,8 @@ def _valid_keys(path: KeyPath) -> list[str]:
     model: Any = Experiment
     if path[0] == "weights":
         return list(WeightsFile.model_fields)
+    if path[:3] == ("data", "target", "labels") and len(path) > 3:
+        return list(TargetLabels.model_fields)
     if path[0] == "data" and len(path) > 2 and path[1] in ("source", "target"):
         return list(DomainConfig.model_fields)
     for key in path[:-1]:

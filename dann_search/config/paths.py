@@ -15,6 +15,7 @@ from dann_search.storage.remote_folder import is_url
 STUDY: KeyPath = ("search", "study")
 WARM_START: KeyPath = ("search", "warm_start")
 STORAGE: KeyPath = ("storage",)
+LABELS_FOLDER: KeyPath = ("data", "target", "labels", "folder")
 
 
 def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment:
@@ -48,6 +49,10 @@ def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment
     else:
         base = source.base(STORAGE) if stated else Path.cwd()
         storage = located(source, STORAGE, Path(storage), base)
+    if (few := domains[-1].labels) and isinstance(few.folder, Path):
+        place = located(source, LABELS_FOLDER, few.folder)
+        labels = few.model_copy(update={"folder": place})
+        domains[-1] = domains[-1].model_copy(update={"labels": labels})
     one = isinstance(experiment.data.source, DomainConfig)
     data = experiment.data.model_copy(
         update={"source": domains[0] if one else tuple(domains[:-1]), "target": domains[-1]}
@@ -116,6 +121,9 @@ def check_data(experiment: Experiment, source: SourceFile) -> None:
             if isinstance(place, Path) and not exists(place):
                 kind = "file" if key == "manifest" else "folder"
                 raise source.error((*path, key), f"no such {kind}: {place}")
+    few = experiment.data.target.labels
+    if few and isinstance(few.folder, Path) and not os.path.isdir(few.folder):
+        raise source.error(LABELS_FOLDER, f"no such folder: {few.folder}")
 
 
 def check_cluster_storage(source: SourceFile) -> None:

@@ -188,6 +188,16 @@ class TrialConfig(Strict):
         return METHODS[self.method].by_statistics
 
     @property
+    def strong_views(self) -> bool:
+        """Whether target images are seen once more, under strong augmentation."""
+        return METHODS[self.method].strong_views
+
+    @property
+    def uses_target_labels(self) -> bool:
+        """Whether labelled training images of the target, where there are any, are trained on."""
+        return METHODS[self.method].target_labels != "unused"
+
+    @property
     def method_options(self) -> dict[str, Any]:
         """The values of the options that the method brings along."""
         return {one.name: getattr(self, one.name) for one in METHODS[self.method].options}
@@ -200,6 +210,7 @@ def possible_extras() -> list[str]:
         for name, method in METHODS.items()
         if method.adapts
         and not (method.by_statistics or method.discriminator or method.module or method.labels)
+        and not (method.classifier == "cosine" or method.strong_views)
     ]
 
 

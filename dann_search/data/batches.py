@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+FEW = 5
+"""Stream of random numbers that draws labelled target images."""
+
 
 def epoch_seed(seed: int, epoch: int, stream: int) -> int:
     """Return a seed for one purpose (``stream``, 0 to 15) in one epoch; all are distinct."""
@@ -45,6 +48,23 @@ def paired_batches(
     yield from zip(
         torch.split(from_source, batch_size), torch.split(from_target, batch_size), strict=True
     )
+
+
+def few_batches(
+    labels: Tensor, batch_size: int, steps: int, seed: int, epoch: int
+) -> Iterator[Tensor]:
+    """Yield indices of each step, ``batch_size`` each, with every class drawn equally often.
+
+    Args:
+        labels: of the labelled target images, (m,); with fewer than a batch, each is drawn several
+            times.
+        batch_size: images of a step.
+        steps: of the epoch.
+        seed: of the training.
+        epoch: from 1.
+    """
+    drawn = _balanced(labels, steps * batch_size, epoch_seed(seed, epoch, FEW))
+    yield from torch.split(drawn, batch_size)
 
 
 def _balanced(labels: Tensor, count: int, seed: int) -> Tensor:

@@ -26,7 +26,10 @@ class Domain:
         splits: the split each image was given by its owner, length n; None to divide by ratio.
         remarks: what its reader has to be told, a sentence each.
         grey_bits: bits that the values of its 16-bit grey images use; None without such images.
-        labelled: False for a target without any label, whose classes are those of its source.
+        labelled: False for a target without any label but ``few``, whose classes are those of its
+            source.
+        few: for a target of whose training images some are labelled by their owner for training,
+            which ones, shape (n,); None for any other domain.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Domain:
     remarks: tuple[str, ...] = ()
     grey_bits: int | None = None
     labelled: bool = True
+    few: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,6 +57,7 @@ class Domain:
             decode=lambda index, side: self.decode(rows[index], side),
             places=[self.places[row] for row in rows],
             splits=None if self.splits is None else [self.splits[row] for row in rows],
+            few=None if self.few is None else self.few[rows],
         )
 
     def without_labels(self) -> Self:

@@ -1,6 +1,7 @@
 """A store whose training splits are training and validation images together: for a refit alone.
 
-Labels of the target are in none of it but its validation split, as in the store it is made of.
+Labels of the target are where they are in the store it is made of: of its validation images none is
+trained on.
 """
 
 import hashlib
@@ -14,7 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from dann_search.data.store import INFO, ROLES, StoreInfo, open_images, open_labels, read_info
+from dann_search.data.domain import NO_LABEL
+from dann_search.data.store import (
+    FEW,
+    INFO,
+    ROLES,
+    StoreInfo,
+    few_if_any,
+    open_images,
+    open_labels,
+    read_info,
+)
 from dann_search.errors import InputError
 
 JOINED = ("train", "val")
@@ -50,6 +61,9 @@ def write_joined_store(store: Path, folder: Path) -> Iterator[Path]:
                 (folder / labels.name).symlink_to(os.path.relpath(labels, folder))
         joined = [open_labels(store, "source", split) for split in JOINED]
         np.save(folder / "source.train.labels.npy", np.concatenate(joined))
+        if (few := few_if_any(store)) is not None:
+            unlabelled = np.full(info.sizes["target"]["val"], NO_LABEL)
+            np.save(folder / FEW, np.concatenate([few, unlabelled]))
         (folder / INFO).write_text(json.dumps(asdict(_joined(info)), indent=1))
         yield folder
     finally:

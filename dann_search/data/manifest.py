@@ -23,7 +23,10 @@ SHOWN = 20
 
 
 def load_manifest_domain(
-    manifest: Path, labelled: bool = True, how: Preparation = AS_IT_IS
+    manifest: Path,
+    labelled: bool = True,
+    how: Preparation = AS_IT_IS,
+    training_alone: bool = False,
 ) -> Domain:
     """Read a manifest and hash the bytes of its images; nothing is decoded yet.
 
@@ -35,6 +38,7 @@ def load_manifest_domain(
         manifest: the file.
         labelled: whether its images have labels; otherwise a column of them is not read.
         how: how pixels are prepared.
+        training_alone: whether only those of the training split need to have any.
 
     Raises:
         InputError: with the line of the first row at fault.
@@ -45,7 +49,8 @@ def load_manifest_domain(
         raise InputError(f"{manifest}: no rows")
     rows, remarks = _with_labels(manifest, rows)
     _check_there(manifest, rows)
-    files = [_entry(where, cells, manifest, labelled) for where, cells in rows]
+    measured = labelled and not training_alone
+    files = [_entry(where, cells, manifest, measured) for where, cells in rows]
     _check_unique(rows, files)
     _check_splits(manifest, rows, files)
     if labelled and not any(item.label for item in files):
@@ -156,7 +161,7 @@ def _check_there(manifest: Path, rows: Sequence[Row]) -> None:
         raise InputError(missing[0])
 
 
-def _entry(where: str, cells: dict[str, str], manifest: Path, labelled: bool) -> LabelledFile:
+def _entry(where: str, cells: dict[str, str], manifest: Path, measured: bool) -> LabelledFile:
     file = manifest.parent / cells["path"]
     if not is_image(file):
         raise InputError(f"{where}: {file.name} is no image ({', '.join(sorted(EXTENSIONS))})")
@@ -167,7 +172,7 @@ def _entry(where: str, cells: dict[str, str], manifest: Path, labelled: bool) ->
         meant = split_of(split)
     except InputError as exc:
         raise InputError(f"{where}: {exc}") from None
-    if labelled and label is None and meant != "train":
+    if measured and label is None and meant != "train":
         raise InputError(f"{where}: an image of the {split} split needs a label")
     return LabelledFile(file, label, meant)
 

@@ -38,8 +38,10 @@ class StoreSpec:
         """Of all that makes one store another one."""
         sides = self.image_size, self.data.image_size is not None, self.data.crop_size
         bits = [domain.grey_bits for domain in (*self.data.sources, self.data.target)]
-        how = self.data.transparency, bits
-        content = json.dumps([self.hashes, *sides, self.pixels, *how])
+        made = [self.hashes, *sides, self.pixels, self.data.transparency, bits]
+        if (few := self.data.target.labels) is not None:
+            made += [few.model_dump(mode="json"), self.data.splits_of("target").seed]
+        content = json.dumps(made)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -12,7 +12,13 @@ from dann_search.data.class_names import class_name
 from dann_search.data.decode import Preparation
 from dann_search.data.digits import load_digits_domain
 from dann_search.data.domain import NO_LABEL, Domain, Image
-from dann_search.data.folder import load_bare_folder, load_folder_domain, load_unlabelled
+from dann_search.data.few_labels import check_classes, with_few_alone
+from dann_search.data.folder import (
+    load_bare_folder,
+    load_class_folders,
+    load_folder_domain,
+    load_unlabelled,
+)
 from dann_search.data.image_pixels import Transparency
 from dann_search.data.manifest import load_manifest_domain
 from dann_search.data.remote import local_copy, local_manifest
@@ -60,7 +66,9 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
             raise SettingError(("data", "shared_classes_only"), NO_CLASSES)
         if len(source.class_names) < 2:
             raise InputError(f"domain {source.name} has one class; 2 are needed")
-        return DomainPair(source, target.with_classes(source.class_names), remarks)
+        check_classes(target, source.class_names, source.name)
+        target = target.with_classes(source.class_names)
+        return DomainPair(source, with_few_alone(target, config), remarks)
     both = sorted(set(source.class_names) & set(target.class_names))
     left_out = []
     for domain, other in ((source, target), (target, source)):
@@ -107,8 +115,17 @@ def open_domain(
     labelled: bool = True,
     transparency: Transparency = "white",
 ) -> Domain:
-    """Open one domain under the class names that its config gives it."""
+    """Open one domain under the class names that its config gives it.
+
+    Args:
+        config: which.
+        cache: folder for copies of what lies behind URLs.
+        labelled: whether it has labels besides those of its training images that its config names.
+        transparency: what is seen through transparent pixels.
+    """
     how = Preparation(config.grey_bits, transparency)
+    few = config.labels
+    read = labelled or (few is not None and few.train is not None)
     if config.dataset in EMBEDDED:
         domain = load_digits_domain(str(config.dataset))
     elif config.dataset is not None:
@@ -116,20 +133,23 @@ def open_domain(
             raise InputError(f"data set {config.dataset}: needs root, the folder where it lies")
         domain = load_torchvision_domain(config.dataset, config.root)
     elif config.manifest is not None:
-        domain = load_manifest_domain(local_manifest(config.manifest, cache), labelled, how)
+        table = local_manifest(config.manifest, cache)
+        domain = load_manifest_domain(table, read, how, training_alone=not labelled)
     else:
         assert config.folder is not None
-        load = load_folder_domain if labelled else load_bare_folder
+        load = load_folder_domain if read else load_bare_folder
         domain = load(_local(config.folder, cache), how)
-    if not labelled:
+    if not read:
         domain = domain.without_labels()
-        for key in ("classes", "unlabelled"):
-            if getattr(config, key):
-                raise SettingError(("data", "target", key), NEEDS_LABELS)
+    if not labelled and (key := config.lacking_labels):
+        raise SettingError(("data", "target", key), NEEDS_LABELS)
     if config.unlabelled is not None:
         place = _local(config.unlabelled, cache)
         domain = _with_unlabelled(domain, load_unlabelled(place, domain.class_names, how))
-    return _renamed(replace(domain, name=config.name), config.classes)
+    if few is not None and few.folder is not None:
+        domain = _with_few(domain, load_class_folders(_local(few.folder, cache), how=how))
+    domain = _renamed(replace(domain, name=config.name), config.classes)
+    return domain if labelled else replace(domain, labelled=False)
 
 
 def combine(domains: Sequence[Domain]) -> Domain:
@@ -176,6 +196,18 @@ def _with_unlabelled(domain: Domain, more: Domain) -> Domain:
     if domain.splits is None:
         more = replace(more, splits=None)
     return replace(combine([domain, more]), name=domain.name)
+
+
+def _with_few(domain: Domain, few: Domain) -> Domain:
+    """Add images to the training split whose labels training may see."""
+    if not domain.labelled:
+        domain = domain.with_classes(few.class_names)
+    check_classes(few, domain.class_names, domain.name)
+    few = few.with_classes(domain.class_names)
+    few = replace(few, splits=None if domain.splits is None else ["train"] * len(few))
+    mask = np.concatenate([np.zeros(len(domain), bool), np.ones(len(few), bool)])
+    both = combine([domain, few])
+    return replace(both, name=domain.name, labelled=domain.labelled, few=mask)
 
 
 def _renamed(domain: Domain, names: dict[str, str]) -> Domain:

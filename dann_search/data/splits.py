@@ -20,13 +20,15 @@ def split_domain(domain: Domain, config: SplitsConfig) -> Splits:
 
     Splits that the images came with are kept; where there is none for validation, it is drawn from
     the training images, ``val / (train + val)`` of them. Images without a label go to train;
-    if no image has one, all are divided by their contents alone.
+    if no image has one, all are divided by their contents alone. Images that their owner labelled
+    for training go to train, with their copies.
 
     Raises:
         InputError: a class has too few distinct images to be in every split, or a split that the
             images came with is empty.
     """
-    labelled = np.flatnonzero((domain.labels != NO_LABEL) | (not domain.labelled))
+    few = _few(domain)
+    labelled = np.flatnonzero(((domain.labels != NO_LABEL) | (not domain.labelled)) & ~few)
     if domain.splits is None:
         parts = _divide(domain, labelled, (config.train, config.val, config.test), config.seed)
     else:
@@ -35,12 +37,23 @@ def split_domain(domain: Domain, config: SplitsConfig) -> Splits:
         if not len(parts["val"]):
             shares = (config.train, config.val, 0.0)
             parts = _divide(domain, parts["train"], shares, config.seed) | {"test": parts["test"]}
-    if domain.labelled:
-        unlabelled = np.flatnonzero(domain.labels == NO_LABEL)
-        parts["train"] = np.sort(np.concatenate([parts["train"], unlabelled]))
-    elif empty := [split for split, rows in parts.items() if not len(rows)]:
+    others = few | ((domain.labels == NO_LABEL) & domain.labelled)
+    parts["train"] = np.sort(np.concatenate([parts["train"], np.flatnonzero(others)]))
+    if not domain.labelled and (empty := [split for split, rows in parts.items() if not len(rows)]):
         raise InputError(f"domain {domain.name}: no image in its {empty[0]} split")
     return parts
+
+
+def _few(domain: Domain) -> NDArray[np.bool_]:
+    """Return which images are labelled for training, or copies of such images, shape (n,).
+
+    Copies in a val or test split that the images came with stay there, and are told of.
+    """
+    if domain.few is None:
+        return np.zeros(len(domain), dtype=bool)
+    keys = {domain.keys[row] for row in np.flatnonzero(domain.few).tolist()}
+    copies = np.array([key in keys for key in domain.keys])
+    return copies if domain.splits is None else copies & (np.array(domain.splits) == "train")
 
 
 def _divide(

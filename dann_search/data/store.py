@@ -1,7 +1,7 @@
 """The packed store: every image decoded once, uint8, memory-mapped by all workers of a node.
 
-Labels lie in a file of their own a split, and the target's training labels are never written: what
-is not there cannot leak into training.
+Labels lie in a file of their own a split. Of the target's training labels none is written but those
+that ``data.target.labels`` gives to training: what is not there cannot leak.
 """
 
 import fcntl
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dann_search.config.data import DataConfig
-from dann_search.data.domain import Domain
+from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.duplicates import content_groups, duplicate_remarks, without_conflicts
+from dann_search.data.few_labels import few_labels
 from dann_search.data.fingerprint import fingerprint, split_hash
 from dann_search.data.image_pixels import VERSION, Transparency
 from dann_search.data.open_domain import DomainPair, open_pair
@@ -31,6 +32,8 @@ from dann_search.storage.remote_folder import cache_folder
 INFO = "store.json"
 ROLES = ("source", "target")
 UNLABELLED = ("target", "train")
+FEW = "target.train.few.npy"
+"""Labels of the target's training images that training may see, ``NO_LABEL`` elsewhere."""
 HELD_OUT = "target.test.txt"
 """Beside the images of a target without labels: where those came from that nothing is chosen by."""
 Progress = Callable[[int, int], None]
@@ -58,6 +61,7 @@ class StoreInfo:
             None without any: each needs what it needs. 16 in stores of version 1.
         transparency: what is seen through transparent pixels.
         target_labelled: whether the target has labels; those of its val and test are packed then.
+        few_labels: labelled training images of the target, by class; empty without any.
     """
 
     class_names: list[str]
@@ -75,6 +79,7 @@ class StoreInfo:
     target_labelled: bool = True
     grey_bits: int | None = 16
     transparency: Transparency = "ignored"
+    few_labels: list[int] = field(default_factory=list)
 
     def side_seen(self, native: int) -> int:
         """Return the side in pixels at which a network sees images, given its native side."""
@@ -168,6 +173,7 @@ def _write(
             copies = content_groups([domains[role].keys[row] for row in rows])
             if copies is not None and role == "target" and split != "train":
                 np.save(groups, copies)
+    few = _write_few(folder, domains["target"], parts["target"]["train"], config)
     (folder / HELD_OUT).unlink(missing_ok=True)
     if not (target := domains["target"]).labelled:
         held_out = "".join(f"{target.places[row]}\n" for row in parts["target"]["test"])
@@ -198,7 +204,23 @@ def _write(
         target_labelled=domains["target"].labelled,
         grey_bits=domains["target"].grey_bits or domains["source"].grey_bits,
         transparency=config.transparency,
+        few_labels=few,
     )
+
+
+def _write_few(
+    folder: Path, target: Domain, rows: NDArray[np.int64], config: DataConfig
+) -> list[int]:
+    """Write the labels of the training images ``rows`` that training may see; count each class."""
+    (folder / FEW).unlink(missing_ok=True)
+    if config.target.labels is None:
+        return []
+    few = few_labels(target, rows, config)
+    np.save(folder / FEW, few)
+    counts: list[int] = np.bincount(
+        few[few != NO_LABEL], minlength=len(target.class_names)
+    ).tolist()
+    return counts
 
 
 def _split(role: str, domain: Domain, config: DataConfig) -> Splits:
@@ -257,6 +279,16 @@ def labels_if_any(folder: Path, role: str, split: str) -> NDArray[np.int64] | No
     """Read the labels of a split; None where there are none, as of the target's training split."""
     path = folder / f"{role}.{split}.labels.npy"
     return open_labels(folder, role, split) if path.exists() else None
+
+
+def few_if_any(folder: Path) -> NDArray[np.int64] | None:
+    """Read the labels of the target's training images that training may see; None without any.
+
+    Of shape (n,), ``NO_LABEL`` for all other images.
+    """
+    path = folder / FEW
+    labels: NDArray[np.int64] | None = np.load(path) if path.exists() else None
+    return labels
 
 
 def read_info(folder: Path) -> StoreInfo:

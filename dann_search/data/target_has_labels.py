@@ -4,7 +4,8 @@ from pathlib import Path, PurePosixPath
 
 from dann_search.config.data import DomainConfig
 from dann_search.config.experiment import F1_MACRO, LABEL_FREE, Experiment
-from dann_search.config.extensions import VALIDATORS
+from dann_search.config.extensions import METHODS, VALIDATORS
+from dann_search.config.parameter import Choice
 from dann_search.config.source import SettingError
 from dann_search.data.decode import EXTENSIONS
 from dann_search.data.folder import is_flat
@@ -15,20 +16,45 @@ from dann_search.errors import InputError
 from dann_search.storage.remote_folder import cache_folder
 
 SAY_SO = "if the images of the target have no labels, say so: data.target.labelled: false"
-WHY = (
-    f"search.objective is {LABEL_FREE}, as the target has no labels: of the scores that need none "
-    "it ranks trials best in docs/benchmarks.md (Validators)"
-)
+
+
+def why_label_free(experiment: Experiment) -> str:
+    """Say why the objective is one without labels where the file names none."""
+    lacks = "the target has no labels"
+    if experiment.data.target.labels is not None:
+        lacks = "of the target only its training images have labels"
+    return (
+        f"search.objective is {LABEL_FREE}, as {lacks}: of the scores that need none it ranks "
+        "trials best in docs/benchmarks.md (Validators)"
+    )
 
 
 def fitted_to_target(experiment: Experiment) -> tuple[Experiment, bool]:
     """Return an experiment whose objective its target allows, and whether the target has labels.
 
     Raises:
-        InputError: as ``target_has_labels`` and ``with_objective``.
+        InputError: as ``target_has_labels`` and ``with_objective``, or a method needs labels of
+            training images and ``data.target.labels`` gives none.
     """
+    _check_methods(experiment)
     labelled = target_has_labels(experiment.data.target, cache_folder())
     return with_objective(experiment, labelled), labelled
+
+
+def _check_methods(experiment: Experiment) -> None:
+    if experiment.data.target.labels is not None:
+        return
+    searched = experiment.space.get("method")
+    stated = {("space", "method"): searched.choice if isinstance(searched, Choice) else ()}
+    stated |= {("training", "method"): [experiment.fixed.method]}
+    for path, methods in stated.items():
+        for name in map(str, methods):
+            if METHODS[name].target_labels == "needed":
+                raise SettingError(
+                    path,
+                    f"{name} needs labelled training images of the target: data.target.labels: "
+                    "{train: 3}, or leave it out",
+                )
 
 
 def target_has_labels(config: DomainConfig, cache: Path) -> bool:
@@ -72,19 +98,20 @@ def with_objective(experiment: Experiment, labelled: bool) -> Experiment:
     search = experiment.search
     if labelled or search.objective != F1_MACRO:
         return experiment
+    none = "none to choose by" if experiment.data.target.labels else "none"
     if "objective" in search.model_fields_set:
         others = ", ".join(name for name in VALIDATORS if name != LABEL_FREE)
         raise SettingError(
             ("search", "objective"),
-            f"{F1_MACRO} needs target labels and {experiment.data.target.name} has none; choose "
+            f"{F1_MACRO} needs target labels and {experiment.data.target.name} has {none}; choose "
             f"{LABEL_FREE}, which is the default then, or one of {others}",
         )
     if search.budget.target is not None:
         raise SettingError(
             ("search", "budget", "target"),
             f"{search.budget.target:g} is of {F1_MACRO}, which needs target labels, and "
-            f"{experiment.data.target.name} has none; name the search.objective it is of, such as "
-            f"{LABEL_FREE}, or leave it out",
+            f"{experiment.data.target.name} has {none}; name the search.objective it is of, such "
+            f"as {LABEL_FREE}, or leave it out",
         )
     chosen = search.model_copy(update={"objective": LABEL_FREE})
     return experiment.model_copy(update={"search": chosen})

@@ -1,4 +1,4 @@
-"""What training may see: labelled source, unlabelled target, the labelled val splits of both."""
+"""What training may see: labelled source, target, the labelled val splits of both."""
 
 import warnings
 from dataclasses import dataclass
@@ -7,8 +7,29 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dann_search.data.domain import NO_LABEL
 from dann_search.data.image_pixels import centre_crop
-from dann_search.data.store import StoreInfo, labels_if_any, open_images, open_labels, read_info
+from dann_search.data.store import (
+    StoreInfo,
+    few_if_any,
+    labels_if_any,
+    open_images,
+    open_labels,
+    read_info,
+)
+
+
+@dataclass(frozen=True)
+class FewLabels:
+    """The target's training images with labels that training may see.
+
+    Attributes:
+        rows: numbers among the target's training images, (m,).
+        labels: of each, (m,).
+    """
+
+    rows: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -16,8 +37,9 @@ class TrainingData:
     """Images as uint8 tensors of shape (n, 3, side, side), labels as int64 of shape (n,).
 
     Training images are as stored, to be cropped at random; the others are as networks see them.
-    There is no field for labels of the target's training or test images; ``val_labels`` is None
-    where the target has none at all.
+    There is no field for labels of the target's test images, and none for those of its training
+    images but ``few``, which the user gave to training. ``val_labels`` is None where the target has
+    no others.
     """
 
     info: StoreInfo
@@ -28,6 +50,7 @@ class TrainingData:
     val_labels: Tensor | None
     source_val_images: Tensor
     source_val_labels: Tensor
+    few: FewLabels | None = None
 
     @property
     def classes(self) -> int:
@@ -42,7 +65,7 @@ class TrainingData:
 
 def open_training_data(folder: Path) -> TrainingData:
     """Open the training view of a packed store; never touches the test split."""
-    val_labels = labels_if_any(folder, "target", "val")
+    val_labels, few = labels_if_any(folder, "target", "val"), few_if_any(folder)
     return TrainingData(
         info=read_info(folder),
         source_images=stored_tensor(folder, "source", "train"),
@@ -52,7 +75,13 @@ def open_training_data(folder: Path) -> TrainingData:
         val_labels=None if val_labels is None else torch.from_numpy(val_labels),
         source_val_images=as_tensor(folder, "source", "val"),
         source_val_labels=torch.from_numpy(open_labels(folder, "source", "val")),
+        few=None if few is None else _labelled(torch.from_numpy(few)),
     )
+
+
+def _labelled(labels: Tensor) -> FewLabels:
+    rows = (labels != NO_LABEL).nonzero().squeeze(1)
+    return FewLabels(rows, labels[rows])
 
 
 def as_tensor(folder: Path, role: str, split: str) -> Tensor:

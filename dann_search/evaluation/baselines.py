@@ -24,10 +24,19 @@ LAMBDA_0 = "lambda_0"
 TLLIB = "tllib_dann"
 """DANN with tllib's defaults instead of the winner's recipe, its schedules by steps as there."""
 
+SOURCE_PLUS_FEW = "source_plus_few"
+"""The same labels as the winner has, of source and target, without adaptation."""
+
+TARGET_FEW = "target_few"
+"""The winner's recipe, trained on the target's few labelled images alone."""
+
 SUPERVISED = "target_supervised"
 """Upper bound: the winner's recipe, trained on the target's training images and labels."""
 
-IN_COMPARE_ALONE = (LAMBDA_0, FROZEN, TLLIB, SUPERVISED)
+IN_COMPARE_ALONE = (LAMBDA_0, FROZEN, TLLIB, TARGET_FEW, SUPERVISED)
+
+OF_LABELS_ALONE = (TARGET_FEW, SUPERVISED)
+"""Baselines that are trained as source_only is, on labelled target images in the source's place."""
 
 TLLIB_RECIPE: dict[str, Any] = PUBLISHED["tllib"]
 
@@ -39,31 +48,61 @@ its gradient reversal, and the inverse of its --lr-gamma."""
 TLLIB_SCRATCH: dict[str, Any] = {"learning_rate": 0.01, "head_lr_factor": 1.0}
 
 
+TUNED = "_tuned"
+"""Ending of the name of a baseline's tuned twin."""
+
+
 def tuned_name(method: str) -> str:
     """Return what a comparison calls the tuned twin of a baseline."""
-    return f"{method}_tuned"
+    return f"{method}{TUNED}"
 
 
-def checked(methods: Sequence[str]) -> list[str]:
+def checked(methods: Sequence[str], few: bool = False) -> list[str]:
     """Return the names without repetitions.
 
+    Args:
+        methods: names.
+        few: whether some of the target's training images have labels to train on.
+
     Raises:
-        InputError: a name is unknown; the error suggests the nearest.
+        InputError: a name is unknown, and the error suggests the nearest, or such labels are
+            needed.
     """
     names = list(dict.fromkeys(name.strip() for name in methods if name.strip()))
     valid = [*METHODS, *IN_COMPARE_ALONE]
     for name in names:
         if name not in valid:
             raise InputError(f"unknown method '{name}'; {nearest(name, valid)}")
+        if name in (SOURCE_PLUS_FEW, TARGET_FEW) and not few:
+            raise InputError(
+                f"{name} needs labelled training images of the target, and the search had none: "
+                "search again with data.target.labels"
+            )
     return names
 
 
-def default_methods(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> list[str]:
-    """Return the winner's method and the baselines that read no label of the target's train."""
+def default_methods(
+    winner: TrialConfig, files: Mapping[str, WeightsFile], few: bool = False
+) -> list[str]:
+    """Return the winner's method and the baselines that read no label the search did not have.
+
+    They are source_only, source_plus_few and target_few if there are ``few`` labels of the target's
+    training images, adabn, lambda_0 if the winner adapts, frozen_features if the backbone has
+    pre-trained weights, from_scratch and tllib_dann.
+    """
     frozen = [FROZEN] if starts_pretrained(winner, files) else []
     weighed = [LAMBDA_0] if winner.adapts and not winner.by_statistics else []
-    names = [winner.method, "source_only", ADABN, *weighed, *frozen, "from_scratch", TLLIB]
+    labels = [SOURCE_PLUS_FEW, TARGET_FEW] if few else []
+    names = [winner.method, "source_only", *labels, ADABN, *weighed]
+    names += [*frozen, "from_scratch", TLLIB]
     return list(dict.fromkeys(names))
+
+
+def uses_few(method: str) -> bool:
+    """Return whether a method of compare trains on the target's few labels, where it has some."""
+    if method == FROZEN:
+        return False
+    return method not in METHODS or METHODS[method].target_labels != "unused"
 
 
 def recipe(
@@ -84,7 +123,7 @@ def fixed_by(method: str, winner: str) -> dict[str, Any]:
     """
     if method == FROZEN:
         return {"method": "source_only", "unfrozen_depth": 0, "batch_norm": "frozen"}
-    if method == SUPERVISED:
+    if method in OF_LABELS_ALONE:
         return {"method": "source_only"}
     fixed: dict[str, Any] = {"method": method}
     if method == LAMBDA_0:
@@ -117,12 +156,19 @@ def starts_pretrained(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> 
     return uses_pretrained(winner.model_copy(update={"method": "source_only"}), files)
 
 
-def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialConfig:
+def effective(
+    config: TrialConfig, files: Mapping[str, WeightsFile], few: bool = False
+) -> TrialConfig:
     """Return the recipe with every field that has no effect set to a fixed value.
 
     If two recipes are then equal, they train the same network to the last digit. One case is not
     exact: without batch norm to adapt, adabn is source_only up to rounding and dropout's draws. The
     reverse need not hold; it only costs one more training.
+
+    Args:
+        config: the recipe.
+        files: explicit files of pre-trained weights, by backbone.
+        few: whether some of the target's training images have labels to train on.
     """
     from dann_search.models.build import batch_norm_stages, uses_pretrained
     from dann_search.models.registry import spec_of
@@ -139,8 +185,12 @@ def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialCon
         changes |= {"gradual_unfreezing": 0, "stage_lr_decay": 1.0}
     moving = any(stage >= stages - depth for stage in batch_norm_stages(config.backbone))
     if config.adapts:
-        changes |= _with_target(config, moving)
-    if not config.adapts or changes.get("method") == "source_only":
+        changes |= _with_target(config, moving, few)
+    if config.method == SOURCE_PLUS_FEW or changes.get("method") == SOURCE_PLUS_FEW:
+        # Statistics of its own for each domain are for methods that adapt.
+        if config.batch_norm == "domain":
+            changes["batch_norm"] = "separate"
+    elif not config.adapts or changes.get("method") == "source_only":
         # No target images pass through batch norm, and frozen stages keep their statistics.
         learnt = config.method == "from_scratch" or config.batch_norm != "frozen"
         changes["batch_norm"] = "separate" if learnt and moving else "frozen"
@@ -149,17 +199,18 @@ def effective(config: TrialConfig, files: Mapping[str, WeightsFile]) -> TrialCon
     return plain.model_copy(update=_idle(plain))
 
 
-def _with_target(config: TrialConfig, moving: bool) -> dict[str, Any]:
+def _with_target(config: TrialConfig, moving: bool, few: bool) -> dict[str, Any]:
     """Return what batch norm and lambda come to where target images are trained on.
 
     Args:
         config: a recipe that adapts.
         moving: whether its backbone has batch norm whose statistics training may move.
+        few: whether some of the target's training images have labels to train on.
     """
     fixed = config.batch_norm == "frozen" and moving
     if config.by_statistics or _is_adabn(config):
         if not (config.bottleneck or config.pseudo_labels) and (fixed or not moving):
-            return {"method": "source_only"}
+            return {"method": SOURCE_PLUS_FEW if few else "source_only"}
         return {"method": ADABN, "batch_norm": "frozen" if fixed else "domain"}
     if moving or config.batch_norm == "joint":
         return {}
@@ -177,7 +228,9 @@ def _is_adabn(config: TrialConfig) -> bool:
     plain = not config.gradient_clipping and config.precision != "fp16"
     quiet = not (config.adversarial and config.discriminator_dropout)
     by_domain = config.batch_norm == "domain" and config.lambda_max == config.pseudo_labels == 0
-    return by_domain and ours and plain and quiet
+    linear = METHODS[config.method].classifier == "linear"
+    alike = linear and not config.strong_views
+    return by_domain and ours and plain and quiet and alike
 
 
 def _idle(config: TrialConfig) -> dict[str, Any]:

@@ -5,7 +5,7 @@ All models are trained and their checkpoints fixed before any test label is read
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +14,11 @@ import numpy as np
 from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_groups, open_labels, read_info
-from dann_search.data.target_labels import write_supervised_store
+from dann_search.data.target_labels import write_few_store, write_supervised_store
 from dann_search.errors import InputError, RunError
 from dann_search.evaluation.baselines import (
     SUPERVISED,
+    TARGET_FEW,
     checked,
     default_methods,
     tuned_name,
@@ -62,20 +63,19 @@ def compare(
     Args:
         folder: the experiment.
         train_all: trains the planned runs.
-        methods: names; by default the winner's method, source_only, adabn, lambda_0 if the winner
-            adapts, frozen_features if the backbone has pre-trained weights, from_scratch and
-            tllib_dann. The upper bound target_supervised reads the labels of the target's
-            training images.
+        methods: names; by default those of ``default_methods``. The upper bound target_supervised
+            reads the labels of all of the target's training images.
         seeds: runs per method, with seeds that the search never used for the winner.
         tuning: gives each baseline a search of its own, whose best recipe is trained too.
 
     Raises:
         InputError: no trial has finished, the target has no labels, a search or a comparison is
-            still running, a method is unknown, there are fewer than two seeds, or
-            target_supervised cannot get the target's labels.
+            still running, a method is unknown, there are fewer than two seeds, or labels that a
+            method needs are not there.
         RunError: a training of the winner failed; failed baselines are left out.
     """
-    named = checked(methods or [])
+    few = bool(recorded_store(folder).few_labels)
+    named = checked(methods or [], few)
     if seeds < 2:
         raise InputError(f"compare needs at least 2 seeds for a deviation, got {seeds}")
     _refuse_while_searching(folder)
@@ -83,12 +83,12 @@ def compare(
     row = choose(rows, folder, 1, None)
     _refuse_without_labels(folder)
     winner = TrialConfig(**row.config)
-    names = named or default_methods(winner, experiment.weights)
+    names = named or default_methods(winner, experiment.weights, few)
     numbers = _new_seeds(row, rows, seeds)
     store = packed_store(folder)
     with alone(folder), _stores(folder, experiment, store, names) as stores:
         planned = partial(
-            plan_runs, folder, experiment, winner, names, numbers, _steps(winner, store)
+            plan_runs, folder, experiment, winner, names, numbers, _steps(winner, store), few=few
         )
         tuned, failed = dict[str, TunedBaseline](), dict[str, str]()
         if tuning:
@@ -112,7 +112,7 @@ def compare(
         n_test=info.sizes["target"]["test"],
         n_test_contents=_contents(store, info.sizes["target"]["test"]),
         resamples=RESAMPLES,
-        verdict=verdict(winner.method, scores),
+        verdict=verdict(winner.method, scores, few),
         fairness=fairness(experiment, rows, winner, names, numbers, info, own_trials),
         failed=failed,
     )
@@ -204,8 +204,13 @@ def _stores(
 ) -> Iterator[dict[str, Path]]:
     """Provide packed stores for methods that do not train on the experiment's own store."""
     remove_left_labels(folder)
-    if SUPERVISED not in methods:
-        yield {}
-        return
-    with write_supervised_store(experiment.data, store, folder.supervised_data) as supervised:
-        yield {SUPERVISED: supervised}
+    stores: dict[str, Path] = {}
+    with ExitStack() as written:
+        if SUPERVISED in methods:
+            place = folder.supervised_data
+            stores[SUPERVISED] = written.enter_context(
+                write_supervised_store(experiment.data, store, place)
+            )
+        if TARGET_FEW in methods:
+            stores[TARGET_FEW] = written.enter_context(write_few_store(store, folder.few_data))
+        yield stores

@@ -4,7 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dann_search.config.trial import adapting
-from dann_search.evaluation.baselines import ADABN, LAMBDA_0, SUPERVISED, TLLIB, tuned_name
+from dann_search.evaluation.baselines import (
+    ADABN,
+    LAMBDA_0,
+    SOURCE_PLUS_FEW,
+    SUPERVISED,
+    TARGET_FEW,
+    TLLIB,
+    tuned_name,
+)
 from dann_search.outputs.comparison import Comparison, Difference, MethodScores
 
 BASE = "source_only"
@@ -20,7 +28,7 @@ def steps(winner: str, names: Collection[str], same_as: Mapping[str, str]) -> li
         names: the methods that are compared.
         same_as: methods that share another one's runs: they add nothing.
     """
-    way = [BASE, ADABN, LAMBDA_0, *([winner] if winner in adapting() else [])]
+    way = [BASE, SOURCE_PLUS_FEW, ADABN, LAMBDA_0, *([winner] if winner in adapting() else [])]
     taken = {same_as.get(winner, winner)} if winner in adapting() else set()
     found = []
     for name in dict.fromkeys(way):
@@ -31,25 +39,27 @@ def steps(winner: str, names: Collection[str], same_as: Mapping[str, str]) -> li
     return found
 
 
-def verdict(winner: str, methods: Mapping[str, MethodScores]) -> str:
+def verdict(winner: str, methods: Mapping[str, MethodScores], few: bool = False) -> str:
     """Say whether adaptation helps here.
 
     It helps if the winner is above source-only, and above adabn, which shows how far the target's
     batch-norm statistics alone go: the interval of either difference excludes 0, and the difference
     exceeds the standard deviation over seeds of both. Of a baseline that was tuned, the stronger
-    of its two recipes counts, by mean macro-F1.
+    of its two recipes counts, by mean macro-F1. Where the winner was trained on labelled target
+    images too, source_plus_few takes the place of source-only.
     """
     if winner not in adapting():
         return _verdict_without(winner, methods)
-    bases = [name for name in (BASE, ADABN) if name != winner]
+    base = SOURCE_PLUS_FEW if few else BASE
+    bases = [name for name in (base, ADABN) if name != winner]
     if lacking := [name for name in (winner, *bases) if name not in methods]:
         return f"whether {winner} helps shows beside {' and '.join(bases)}: {_name(lacking)}"
     bases = [stronger(base, methods) for base in bases]
     # Without batch norm to adapt, adabn has the runs of source-only, or the other way round.
     apart = [base for base in bases if methods[base].same_as not in bases]
-    leads = {base: _lead(winner, base, methods) for base in apart}
-    numbers = "; ".join(f"against {base} {lead.numbers}" for base, lead in leads.items())
-    if any(methods[base].tuned for base in methods):
+    leads = {name: _lead(winner, name, methods) for name in apart}
+    numbers = "; ".join(f"against {name} {lead.numbers}" for name, lead in leads.items())
+    if any(methods[one].tuned for one in methods):
         numbers += "; of each baseline the stronger counts, inherited or tuned"
     if behind := [base for base, lead in leads.items() if lead.gap.mean <= 0]:
         against = " and ".join(behind)
@@ -154,6 +164,8 @@ def notes(comparison: Comparison) -> list[str]:
     ]
     lines += parts(methods)
     lines += [f"{name} is left out: {reason}" for name, reason in comparison.failed.items()]
+    if TARGET_FEW in methods:
+        lines.append(f"{TARGET_FEW} saw no source image and no unlabelled one of the target")
     if SUPERVISED in methods:
         lines.append(f"{SUPERVISED} is an upper bound: it was trained on the target's own labels")
     if winner not in methods:

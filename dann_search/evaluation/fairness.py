@@ -7,7 +7,8 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.parameter import Choice
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
-from dann_search.evaluation.baselines import TLLIB
+from dann_search.evaluation.baselines import TLLIB, TUNED, uses_few
+from dann_search.inference.label_use import of_each
 from dann_search.outputs.comparison import Fairness, Tuned
 from dann_search.results.reader import TrialRow
 from dann_search.training.result import F1_MACRO
@@ -42,6 +43,7 @@ def fairness(
             else [winner.method],
             target_val_labels=info.sizes["target"]["val"] if objective == F1_MACRO else 0,
         ),
+        few_labels=info.few_labels,
         notes=[],
     )
     unfinished = sum(row.state == "running" for row in own)
@@ -72,6 +74,13 @@ def sentences(
         f"shared by all: images and splits, {terms.epochs} epochs, batches of {terms.batch_size}, "
         f"seeds {', '.join(map(str, seeds))}; of each run the best epoch by {chooser}"
     ]
+    if terms.few_labels:
+        few = sum(terms.few_labels)
+        without = [name for name in methods if not uses_few(name.removesuffix(TUNED))]
+        notes.append(
+            f"{few} labels of target train ({of_each(terms.few_labels)}) were trained on by all "
+            + (f"but {', '.join(without)}" if without else "methods")
+        )
     inheriting = [name for name in methods if name not in (tuned.method, TLLIB, *own_trials)]
     if inheriting:
         what = f"recipe of {tuned.method}"

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from dann_search.config.experiment import Experiment, WeightsFile
 from dann_search.config.trial import TrialConfig
-from dann_search.evaluation.baselines import SUPERVISED, effective, recipe, tuned_name
+from dann_search.evaluation.baselines import OF_LABELS_ALONE, effective, recipe, tuned_name
 from dann_search.evaluation.tuning import TunedBaseline
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.job import TrainingJob
@@ -62,6 +63,8 @@ def plan_runs(
     seeds: Sequence[int],
     steps: int,
     tuned: Mapping[str, TunedBaseline] = MappingProxyType({}),
+    *,
+    few: bool = False,
 ) -> TrainingPlan:
     """Plan runs of every method; of a baseline that was tuned, those of its own recipe too."""
     plan = TrainingPlan({}, {}, {tuned_name(name): one for name, one in tuned.items()})
@@ -75,7 +78,8 @@ def plan_runs(
             own = [one.config.model_copy(update={"seed": seed}) for seed in seeds]
             recipes[tuned_name(method)] = own
         for name, configs in recipes.items():
-            runs = [planned_run(folder, weights, name, method, config) for config in configs]
+            planned = partial(planned_run, folder, weights, name, method, few=few)
+            runs = [planned(config) for config in configs]
             if (other := first.setdefault(runs[0].folder, name)) != name:
                 plan.same_as[name] = other
             else:
@@ -89,10 +93,11 @@ def planned_run(
     name: str,
     method: str,
     config: TrialConfig,
+    few: bool = False,
 ) -> BaselineRun:
     """Return a method's run; its folder is named after everything that decides the outcome."""
-    decides = effective(config, weights)
-    trained_as = SUPERVISED if method == SUPERVISED else decides.method
+    decides = effective(config, weights, few)
+    trained_as = method if method in OF_LABELS_ALONE else decides.method
     digest = hashlib.sha256(decides.model_dump_json().encode()).hexdigest()[:8]
     place = folder.compare / f"{trained_as}-seed{config.seed}-{digest}"
     return BaselineRun(name, config.seed, config, place)

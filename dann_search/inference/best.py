@@ -220,6 +220,7 @@ def _record(
             "sizes": info.sizes,
             "hashes": info.hashes,
             "target_labelled": info.target_labelled,
+            "few_labels": info.few_labels if config.uses_target_labels else [],
         },
         "versions": {
             **{name: importlib.metadata.version(name) for name in VERSIONS},

@@ -20,6 +20,7 @@ from dann_search.data.image_pixels import ImageSource, centre_crop, is_one
 from dann_search.errors import InputError
 from dann_search.inference.model_files import WEIGHTS, check_whole, read_record_of_model
 from dann_search.models.build import build_network
+from dann_search.models.cosine_classifier import CosineClassifier
 from dann_search.models.registry import is_backbone
 from dann_search.storage.layout import EXTENSIONS
 
@@ -155,8 +156,10 @@ def load_model(folder: str | Path, trust_extensions: bool = False) -> DannModel:
     try:
         state = load_file(folder / WEIGHTS)
         check_whole(folder, record)
+        if "classifier.bias" not in state:
+            network.classifier = CosineClassifier(*reversed(state["classifier.weight"].shape))
         network.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError) as exc:
+    except (OSError, SafetensorError, RuntimeError, KeyError) as exc:
         raise InputError(f"{folder / WEIGHTS}: cannot be loaded: {exc}") from None
     return DannModel(network, record)
 

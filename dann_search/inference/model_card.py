@@ -86,6 +86,8 @@ def _about(record: dict[str, Any]) -> str:
     spec = METHODS.get(method)  # None where the package that brought it is not installed here
     adapted = "trained on" if spec and not spec.adapts else "adapted from"
     ways = "" if adapted == "trained on" else f" to {domains['target']}"
+    if not ways and record["data"].get("few_labels"):
+        ways = f" and labelled images of {domains['target']}"
     return (
         f"An image classifier of {len(record['class_names'])} classes, {adapted} "
         f"{domains['source']}{ways}, made by dann-search {record['versions']['dann-search']}."
@@ -121,6 +123,7 @@ def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
         refit="refit" in record,
         calibrated=record.get("temperature", 1.0) != 1.0,
         target_labelled=_has_target_labels(record),
+        few=record["data"].get("few_labels", ()),
     )
 
 
@@ -139,8 +142,9 @@ def _metrics(
 ) -> Iterator[str]:
     if not _has_target_labels(record):
         chosen = record["chosen_by"]
+        lacks = "no other labels" if record["data"].get("few_labels") else "no labels"
         yield (
-            f"None: the target has no labels, so nothing was measured on it. The model was chosen "
+            f"None: the target has {lacks}, so nothing was measured on it. The model was chosen "
             f"by {chosen['objective']} ({chosen['value']:.4g}), which needs none and is no share "
             "of right answers. Measure it on labelled images: `dann-search evaluate --data FOLDER`."
         )
@@ -186,7 +190,8 @@ def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterat
             f"Measured on images of {target} alone; on others it may do worse, and will not say so."
         )
     else:
-        yield f"Not measured on any image of {target}, which has no labels."
+        lacks = "no labels to measure by" if record["data"].get("few_labels") else "no labels"
+        yield f"Not measured on any image of {target}, which has {lacks}."
     yield "Every image gets one of the classes, also one that shows none of them."
     side, crop = sizes["image_size"], sizes.get("crop_size")
     square = f"{sizes['stored_size']} x {sizes['stored_size']}, of it the centre {side} x {side}"

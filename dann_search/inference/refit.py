@@ -62,7 +62,8 @@ def write_refit(
             failures = train_all([job], experiment)
         if failures:
             raise RunError(f"{job.name} failed: {failures[job.name]}")
-    weights, refit = _trained(job, experiment, len(record["class_names"]))
+    few = sum(record["data"]["few_labels"])
+    weights, refit = _trained(job, experiment, len(record["class_names"]), few)
     record["refit"] = refit.model_dump()
     record["rejection"] = None  # no image of the source is left that it was not trained on
     return keep(folder, place, weights, record)
@@ -84,7 +85,7 @@ def _planned(
 
 
 def _trained(
-    job: TrainingJob, experiment: Experiment, classes: int
+    job: TrainingJob, experiment: Experiment, classes: int, few: int
 ) -> tuple[dict[str, Any], Refit]:
     """Return the weights after the last epoch, which no label chose, and their description."""
     from dann_search.models.build import build_network
@@ -105,6 +106,9 @@ def _trained(
     names = ValidationMetrics.model_fields
     measured = {name: last[name] for name in names if last[name] is not None}
     adapted = "target train and val without labels" if job.config.adapts else "no target image"
+    if few:
+        labelled = f"{few} labelled images of target train"
+        adapted = f"{adapted} but {labelled}" if job.config.adapts else labelled
     return weights_of(network), Refit(
         epochs=job.epochs,
         trained_on=["source train and val", adapted],

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from dann_search.config.extensions import METHODS
 from dann_search.config.trial import TrialConfig
 from dann_search.models.backbone import BATCH_NORM, Backbone
+from dann_search.models.cosine_classifier import CosineClassifier
 from dann_search.models.discriminator import MultilinearMap, build_discriminator
 from dann_search.models.domain_batch_norm import divide, of_source
 from dann_search.models.gradient_reversal import reverse_gradient
@@ -29,7 +30,8 @@ class DannNetwork(nn.Module):
             self.bottleneck = nn.Sequential(
                 nn.Linear(backbone.feature_size, size), nn.BatchNorm1d(size), nn.ReLU(inplace=True)
             )
-        self.classifier = nn.Linear(size, classes)
+        cosine = METHODS[config.method].classifier == "cosine"
+        self.classifier = (CosineClassifier if cosine else nn.Linear)(size, classes)
         self.discriminator: nn.Module | None = None
         self.multilinear_map: MultilinearMap | None = None
         if config.adversarial:

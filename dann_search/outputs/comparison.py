@@ -143,6 +143,11 @@ class Fairness(Output):
     objective: str = Field(
         description="f1_macro or the name of the validator that chose recipe and epochs"
     )
+    few_labels: list[int] = Field(
+        default_factory=list,
+        description="labelled images of the target's training split that were trained on, by class "
+        "in label order; empty without data.target.labels",
+    )
     tuned: Tuned = Field(description="what the search did for the winner alone")
     notes: list[str] = Field(description="the same in sentences")
 

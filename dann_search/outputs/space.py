@@ -51,6 +51,11 @@ class Space(Output):
         description="false where the target has no labels; true where it is not there to be looked "
         "at"
     )
+    few_labels: str | None = Field(
+        default=None,
+        description="which labels of the target's training split are trained on, in words; null "
+        "without data.target.labels",
+    )
     samples: list[Searched] = Field(description="values by parameter, of those that apply")
 
 

@@ -83,8 +83,9 @@ def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
         test = _present(lambda: read_evaluation(folder, best.number), notes)
         compared = _present(lambda: read_comparison(folder, best.number), notes)
     else:
+        lacks = "no labels to measure by" if info.few_labels else "no labels"
         notes.append(
-            f"The target {info.domains['target']} has no labels: nothing was measured on it, and "
+            f"The target {info.domains['target']} has {lacks}: nothing was measured on it, and "
             f"{experiment.search.objective}, which needs none, chose the model. To measure it on "
             f"labelled images, run: dann-search evaluate {shown(folder)} --data FOLDER."
         )

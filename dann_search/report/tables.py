@@ -120,13 +120,21 @@ def splits(content: Content) -> list[tuple[str, str, int, str, str]]:
     """List role, split, images, hash and label use of every split."""
     sizes, hashes = content.info.sizes, content.info.hashes
     oracle = content.experiment.search.objective == F1_MACRO
+    used = TrialConfig(**content.best.config).uses_target_labels
+    few = content.info.few_labels if used else ()
     return [
         (
             role,
             split,
             count,
             hashes.get(role, {}).get(split, ""),
-            label_use(role, split, oracle=oracle, target_labelled=content.info.target_labelled),
+            label_use(
+                role,
+                split,
+                oracle=oracle,
+                target_labelled=content.info.target_labelled,
+                few=few,
+            ),
         )
         for role, parts in sizes.items()
         for split, count in parts.items()

@@ -42,6 +42,7 @@ class TrialMemory:
 
     def __init__(self, resources: ResourcesConfig, data: DataConfig):
         self.resources, self.side = resources, data.crop_size or data.image_size
+        self.few = data.target.labels is not None
 
     def of(self, config: TrialConfig) -> tuple[int, str]:
         """Return bytes of a trial's workers together, 0 where unknown, and its recipe in words."""
@@ -67,6 +68,7 @@ class TrialMemory:
                 side=side,
                 workers=resources.workers_per_trial,
                 gpu=resources.gpus_per_worker != 0,
+                few=self.few,
             )
         except Exception:
             # A user's backbone may need data: its trials are planned by CPUs alone.
@@ -99,7 +101,8 @@ def _largest(space: Space, backbone: str) -> TrialConfig:
 
 def _rank(name: str, value: Any) -> Any:
     if name == "method":
-        return METHODS[value].adapts, bool(METHODS[value].discriminator)
+        one = METHODS[value]
+        return one.adapts, one.strong_views, one.target_labels != "unused", bool(one.discriminator)
     known = RISING.get(name)
     if known is None:
         return value

@@ -30,14 +30,16 @@ def alone(folder: ExperimentFolder) -> Iterator[None]:
 
 
 def left_labels(folder: ExperimentFolder) -> dict[str, int]:
-    """Bytes of each file, by name, of the labelled store that a killed comparison left.
+    """Bytes of each file, by name, of the labelled stores that a killed comparison left.
 
-    It never leaves this machine, wherever storage is. To be called ``alone``.
+    They never leave this machine, wherever storage is. To be called ``alone``.
     """
-    files = (path for path in folder.supervised_data.glob("*") if not path.is_symlink())
+    places = (folder.supervised_data, folder.few_data)
+    files = (path for place in places for path in place.glob("*") if not path.is_symlink())
     return {path.relative_to(folder.root).as_posix(): path.stat().st_size for path in files}
 
 
 def remove_left_labels(folder: ExperimentFolder) -> None:
-    """Take that store away: labels of the target's training images. To be called ``alone``."""
-    shutil.rmtree(folder.supervised_data, ignore_errors=True)
+    """Take those stores away: labels of the target's training images. To be called ``alone``."""
+    for place in (folder.supervised_data, folder.few_data):
+        shutil.rmtree(place, ignore_errors=True)

@@ -200,6 +200,11 @@ class ExperimentFolder:
         return self.compare / "target_supervised-data"
 
     @property
+    def few_data(self) -> Path:
+        """The target's few labelled images, while a network is trained on them alone."""
+        return self.compare / "target_few-data"
+
+    @property
     def ray(self) -> Path:
         """Logs and files of Ray, Tune and Train: for looking into, never needed."""
         return self.root / "ray"

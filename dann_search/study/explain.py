@@ -39,6 +39,7 @@ def explain(
         disk=disk,
         objective=experiment.search.objective,
         target_labelled=target_labelled,
+        few_labels=str(few) if (few := experiment.data.target.labels) else None,
         samples=[space.active(suggest(study.ask(), space).model_dump()) for _ in range(samples)],
     )
 

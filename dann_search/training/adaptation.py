@@ -29,7 +29,7 @@ def adaptation_of(config: TrialConfig, labels: Tensor, pseudo: Tensor | None = N
     own: dict[str, Any] = dict(config.method_options)
     if METHODS[config.method].labels:
         own["labels"] = labels
-    method = _with_trade_off(config.method, own)
+    method: Callable[..., Terms] = _with_trade_off(config.method, own)
     if pseudo is None and not config.adds_further:
         return method
 
@@ -40,10 +40,11 @@ def adaptation_of(config: TrialConfig, labels: Tensor, pseudo: Tensor | None = N
         domains: Tensor,
         lam: float,
         batch_size: int,
+        **views: Tensor,
     ) -> Terms:
         images = (network, features, logits, domains)
         with _inputs_of(network.discriminator) as seen:
-            terms = method(*images, lam, batch_size)
+            terms = method(*images, lam, batch_size, **views)
         further = features.new_zeros(()) if terms.further is None else terms.further
         if seen and config.discriminator_gradient_penalty:
             penalty = gradient_penalty(network.discriminator, seen[0], batch_size)

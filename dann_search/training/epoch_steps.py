@@ -2,31 +2,48 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import prepare
-from dann_search.data.batches import epoch_seed, paired_batches, steps_per_epoch
-from dann_search.data.training_data import TrainingData
+from dann_search.data.batches import epoch_seed, few_batches, paired_batches, steps_per_epoch
+from dann_search.data.training_data import FewLabels, TrainingData
 from dann_search.models.catalog import BackboneSpec
 from dann_search.training.ranks import Ranks
 
 AUGMENT_SOURCE, AUGMENT_TARGET = 2, 3
 """Streams of random numbers besides the two that shuffle the domains."""
+AUGMENT_FEW, AUGMENT_STRONG = 6, 7
+"""The same for labelled target images, and for the strong views of others."""
+
+STRONG = {"policy_strength": 1.0, "erasing": 1.0}
+"""What strong views have besides the recipe's augmentation: RandAugment at its full strength and a
+hidden rectangle (Sohn et al. 2020, section 2.3)."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """This worker's part of one step: images (n, 3, side, side), labels (n,) of the source."""
+    """This worker's part of one step: images (n, 3, side, side), labels (n,) of the source.
+
+    Attributes:
+        progress: of the training, from 0 to 1.
+        source, labels: of the source.
+        target: images of the target; None without adaptation.
+        pseudo: labels (n,) that the network gave them, in epochs that train on them.
+        strong: the same target images under strong augmentation, where the method asks for them.
+        few: images of the target with their labels, where it has some to train on.
+    """
 
     progress: float
     source: Tensor
     labels: Tensor
     target: Tensor | None
     pseudo: Tensor | None = None
-    """Labels (n,) that the network gave the target's images, in epochs that train on them."""
+    strong: Tensor | None = None
+    few: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,18 @@ class Batches:
         sizes = len(self.data.source_images), len(self.data.target_images)
         return steps_per_epoch(*sizes, self.config.batch_size)
 
+    @property
+    def few(self) -> FewLabels | None:
+        """Labelled target images that the recipe trains on."""
+        return self.data.few if self.config.uses_target_labels else None
+
+    @property
+    def images(self) -> int:
+        """Images that pass the network in a step, over all workers."""
+        config = self.config
+        sets = 1 + config.adapts + config.strong_views + (self.few is not None)
+        return sets * config.batch_size
+
 
 class EpochSteps:
     """The steps of an epoch; it may be left after any of them and gone on with elsewhere.
@@ -72,9 +101,12 @@ class EpochSteps:
         self.batches, self.epoch, self.pseudo = batches, epoch, pseudo
         self.done = 0
         seed = batches.config.seed
+        streams = {"source": AUGMENT_SOURCE, "target": AUGMENT_TARGET}
+        streams |= {"few": AUGMENT_FEW} if batches.few else {}
+        streams |= {"strong": AUGMENT_STRONG} if batches.config.strong_views else {}
         self._augmentation = {
             name: torch.Generator().manual_seed(epoch_seed(seed, epoch, stream))
-            for name, stream in (("source", AUGMENT_SOURCE), ("target", AUGMENT_TARGET))
+            for name, stream in streams.items()
         }
 
     def state(self) -> dict[str, Tensor]:
@@ -100,7 +132,9 @@ class EpochSteps:
             self.epoch,
             data.source_labels if config.class_balanced else None,
         )
+        strength, few_rows = config.target_augmentation, self._few_rows()
         for number, (source, target) in enumerate(pairs):
+            few = next(few_rows)
             if number < self.done:
                 continue
             self.done = number + 1
@@ -109,25 +143,48 @@ class EpochSteps:
                 source=self._batch(data.source_images, source, "source"),
                 labels=data.source_labels[source][mine].to(batches.device),
                 target=(
-                    self._batch(data.target_images, target, "target", config.target_augmentation)
+                    self._batch(data.target_images, target, "target", strength)
                     if config.adapts
                     else None
                 ),
                 pseudo=(
                     None if self.pseudo is None else self.pseudo[target][mine].to(batches.device)
                 ),
+                strong=(
+                    self._batch(data.target_images, target, "strong")
+                    if config.strong_views
+                    else None
+                ),
+                few=None if few is None else self._labelled(few, strength),
             )
+
+    def _few_rows(self) -> Iterator[Tensor | None]:
+        """Yield which of the labelled target images make up each step; None without any."""
+        batches, few = self.batches, self.batches.few
+        if few is None:
+            return repeat(None)
+        config = batches.config
+        return few_batches(few.labels, config.batch_size, batches.steps, config.seed, self.epoch)
+
+    def _labelled(self, drawn: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        """Return this worker's labelled target images of a step, and their labels."""
+        few, mine = self.batches.few, self.batches.ranks.share(len(drawn))
+        assert few is not None
+        images = self._batch(self.batches.data.target_images, few.rows[drawn], "few", strength)
+        return images, few.labels[drawn][mine].to(self.batches.device)
 
     def _batch(self, images: Tensor, rows: Tensor, domain: str, strength: float = 1.0) -> Tensor:
         """Gather, augment and normalize this worker's rows, as a single process would."""
-        batches = self.batches
+        batches, config = self.batches, self.batches.config
+        if domain == "strong":
+            config = config.model_copy(update=STRONG)
         mine = batches.ranks.share(len(rows))
         return prepare(
             images.index_select(0, rows[mine]).to(batches.device),
             batches.side,
             batches.spec.mean,
             batches.spec.std,
-            batches.config,
+            config,
             self._augmentation[domain],
             (mine.start, len(rows)),
             strength,

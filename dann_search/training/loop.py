@@ -211,7 +211,7 @@ class Training:
         weighs = config.adapts and not config.by_statistics
         adds = weighs and (not adversarial or config.adds_further)
         adds = adds or pseudo_labels_at(epoch, config)
-        images = self.batches.steps * config.batch_size * (2 if config.adapts else 1)
+        images = self.batches.steps * self.batches.images
         backbone_rate, head_rate = self.optimizer.rates
         return EpochResult(
             epoch=epoch,
@@ -235,11 +235,12 @@ class Training:
         config = self.config
         shared = (config.batch_size, config.label_smoothing)
         with autocast(self.device, config.precision):
+            images = (step.source, step.labels)
             if step.target is None:
-                return source_loss(self.network, step.source, step.labels, *shared)
+                return source_loss(self.network, *images, *shared, step.few)
             adaptation = adaptation_of(config, step.labels, step.pseudo)
             return adapted_loss(
-                self.network, adaptation, step.source, step.labels, step.target, lam, *shared
+                self.network, adaptation, *images, step.target, lam, *shared, step.strong, step.few
             )
 
     def _require_finite(self, what: str, value: float, epoch: int) -> None:

@@ -103,6 +103,7 @@ def peak_of(
     side: int,
     workers: int = 1,
     gpu: bool = False,
+    few: bool = False,
 ) -> Peak:
     """Estimate what one worker of a trial takes at its peak, in training or validation.
 
@@ -115,10 +116,11 @@ def peak_of(
         side: pixels at which the network sees images.
         workers: of the trial, which share its batch.
         gpu: whether it trains on a GPU.
+        few: whether some of the target's training images have labels to train on.
     """
     matters = {name: getattr(config, name) for name in MATTERS}
     rows = -(-config.batch_size // workers)
-    sizes = _sizes(TrialConfig(**{**matters, "batch_size": rows}), classes, side)
+    sizes = _sizes(TrialConfig(**{**matters, "batch_size": rows}), classes, side, few)
     return sizes.on_gpu(workers) if gpu else sizes.on_cpus(workers)
 
 
@@ -191,7 +193,7 @@ def _without_data(network: DannNetwork, precision: str) -> Iterator[LiveBytes]:
 
 
 @lru_cache(maxsize=1024)
-def _sizes(config: TrialConfig, classes: int, side: int) -> _Sizes:
+def _sizes(config: TrialConfig, classes: int, side: int, few: bool) -> _Sizes:
     if config.precision == "fp16":  # of the same size, and a CPU's autocast knows it better
         config = config.model_copy(update={"precision": "bf16"})
     with torch.device("meta"):
@@ -199,7 +201,7 @@ def _sizes(config: TrialConfig, classes: int, side: int) -> _Sizes:
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
     with _without_data(network, config.precision) as live:
         before = (live.small, live.mapped)
-        step = _step(network, config, side, live)
+        step = _step(network, config, side, live, few and config.uses_target_labels)
         live.most = before
         validation = _validation(network, config, side, live)
         trained = sum(p.nbytes for p in network.parameters() if p.requires_grad)
@@ -213,13 +215,17 @@ def _sizes(config: TrialConfig, classes: int, side: int) -> _Sizes:
     )
 
 
-def _step(network: DannNetwork, config: TrialConfig, side: int, live: LiveBytes) -> tuple[int, int]:
+def _step(
+    network: DannNetwork, config: TrialConfig, side: int, live: LiveBytes, few: bool
+) -> tuple[int, int]:
     """Run a forward pass; what it leaves for backward is most of what a step ever holds."""
     n = config.batch_size
     source, labels = torch.empty(n, 3, side, side), torch.zeros(n, dtype=torch.long)
+    sets = config.adapts + config.strong_views + few  # of target images
     with autocast(CPU, config.precision):
-        if config.adapts:
-            features = torch.cat(network.features_of_both(source, torch.empty_like(source)))
+        if sets:
+            target = torch.empty(sets * n, 3, side, side)
+            features = torch.cat(network.features_of_both(source, target))
         else:
             features = network.features(source)
         loss = F.cross_entropy(network.classifier(features)[:n], labels)

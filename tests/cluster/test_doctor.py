@@ -243,6 +243,11 @@ def test_the_store_is_estimated_from_the_images_there_are(tmp_path: Path) -> Non
         "data.source.folder",
         "data.target.folder",
     }
+    shown = {"folder": str(tmp_path / "source")}
+    few = domains | {"data__target__labels": shown}
+    needs = needs_of(space_file(tmp_path, **few), None, ["data.image_size=32"], local=True)
+    assert needs.store_bytes == 9 * 3 * 32 * 32
+    assert "data.target.labels.folder" in {place.key for place in needs.places or ()}
     behind_url = {"data__source": {"folder": "s3://bucket/source"}}
     needs = needs_of(space_file(tmp_path, **behind_url), None, [], local=True)
     assert (needs.store_bytes, needs.store_is_known) == (50 * GIB, False)

@@ -96,6 +96,7 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
     assert set(found) == {
         *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin",
         "pseudo_label_weight",
+        "fixmatch_threshold",
     }  # fmt: skip
     scratch = recipe(WINNER.model_copy(update={"pretrained": False}), "tllib_dann", 4, FILES, STEPS)
     assert (scratch.pretrained, scratch.learning_rate, scratch.head_lr_factor) == (False, 0.01, 1)
@@ -173,6 +174,29 @@ def test_names_are_read_as_people_write_them_and_unknown_ones_refused() -> None:
     assert checked(["dann", " cdan", "dann", ""]) == ["dann", "cdan"]
     with pytest.raises(InputError, match="'tlib_dann'; did you mean 'tllib_dann'"):
         checked(["tlib_dann"])
+    assert checked(["target_few"], few=True) == ["target_few"]
+    for name in ("target_few", "source_plus_few"):
+        with pytest.raises(InputError, match=f"{name} needs labelled training images"):
+            checked([name])
+
+
+def test_with_a_few_labels_the_recipe_without_adaptation_keeps_them() -> None:
+    config = SMALL.model_copy(update={"batch_norm": "domain", "target_augmentation": 0.5})
+    plain, few = (
+        effective(config.model_copy(update={"method": name}), FILES, few=True)
+        for name in ("source_only", "source_plus_few")
+    )
+    assert (plain.target_augmentation, few.target_augmentation) == (1, 0.5)
+    assert few.batch_norm == effective(few.model_copy(update={"batch_norm": "separate"}), FILES,
+                                       few=True).batch_norm == "separate"  # fmt: skip
+    # Without batch norm to adapt, nothing but the labels is left of adabn.
+    still = {"bottleneck": 0, "batch_norm": "frozen", "method": "adabn"}
+    for known, name in ((True, "source_plus_few"), (False, "source_only")):
+        assert effective(config.model_copy(update=still), FILES, few=known).method == name
+    # A classifier by cosines and a strong view of each image are more than batch norm by domain.
+    for name in ("mme", "fixmatch"):
+        off = config.model_copy(update={"method": name, "lambda_max": 0.0})
+        assert effective(off, FILES, few=True).method == name
 
 
 SMALL = TrialConfig(

@@ -1,6 +1,7 @@
 """Each adaptation method against its formula, on a linear network in double precision."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,11 @@ def terms_of(
     """A method's terms on some rows of each domain, of ``n`` images a domain in all."""
     part = torch.cat([x[:BATCH][rows], x[BATCH:][rows]])
     domains = torch.cat([DOMAINS[:BATCH][rows], DOMAINS[BATCH:][rows]])
-    adaptation = adaptation_of(recipe(method=method, bottleneck=0), LABELS[rows])
-    return adaptation(network, part, network.classifier(part), domains, lam, n)
+    config = recipe(method=method, bottleneck=0, fixmatch_threshold=0.0)
+    logits = network.classifier(part)
+    views = {"strong": logits[domains > 0] / 2} if config.strong_views else {}
+    adaptation: Callable[..., Terms] = adaptation_of(config, LABELS[rows])
+    return adaptation(network, part, logits, domains, lam, n, **views)
 
 
 @pytest.mark.parametrize("method", weighed())
@@ -168,7 +172,7 @@ def test_a_workers_loss_is_its_own_mean_weighted_by_its_share(method: str) -> No
         terms_of(method, network, x, lam, rows, n).loss for rows, n in ((first, 2), (second, 4))
     ]
     torch.testing.assert_close(sum(shares), (2 * alone[0] + 4 * alone[1]) / BATCH)
-    if method in ("afn", "cdan", "dann", "mcd", "mdd"):  # sums over images
+    if method in ("afn", "cdan", "dann", "fixmatch", "mcd", "mdd", "mme"):  # sums over images
         whole = terms_of(method, network, x, lam, slice(BATCH), BATCH).loss
         torch.testing.assert_close(sum(shares), whole)
 

@@ -118,7 +118,10 @@ def test_a_method_computes_in_fp32_whatever_the_recipes_precision(method: str) -
         network = DannNetwork(trunk, CLASSES, config)
         with autocast(torch.device("cpu"), precision):
             adaptation = adaptation_of(config, labels)
-            _, parts = adapted_loss(network, adaptation, images[0], labels, images[1], 1.0, BATCH)
+            strong = images[1] / 2 if config.strong_views else None
+            _, parts = adapted_loss(
+                network, adaptation, images[0], labels, images[1], 1.0, BATCH, strong=strong
+            )
         losses.append(float(parts[1] + parts[3]))
     # Features of some hundreds: their squares are beyond fp16's 65,504.
     assert losses[1] == pytest.approx(losses[0], rel=0.02, abs=0.01)

@@ -97,6 +97,8 @@ def places_of(experiment: Experiment) -> tuple[DataPlace, ...]:
         for key in ("root", *PLACES):
             if (where := getattr(domain, key)) is not None:
                 found.append(DataPlace(f"{path}.{key}", str(where), key == "manifest"))
+    if (few := data.target.labels) and few.folder is not None:
+        found.append(DataPlace("data.target.labels.folder", str(few.folder), False))
     for name, weights in experiment.weights.items():
         found.append(DataPlace(f"weights.{name}", str(weights.file), True))
     return tuple(found)
@@ -111,7 +113,8 @@ def _count(data: DataConfig) -> int | None:
 def _count_domain(domain: DomainConfig) -> int | None:
     if domain.dataset is not None:
         return None if domain.root else EMBEDDED_IMAGES
-    places = [domain.folder, domain.unlabelled, domain.manifest]
+    few = domain.labels.folder if domain.labels else None
+    places = [domain.folder, domain.unlabelled, domain.manifest, few]
     if any(isinstance(place, str) for place in places):
         return None
     try:

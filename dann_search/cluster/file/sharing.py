@@ -57,6 +57,10 @@ def _places(data: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
                 if isinstance(domain, dict) and isinstance(domain.get(key), str):
                     inner: KeyPath = () if index is None else (index,)
                     yield ("data", role, *inner, key), domain[key]
+    target = data.get("target")
+    few = target.get("labels") if isinstance(target, dict) else None
+    if isinstance(few, dict) and isinstance(few.get("folder"), str):
+        yield ("data", "target", "labels", "folder"), few["folder"]
 
 
 def _mounts(file: LauncherFile) -> list[str]:

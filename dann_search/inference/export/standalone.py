@@ -163,6 +163,17 @@ def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
     return Classifier(network, record).eval().to(device)
 
 
+class Cosine(nn.Linear):
+    """A classifier by the direction of features, at a temperature of 0.05."""
+
+    def __init__(self, features: int, classes: int):
+        super().__init__(features, classes, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute logits (n, classes) of features (n, size)."""
+        return F.linear(F.normalize(features), self.weight) / 0.05
+
+
 def build_network(backbone: str, state: dict[str, Tensor]) -> nn.Module:
     """Build the backbone without its head, the bottleneck if there is one, and the classifier."""
     parts: OrderedDict[str, nn.Module] = OrderedDict(trunk=build_trunk(backbone))
@@ -172,7 +183,8 @@ def build_network(backbone: str, state: dict[str, Tensor]) -> nn.Module:
             nn.Linear(features, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True)
         )
     classes, features = state["classifier.weight"].shape
-    parts["classifier"] = nn.Linear(features, classes)
+    kind = nn.Linear if "classifier.bias" in state else Cosine
+    parts["classifier"] = kind(features, classes)
     return nn.Sequential(parts)
 
 

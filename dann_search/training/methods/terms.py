@@ -29,8 +29,9 @@ class Terms:
 class Adaptation(Protocol):
     """A method's loss.
 
-    The options of its description are further arguments, by name, and so are the ``labels`` of the
-    source images, (n,), where its description asks for them.
+    The options of its description are further arguments, by name, and so are, where it asks for
+    them, the ``labels`` of the source images, (n,), and the logits of the ``strong`` views of the
+    target images, (n, classes).
     """
 
     def __call__(
