@@ -85,8 +85,8 @@ def test_several_classes_may_become_one(folders: Path) -> None:
 
 def test_unequal_classes_are_refused_with_the_ways_out(folders: Path) -> None:
     with pytest.raises(InputError, match=r"domain stl lacks 2 classes that cifar has: automobile, "
-                       r"frog; map .* data\.shared_classes_only: true; stl has car, monkey "
-                       r"instead"):  # fmt: skip
+                       r"frog; map .* data\.shared_classes_only: true, .*; stl has car, "
+                       r"monkey instead"):  # fmt: skip
         pair(folders, {"folder": "cifar"}, {"folder": "stl"})
     with pytest.raises(InputError, match=r"to use none of them: data\.target\.labelled: false"):
         pair(folders, {"folder": "cifar"}, {"folder": "stl"})

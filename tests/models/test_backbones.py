@@ -122,7 +122,7 @@ def test_only_adversarial_methods_have_a_discriminator() -> None:
         method: network_of("dann_cnn", method=method).discriminator is not None
         for method in METHODS
     }
-    assert [method for method, has in heads.items() if has] == ["cdan", "cdan_e", "dann"]
+    assert [method for method, has in heads.items() if has] == ["cdan", "cdan_e", "dann", "pada"]
 
 
 def test_from_scratch_trains_every_stage_whatever_the_depth() -> None:

@@ -112,7 +112,7 @@ def test_training_learns_what_there_is_to_learn(tmp_path: Path) -> None:
     assert history[-1].label_loss < history[0].label_loss
 
 
-def test_a_callback_is_called_once_at_the_start_and_once_a_step(tmp_path: Path) -> None:
+def test_a_callback_is_called_at_the_start_each_step_and_while_validating(tmp_path: Path) -> None:
     calls: list[str] = []
     run(
         recipe(epochs=2),
@@ -121,7 +121,9 @@ def test_a_callback_is_called_once_at_the_start_and_once_a_step(tmp_path: Path) 
         on_begin=lambda: calls.append("begin"),
         beat=lambda: calls.append("beat"),
     )
-    assert calls == ["begin"] + ["beat"] * (2 * 48 // 16)
+    steps, splits = 2 * 48 // 16, 2 * 2
+    assert calls[0] == "begin" and calls.count("begin") == 1
+    assert calls.count("beat") >= steps + splits
 
 
 def test_results_hold_what_they_say(tmp_path: Path) -> None:

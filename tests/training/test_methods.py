@@ -206,6 +206,7 @@ def test_lambda_counts_in_multiples_of_the_published_trade_off() -> None:
         name: METHODS[name].trade_off for name in weighed() if METHODS[name].trade_off != 1
     } == {
         "afn": 0.05,  # tllib, examples/domain_adaptation/image_classification/afn.py
+        "mme": 0.1,  # Saito et al. 2019, section 4.1
         "mdd": 0.1,  # Zhang et al. 2019, section 6.1: lambda rises to 0.1
     }
     network, x = network_for("afn"), features()

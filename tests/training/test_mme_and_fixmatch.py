@@ -44,7 +44,7 @@ def test_mme_is_minus_lambda_times_the_mean_entropy() -> None:
 
     sure, unsure = (entropy(1 / (1 + math.exp(-gap))) for gap in (1.0, 0.2))
     assert sure == pytest.approx(0.582203, abs=1e-6)
-    found = float(mme_loss(network, features, 0.1).detach())
+    found = float(mme_loss(network, features, 1.0).detach())
     # 1e-5 within the logarithm, as in the authors' code, is worth 2e-5 here.
     assert found == pytest.approx(-0.1 * (sure + unsure) / 2, abs=1e-5)
 
@@ -53,7 +53,7 @@ def test_mme_moves_classifier_and_features_in_opposite_directions() -> None:
     torch.manual_seed(0)
     network = mme_network(torch.randn(3, 5, dtype=torch.float64))
     features = torch.randn(4, 5, dtype=torch.float64).requires_grad_()
-    mme_loss(network, features, 0.3).backward()  # type: ignore[no-untyped-call]
+    mme_loss(network, features, 3.0).backward()  # type: ignore[no-untyped-call]
     reversed_, head = features.grad, network.classifier.weight.grad
     plain = features.detach().clone().requires_grad_()
     weight = network.classifier.weight.detach().clone().requires_grad_()
