@@ -189,7 +189,7 @@ def space(
     from dann_search.cli.tables import search_space
     from dann_search.config.load import experiment_of, read_source
     from dann_search.data.target_has_labels import fitted_to_target
-    from dann_search.models.registry import stage_counts
+    from dann_search.models.registry import licences_of, stage_counts
     from dann_search.search.trial_memory import planned
     from dann_search.study.explain import explain
 
@@ -199,7 +199,8 @@ def space(
     experiment, found = experiment_of(source, stages, check_files=False)
     with source.placing():
         experiment, labelled = fitted_to_target(experiment)
-    result = explain(experiment, found, planned(experiment, found), samples, labelled)
+    plan, licences = planned(experiment, found), licences_of(found.backbones)
+    result = explain(experiment, found, plan, samples, labelled, licences)
     emit(as_json, result, search_space(result, found))
 
 

@@ -162,10 +162,10 @@ def rebuild(
     path = folder.trial(row.number) / BEST
     folder.fetch(path)
     checkpoint = load_checkpoint(path)
-    classes = len(read_record(folder)["data"]["class_names"])
-    network = build_network(config, classes, experiment.weights)
-    restore_network(network, checkpoint, path)
     record = _record(folder, experiment, row, asdict(checkpoint.history[-1]))
+    classes, side = len(record["class_names"]), record["preprocessing"]["image_size"]
+    network = build_network(config, classes, experiment.weights, side=side)
+    restore_network(network, checkpoint, path)
     by = objective or experiment.search.objective
     value = row.score if by == experiment.search.objective else value_of(row, by)
     record["chosen_by"] = {"objective": by, "value": value}

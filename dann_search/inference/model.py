@@ -145,7 +145,8 @@ def load_model(folder: str | Path, trust_extensions: bool = False) -> DannModel:
         name: value for name, value in record["config"].items() if name in TrialConfig.model_fields
     }
     config = TrialConfig(**{**known, "method": "source_only", "extra": NO_EXTRA})
-    network = build_network(config, len(record["class_names"]), bare=True)
+    classes, side = len(record["class_names"]), record["preprocessing"]["image_size"]
+    network = build_network(config, classes, side=side, bare=True)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as exc:

@@ -30,6 +30,7 @@ def build_network(
     classes: int,
     files: Mapping[str, WeightsFile] | None = None,
     *,
+    side: int | None = None,
     bare: bool = False,
 ) -> DannNetwork:
     """Build the network, freeze what is below its unfrozen depth.
@@ -38,6 +39,8 @@ def build_network(
         config: the recipe; its seed determines every random weight.
         classes: number of classes.
         files: explicit weight files by backbone.
+        side: pixels at which it sees images; the backbone's native ones if None. Patch
+            transformers are built for one side.
         bare: random weights throughout, for a caller that loads a whole state.
 
     Raises:
@@ -49,7 +52,7 @@ def build_network(
     if not bare and uses_pretrained(config, files):
         state = load_weights(config.backbone, files)
     try:
-        backbone = build_backbone(config.backbone, state)
+        backbone = build_backbone(config.backbone, state, side)
     except RuntimeError as exc:
         if state is None:
             raise
@@ -78,8 +81,11 @@ def batch_norm_stages(backbone: str) -> frozenset[int]:
     )
 
 
-def build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:
-    """Build a backbone from weights, or with random ones; anyone's, by its name."""
+def build_backbone(name: str, state: dict[str, Tensor] | None, side: int | None = None) -> Backbone:
+    """Build a backbone from weights, or with random ones; anyone's, by its name.
+
+    ``side`` is that of its images in pixels, which matters for patch transformers of timm.
+    """
     if name in DANN_NETWORKS:
         from dann_search.models import dann_cnn
 
@@ -90,7 +96,7 @@ def build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:
     if name.startswith(TIMM):
         from dann_search.models import timm_models
 
-        return timm_models.build(name, state)
+        return timm_models.build(name, state, side)
     from dann_search.models import torchvision_models
 
     return torchvision_models.build(name, state)

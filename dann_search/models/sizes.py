@@ -20,6 +20,12 @@ def size_needed(name: str, side: int) -> str | None:
     if spec.only_size:
         fits = side == native
         return None if fits else f"{native} for {name}, which is built for that side alone"
+    if spec.multiple > 1:  # built for the side: nothing to find out
+        if side % spec.multiple == 0:
+            return None
+        lower = max(side // spec.multiple, 1) * spec.multiple
+        near = f"{lower} or {lower + spec.multiple}"
+        return f"a multiple of {spec.multiple} for {name}, as {near}"
     if side < spec.smallest:
         return f"at least {spec.smallest} for {name}"
     if name in CATALOG:  # a test measures what it says

@@ -1,5 +1,6 @@
 """Explain a search space: its dimensions, its number of configurations, and some of them."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import optuna
@@ -20,6 +21,7 @@ def explain(
     plan: str,
     samples: int = 5,
     target_labelled: bool = True,
+    licences: Mapping[str, str] | None = None,
 ) -> outputs.Space:
     """Describe a search space and its ``plan``, with some configurations sampled at random."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -32,6 +34,7 @@ def explain(
         plan=plan,
         objective=experiment.search.objective,
         target_labelled=target_labelled,
+        licences=dict(licences or {}),
         samples=[space.active(suggest(study.ask(), space).model_dump()) for _ in range(samples)],
     )
 

@@ -74,8 +74,9 @@ class Training:
         self.config, self.data, self.folder = config, data, folder
         self.device, self.ranks, self.objective = device, ranks, objective
         spec = spec_of(config.backbone, weights)
-        self.batches = Batches(config, data, spec, input_side(config, data), device, ranks)
-        network = build_network(config, data.classes, weights)
+        side = input_side(config, data)
+        self.batches = Batches(config, data, spec, side, device, ranks)
+        network = build_network(config, data.classes, weights, side=side)
         # Convolutions run 1.1 to 1.7 times as fast so (docs/benchmarks.md); images follow suit.
         self.network = network.to(device).to(  # type: ignore[call-overload]
             memory_format=torch.channels_last
