@@ -131,14 +131,16 @@ def weights_of(network: Any) -> dict[str, Any]:
     """Return the weights that classify, those of a plain network.
 
     Neither those that a method needs in training alone are among them, nor the source's batch-norm
-    statistics where there are some: the target's are under their usual names.
+    statistics where there are some: the target's are under their usual names. Low-rank adapters are
+    added to the weights that they adapt.
     """
     from dann_search.models.domain_batch_norm import is_of_source
+    from dann_search.models.lora import merged_state
 
     alone = ("discriminator.", "multilinear_map.", "method_module.")
     return {
         name: value.cpu().contiguous()
-        for name, value in network.state_dict().items()
+        for name, value in merged_state(network).items()
         if not name.startswith(alone) and not is_of_source(name)
     }
 

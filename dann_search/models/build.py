@@ -11,6 +11,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.models.backbone import BATCH_NORM, Backbone
 from dann_search.models.catalog import DANN_NETWORKS
+from dann_search.models.lora import add_adapters
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import TIMM, registered, spec_of
 from dann_search.models.weights import load_weights
@@ -20,7 +21,7 @@ def uses_pretrained(config: TrialConfig, files: Mapping[str, WeightsFile]) -> bo
     """Whether the configuration asks for pre-trained weights and its backbone has any."""
     return (
         config.pretrained
-        and config.method != "from_scratch"
+        and config.fine_tunes
         and (config.backbone in files or bool(spec_of(config.backbone).weights))
     )
 
@@ -64,8 +65,9 @@ def build_network(
     torch.manual_seed(config.seed + 1)
     network = DannNetwork(backbone, classes, config)
     # Random weights are worth training, all of them, where nothing else was asked for by name.
-    from_scratch = config.method == "from_scratch"
-    backbone.freeze_below(None if from_scratch else config.unfrozen_depth)
+    backbone.freeze_below(config.unfrozen_depth if config.fine_tunes else None)
+    if config.fine_tunes and config.fine_tuning == "lora":
+        add_adapters(backbone, config.lora_rank)
     return network
 
 

@@ -126,6 +126,8 @@ MATTERS = (
     "method",
     "backbone",
     "unfrozen_depth",
+    "fine_tuning",
+    "lora_rank",
     "batch_size",
     "optimizer",
     "momentum",

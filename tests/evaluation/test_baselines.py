@@ -67,11 +67,13 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
         "discriminator_dropout": 0, "rotation_degrees": 0, "translation": 0, "vertical_flip": 0,
         "colour_jitter": 0, "grayscale": 0, "erasing": 0, "policy_strength": 0,
         "target_augmentation": 1, "pretrained": True, "discriminator_gradient_penalty": 0,
-        "discriminator_lr_factor": 1, "extra": "none",
+        "discriminator_lr_factor": 1, "extra": "none", "fine_tuning": "stages",
+        "linear_probe_epochs": 0, "head_init": "random",
     }  # fmt: skip
     assert {name: found[name] for name in idle} == idle
     assert set(found) == {
-        *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin"
+        *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin",
+        "lora_rank",
     }  # fmt: skip
     scratch = recipe(WINNER.model_copy(update={"pretrained": False}), "tllib_dann", 4, FILES, STEPS)
     assert (scratch.pretrained, scratch.learning_rate, scratch.head_lr_factor) == (False, 0.01, 1)
@@ -135,6 +137,14 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"unfrozen_depth": 0, "batch_norm": "frozen"},
         {"unfrozen_depth": 0, "batch_norm": "separate"},
     ),
+    "no adapters": (
+        {"method": "from_scratch", "fine_tuning": "lora", "head_init": "class_means"},
+        {"method": "from_scratch", "linear_probe_epochs": 1, "lora_rank": 3},
+    ),
+    "nothing to adapt": (
+        {"unfrozen_depth": 0, "fine_tuning": "lora", "linear_probe_epochs": 1},
+        {"unfrozen_depth": 0, "lora_rank": 3},
+    ),
     "no momentum": (
         {"optimizer": "adamw", "momentum": 0.1, "learning_rate": 0.001},
         {"optimizer": "adamw", "momentum": 0.9, "learning_rate": 0.001, "lambda_warmup": 0.5},
@@ -193,6 +203,9 @@ def test_lambda_0_is_adabn_only_where_the_term_leaves_no_trace() -> None:
         {"method": "source_only", "batch_norm": "frozen"},
         {"method": "source_only", "unfrozen_depth": 2},
         {"method": "source_only", "gradual_unfreezing": 1},
+        {"method": "source_only", "linear_probe_epochs": 1},
+        {"method": "source_only", "fine_tuning": "lora"},
+        {"method": "source_only", "head_init": "class_means"},
         {"method": "dann", "batch_norm": "joint"},
         {"method": "dann", "lambda_gamma": 3.0},
         {"method": "cdan"},
