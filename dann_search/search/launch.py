@@ -185,7 +185,7 @@ def _check_adapters(space: Space) -> None:
     """Refuse low-rank adapters for a user's backbone in which they find no layer to adapt."""
     searched = space.parameters.get("fine_tuning")
     section = "space" if searched else "training"
-    if "lora" not in (searched.options if searched else [space.fixed.fine_tuning]):
+    if "lora" not in (searched.stated.values() if searched else [space.fixed.fine_tuning]):
         return
     for name in filter(registered, space.backbones):
         from dann_search.models.build import build_backbone

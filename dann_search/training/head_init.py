@@ -55,8 +55,8 @@ def start_from_class_means(
     with of_source(network):
         features: Tensor = network.bottleneck(torch.cat(found).to(batches.device))
     weight, bias = nearest_mean(features.cpu().double(), labels, batches.data.classes)
-    network.classifier.weight.copy_(weight)
-    network.classifier.bias.copy_(bias)
+    network.classifier.weight.copy_(weight.float())
+    network.classifier.bias.copy_(bias.float())
 
 
 def nearest_mean(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:

@@ -132,7 +132,7 @@ def test_adapters_of_frozen_stages_rates_by_stage_and_memory() -> None:
     config = recipe("dann_cnn", stage_lr_decay=0.5, learning_rate=0.1)
     optimizer = Optimizer(build_network(config, 3), config)
     assert sorted(group["lr"] for group in optimizer.torch.param_groups) == [0.05, 0.1, 1.0, 1.0]
-    large = {"backbone": "vgg16", "unfrozen_depth": None, "batch_size": 2}
+    large: dict[str, Any] = {"backbone": "vgg16", "unfrozen_depth": None, "batch_size": 2}
     peaks = [
         peak_of(recipe(**large, fine_tuning=how), classes=3, side=32).machine
         for how in ("lora", "stages")
