@@ -22,13 +22,19 @@ ANY_GRID = {"vision_transformer", "eva"}
 SigLIP, EVA. timm's ``fixed_input_size`` says only which side their published weights are of."""
 
 
+EMBEDDING = r"cls_token|reg_token|pos_embed|patch_embed|norm_pre"
+"""What comes before the blocks in networks of these modules. timm 1.0.21 counts two of them to the
+top stage, which would then need the gradients of all others."""
+
+
 class TimmBackbone(Backbone):
     """A network of timm's without its head, divided as timm divides it for layer-wise rates."""
 
     def __init__(self, network: Any):
-        groups = group_with_matcher(
-            network.state_dict().items(), network.group_matcher(coarse=True), reverse=True
-        )
+        matcher = network.group_matcher(coarse=True)
+        if type(network).__module__.rsplit(".")[-1] in ANY_GRID:
+            matcher["stem"] = EMBEDDING
+        groups = group_with_matcher(network.state_dict().items(), matcher, reverse=True)
         stages = _stage_names(len(set(groups.values())))
         super().__init__(stages, feature_size=_feature_size(network))
         self.network = network

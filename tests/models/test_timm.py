@@ -66,13 +66,23 @@ def test_foundation_models_are_described_as_their_weights_were_trained(
 # Small ones built as CLIP with a class token, as DINOv2 with registers, and as SigLIP with
 # attention pooling; DINOv3 with rotary embeddings; and ConvNeXt-V2.
 PATCHES = ["timm/test_vit", "timm/test_vit2", "timm/test_vit3"]
-FOUNDATION = [*PATCHES, "timm/vit_tiny_patch16_dinov3_qkvb", "timm/convnextv2_atto"]
+FOUNDATION = [*PATCHES, "timm/vit_small_patch16_dinov3", "timm/convnextv2_atto"]
 
 
 def native_state(name: str) -> dict[str, torch.Tensor]:
     """Random weights of the native side, as a file of timm's holds them."""
     torch.manual_seed(0)
     return dict(timm.create_model(name.removeprefix("timm/"), num_classes=7).state_dict())
+
+
+@pytest.mark.parametrize("name", ["vit_xsmall_patch16_clip_224", "test_vit2", "test_vit3"])
+def test_what_comes_before_the_blocks_is_the_lowest_stage(name: str) -> None:
+    backbone = build_backbone(f"timm/{name}", None)
+    before = ("cls_token", "reg_token", "pos_embed", "patch_embed", "norm_pre")
+    own = {key: key.removeprefix("network.") for key in backbone.state_dict()}
+    assert any(key.startswith(before) for key in own.values())
+    for key, theirs in own.items():
+        assert (backbone.stage_of(key) == 0) == theirs.startswith(before), key
 
 
 @pytest.mark.parametrize("name", FOUNDATION)

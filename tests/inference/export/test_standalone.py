@@ -49,7 +49,7 @@ def test_the_loader_rebuilds_every_family_of_backbones(
 
 # Position embeddings, registers, attention pooling, rotary embeddings: at a side not their native.
 @pytest.mark.parametrize(
-    "backbone", ["timm/test_vit2", "timm/test_vit3", "timm/vit_tiny_patch16_dinov3_qkvb"]
+    "backbone", ["timm/test_vit2", "timm/test_vit3", "timm/vit_small_patch16_dinov3"]
 )
 @pytest.mark.parametrize("format_", sorted(FORMATS))
 def test_patch_transformers_are_exported_at_the_side_they_were_trained_at(
