@@ -196,6 +196,9 @@ def search_space(result: spaces.Space, space: Space) -> Group:
     lines.append(f"on disk: {result.disk}")
     if not result.target_labelled:
         lines.append(f"the target has no labels: {result.objective} chooses trials and epochs")
+    if result.licences:
+        named = ", ".join(f"{name} {licence}" for name, licence in result.licences.items())
+        lines.append(f"licences of published weights: {named}")
     lines.append("")
     lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
     return Group(table, "", *map(sentence, lines))

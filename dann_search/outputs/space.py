@@ -51,6 +51,9 @@ class Space(Output):
         description="false where the target has no labels; true where it is not there to be looked "
         "at"
     )
+    licences: dict[str, str] = Field(
+        description="of published pre-trained weights, by backbone, where timm says one",
+    )
     samples: list[Searched] = Field(description="values by parameter, of those that apply")
 
 

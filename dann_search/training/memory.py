@@ -126,6 +126,8 @@ MATTERS = (
     "method",
     "backbone",
     "unfrozen_depth",
+    "fine_tuning",
+    "lora_rank",
     "batch_size",
     "optimizer",
     "momentum",
@@ -195,7 +197,7 @@ def _sizes(config: TrialConfig, classes: int, side: int) -> _Sizes:
     if config.precision == "fp16":  # of the same size, and a CPU's autocast knows it better
         config = config.model_copy(update={"precision": "bf16"})
     with torch.device("meta"):
-        network = build_network(config, classes, bare=True).train()
+        network = build_network(config, classes, side=side, bare=True).train()
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
     with _without_data(network, config.precision) as live:
         before = (live.small, live.mapped)
