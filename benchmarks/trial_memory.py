@@ -67,7 +67,8 @@ def measured(side: int, steps: int = 3, **recipe: Any) -> int:
 
     torch.set_num_threads(1)
     config = TrialConfig.model_validate({"pretrained": False, **recipe})
-    network = build_network(config, 10).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build_network(config, 10, side=side)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer, spec = Optimizer(network, config), spec_of(config.backbone)
     generator = torch.Generator()
     network.train()

@@ -9,9 +9,19 @@ from pathlib import Path
 
 from dann_search.config.extensions import AUGMENTATIONS, METHODS, SAMPLERS, VALIDATORS
 from dann_search.config.trial import weighed
+from dann_search.models.registry import spec_of
 
 HERE = Path(__file__).parent
 PAGES = (HERE / "methods.md", HERE / "search.md")
+FOUNDATION = (
+    "vit_small_patch14_dinov2",
+    "vit_base_patch14_reg4_dinov2",
+    "vit_small_patch16_dinov3",
+    "vit_base_patch32_clip_224.openai",
+    "vit_base_patch16_siglip_224",
+    "convnextv2_tiny",
+)
+"""Networks of timm that the page on backbones names."""
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
 
 
@@ -32,12 +42,24 @@ def _tables() -> dict[str, str]:
         for one in AUGMENTATIONS.values()
     )
     samplers = ((one.name, one.words) for one in SAMPLERS.values())
+    specs = [spec_of(f"timm/{name}") for name in FOUNDATION]
+    foundation = (
+        (one.name, str(len(one.stages)), f"{one.image_size}", _sides(one.multiple), one.licence)
+        for one in specs
+    )
+    columns = ("backbone", "stages", "native side", "other sides", "licence of the weights")
     return {
+        "foundation": _table(columns, foundation),
         "methods": _table(("`method`", "term", "trade-off", "from"), methods),
         "validators": _table(("objective", "what", "from"), validators),
         "augmentations": _table(("key", "what", "unit", "range", "none"), augmentations),
         "samplers": _table(("sampler", "proposes by"), samplers),
     }
+
+
+def _sides(multiple: int) -> str:
+    """Say which sides a backbone takes."""
+    return f"multiples of {multiple}" if multiple > 1 else "any"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

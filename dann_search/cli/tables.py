@@ -199,6 +199,9 @@ def search_space(result: spaces.Space, space: Space) -> Group:
     if not result.target_labelled:
         lacks = "no other labels" if result.few_labels else "no labels"
         lines.append(f"the target has {lacks}: {result.objective} chooses trials and epochs")
+    if result.licences:
+        named = ", ".join(f"{name} {licence}" for name, licence in result.licences.items())
+        lines.append(f"licences of published weights: {named}")
     lines.append("")
     lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
     return Group(table, "", *map(sentence, lines))

@@ -116,6 +116,7 @@ def build_space(experiment: Experiment, stages: Mapping[str, int]) -> Space:
     space = Space(_in_order(conditioned), fixed, stages)
     _check_backbones(space)
     _check_depth(space)
+    _check_linear_probe(space)
     _check_batch_size(space, experiment.resources.workers_per_trial)
     if experiment.search.sampler == "grid":
         _check_countable(space)
@@ -275,6 +276,18 @@ def _check_depth(space: Space) -> None:
                 raise SpaceError(own, f"must be at most {space.stages[backbone]}, got {high}")
     if depth is not None and depth > limit:
         raise SpaceError(path, f"must be at most {limit} for {deepest}, got {depth}")
+
+
+def _check_linear_probe(space: Space) -> None:
+    """Refuse a probe after which no epoch is left, so that no stage would ever be trained."""
+    parameter = space.parameters.get("linear_probe_epochs")
+    path: KeyPath = ("training", "linear_probe_epochs")
+    longest, epochs = space.fixed.linear_probe_epochs, space.fixed.epochs
+    if parameter is not None:
+        path = ("space", "linear_probe_epochs", parameter.kind)
+        longest = max(map(int, parameter.stated.values()))
+    if longest >= epochs:
+        raise SpaceError(path, f"must be less than epochs ({epochs}), got {longest}")
 
 
 def _check_countable(space: Space) -> None:

@@ -34,6 +34,12 @@ class TrialConfig(Strict):
         le=1000,
         description="number of trained stages, counted from the top; all of them if absent",
     )
+    fine_tuning: Literal["stages", "lora"] = Field(
+        "stages",
+        description="what is trained of unfrozen stages: all weights, or low-rank adapters of "
+        "their linear layers and convolutions, which the model's weights then contain",
+    )
+    lora_rank: int = Field(8, ge=1, le=1024, description="rank of the low-rank adapters")
     epochs: int = Field(
         20, ge=1, le=100_000, description="number of passes over the larger training split"
     )
@@ -63,6 +69,17 @@ class TrialConfig(Strict):
         le=100_000,
         description="epochs after which one more stage is trained, beginning with the heads only; "
         "0 to train all stages from the start",
+    )
+    linear_probe_epochs: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="epochs in which the heads alone are trained, before any stage",
+    )
+    head_init: Literal["random", "class_means"] = Field(
+        "random",
+        description="what the label classifier begins with: random weights, or those that choose "
+        "the nearest mean of a class of the source, by the features before training",
     )
     lr_schedule: Literal["ganin", "cosine", "constant"] = Field(
         "ganin", description="how the learning rates fall during training"
@@ -168,6 +185,11 @@ class TrialConfig(Strict):
     )
 
     @property
+    def fine_tunes(self) -> bool:
+        """Whether training begins with a backbone worth keeping: not from_scratch."""
+        return self.method != "from_scratch"
+
+    @property
     def adversarial(self) -> bool:
         """Whether a domain discriminator is trained."""
         return bool(METHODS[self.method].discriminator)
@@ -234,6 +256,7 @@ def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
     judged: dict[str, str | list[str]] = {
         "method": [name for name, method in METHODS.items() if method.discriminator]
     }
+    kept: dict[str, str | list[str]] = {"method": [n for n in METHODS if n != "from_scratch"]}
     own: dict[str, dict[str, str | list[str]]] = {}
     for name, method in METHODS.items():
         own |= {option.name: {**option.when, "method": [name]} for option in method.options}
@@ -254,6 +277,10 @@ def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
         "extra_weight": {**adapts, "extra": possible_extras()},
         "pseudo_labels": seen,
         "pseudo_label_weight": seen,
+        "fine_tuning": kept,
+        "lora_rank": {**kept, "fine_tuning": "lora"},
+        "linear_probe_epochs": kept,
+        "head_init": kept,
         "lr_gamma": {"lr_schedule": "ganin"},
         "momentum": {"optimizer": "sgd"},
     }

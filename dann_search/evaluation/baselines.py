@@ -179,10 +179,13 @@ def effective(
     if config.method == "from_scratch":
         depth = stages
         changes["method"] = "source_only"
+        changes |= {name: _default(name) for name in ("fine_tuning", "linear_probe_epochs")}
+        changes["head_init"] = _default("head_init")
     if not config.pseudo_labels:
         changes["pseudo_label_weight"] = _default("pseudo_label_weight")
     if depth == 0:
         changes |= {"gradual_unfreezing": 0, "stage_lr_decay": 1.0}
+        changes |= {"linear_probe_epochs": 0, "fine_tuning": "stages"}
     moving = any(stage >= stages - depth for stage in batch_norm_stages(config.backbone))
     if config.adapts:
         changes |= _with_target(config, moving, few)

@@ -137,14 +137,15 @@ def predict_run(run: BaselineRun, experiment: Experiment, store: Path) -> NDArra
 
     data = open_training_data(store)
     device = find_device("auto")
-    network = build_network(run.config, data.classes, experiment.weights)
+    side = input_side(run.config, data)
+    network = build_network(run.config, data.classes, experiment.weights, side=side)
     restore_network(network, load_checkpoint(run.folder / BEST), run.folder / BEST)
     logits = predict_logits(
         # The memory format of training and validation, in which convolutions run fastest.
         network.to(device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
         as_tensor(store, "target", "test"),
         spec_of(run.config.backbone, experiment.weights),
-        input_side(run.config, data),
+        side,
         device,
     )
     classes: NDArray[np.int64] = logits.argmax(1).numpy()

@@ -127,11 +127,11 @@ def _open(folder: ExperimentFolder) -> PicturedTrial:
     path = folder.trial(row.number) / BEST
     folder.fetch(path)
     checkpoint = load_checkpoint(path)
-    network = build_network(config, data.classes, experiment.weights)
+    spec, side = spec_of(config.backbone, experiment.weights), input_side(config, data)
+    network = build_network(config, data.classes, experiment.weights, side=side)
     restore_network(network, checkpoint, path)
     device = find_device("auto")
     network.to(device)
-    spec, side = spec_of(config.backbone, experiment.weights), input_side(config, data)
 
     def outputs(images: Tensor) -> Outputs:
         return predict_outputs(network, images, spec, side, device)

@@ -222,7 +222,11 @@ def _experiment_of(name: str, experiment: Experiment, winner: str, trials: int) 
     stated = experiment.model_copy(update={"training": training, "space": {}})
     kept = {key: one for key, one in experiment.space.items() if key not in training}
     if name == LAMBDA_0:  # what belongs to a term that counts for nothing
-        idle = {key for key, conditions in implied_conditions().items() if "method" in conditions}
+        idle = {
+            key
+            for key, conditions in implied_conditions().items()
+            if "method" in conditions and not is_one_of("source_only", conditions["method"])
+        }
         kept = {key: one for key, one in kept.items() if key not in idle}
     kept = _applicable(kept, stated.fixed)
     space = build_space(stated.model_copy(update={"space": kept}), stage_counts())

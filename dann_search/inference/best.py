@@ -131,14 +131,16 @@ def weights_of(network: Any) -> dict[str, Any]:
     """Return the weights that classify, those of a plain network.
 
     Neither those that a method needs in training alone are among them, nor the source's batch-norm
-    statistics where there are some: the target's are under their usual names.
+    statistics where there are some: the target's are under their usual names. Low-rank adapters are
+    added to the weights that they adapt.
     """
     from dann_search.models.domain_batch_norm import is_of_source
+    from dann_search.models.lora import merged_state
 
     alone = ("discriminator.", "multilinear_map.", "method_module.")
     return {
         name: value.cpu().contiguous()
-        for name, value in network.state_dict().items()
+        for name, value in merged_state(network).items()
         if not name.startswith(alone) and not is_of_source(name)
     }
 
@@ -165,10 +167,10 @@ def rebuild(
     if not path.exists():
         raise InputError(_not_kept(folder, row))
     checkpoint = load_checkpoint(path)
-    classes = len(read_record(folder)["data"]["class_names"])
-    network = build_network(config, classes, experiment.weights)
-    restore_network(network, checkpoint, path)
     record = _record(folder, experiment, row, asdict(checkpoint.history[-1]))
+    classes, side = len(record["class_names"]), record["preprocessing"]["image_size"]
+    network = build_network(config, classes, experiment.weights, side=side)
+    restore_network(network, checkpoint, path)
     by = objective or experiment.search.objective
     value = row.score if by == experiment.search.objective else value_of(row, by)
     record["chosen_by"] = {"objective": by, "value": value}

@@ -151,8 +151,10 @@ def load_model(folder: str | Path, trust_extensions: bool = False) -> DannModel:
     known = {
         name: value for name, value in record["config"].items() if name in TrialConfig.model_fields
     }
-    config = TrialConfig(**{**known, "method": "source_only", "extra": NO_EXTRA})
-    network = build_network(config, len(record["class_names"]), bare=True)
+    plain = {"method": "source_only", "extra": NO_EXTRA, "fine_tuning": "stages"}
+    config = TrialConfig(**{**known, **plain})
+    classes, side = len(record["class_names"]), record["preprocessing"]["image_size"]
+    network = build_network(config, classes, side=side, bare=True)
     try:
         state = load_file(folder / WEIGHTS)
         check_whole(folder, record)

@@ -63,7 +63,8 @@ def write_refit(
         if failures:
             raise RunError(f"{job.name} failed: {failures[job.name]}")
     few = sum(record["data"]["few_labels"])
-    weights, refit = _trained(job, experiment, len(record["class_names"]), few)
+    classes, side = len(record["class_names"]), record["preprocessing"]["image_size"]
+    weights, refit = _trained(job, experiment, classes, side, few)
     record["refit"] = refit.model_dump()
     record["rejection"] = None  # no image of the source is left that it was not trained on
     return keep(folder, place, weights, record)
@@ -85,7 +86,7 @@ def _planned(
 
 
 def _trained(
-    job: TrainingJob, experiment: Experiment, classes: int, few: int
+    job: TrainingJob, experiment: Experiment, classes: int, side: int, few: int
 ) -> tuple[dict[str, Any], Refit]:
     """Return the weights after the last epoch, which no label chose, and their description."""
     from dann_search.models.build import build_network
@@ -98,7 +99,7 @@ def _trained(
             "folder to train again"
         )
     checkpoint, path = found
-    network = build_network(job.config, classes, experiment.weights)
+    network = build_network(job.config, classes, experiment.weights, side=side)
     restore_network(network, checkpoint, path)
     # If the recipe averages weights, the average is the model.
     network.load_state_dict(checkpoint.average, strict=False)

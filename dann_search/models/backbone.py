@@ -12,11 +12,30 @@ SOURCE = "source_"
 """Before the name of a statistic of the source's, where each domain has its own."""
 
 
+PARTS = ".parametrizations."
+"""Within the names of a weight that has an adapter (``lora.py``), and of the adapter's own."""
+
+
+def is_adapter(name: str) -> bool:
+    """Return whether a name of a state dict is of an adapter's weights."""
+    return PARTS in name and not name.endswith(".original")
+
+
+def is_statistic(name: str) -> bool:
+    """Return whether a name of a state dict is of a batch-norm statistic, of either domain."""
+    return name.rpartition(".")[2].removeprefix(SOURCE) in STATISTICS
+
+
 def plain_name(name: str) -> str:
-    """Return the state-dict name of a statistic without the domain it is of."""
+    """Return the name that the tensor has, or belongs to, in a plain backbone.
+
+    That of a statistic without its domain, and that of a weight for the parts of an adapted one.
+    """
+    layer, adapted, part = name.partition(PARTS)
+    if adapted:
+        return f"{layer}.{part.split('.')[0]}"
     path, dot, last = name.rpartition(".")
-    statistic = last.removeprefix(SOURCE)
-    return f"{path}{dot}{statistic}" if statistic in STATISTICS else name
+    return f"{path}{dot}{last.removeprefix(SOURCE)}" if is_statistic(name) else name
 
 
 class Backbone(nn.Module):
@@ -32,6 +51,7 @@ class Backbone(nn.Module):
         self.stage_names = tuple(stage_names)
         self.feature_size = feature_size
         self.frozen = 0
+        self.adapted = False
         self._held = 0
 
     def stage_of(self, name: str) -> int:
@@ -51,7 +71,8 @@ class Backbone(nn.Module):
         """Freeze more than ``freeze_below`` did, for now: gradual unfreezing."""
         self._held = max(self.frozen, len(self.stage_names) - unfrozen_depth)
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(self.stage_of(name) >= self._held)
+            held = self.stage_of(plain_name(name)) < self._held
+            parameter.requires_grad_(not held and (is_adapter(name) or not self.adapted))
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Backbone":
@@ -65,7 +86,12 @@ class Backbone(nn.Module):
     @property
     def frozen_names(self) -> frozenset[str]:
         """State-dict names of what is never trained."""
-        return frozenset(self._names(lambda stage: stage < self.frozen))
+        below = frozenset(self._names(lambda stage: stage < self.frozen))
+        if not self.adapted:
+            return below
+        moving = (is_adapter(name) or is_statistic(name) for name in self.state_dict())
+        kept = (name for name, moves in zip(self.state_dict(), moving, strict=True) if not moves)
+        return below | frozenset(kept)
 
     def _names(self, wanted: Callable[[int], bool]) -> Iterator[str]:
         """Yield the state-dict names of the stages that are wanted."""

@@ -11,6 +11,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.models.backbone import BATCH_NORM, Backbone
 from dann_search.models.catalog import DANN_NETWORKS
+from dann_search.models.lora import add_adapters
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import TIMM, registered, spec_of
 from dann_search.models.weights import load_weights
@@ -20,7 +21,7 @@ def uses_pretrained(config: TrialConfig, files: Mapping[str, WeightsFile]) -> bo
     """Whether the configuration asks for pre-trained weights and its backbone has any."""
     return (
         config.pretrained
-        and config.method != "from_scratch"
+        and config.fine_tunes
         and (config.backbone in files or bool(spec_of(config.backbone).weights))
     )
 
@@ -30,6 +31,7 @@ def build_network(
     classes: int,
     files: Mapping[str, WeightsFile] | None = None,
     *,
+    side: int | None = None,
     bare: bool = False,
 ) -> DannNetwork:
     """Build the network, freeze what is below its unfrozen depth.
@@ -38,6 +40,8 @@ def build_network(
         config: the recipe; its seed determines every random weight.
         classes: number of classes.
         files: explicit weight files by backbone.
+        side: pixels at which it sees images; the backbone's native ones if None. Patch
+            transformers are built for one side.
         bare: random weights throughout, for a caller that loads a whole state.
 
     Raises:
@@ -49,7 +53,7 @@ def build_network(
     if not bare and uses_pretrained(config, files):
         state = load_weights(config.backbone, files)
     try:
-        backbone = build_backbone(config.backbone, state)
+        backbone = build_backbone(config.backbone, state, side)
     except RuntimeError as exc:
         if state is None:
             raise
@@ -61,8 +65,9 @@ def build_network(
     torch.manual_seed(config.seed + 1)
     network = DannNetwork(backbone, classes, config)
     # Random weights are worth training, all of them, where nothing else was asked for by name.
-    from_scratch = config.method == "from_scratch"
-    backbone.freeze_below(None if from_scratch else config.unfrozen_depth)
+    backbone.freeze_below(config.unfrozen_depth if config.fine_tunes else None)
+    if config.fine_tunes and config.fine_tuning == "lora":
+        add_adapters(backbone, config.lora_rank)
     return network
 
 
@@ -78,8 +83,11 @@ def batch_norm_stages(backbone: str) -> frozenset[int]:
     )
 
 
-def build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:
-    """Build a backbone from weights, or with random ones; anyone's, by its name."""
+def build_backbone(name: str, state: dict[str, Tensor] | None, side: int | None = None) -> Backbone:
+    """Build a backbone from weights, or with random ones; anyone's, by its name.
+
+    ``side`` is that of its images in pixels, which matters for patch transformers of timm.
+    """
     if name in DANN_NETWORKS:
         from dann_search.models import dann_cnn
 
@@ -90,7 +98,7 @@ def build_backbone(name: str, state: dict[str, Tensor] | None) -> Backbone:
     if name.startswith(TIMM):
         from dann_search.models import timm_models
 
-        return timm_models.build(name, state)
+        return timm_models.build(name, state, side)
     from dann_search.models import torchvision_models
 
     return torchvision_models.build(name, state)

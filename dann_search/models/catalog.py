@@ -19,7 +19,9 @@ class BackboneSpec:
         weights: source of its pre-trained weights: torchvision's name, such as
             ``ResNet18_Weights.IMAGENET1K_V1``, a URL, or timm's name; empty if there are none.
         only_size: whether it takes only images of its native side (position embeddings).
+        multiple: the side must be a multiple of it: of a patch transformer, the side of a patch.
         mean, std: input normalization per channel.
+        licence: of its pre-trained weights, as their publisher says; empty if not known.
     """
 
     name: str
@@ -28,8 +30,10 @@ class BackboneSpec:
     smallest: int = 1
     weights: str = ""
     only_size: bool = False
+    multiple: int = 1
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    licence: str = ""
 
 
 RESNET_STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")

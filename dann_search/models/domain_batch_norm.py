@@ -14,7 +14,13 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from dann_search.models.backbone import BATCH_NORM, SOURCE, STATISTICS, plain_name
+from dann_search.models.backbone import (
+    BATCH_NORM,
+    SOURCE,
+    STATISTICS,
+    is_statistic,
+    plain_name,
+)
 
 
 def divide(module: nn.Module) -> None:
@@ -44,4 +50,4 @@ def _swap(layers: list[nn.Module]) -> None:
 
 def is_of_source(name: str) -> bool:
     """Return whether a name of a state dict is of the source's statistics."""
-    return plain_name(name) != name
+    return is_statistic(name) and plain_name(name) != name

@@ -87,6 +87,11 @@ def _timm_spec(name: str) -> BackboneSpec:
     return describe(name)
 
 
+def licences_of(backbones: list[str]) -> dict[str, str]:
+    """Return the licences of backbones' pre-trained weights, of those where it is known."""
+    return {name: spec.licence for name in backbones if (spec := spec_of(name)).licence}
+
+
 def largest_native_size(backbones: list[str]) -> int:
     """Return the largest native input side in pixels, at which images are packed by default."""
     return max(spec_of(name).image_size for name in backbones)

@@ -1,9 +1,11 @@
 """timm's models through the same interface: whole networks, their weights grouped into stages."""
 
 import difflib
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # First: it makes torchvision, which timm imports, importable beside a CPU-only torch.
@@ -15,14 +17,24 @@ from dann_search.errors import InputError
 from dann_search.models.backbone import Backbone
 from dann_search.models.catalog import IMAGENET_MEAN, IMAGENET_STD, BackboneSpec
 
+ANY_GRID = {"vision_transformer", "eva"}
+"""Modules of timm whose networks are built for any number of patches: ViT, DINOv2 and DINOv3, CLIP,
+SigLIP, EVA. timm's ``fixed_input_size`` says only which side their published weights are of."""
+
+
+EMBEDDING = r"cls_token|reg_token|pos_embed|patch_embed|norm_pre"
+"""What comes before the blocks in networks of these modules. timm 1.0.21 counts two of them to the
+top stage, which would then need the gradients of all others."""
+
 
 class TimmBackbone(Backbone):
     """A network of timm's without its head, divided as timm divides it for layer-wise rates."""
 
     def __init__(self, network: Any):
-        groups = group_with_matcher(
-            network.state_dict().items(), network.group_matcher(coarse=True), reverse=True
-        )
+        matcher = network.group_matcher(coarse=True)
+        if type(network).__module__.rsplit(".")[-1] in ANY_GRID:
+            matcher["stem"] = EMBEDDING
+        groups = group_with_matcher(network.state_dict().items(), matcher, reverse=True)
         stages = _stage_names(len(set(groups.values())))
         super().__init__(stages, feature_size=_feature_size(network))
         self.network = network
@@ -53,26 +65,38 @@ def describe(name: str) -> BackboneSpec:
     Raises:
         InputError: timm has no such network, or does not say how it divides into stages.
     """
-    model = _model_name(name)
     with torch.device("meta"):
-        network: Any = timm.create_model(model, pretrained=False, num_classes=0)
+        network = _create(name)
     try:
         stages = TimmBackbone(network).stage_names
     except (AttributeError, AssertionError):
         raise InputError(f"backbone {name}: timm does not divide it into stages") from None
     config = network.pretrained_cfg
     side = int(config["input_size"][-1])
-    fixed = bool(config.get("fixed_input_size"))
+    patch = int(network.patch_embed.patch_size[0]) if _takes_any_grid(name) else 1
+    only = patch == 1 and bool(config.get("fixed_input_size"))
     return BackboneSpec(
         name=name,
         stages=stages,
         image_size=side,
-        smallest=side if fixed else 1,
-        only_size=fixed,
+        smallest=side if only else patch,
+        only_size=only,
+        multiple=patch,
         weights=name if config.get("hf_hub_id") or config.get("url") else "",
         mean=tuple(config.get("mean") or IMAGENET_MEAN),
         std=tuple(config.get("std") or IMAGENET_STD),
+        licence=config.get("license") or "",
     )
+
+
+def _takes_any_grid(name: str) -> bool:
+    return bool(timm.models.is_model_in_modules(_model_name(name).split(".")[0], ANY_GRID))
+
+
+def _create(name: str, side: int | None = None) -> Any:
+    """Build timm's network without its head, with random weights; for its native side if None."""
+    options: dict[str, Any] = {"img_size": side} if side and _takes_any_grid(name) else {}
+    return timm.create_model(_model_name(name), pretrained=False, num_classes=0, **options)
 
 
 def _model_name(name: str) -> str:
@@ -84,19 +108,44 @@ def _model_name(name: str) -> str:
     return model
 
 
-def build(name: str, state: dict[str, Tensor] | None) -> Backbone:
-    """Timm's network, with weights of ``state`` or random ones.
+def build(name: str, state: dict[str, Tensor] | None, side: int | None = None) -> Backbone:
+    """Timm's network for images of a side, with weights of ``state`` or random ones.
+
+    Position embeddings of weights that were trained at another side are interpolated.
 
     Raises:
         RuntimeError: the state is that of another network.
     """
-    network: Any = timm.create_model(_model_name(name), pretrained=False, num_classes=0)
+    network = _create(name, side)
     if state is not None:
         heads = network.pretrained_cfg.get("classifier") or ()
         heads = (heads,) if isinstance(heads, str) else tuple(heads)
         head = tuple(f"{name}." for name in heads)
-        network.load_state_dict({k: v for k, v in state.items() if not k.startswith(head)})
+        kept = {k: v for k, v in state.items() if not k.startswith(head)}
+        network.load_state_dict(_on_grid(network, kept) if _takes_any_grid(name) else kept)
     return TimmBackbone(network)
+
+
+def _on_grid(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Interpolate the position embedding of weights to the network's grid of patches.
+
+    As timm does, bicubic with antialiasing, but in double precision: the frozen weights of a trial
+    are then the same on machines that round differently.
+    """
+    given, own = state.get("pos_embed"), network.pos_embed
+    if given is None or own is None or given.ndim != 3 or given.shape == own.shape:
+        return state
+    before = 0 if network.no_embed_class else network.num_prefix_tokens
+    tokens, patches = given[:, :before], given[:, before:]
+    side = math.isqrt(patches.shape[1])
+    if side**2 != patches.shape[1]:
+        return state  # of another network, which loading says
+    grid = patches.double().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    grid = F.interpolate(
+        grid, network.patch_embed.grid_size, mode="bicubic", antialias=True, align_corners=False
+    )
+    resized = grid.flatten(2).transpose(1, 2).to(given.dtype)
+    return {**state, "pos_embed": torch.cat([tokens, resized], 1)}
 
 
 def download(name: str) -> dict[str, Tensor]:

@@ -52,9 +52,11 @@ class Space(Output):
         "at"
     )
     few_labels: str | None = Field(
-        default=None,
         description="which labels of the target's training split are trained on, in words; null "
         "without data.target.labels",
+    )
+    licences: dict[str, str] = Field(
+        description="of published pre-trained weights, by backbone, where timm says one",
     )
     samples: list[Searched] = Field(description="values by parameter, of those that apply")
 

@@ -87,7 +87,8 @@ class Recipe:
             InputError: pre-trained weights are not available.
             RunError: the checkpoint is damaged or of another network.
         """
-        network = build_network(self.config, self.data.classes, self.weights)
+        side = input_side(self.config, self.data)
+        network = build_network(self.config, self.data.classes, self.weights, side=side)
         if checkpoint is not None:
             restore_network(network, load_checkpoint(checkpoint), checkpoint)
         # The memory format of training, in which convolutions are faster.

@@ -53,6 +53,12 @@ def _network(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> st
     between = (
         f" A layer of {config.bottleneck} units lies before the heads." if config.bottleneck else ""
     )
+    if config.fine_tuning == "lora" and config.fine_tunes and depth:
+        trained += f" Of them, low-rank adapters of rank {config.lora_rank} are trained."
+    if config.linear_probe_epochs and config.fine_tunes:
+        trained += f" The heads alone are trained for {config.linear_probe_epochs} epochs first."
+    if config.head_init == "class_means" and config.fine_tunes:
+        trained += " The classifier begins with the means of the source's classes."
     unfreezing = (
         f" One more stage is trained every {config.gradual_unfreezing} epochs, the heads first."
         if config.gradual_unfreezing

@@ -69,7 +69,7 @@ def check_room(experiment: Experiment, space: Space) -> list[str]:
         return []  # what is free there cannot be asked for
     root = folder.root.absolute()
     free = shutil.disk_usage(next(path for path in root.parents if path.exists())).free
-    smallest = [_sizes(_smallest(space, backbone)) for backbone in space.backbones]
+    smallest = [_sizes(one) for backbone in space.backbones for one in _smallest(space, backbone)]
     if all(smallest):
         least = min(sum(size) for size in smallest if size)
         if least > free:
@@ -85,18 +85,23 @@ def check_room(experiment: Experiment, space: Space) -> list[str]:
     return [f"storage: {experiment.storage} has {_amount(free)} free, and {need}"]
 
 
-def _smallest(space: Space, backbone: str) -> TrialConfig:
-    """Return a recipe whose checkpoints are no larger than those of any other of a backbone."""
+def _smallest(space: Space, backbone: str) -> list[TrialConfig]:
+    """Return recipes, of which one has checkpoints no larger than any other of a backbone.
+
+    They differ in what is trained of a stage: adapters of a high rank are larger than its weights.
+    """
     values: dict[str, Any] = {"backbone": backbone, "method": "source_only", "optimizer": "sgd"}
     values |= {"momentum": 0.0, "ema_decay": 0.0}
-    for name in space.parameters.keys() & {"unfrozen_depth", "bottleneck"}:
+    for name in space.parameters.keys() & {"unfrozen_depth", "bottleneck", "lora_rank"}:
         parameter = space.parameters[name]
         if isinstance(parameter, Range):
             values[name] = space.bounds(name, backbone)[0]
         else:
             # A depth of None is all stages.
             values[name] = min((v for v in parameter.options if v is not None), default=None)
-    return space.fixed.model_copy(update=values)
+    searched = space.parameters.get("fine_tuning")
+    tunings = searched.stated.values() if searched else [space.fixed.fine_tuning]
+    return [space.fixed.model_copy(update=values | {"fine_tuning": one}) for one in tunings]
 
 
 def _sizes(recipe: TrialConfig) -> tuple[int, int] | None:

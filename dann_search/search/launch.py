@@ -17,7 +17,7 @@ from dann_search.data.node_store import StoreSpec, store_of
 from dann_search.data.pixels import SHOWN, UNREADABLE
 from dann_search.data.store import INFO, pack
 from dann_search.errors import InputError, RunError
-from dann_search.models.registry import largest_native_size, spec_of
+from dann_search.models.registry import largest_native_size, registered, spec_of
 from dann_search.models.sizes import size_needed
 from dann_search.results.reader import use_recorded_extensions
 from dann_search.search.checks import check_room, check_search
@@ -75,6 +75,7 @@ def prepare(
     """
     check_search(experiment, space, known, address)
     _check_sizes(experiment, space)
+    _check_adapters(space)
     with _naming_storage(experiment):
         folder = ExperimentFolder.at(experiment.place)
         _check_new(experiment, folder)
@@ -180,6 +181,23 @@ def _check_sizes(experiment: Experiment, space: Space) -> None:
     for name in space.backbones:
         if needed := size_needed(name, side):
             raise SettingError(("data", key), f"must be {needed}, got {side}")
+
+
+def _check_adapters(space: Space) -> None:
+    """Refuse low-rank adapters for a user's backbone in which they find no layer to adapt."""
+    searched = space.parameters.get("fine_tuning")
+    section = "space" if searched else "training"
+    if "lora" not in (searched.stated.values() if searched else [space.fixed.fine_tuning]):
+        return
+    for name in filter(registered, space.backbones):
+        from dann_search.models.build import build_backbone
+        from dann_search.models.lora import adaptable
+
+        if not adaptable(build_backbone(name, None)):
+            raise SettingError(
+                (section, "fine_tuning"),
+                f"'lora' adapts linear layers and convolutions without groups, and {name} has none",
+            )
 
 
 def _check_weights(experiment: Experiment, space: Space) -> None:

@@ -27,6 +27,7 @@ CLUSTER = "each node trains as many trials at once as its CPUs, GPUs and memory 
 RISING: dict[str, tuple[str, ...]] = {
     "precision": ("bf16", "fp16", "fp32"),
     "optimizer": ("sgd", "adamw"),
+    "fine_tuning": ("lora", "stages"),
     "batch_norm": ("frozen", "separate", "joint", "domain"),
 }
 """Choices in the order of the memory they take."""

@@ -1,5 +1,6 @@
 """Explain a search space: its dimensions, its number of configurations, and some of them."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import optuna
@@ -21,6 +22,7 @@ def explain(
     disk: str,
     samples: int = 5,
     target_labelled: bool = True,
+    licences: Mapping[str, str] | None = None,
 ) -> outputs.Space:
     """Describe a search space, its ``plan`` and what it takes of the ``disk``.
 
@@ -40,6 +42,7 @@ def explain(
         objective=experiment.search.objective,
         target_labelled=target_labelled,
         few_labels=str(few) if (few := experiment.data.target.labels) else None,
+        licences=dict(licences or {}),
         samples=[space.active(suggest(study.ask(), space).model_dump()) for _ in range(samples)],
     )
 

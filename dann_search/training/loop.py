@@ -34,6 +34,7 @@ from dann_search.training.checkpoint import (
 )
 from dann_search.training.ema import WeightAverage
 from dann_search.training.epoch_steps import Batches, EpochSteps, Step
+from dann_search.training.head_init import start_from_class_means
 from dann_search.training.optimizer import Optimizer
 from dann_search.training.precision import autocast
 from dann_search.training.predict import predict_logits
@@ -87,8 +88,9 @@ class Training:
         self.config, self.data, self.folder = config, data, folder
         self.device, self.ranks, self.objective = device, ranks, objective
         spec = spec_of(config.backbone, weights)
-        self.batches = Batches(config, data, spec, input_side(config, data), device, ranks)
-        network = build_network(config, data.classes, weights)
+        side = input_side(config, data)
+        self.batches = Batches(config, data, spec, side, device, ranks)
+        network = build_network(config, data.classes, weights, side=side)
         # Convolutions run 1.1 to 1.7 times as fast so (docs/benchmarks.md); images follow suit.
         self.network = network.to(device).to(  # type: ignore[call-overload]
             memory_format=torch.channels_last
@@ -109,6 +111,12 @@ class Training:
         if self.average:
             self.average.load(checkpoint.average)
         self.history, self.within = checkpoint.history, checkpoint.within
+
+    def prepare_heads(self, beat: Callable[[], None]) -> None:
+        """Begin with class means where the recipe says so; not where an earlier run has begun."""
+        class_means = self.config.head_init == "class_means" and self.config.fine_tunes
+        if class_means and not (self.history or self.within):
+            start_from_class_means(self.network, self.batches, beat)
 
     def train_epoch(
         self, epoch: int, beat: Callable[[], None], pause: Callable[[], bool] = lambda: False
@@ -347,6 +355,7 @@ def train(
         config, data, folder, device or torch.device("cpu"), ranks, weights, objective
     )
     on_begin()
+    training.prepare_heads(beat)
     if training.history:
         yield training.history
     for epoch in range(len(training.history) + 1, config.epochs + 1):

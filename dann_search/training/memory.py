@@ -128,6 +128,8 @@ MATTERS = (
     "method",
     "backbone",
     "unfrozen_depth",
+    "fine_tuning",
+    "lora_rank",
     "batch_size",
     "optimizer",
     "momentum",
@@ -197,7 +199,7 @@ def _sizes(config: TrialConfig, classes: int, side: int, few: bool) -> _Sizes:
     if config.precision == "fp16":  # of the same size, and a CPU's autocast knows it better
         config = config.model_copy(update={"precision": "bf16"})
     with torch.device("meta"):
-        network = build_network(config, classes, bare=True).train()
+        network = build_network(config, classes, side=side, bare=True).train()
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
     with _without_data(network, config.precision) as live:
         before = (live.small, live.mapped)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dann_search.config.trial import TrialConfig
+from dann_search.models.backbone import plain_name
 from dann_search.models.network import DannNetwork
 from dann_search.training.schedules import lr_factor_at
 
@@ -112,7 +113,7 @@ def _group_of(name: str, network: DannNetwork) -> int:
         return DISCRIMINATOR
     if not name.startswith("backbone."):
         return HEADS
-    return network.backbone.stage_of(name.removeprefix("backbone."))
+    return network.backbone.stage_of(plain_name(name.removeprefix("backbone.")))
 
 
 def _build(

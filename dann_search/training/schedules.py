@@ -49,12 +49,16 @@ def lr_factor_at(p: float, config: TrialConfig) -> float:
 def depth_at(epoch: int, config: TrialConfig, stages: int) -> int:
     """Stages that may be trained in ``epoch``, counted from 1.
 
-    All with ``gradual_unfreezing`` 0. Else the heads alone at first, and one stage more from the
-    top every ``gradual_unfreezing`` epochs (Howard and Ruder 2018, section 3.3).
+    None, so the heads alone, in the first ``linear_probe_epochs`` (Kumar et al. 2022, section 3.4),
+    and all after them. With ``gradual_unfreezing`` not 0, one stage more from the top every
+    ``gradual_unfreezing`` epochs, after as many of the heads alone where there is no linear probe
+    (Howard and Ruder 2018, section 3.3).
     """
-    if not config.gradual_unfreezing:
-        return stages
-    return min(stages, (epoch - 1) // config.gradual_unfreezing)
+    every = config.gradual_unfreezing
+    probe = config.linear_probe_epochs if config.fine_tunes else 0
+    if epoch <= (probe or every):
+        return 0
+    return min(stages, 1 + (epoch - 1 - (probe or every)) // every) if every else stages
 
 
 def pseudo_labels_at(epoch: int, config: TrialConfig) -> bool:

@@ -353,6 +353,18 @@ def test_a_resolved_file_is_one_file_and_says_the_same_from_anywhere(
     assert "File exists" in capsys.readouterr().out
 
 
+def test_the_licences_of_timms_weights_are_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = space_file(tmp_path, training__backbone="timm/convnextv2_atto")
+    assert main(["space", str(path), "--json"]) == 0
+    licences = {"timm/convnextv2_atto": "cc-by-nc-4.0"}
+    assert printed("space", capsys.readouterr().out)["licences"] == licences
+    assert main(["space", str(path)]) == 0
+    told = "licences of published weights: timm/convnextv2_atto cc-by-nc-4.0"
+    assert told in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_parameter_that_can_never_apply_is_said_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -251,6 +251,8 @@ def test_one_domain_as_source_and_target_is_refused(tmp_path: Path) -> None:
          "did you mean 'vgg16'?"),
         ("training: {backbone: vgg16, unfrozen_depth: 9}", "training.unfrozen_depth: "
          "must be at most 5 for vgg16, got 9"),
+        ("training: {epochs: 3, linear_probe_epochs: 3}", "training.linear_probe_epochs: "
+         "must be less than epochs (3), got 3"),
         ("search: {budget: {hours: .inf}}", "search.budget.hours: must be a finite number, "
          "got inf"),
         ("search: {trials: 0}", "search.trials: must be at least 1, got 0"),
@@ -325,6 +327,8 @@ def test_a_bad_value_is_refused_with_the_rule(tmp_path: Path, text: str, expecte
          "did you mean 'resnet50'?"),
         ("unfrozen_depth: {int: [0, 9]}", "unfrozen_depth.int: must be at most 5 for resnet50, "
          "got 9"),
+        ("linear_probe_epochs: {int: [0, 20]}", "linear_probe_epochs.int: must be less than "
+         "epochs (20), got 20"),
         ("unfrozen_depth: {int: [-1, 2]}", "unfrozen_depth.int.0: must be at least 0, got -1"),
         ("unfrozen_depth: {choice: [1, 2]}", "unfrozen_depth.choice: cannot be searched by "
          "choice; write it like {int: [0, 4]}"),

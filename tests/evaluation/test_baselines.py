@@ -91,12 +91,12 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
         "colour_jitter": 0, "grayscale": 0, "erasing": 0, "policy_strength": 0,
         "target_augmentation": 1, "pretrained": True, "discriminator_gradient_penalty": 0,
         "discriminator_lr_factor": 1, "extra": "none", "pseudo_labels": 0,
+        "fine_tuning": "stages", "linear_probe_epochs": 0, "head_init": "random",
     }  # fmt: skip
     assert {name: found[name] for name in idle} == idle
     assert set(found) == {
         *stated, *budget, *idle, "lambda_warmup", "extra_weight", "afn_delta", "mdd_margin",
-        "pseudo_label_weight",
-        "fixmatch_threshold",
+        "pseudo_label_weight", "fixmatch_threshold", "lora_rank",
     }  # fmt: skip
     scratch = recipe(WINNER.model_copy(update={"pretrained": False}), "tllib_dann", 4, FILES, STEPS)
     assert (scratch.pretrained, scratch.learning_rate, scratch.head_lr_factor) == (False, 0.01, 1)
@@ -112,6 +112,7 @@ def test_tllibs_recipe_trains_as_its_loop_does(tmp_path: Path) -> None:
     winner = TrialConfig(backbone="dann_cnn", pretrained=True, epochs=2, batch_size=16)
     steps = 2 * (48 // 16)
     files = {"dann_cnn": WeightsFile(file=tmp_path / "weights.safetensors")}
+    torch.manual_seed(0)  # other weights spread rounding further than what is allowed below
     save_file(build_backbone("dann_cnn", None).state_dict(), tmp_path / "weights.safetensors")
     plain = {"crop_scale": 1.0, "horizontal_flip": 0.0}
     config = recipe(winner, "tllib_dann", 4, files, steps).model_copy(update=plain)
@@ -240,6 +241,14 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"unfrozen_depth": 0, "batch_norm": "frozen"},
         {"unfrozen_depth": 0, "batch_norm": "separate"},
     ),
+    "no adapters": (
+        {"method": "from_scratch", "fine_tuning": "lora", "head_init": "class_means"},
+        {"method": "from_scratch", "linear_probe_epochs": 1, "lora_rank": 3},
+    ),
+    "nothing to adapt": (
+        {"unfrozen_depth": 0, "fine_tuning": "lora", "linear_probe_epochs": 1},
+        {"unfrozen_depth": 0, "lora_rank": 3},
+    ),
     "no momentum": (
         {"optimizer": "adamw", "momentum": 0.1, "learning_rate": 0.001},
         {"optimizer": "adamw", "momentum": 0.9, "learning_rate": 0.001, "lambda_warmup": 0.5},
@@ -298,6 +307,9 @@ def test_lambda_0_is_adabn_only_where_the_term_leaves_no_trace() -> None:
         {"method": "source_only", "batch_norm": "frozen"},
         {"method": "source_only", "unfrozen_depth": 2},
         {"method": "source_only", "gradual_unfreezing": 1},
+        {"method": "source_only", "linear_probe_epochs": 1},
+        {"method": "source_only", "fine_tuning": "lora"},
+        {"method": "source_only", "head_init": "class_means"},
         {"method": "dann", "batch_norm": "joint"},
         {"method": "dann", "lambda_gamma": 3.0},
         {"method": "cdan"},

@@ -54,6 +54,8 @@ def wide(tmp_path: Path) -> Experiment:
         "space__discriminator_depth": {"int": [1, 2], "when": {"method": "dann"}},
         "space__target_augmentation": {"uniform": [0, 1]},
         "space__rotation_degrees": {"uniform": [0, 10]},
+        "space__fine_tuning": {"choice": ["stages", "lora"]},
+        "space__head_init": {"choice": ["random", "class_means"]},
     }
     return load_experiment(space_file(tmp_path, **changes), stage_counts())[0]
 
@@ -61,13 +63,14 @@ def wide(tmp_path: Path) -> Experiment:
 def test_a_baseline_is_searched_in_the_same_space_less_what_it_lacks(
     wide: Experiment, experiment: ExperimentFolder
 ) -> None:
-    shared = {"learning_rate", "unfrozen_depth", "rotation_degrees"}
+    kept = {"unfrozen_depth", "fine_tuning", "head_init"}  # where the backbone is worth keeping
+    shared = {"learning_rate", "rotation_degrees", *kept}
     of_term = {"lambda_schedule", "lambda_gamma"}
     with_target = {"batch_norm", "target_augmentation"}
     parameters = partial(parameters_of, wide, experiment)
     assert parameters("source_only") == shared
-    assert parameters("from_scratch") == shared - {"unfrozen_depth"}
-    assert parameters("frozen_features") == shared - {"unfrozen_depth"}
+    assert parameters("from_scratch") == shared - kept
+    assert parameters("frozen_features") == shared - kept | {"head_init"}
     assert parameters("adabn") == shared | {"target_augmentation"}
     assert parameters("lambda_0") == shared | with_target
     assert parameters("mcc") == shared | with_target | of_term

@@ -23,7 +23,7 @@ def random_model(
     config = TrialConfig(
         backbone=backbone, method="source_only", pretrained=False, bottleneck=bottleneck
     )
-    network = build_network(config, 4)
+    network = build_network(config, 4, side=side)
     generator = torch.Generator().manual_seed(1)
     for name, value in network.named_buffers():
         if name.endswith(("running_mean", "running_var")):

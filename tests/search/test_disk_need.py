@@ -27,8 +27,9 @@ MB = 10**6
         {"optimizer": "adamw"},
         {"ema_decay": 0.9, "unfrozen_depth": 2},
         {"momentum": 0.0, "method": "source_only"},
+        {"fine_tuning": "lora", "lora_rank": 2, "unfrozen_depth": 2, "optimizer": "adamw"},
     ],
-    ids=["sgd", "adamw", "average", "plain"],
+    ids=["sgd", "adamw", "average", "plain", "lora"],
 )
 def test_the_size_of_checkpoints_is_known_before_they_are_written(
     tmp_path: Path, changes: dict[str, Any]
@@ -63,6 +64,18 @@ def test_a_search_is_refused_only_where_it_is_certain_not_to_fit(
     assert f"has {need.left / 1e9:.1f} GB free" in remark
     with pytest.raises(SettingError, match=r"the checkpoints of one trial take .* at least"):
         room(tmp_path, monkeypatch, MB, **vgg)
+
+
+def test_low_rank_adapters_need_less_room_than_the_weights_that_they_adapt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vgg = {"training__backbone": "vgg16", "space__unfrozen_depth": {"int": [3, 5]}}
+    with pytest.raises(SettingError, match=r"the checkpoints of one trial take .* at least"):
+        room(tmp_path, monkeypatch, 20 * MB, **vgg)
+    _, (remark,) = room(
+        tmp_path, monkeypatch, 20 * MB, **vgg, space__fine_tuning={"choice": ["stages", "lora"]}
+    )
+    assert "has 20.0 MB free" in remark
 
 
 def test_a_folder_that_does_not_exist_yet_is_looked_at_where_it_will_be(tmp_path: Path) -> None:

@@ -44,9 +44,11 @@ RECIPES = pytest.mark.parametrize(
      {"discriminator_norm": "spectral", "discriminator_gradient_penalty": 1.0, "extra": "jan"},
      {"precision": "bf16"}, {"precision": "fp16"},
      {"batch_norm": "domain", "gradual_unfreezing": 1, "ema_decay": 0.8}, {"method": "adabn"},
-     {"method": "mcc", "pseudo_labels": 0.6, "ema_decay": 0.8}],
+     {"method": "mcc", "pseudo_labels": 0.6, "ema_decay": 0.8},
+     {"fine_tuning": "lora", "lora_rank": 2, "unfrozen_depth": 2, "ema_decay": 0.8},
+     {"linear_probe_epochs": 1, "head_init": "class_means", "batch_norm": "domain"}],
     ids=["dann", "joint", "source_only", "frozen", "cdan", "mcc", "deep_coral", "mcd", "mdd",
-         "pada", "options", "bf16", "fp16", "domain", "adabn", "pseudo_labels"],
+         "pada", "options", "bf16", "fp16", "domain", "adabn", "pseudo_labels", "lora", "probe"],
 )  # fmt: skip
 
 

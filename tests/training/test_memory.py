@@ -88,6 +88,14 @@ def test_backbones_of_the_catalogue_can_be_estimated(backbone: str) -> None:
         {"backbone": "mobilenet_v3_small", "side": 96, "batch_size": 32},
         {"backbone": "resnet18", "side": 64, "batch_size": 64, "precision": "bf16"},
         {"backbone": "resnet18", "side": 96, "batch_size": 64, "unfrozen_depth": 2},
+        {
+            "backbone": "timm/vit_small_patch14_dinov2",
+            "side": 112,
+            "batch_size": 16,
+            "fine_tuning": "lora",
+            "unfrozen_depth": 4,
+            "optimizer": "adamw",
+        },
     ],
 )
 def test_steps_that_are_made_take_what_was_estimated(case: dict[str, object]) -> None:

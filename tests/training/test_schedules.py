@@ -122,3 +122,11 @@ def test_gradual_unfreezing_adds_a_stage_at_a_time() -> None:
     config = recipe(gradual_unfreezing=2)
     assert [depth_at(epoch, config, 3) for epoch in range(1, 10)] == [0, 0, 1, 1, 2, 2, 3, 3, 3]
     assert depth_at(1, recipe(), 3) == 3
+
+
+def test_a_linear_probe_comes_before_all_stages_or_the_first_of_gradual_unfreezing() -> None:
+    config = recipe(linear_probe_epochs=3)
+    assert [depth_at(epoch, config, 2) for epoch in range(1, 6)] == [0, 0, 0, 2, 2]
+    both = recipe(linear_probe_epochs=3, gradual_unfreezing=1)
+    assert [depth_at(epoch, both, 2) for epoch in range(1, 7)] == [0, 0, 0, 1, 2, 2]
+    assert depth_at(1, recipe(linear_probe_epochs=3, method="from_scratch"), 2) == 2

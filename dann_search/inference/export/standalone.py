@@ -158,7 +158,7 @@ def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
     # that they need not be filled with random numbers first.
     where = "cpu" if record["backbone"].startswith("timm/") else "meta"
     with torch.device(where):
-        network = build_network(record["backbone"], state)
+        network = build_network(record["backbone"], state, record["preprocessing"]["image_size"])
     network.load_state_dict(state, assign=True)
     return Classifier(network, record).eval().to(device)
 
@@ -174,9 +174,9 @@ class Cosine(nn.Linear):
         return F.linear(F.normalize(features), self.weight) / 0.05
 
 
-def build_network(backbone: str, state: dict[str, Tensor]) -> nn.Module:
+def build_network(backbone: str, state: dict[str, Tensor], side: int) -> nn.Module:
     """Build the backbone without its head, the bottleneck if there is one, and the classifier."""
-    parts: OrderedDict[str, nn.Module] = OrderedDict(trunk=build_trunk(backbone))
+    parts: OrderedDict[str, nn.Module] = OrderedDict(trunk=build_trunk(backbone, side))
     if "bottleneck.0.weight" in state:
         width, features = state["bottleneck.0.weight"].shape
         parts["bottleneck"] = nn.Sequential(
@@ -188,12 +188,12 @@ def build_network(backbone: str, state: dict[str, Tensor]) -> nn.Module:
     return nn.Sequential(parts)
 
 
-def build_trunk(name: str) -> nn.Module:
-    """Build the backbone: from images (n, 3, side, side) to features (n, size)."""
+def build_trunk(name: str, image_size: int) -> nn.Module:
+    """Build the backbone: from images (n, 3, image_size, image_size) to features (n, size)."""
     if name in DANN_NETWORKS:
         return _dann_network(name)
     if name.startswith("timm/"):
-        return _timm(name)
+        return _timm(name, image_size)
     options = {"aux_logits": False, "init_weights": False} if name == "inception_v3" else {}
     network: Any = torchvision.models.get_model(name, weights=None, **options)
     if name.startswith(("resnet", "shufflenet", "inception")):
@@ -233,14 +233,16 @@ def _dann_network(name: str) -> nn.Module:
     return nn.Sequential(OrderedDict([*stages.items(), *end]))
 
 
-def _timm(name: str) -> nn.Module:
+def _timm(name: str, image_size: int) -> nn.Module:
     try:
         import timm
     except ModuleNotFoundError:
         raise ImportError(f"the backbone {name} is timm's: pip install timm") from None
-    network: nn.Module = timm.create_model(
-        name.removeprefix("timm/"), pretrained=False, num_classes=0
-    )
+    model = name.removeprefix("timm/")
+    # Networks of patches are built for one side. Others take any, and know no such option.
+    patches = timm.models.is_model_in_modules(model.split(".")[0], {"vision_transformer", "eva"})
+    options: dict[str, Any] = {"img_size": image_size} if patches else {}
+    network: nn.Module = timm.create_model(model, pretrained=False, num_classes=0, **options)
     return network
 
 

@@ -18,6 +18,7 @@ UNITS = {
     "discriminator_width": "units",
     "discriminator_depth": "layers",
     "gradual_unfreezing": "epochs a stage",
+    "linear_probe_epochs": "epochs",
     "discriminator_lr_factor": "× heads",
     "extra_weight": "× lambda",
 }

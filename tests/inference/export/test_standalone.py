@@ -15,7 +15,7 @@ from dann_search.data.decode import decode_image
 from dann_search.errors import InputError
 from dann_search.inference.best import write_best
 from dann_search.inference.export import program, safetensors_folder, standalone
-from dann_search.inference.export.export import export_model
+from dann_search.inference.export.export import FORMATS, export_model
 from dann_search.inference.export.verification import Images, verify
 from dann_search.inference.model import load_model
 from dann_search.models import registry
@@ -32,7 +32,7 @@ FAMILIES = [
     ("vgg16", 32, 8), ("squeezenet1_1", 32, 8),
     ("shufflenet_v2_x0_5", 32, 8), ("mobilenet_v3_small", 32, 8), ("efficientnet_b0", 32, 8),
     ("inception_v3", 75, 8), ("convnext_tiny", 32, 8), ("swin_t", 32, 8), ("vit_b_16", 224, 0),
-    ("timm/resnet10t", 32, 8),
+    ("timm/resnet10t", 32, 8), ("timm/test_vit", 48, 8), ("timm/convnextv2_atto", 64, 8),
 ]  # fmt: skip
 
 
@@ -45,6 +45,23 @@ def test_the_loader_rebuilds_every_family_of_backbones(
     result = verify(model, safetensors_folder.open_written(tmp_path), random_images(side))
     assert result.max_difference < 1e-5
     assert result.top1_agree == result.images == 3
+
+
+# Position embeddings, registers, attention pooling, rotary embeddings: at a side not their native.
+@pytest.mark.parametrize(
+    "backbone", ["timm/test_vit2", "timm/test_vit3", "timm/vit_small_patch16_dinov3"]
+)
+@pytest.mark.parametrize("format_", sorted(FORMATS))
+def test_patch_transformers_are_exported_at_the_side_they_were_trained_at(
+    tmp_path: Path, backbone: str, format_: str
+) -> None:
+    model = random_model(backbone, side=48)
+    images = random_images(48)
+    with torch.no_grad():
+        model.network.get_parameter("classifier.weight").mul_(20)
+    FORMATS[format_].write(model, tmp_path)
+    result = verify(model, FORMATS[format_].open_written(tmp_path), images)
+    assert result.max_difference < 1e-5
 
 
 def random_images(side: int) -> Images:
