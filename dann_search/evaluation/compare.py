@@ -74,13 +74,13 @@ def compare(
             method needs are not there.
         RunError: a training of the winner failed; failed baselines are left out.
     """
-    few = bool(recorded_store(folder).few_labels)
-    named = checked(methods or [], few)
     if seeds < 2:
         raise InputError(f"compare needs at least 2 seeds for a deviation, got {seeds}")
     _refuse_while_searching(folder)
     experiment, rows = read_experiment(folder), read_trials(folder)
     row = choose(rows, folder, 1, None)
+    few = bool(recorded_store(folder).few_labels)
+    named = checked(methods or [], few)
     _refuse_without_labels(folder)
     winner = TrialConfig(**row.config)
     names = named or default_methods(winner, experiment.weights, few)

@@ -144,7 +144,6 @@ class Fairness(Output):
         description="f1_macro or the name of the validator that chose recipe and epochs"
     )
     few_labels: list[int] = Field(
-        default_factory=list,
         description="labelled images of the target's training split that were trained on, by class "
         "in label order; empty without data.target.labels",
     )

@@ -104,7 +104,8 @@ def _with_parts(content: dict[str, Any]) -> dict[str, Any]:
     try:
         methods = {name: {**absent, **one} for name, one in content["methods"].items()}
         added = {"n_test_contents": content["n_test"]}
-        return added | content | {"methods": methods}
+        fairness = {"few_labels": [], **content["fairness"]}
+        return added | content | {"methods": methods, "fairness": fairness}
     except (KeyError, TypeError, AttributeError):  # said when it is validated
         return content
 

@@ -201,7 +201,7 @@ def test_an_experiment_that_cannot_be_read_is_no_end_of_status(
     found = {one["name"]: one for one in shown}
     assert found["whole"]["error"] is None
     assert "study.db cannot be read: " in found["broken"]["error"]
-    assert "holds the studies [], not 'empty'" in found["empty"]["error"]
+    assert "study.db cannot be read: no such table" in found["empty"]["error"]
     assert "holds the studies ['x'], not 'foreign'" in found["foreign"]["error"]
     assert main(["status"]) == 0
     assert "unreadable" in capsys.readouterr().out

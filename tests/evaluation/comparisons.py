@@ -86,6 +86,7 @@ def compared(
         sizes={"source": {"train": 573}, "target": {"train": 179, "val": 58, "test": n}},
         hashes={},
         objective=objective,
+        few_labels=[],
         tuned=Tuned(
             method=winner,
             trials=40,
