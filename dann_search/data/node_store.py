@@ -3,16 +3,19 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dann_search.config.data import DataConfig
+from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.data.image_pixels import VERSION
 from dann_search.data.store import StoreInfo, pack, read_info
 from dann_search.errors import InputError
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.storage.remote_folder import cache_folder
+
+FIRST = 1
+"""Version of the preparation that had neither ``grey_bits`` nor ``transparency``."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ def store_here(
     if _holds(Path(spec.place), spec):
         return Path(spec.place)
     own = cache_folder() / "stores" / spec.digest
-    if not _holds(own, spec):
-        if spec.pixels != VERSION:
+    if not _holds(own, replace(spec, pixels=VERSION)):
+        if spec.pixels not in (FIRST, VERSION):
             raise InputError(
                 f"{spec.place}: the packed images are not here, and packing them anew would make "
                 f"other pixels: they were prepared by version {spec.pixels}, this dann-search has "
@@ -75,7 +78,24 @@ def store_here(
 
 def store_of(folder: ExperimentFolder, data: DataConfig, info: StoreInfo) -> StoreSpec:
     """Describe the packed store of an experiment, so that any machine can find or make it."""
+    if info.pixels == FIRST:
+        data = _as_first(data)
     return StoreSpec(str(folder.data), data, info.image_size, info.hashes, info.pixels)
+
+
+def _as_first(data: DataConfig) -> DataConfig:
+    """Return data that are prepared as in the first version: 16 bits, colours as they are."""
+
+    def before(domain: DomainConfig) -> DomainConfig:
+        return domain.model_copy(update={"grey_bits": 16})
+
+    sources = tuple(map(before, data.sources))
+    changes = {
+        "source": sources[0] if isinstance(data.source, DomainConfig) else sources,
+        "target": before(data.target),
+        "transparency": "ignored",
+    }
+    return data.model_copy(update=changes)
 
 
 def _holds(folder: Path, spec: StoreSpec) -> bool:

@@ -132,13 +132,15 @@ def test_a_node_packs_a_store_of_its_own_for_each_preparation(
     assert len(places) == 3
     seen = {read_info(place).side_seen(SIDE + 9) for place in places}
     assert seen == {SIDE + 9, SIDE, SIDE - 4}
-    # What an earlier version began is not gone on with on other pixels.
-    earlier = replace(store_of(elsewhere, config, info), pixels=info.pixels - 1)
-    with pytest.raises(InputError, match=r"prepared by version 1, this .* version 2; copy"):
+    # What another version began is not gone on with on other pixels; the first can be repeated.
+    first = store_here(store_of(elsewhere, config, replace(info, pixels=1)))
+    assert first not in places and read_info(first).transparency == "ignored"
+    earlier = replace(store_of(elsewhere, config, info), pixels=0)
+    with pytest.raises(InputError, match=r"prepared by version 0, this .* version 2; copy"):
         store_here(earlier)
     kept = replace(earlier, place=str(tmp_path / "store"))
     content_of = json.loads((tmp_path / "store" / "store.json").read_text())
-    (tmp_path / "store" / "store.json").write_text(json.dumps({**content_of, "pixels": 1}))
+    (tmp_path / "store" / "store.json").write_text(json.dumps({**content_of, "pixels": 0}))
     assert store_here(kept) == tmp_path / "store"
 
 
