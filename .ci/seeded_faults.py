@@ -501,7 +501,7 @@ FAULTS = (
     Fault(
         "labels of the target's training images in the store",
         "dann_search/data/store.py",
-        "if domains[role].labelled and (role, split) != UNLABELLED:",
+        "if domain.labelled and (role, split) != UNLABELLED:",
         "if len(rows):",
         ("tests/data/test_store.py::test_labels_of_target_training_images_are_written_nowhere",),
     ),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dann_search.cli.app import Experiment, Json, app, emit, err, out
+from dann_search.errors import InputError
 from dann_search.search.interrupts import INTERRUPTED
 
 
@@ -39,10 +40,14 @@ def status(
     if experiment is not None and watch:
         _wait_for(experiment, interval)
     folder, storage = None, default_storage()
-    if experiment is not None and experiment_names(experiment):
-        storage = experiment
-    elif experiment is not None:
-        folder = open_experiment(experiment)
+    if experiment is not None:
+        try:
+            folder = open_experiment(experiment)
+        except InputError:
+            # Listing a bucket asks for every folder in it: only where this is no experiment.
+            if not experiment_names(experiment):
+                raise
+            storage = experiment
     one = folder is not None
 
     def read() -> list[room.Snapshot]:

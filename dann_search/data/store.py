@@ -164,15 +164,7 @@ def _write(
         told.append(remark)
     for role, splits in parts.items():
         for split, rows in splits.items():
-            labels = folder / f"{role}.{split}.labels.npy"
-            labels.unlink(missing_ok=True)  # of a store that was begun here before
-            if domains[role].labelled and (role, split) != UNLABELLED:
-                np.save(labels, domains[role].labels[rows])
-            groups = folder / f"{role}.{split}.groups.npy"
-            groups.unlink(missing_ok=True)
-            copies = content_groups([domains[role].keys[row] for row in rows])
-            if copies is not None and role == "target" and split != "train":
-                np.save(groups, copies)
+            _write_labels(folder, role, split, domains[role], rows)
     few = _write_few(folder, domains["target"], parts["target"]["train"], config)
     (folder / HELD_OUT).unlink(missing_ok=True)
     if not (target := domains["target"]).labelled:
@@ -206,6 +198,22 @@ def _write(
         transparency=config.transparency,
         few_labels=few,
     )
+
+
+def _write_labels(
+    folder: Path, role: str, split: str, domain: Domain, rows: NDArray[np.int64]
+) -> None:
+    """Write the labels of a split, and which of the target's measured images are copies."""
+    labels, groups = (folder / f"{role}.{split}.{kind}.npy" for kind in ("labels", "groups"))
+    for path in (labels, groups):
+        path.unlink(missing_ok=True)  # of a store that was begun here before
+    if domain.labelled and (role, split) != UNLABELLED:
+        np.save(labels, domain.labels[rows])
+    if role == "source" or split == "train":
+        return
+    copies = content_groups([domain.keys[row] for row in rows])
+    if copies is not None:
+        np.save(groups, copies)
 
 
 def _write_few(

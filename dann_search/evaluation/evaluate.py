@@ -37,7 +37,7 @@ from dann_search.inference.batched_logits import (
 from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import CONFUSION, EVALUATION, RECORD, write_record
-from dann_search.inference.rejection import count_rejected, rejection, sureness
+from dann_search.inference.rejection import count_rejected, rejection
 from dann_search.outputs.models import Evaluation
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.training.predict import batch_size_for
@@ -130,14 +130,13 @@ def _scored(
     copies: NDArray[np.int64] | None,
 ) -> Evaluation:
     logits = logits_of(model, batches)
-    sure = sureness(logits)
     names, temperature = model.class_names, model.temperature
     return Evaluation(
         **dict(score_logits(labels, logits, names, split, temperature, copies)),
         model=str(found.folder),
         trial=found.record["trial"],
         epoch=found.record["epoch"],
-        rejection=rejection(model.record, count_rejected(model.record, sure), len(sure)),
+        rejection=rejection(model.record, count_rejected(model.record, logits), len(logits)),
     )
 
 

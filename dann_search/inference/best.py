@@ -174,8 +174,7 @@ def rebuild(
     by = objective or experiment.search.objective
     value = row.score if by == experiment.search.objective else value_of(row, by)
     record["chosen_by"] = {"objective": by, "value": value}
-    record["validation_ci95"] = _validation_intervals(folder, network, record)
-    record["rejection"] = _rejection(folder, network, record)
+    record |= _of_packed_images(folder, network, record)
     return network, record
 
 
@@ -252,45 +251,30 @@ def _preprocessing(
     }
 
 
-def _rejection(
+def _of_packed_images(
     folder: ExperimentFolder, network: Any, record: dict[str, Any]
-) -> dict[str, float] | None:
-    """Return the rule by which images are rejected; None if the packed images are gone."""
-    from dann_search.inference.batched_logits import find_device, logits_of, stored_batches
-    from dann_search.inference.model import DannModel
-    from dann_search.inference.rejection import rejection_rule
-    from dann_search.results.store import packed_store
+) -> dict[str, Any]:
+    """Return what a record says by the packed images: little if they are gone.
 
-    try:
-        store = packed_store(folder)
-    except InputError:
-        return None
-    model = DannModel(network, record).to(find_device("auto"))
-    return rejection_rule(
-        logits_of(model, stored_batches(store, "source", "val", model.image_size))
-    )
-
-
-def _validation_intervals(
-    folder: ExperimentFolder, network: Any, record: dict[str, Any]
-) -> dict[str, tuple[float, float]]:
-    """Return 95 % intervals of the validation metrics.
-
-    They are empty if the packed images are gone or the target has no labels.
+    These are 95 % intervals of the validation metrics, empty too if the target has no labels, and
+    the rule by which images are rejected.
     """
     from dann_search.data.store import labels_if_any, open_groups
     from dann_search.inference.batched_logits import find_device, logits_of, stored_batches
     from dann_search.inference.model import DannModel
+    from dann_search.inference.rejection import rejection_rule
     from dann_search.results.intervals import metric_intervals
     from dann_search.results.store import packed_store
 
     try:
         store = packed_store(folder)
     except InputError:
-        return {}
-    if (labels := labels_if_any(store, "target", "val")) is None:
-        return {}
+        return {"validation_ci95": {}, "rejection": None}
     model = DannModel(network, record).to(find_device("auto"))
-    logits = logits_of(model, stored_batches(store, "target", "val", model.image_size))
-    groups = open_groups(store, "target", "val")
-    return metric_intervals(labels, logits.argmax(1), len(record["class_names"]), groups)
+    intervals: dict[str, tuple[float, float]] = {}
+    if (labels := labels_if_any(store, "target", "val")) is not None:
+        logits = logits_of(model, stored_batches(store, "target", "val", model.image_size))
+        groups = open_groups(store, "target", "val")
+        intervals = metric_intervals(labels, logits.argmax(1), len(record["class_names"]), groups)
+    source = logits_of(model, stored_batches(store, "source", "val", model.image_size))
+    return {"validation_ci95": intervals, "rejection": rejection_rule(source)}

@@ -25,7 +25,7 @@ from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import RECORD
-from dann_search.inference.rejection import count_rejected, rejection, sureness
+from dann_search.inference.rejection import count_rejected, rejection
 from dann_search.outputs.models import FilePrediction, LabelProbability, Predictions
 
 
@@ -116,11 +116,7 @@ def predict_to(
             progress(images, total)
     elapsed_s = time.perf_counter() - begun
     if blank:
-        note(
-            f"{len(blank)} images are black or white throughout as the model sees them, such as "
-            f"{printable(str(min(blank)))}: their labels say nothing. 16-bit images need the range "
-            f"of those it was trained on (preprocessing.grey_bits of {RECORD})"
-        )
+        note(_of_blank(blank))
     if first and unreadable == images:
         raise RunError(
             f"none of the {images} files can be read; the first of them, {first.path}: "
@@ -136,6 +132,14 @@ def predict_to(
         images_per_s=round(images / elapsed_s, 1) if elapsed_s else None,
         rejection=rejection(model.record, rejected, images - unreadable),
         predictions=None,
+    )
+
+
+def _of_blank(images: Sequence[Path]) -> str:
+    return (
+        f"{len(images)} images are black or white throughout as the model sees them, such as "
+        f"{printable(str(min(images)))}: their labels say nothing. 16-bit images need the range of "
+        f"those it was trained on (preprocessing.grey_bits of {RECORD})"
     )
 
 
@@ -170,9 +174,7 @@ def _predictions(
         images = [image for _, image in batch if not isinstance(image, UnreadableImageError)]
         logits = _logits(model, images) if images else None
         unsure = (
-            0
-            if logits is None
-            else count_rejected(model.record, sureness(logits.double().cpu().numpy()))
+            0 if logits is None else count_rejected(model.record, logits.double().cpu().numpy())
         )
         yield list(_classified(model, batch, logits, top)), unsure
 

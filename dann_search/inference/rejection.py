@@ -37,7 +37,7 @@ def rejection(record: dict[str, Any], rejected: int, images: int) -> Rejection |
     return Rejection(**rule, rejected=rejected, share=rejected / images if images else None)
 
 
-def count_rejected(record: dict[str, Any], sure: NDArray[np.float64]) -> int:
-    """Count the images that the rule of a model's record rejects; 0 where it has none."""
+def count_rejected(record: dict[str, Any], logits: NDArray[np.float64]) -> int:
+    """Count the images, by logits (n, classes), that a model's rule rejects; 0 without a rule."""
     rule = record.get("rejection")
-    return int((sure < rule["threshold"]).sum()) if rule else 0
+    return int((sureness(logits) < rule["threshold"]).sum()) if rule else 0

@@ -43,7 +43,7 @@ def check_search(
     warm_trials(space, known)
 
 
-def check_room(folder: ExperimentFolder) -> None:
+def check_room_for_a_trial(folder: ExperimentFolder) -> None:
     """Refuse to go on where not even the next trial has room.
 
     Raises:

@@ -20,7 +20,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.models.registry import largest_native_size, registered, spec_of
 from dann_search.models.sizes import size_needed
 from dann_search.results.reader import use_recorded_extensions
-from dann_search.search.checks import check_room, check_search
+from dann_search.search.checks import check_room_for_a_trial, check_search
 from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
 from dann_search.search.fatal_exit import before_the_end
 from dann_search.search.interrupts import interrupted_with
@@ -249,7 +249,7 @@ def search(
             record.proposals.add_trials(add_trials)
         rewrite_record(experiment, folder)
         if not record.proposals.is_complete:
-            check_room(folder)
+            check_room_for_a_trial(folder)
             with quiet_output(_log(folder)) as terminal:
                 console = make_observer(terminal, record)
                 troubles, outages = _waits(experiment, lock, console)

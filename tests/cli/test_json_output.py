@@ -65,3 +65,11 @@ def test_a_refused_command_prints_a_failure(
     monkeypatch.setenv(STORAGE_VARIABLE, str(finished / "runs"))
     assert main(["best", "small", "--rank", "9", "--json"]) == 2
     assert "rank 9 of 3" in failed("best", capsys.readouterr().out)
+
+
+def test_the_status_of_an_experiment_lists_no_storage(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a bucket, each folder beside it, and each folder in it, would be asked for."""
+    monkeypatch.setattr("dann_search.results.reader.experiment_names", None)
+    assert main(["status", str(finished / "runs" / "small")]) == 0
