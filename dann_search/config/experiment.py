@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from dann_search.config.data import DataConfig, Place
 from dann_search.config.database_url import check_url
-from dann_search.config.extensions import SAMPLERS, VALIDATORS, OneOf
+from dann_search.config.entries import OneOf
+from dann_search.config.extensions import SAMPLERS, VALIDATORS
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Parameter, Scalar
 from dann_search.config.strict import FieldError, Strict

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dann_search.config.extensions import FILE_MODULE, REGISTRIES
+from dann_search.config.entries import FILE_MODULE
+from dann_search.config.extensions import REGISTRIES
 from dann_search.config.messages import shown
 from dann_search.config.source import KeyPath, SourceFile
 from dann_search.errors import InputError, in_one_line

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from dann_search.config.extensions import AUGMENTATIONS, METHODS, OneOf, Option
+from dann_search.config.entries import OneOf
+from dann_search.config.extensions import AUGMENTATIONS, METHODS, Option
 from dann_search.config.strict import Strict
 
 NO_EXTRA = "none"

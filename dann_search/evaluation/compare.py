@@ -6,6 +6,7 @@ All models are trained and their checkpoints fixed before any test label is read
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -74,6 +75,59 @@ def compare(
             method needs are not there.
         RunError: a training of the winner failed; failed baselines are left out.
     """
+    asked = _asked(folder, methods, seeds)
+    with alone(folder):
+        plan, names, failed = _train(folder, asked, train_all, tuning)
+    winner = asked.winner.method
+    if winner in failed or not names:
+        raise RunError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+    scores = _scored(asked, plan, names)
+    info = read_info(asked.store)
+    n_test = info.sizes["target"]["test"]
+    searched = {name: plan.tuned[name].search.trials for name in names if name in plan.tuned}
+    comparison = Comparison(
+        methods=scores,
+        winner=winner,
+        trial=asked.row.number,
+        seeds=asked.seeds,
+        n_test=n_test,
+        n_test_contents=_contents(asked.store, n_test),
+        resamples=RESAMPLES,
+        verdict=verdict(winner, scores, asked.few),
+        fairness=fairness(
+            asked.experiment, asked.rows, asked.winner, names, asked.seeds, info, searched
+        ),
+        failed=failed,
+    )
+    write_comparison(comparison, folder)
+    return comparison
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is compared: the experiment's winner, and methods by name.
+
+    Attributes:
+        experiment, rows: the experiment and its trials.
+        row, winner: the winning trial and its recipe.
+        names: of the methods, the winner's among them.
+        seeds: of the runs of each method.
+        store: the experiment's packed images.
+        few: whether training may see some of the target's labels.
+    """
+
+    experiment: Experiment
+    rows: Sequence[TrialRow]
+    row: TrialRow
+    winner: TrialConfig
+    names: Sequence[str]
+    seeds: list[int]
+    store: Path
+    few: bool
+
+
+def _asked(folder: ExperimentFolder, methods: Sequence[str] | None, seeds: int) -> _Asked:
+    """Check what can be known to go wrong before anything is trained."""
     if seeds < 2:
         raise InputError(f"compare needs at least 2 seeds for a deviation, got {seeds}")
     _refuse_while_searching(folder)
@@ -85,39 +139,30 @@ def compare(
     winner = TrialConfig(**row.config)
     names = named or default_methods(winner, experiment.weights, few)
     numbers = _new_seeds(row, rows, seeds)
-    store = packed_store(folder)
-    with alone(folder), _stores(folder, experiment, store, names) as stores:
-        planned = partial(
-            plan_runs, folder, experiment, winner, names, numbers, _steps(winner, store), few=few
-        )
-        tuned, failed = dict[str, TunedBaseline](), dict[str, str]()
+    return _Asked(experiment, rows, row, winner, names, numbers, packed_store(folder), few)
+
+
+def _train(
+    folder: ExperimentFolder, asked: _Asked, train_all: TrainAll, tuning: Tuning | None
+) -> tuple[TrainingPlan, list[str], dict[str, str]]:
+    """Train all runs; return them, the methods trained in full, and why others failed, by name."""
+    experiment, winner, store, names = asked.experiment, asked.winner, asked.store, asked.names
+    steps_each = _steps(winner, store)
+    planned = partial(
+        plan_runs, folder, experiment, winner, names, asked.seeds, steps_each, few=asked.few
+    )
+    tuned, failed = dict[str, TunedBaseline](), dict[str, str]()
+    with _stores(folder, experiment, store, names) as stores:
         if tuning:
-            own = partial(plan_searches, folder, experiment, winner.method, names, tuning.trials)
-            tuned, failed = run_searches(tuning, own(store, stores), len(planned().runs), seeds)
+            own = plan_searches(
+                folder, experiment, winner.method, names, tuning.trials, store, stores
+            )
+            tuned, failed = run_searches(tuning, own, len(planned().runs), len(asked.seeds))
         plan = planned(tuned)
         failures = train_all(jobs_of(folder, plan, stores, store), experiment)
-    names = [one for name in names for one in (name, tuned_name(name)) if one in plan.names]
-    failed |= _failed(plan, names, failures)
-    names = [name for name in names if name not in failed]
-    if winner.method in failed or not names:
-        raise RunError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
-    scores = _scored(store, experiment, plan, names, winner.method)
-    info = read_info(store)
-    own_trials = {name: plan.tuned[name].search.trials for name in names if name in plan.tuned}
-    comparison = Comparison(
-        methods=scores,
-        winner=winner.method,
-        trial=row.number,
-        seeds=numbers,
-        n_test=info.sizes["target"]["test"],
-        n_test_contents=_contents(store, info.sizes["target"]["test"]),
-        resamples=RESAMPLES,
-        verdict=verdict(winner.method, scores, few),
-        fairness=fairness(experiment, rows, winner, names, numbers, info, own_trials),
-        failed=failed,
-    )
-    write_comparison(comparison, folder)
-    return comparison
+    planned_names = [one for name in names for one in (name, tuned_name(name)) if one in plan.names]
+    failed |= _failed(plan, planned_names, failures)
+    return plan, [name for name in planned_names if name not in failed], failed
 
 
 def _failed(plan: TrainingPlan, names: Sequence[str], failures: Failures) -> dict[str, str]:
@@ -131,13 +176,12 @@ def _failed(plan: TrainingPlan, names: Sequence[str], failures: Failures) -> dic
     return failed
 
 
-def _scored(
-    store: Path, experiment: Experiment, plan: TrainingPlan, names: Sequence[str], winner: str
-) -> dict[str, MethodScores]:
+def _scored(asked: _Asked, plan: TrainingPlan, names: Sequence[str]) -> dict[str, MethodScores]:
     """Score every method; all runs have ended, and only here are test labels read."""
+    store, winner = asked.store, asked.winner.method
     wanted = dict.fromkeys(plan.same_as.get(name, name) for name in names)
     trained = {
-        method: np.stack([predict_run(run, experiment, store) for run in plan.runs[method]])
+        method: np.stack([predict_run(run, asked.experiment, store) for run in plan.runs[method]])
         for method in wanted
     }
     labels, copies = open_labels(store, "target", "test"), open_groups(store, "target", "test")

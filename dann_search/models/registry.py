@@ -5,8 +5,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from dann_search.config.entries import Registry
 from dann_search.config.experiment import WeightsFile
-from dann_search.config.extensions import REGISTRIES, Registry
+from dann_search.config.extensions import REGISTRIES
 from dann_search.errors import InputError
 from dann_search.models.catalog import CATALOG, BackboneSpec
 

@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from dann_search.config.entries import RECORDED
 from dann_search.config.experiment import Experiment
 from dann_search.config.extension_files import read_copies, use_extensions
-from dann_search.config.extensions import RECORDED, is_registered
+from dann_search.config.extensions import is_registered
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError, nearest
 from dann_search.outputs.shared import StoppedBy

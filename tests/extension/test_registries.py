@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin
 
 import pytest
 
+from dann_search.config.entries import Registry
 from dann_search.config.extensions import (
     AUGMENTATIONS,
     METHODS,
@@ -14,7 +15,6 @@ from dann_search.config.extensions import (
     VALIDATORS,
     MethodSpec,
     Option,
-    Registry,
     SamplerSpec,
 )
 from dann_search.config.schema import experiment_schema
