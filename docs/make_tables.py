@@ -1,8 +1,9 @@
-"""Fill the tables of methods.md and search.md from the registries.
+"""Fill the tables of methods.md and search.md from the registries, structure.md from docstrings.
 
 python docs/make_tables.py
 """
 
+import ast
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from dann_search.config.trial import weighed
 from dann_search.models.registry import spec_of
 
 HERE = Path(__file__).parent
-PAGES = (HERE / "methods.md", HERE / "search.md")
+PAGES = (HERE / "methods.md", HERE / "search.md", HERE / "structure.md")
+PACKAGE = HERE.parent / "dann_search"
 FOUNDATION = (
     "vit_small_patch14_dinov2",
     "vit_base_patch14_reg4_dinov2",
@@ -49,12 +51,37 @@ def _tables() -> dict[str, str]:
     )
     columns = ("backbone", "stages", "native side", "other sides", "licence of the weights")
     return {
+        "map": _map(),
         "foundation": _table(columns, foundation),
         "methods": _table(("`method`", "term", "trade-off", "from"), methods),
         "validators": _table(("objective", "what", "from"), validators),
         "augmentations": _table(("key", "what", "unit", "range", "none"), augmentations),
         "samplers": _table(("sampler", "proposes by"), samplers),
     }
+
+
+def _map() -> str:
+    """List the modules of every room, each by the first line of its docstring."""
+    rooms = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
+    said = (f"### {room.name}/\n\n{_docstring(room)}\n\n{_modules(room)}" for room in rooms)
+    return "\n".join(said)
+
+
+def _modules(room: Path) -> str:
+    paths = sorted(room.rglob("*.py"), key=lambda path: (len(path.relative_to(room).parts), path))
+    rows = [
+        (path.relative_to(room).as_posix(), _docstring(path).splitlines()[0].replace("|", "\\|"))
+        for path in paths
+        if path.name not in ("__init__.py", "__main__.py")
+    ]
+    return _table(("module", "what it is for"), rows)
+
+
+def _docstring(path: Path) -> str:
+    """Return what a module, or a package, says of itself, with code in Markdown's quotes."""
+    module = path / "__init__.py" if path.is_dir() else path
+    said = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    return said.replace("``", "`")
 
 
 def _sides(multiple: int) -> str:
