@@ -7,7 +7,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ def cache_folder() -> Path:
 
 BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "cos"}
 """Kinds of object stores: they know no folders, and what would make one makes a bucket."""
+AT_ONCE = 8
+"""Requests at a time where their order does not matter."""
 VERSIONS = ".versions.json"
 """In a copy: which version of each file it has."""
 
@@ -152,14 +155,16 @@ class RemoteFolder:
         self._bring(self.versions(names))
 
     def _bring(self, versions: dict[str, str | None]) -> None:
-        for name, version in versions.items():
+        def bring(name: str) -> None:
             place = self.local / name
-            content = None if version is None else self.read(name)
+            content = None if versions[name] is None else self.read(name)
             if content is None:
                 place.unlink(missing_ok=True)
             else:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 _replace(place, content)
+
+        _at_once(bring, versions)
         self._note_versions(versions)
 
     def refresh(self, names: Iterable[str]) -> list[str]:
@@ -184,11 +189,18 @@ class RemoteFolder:
             if there and known.startswith(f"{name}/")
         ]
 
-    def push(self, names: Iterable[str]) -> None:
-        """Put these files of the copy there, each as a whole, in this order."""
-        pushed = list(names)
-        for name in pushed:
+    def push(self, names: Iterable[str], *, at_once: bool = False) -> None:
+        """Put these files of the copy there, each as a whole, in this order or all at once."""
+
+        def put(name: str) -> None:
             self.write(name, (self.local / name).read_bytes())
+
+        pushed = list(names)
+        if at_once:
+            _at_once(put, pushed)
+        else:
+            for name in pushed:
+                put(name)
         self._note_versions(self.versions(pushed))
 
     def _versions(self) -> dict[str, str | None]:
@@ -216,8 +228,7 @@ class RemoteFolder:
             with contextlib.suppress(FileNotFoundError):
                 self._system().rm_file(self._at(name))
 
-        for name in names:
-            self._guarded("written", partial(delete, name))
+        _at_once(lambda name: self._guarded("written", partial(delete, name)), names)
 
     def _at(self, name: str) -> str:
         path: str = self._opened()[1]
@@ -249,6 +260,13 @@ class RemoteFolder:
             raise StorageError(
                 f"{self.url}: cannot be {what}: {type(exc).__name__}: {reason}"
             ) from exc
+
+
+def _at_once(action: Callable[[str], None], names: Iterable[str]) -> None:
+    """Do it for each name, several at a time: at a distance nearly all of it is waiting."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(action, names):
+            pass
 
 
 def _base(entry: dict[str, Any]) -> str:
