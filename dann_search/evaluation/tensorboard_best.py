@@ -125,7 +125,7 @@ def _open(folder: ExperimentFolder) -> PicturedTrial:
     row = choose(read_trials(folder), folder, 1, None)
     config, data = TrialConfig(**row.config), open_training_data(packed_store(folder))
     path = folder.trial(row.number) / BEST
-    folder.fetch(path)
+    folder.refresh(path)
     checkpoint = load_checkpoint(path)
     spec, side = spec_of(config.backbone, experiment.weights), input_side(config, data)
     network = build_network(config, data.classes, experiment.weights, side=side)

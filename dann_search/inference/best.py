@@ -163,7 +163,7 @@ def rebuild(
     experiment = read_experiment(folder)
     config = TrialConfig(**row.config)
     path = folder.trial(row.number) / BEST
-    folder.fetch(path)
+    folder.refresh(path)
     if not path.exists():
         raise InputError(_not_kept(folder, row))
     checkpoint = load_checkpoint(path)

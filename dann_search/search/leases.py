@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dann_search.search.messages import EpochDict, EpochUpdate, Order, Slot
 from dann_search.search.resources import gigabytes
@@ -81,7 +81,10 @@ class Leases:
         self.pending.append(number)
 
     async def epochs_after(self, number: int, seen: int) -> EpochUpdate:
-        """Wait for more than ``seen`` epochs or an error; training may go on past those seen."""
+        """Wait for more than ``seen`` epochs or an error; training may go on past those seen.
+
+        An error comes after the epochs before it: the trial may be stopped because of them.
+        """
         lease = self.by_number.get(number)
         if lease is None:
             return EpochUpdate((), None, True, None)
@@ -91,7 +94,7 @@ class Leases:
             await lease.changed.wait_for(
                 lambda: len(lease.history) > seen or lease.error or lease.cancelled
             )
-        return lease.update
+        return replace(lease.update, error=None) if len(lease.history) > seen else lease.update
 
     def take(self, number: int, slot: Slot) -> Order:
         """Give a trial that waits to a slot."""

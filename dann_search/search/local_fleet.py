@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ Fault = Callable[["LocalWorker", int, str], None]
 """Called with a worker, the number of its trial and a moment; raises what is to go wrong then.
 
 Moments: ``begin``, a trial begins; ``step``, a step was made; ``saved``, an epoch is saved and not
-yet reported.
+yet reported; ``verdict``, in a thread beside the training: it is known whether training goes on.
 """
 LOOK_S = 0.05
 """Seconds between two signs of life of the workers, and two looks at who is silent."""
@@ -233,12 +233,15 @@ class LocalWorker(SlotWorker):
         from dann_search.training.ranks import ALONE
 
         seat = Seat(slot, ALONE, ALONE, torch.device("cpu"), NODE)
-        watchdog = cast(Watchdog, SimpleNamespace(beat=self._beat, rest=lambda: None))
+        quiet = SimpleNamespace(beat=self._beat, rest=self._rest, on_storage=nullcontext)
+        watchdog = cast(Watchdog, quiet)
         super().__init__(fleet.config, seat, self, watchdog)
         self.fleet, self.generation = fleet, generation
         self.is_cut_off = False
         """Whether it goes on, unknown to the fleet, as on a node that the network has lost."""
         self.is_frozen = self.is_ended = False
+        self.is_waiting = False
+        """Whether it waits for something else than its own training."""
         self._number: int | None = None
 
     def freeze(self) -> None:
@@ -261,6 +264,8 @@ class LocalWorker(SlotWorker):
         """Call the dispatcher, unless the worker has been replaced meanwhile."""
         self._check()
         answer = self.fleet.dispatcher.ask(method, *arguments)
+        if method == "report":
+            self.fleet.fault(self, arguments[1], "verdict")
         self._check()
         return answer
 
@@ -272,7 +277,11 @@ class LocalWorker(SlotWorker):
         if self.generation != self.fleet.generation and not self.is_cut_off:
             raise _Replaced
 
-    def _beat(self, *, on_storage: bool = False) -> None:
+    def _rest(self) -> None:
+        self.is_waiting = True
+
+    def _beat(self) -> None:
+        self.is_waiting = False
         self._check()
         if self._number is not None:
             self.fleet.fault(self, self._number, "step")

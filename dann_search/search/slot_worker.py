@@ -22,6 +22,7 @@ from dann_search.data.node_store import StoreSpec, store_here
 from dann_search.errors import InputError, RunError
 from dann_search.search.messages import DispatcherCalls, Order, Slot
 from dann_search.search.own_entries import register_sent
+from dann_search.search.reports import NotWantedError, Reports
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
 from dann_search.storage.outages import Outages, is_of_infrastructure
@@ -88,6 +89,7 @@ class SlotWorker:
         self.stores: dict[str, Any] = {}
         """Opened packed stores, by the folder that orders call them by."""
         self.is_paused = False
+        self.reports = Reports()
         self._to_pause = threading.Event()
 
     def run(self) -> None:
@@ -136,6 +138,7 @@ class SlotWorker:
         error, ended = None, "finished"
         folder = TrialFolder(order.folder, self.ranks.rank)
         outages = self._outages(order)
+        self.reports = Reports()
         self.watchdog.beat()
         try:
             # What fails where it is not waited for, as in reading images, trains again from the
@@ -170,15 +173,43 @@ class SlotWorker:
             self._call(ended, order.number, error)
 
     def _train(self, order: Order, folder: TrialFolder, outages: Outages) -> None:
-        for history in self._epochs(order, folder, outages):
-            outages.hold(partial(self._keep, folder))
-            self.watchdog.rest()
-            told = tuple(asdict(result) for result in history)
-            if not self._from_chief(partial(self._call, "report", order.number, told)):
-                break
-            self.watchdog.beat()
+        try:
+            self._await_verdict()  # of an attempt before this one
+            for history in self._epochs(order, folder, outages):
+                if self.ranks.is_chief:
+                    told = tuple(asdict(result) for result in history)
+                    self.reports.send(
+                        partial(outages.hold, partial(self._keep, folder)),
+                        partial(self._call, "report", order.number, told),
+                    )
+            self._await_verdict()
+        except NotWantedError:
+            return
+        except Exception:
+            # An error in an epoch that comes after the trial was stopped does not count, either.
+            # Of several workers one may be alone with it: there the dispatcher sees to that.
+            if self.ranks.size == 1 and not self.reports.settle():
+                return
+            raise
         if self.is_paused:
+            self.watchdog.rest()
             self._keep(folder)
+
+    def _await_verdict(self) -> None:
+        """Wait until the trial may go on past the epochs reported so far.
+
+        Raises:
+            NotWantedError: on each worker of the slot, if it may not.
+        """
+        self.watchdog.rest()
+        if not self._from_chief(self.reports.settle):
+            raise NotWantedError
+        self.watchdog.beat()
+
+    def _save(self, outages: Outages, save: Callable[[], None]) -> None:
+        """Write an epoch's checkpoint, unless the trial was stopped before that epoch."""
+        self._await_verdict()
+        outages.hold(save)
 
     def _outages(self, order: Order) -> Outages:
         """Make what waits for storage while the trial is wanted here."""
@@ -225,13 +256,20 @@ class SlotWorker:
             on_begin=lambda: self._began(order),
             beat=self.watchdog.beat,
             pause=self._pause,
-            keep=outages.hold,
+            keep=partial(self._save, outages),
         )
 
     def _pause(self) -> bool:
-        """Return whether to stop after this step, the same on each worker of the slot."""
-        self.is_paused = self.seat.control.any_(self._to_pause.is_set())
-        return self.is_paused
+        """Return whether to pause after this step, the same on each worker of the slot.
+
+        Raises:
+            NotWantedError: the trial was stopped before this epoch.
+        """
+        if not self.seat.control.any_(self._to_pause.is_set() or self.reports.is_stop):
+            return False
+        self._await_verdict()
+        self.is_paused = True
+        return True
 
     def _opened(self, store: str) -> Any:
         """Open a store once. One that is not the experiment's own lies where all nodes see it."""
@@ -245,20 +283,19 @@ class SlotWorker:
         """Bring the trial's files here, but for the error of an earlier attempt."""
         if self.ranks.is_chief:
             folder.discard(ERROR)
-        for name in STATE:
-            self.watchdog.beat(on_storage=True)
-            folder.open((name,))
+        self.watchdog.rest()
+        with self.watchdog.on_storage():
+            folder.open(STATE)
         self.watchdog.beat()
         return folder.local
 
     def _keep(self, folder: TrialFolder) -> None:
-        """Bring the trial's checkpoints to storage before the epoch is reported."""
+        """Bring the trial's checkpoints to storage."""
         if self.ranks.is_chief:
             # The best first: what goes on from the last one makes it again if it must.
             for name in ("best.safetensors", "last.safetensors"):
-                self.watchdog.beat(on_storage=True)
-                folder.keep((name,))
-            self.watchdog.beat()
+                with self.watchdog.on_storage():
+                    folder.keep((name,))
 
     def _began(self, order: Order) -> None:
         self.watchdog.beat()

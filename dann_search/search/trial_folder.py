@@ -51,6 +51,7 @@ class TrialFolder:
             for name in names
             if (self.local / name).exists()
         }
-        changed = [name for name, time in there.items() if self._pushed.get(name) != time]
-        self.remote.push(changed)
-        self._pushed |= there
+        for name, time in there.items():
+            if self._pushed.get(name) != time:
+                self.remote.write(name, (self.local / name).read_bytes())
+                self._pushed[name] = time

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 STALLED = 86
 """Exit status of a worker ended by its watchdog."""
@@ -36,47 +36,66 @@ class Watchdog:
         stalled: Callable[[str, bool], None] = lambda why, of_storage: None,
     ):
         self.timeout_s, self.alive, self.stalled = timeout_s, alive, stalled
-        self._beats = 0
-        self._resting, self._on_storage = True, False
+        self._training, self._storage = _Watched(), _Watched()
         thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
         thread.start()
 
-    def beat(self, *, on_storage: bool = False) -> None:
-        """Note progress; the next beat is due within the timeout.
-
-        Args:
-            on_storage: whether what comes next is a call of storage, which is to blame if it hangs.
-        """
-        self._beats += 1
-        self._resting, self._on_storage = False, on_storage
+    def beat(self) -> None:
+        """Note progress of the training; the next beat is due within the timeout."""
+        self._training.beat()
 
     def rest(self) -> None:
-        """Expect nothing until the next beat."""
-        self._resting = True
+        """Expect no progress of the training until the next beat."""
+        self._training.resting = True
+
+    @contextlib.contextmanager
+    def on_storage(self) -> Iterator[None]:
+        """Watch a call of storage, which is to blame if it hangs; training may go on beside it."""
+        self._storage.beat()
+        try:
+            yield
+        finally:
+            self._storage.resting = True
 
     def _watch(self) -> None:
         # Turns are counted, not seconds: a process that was stopped and goes on gets its time back.
         turn_s = min(HEARTBEAT_S, self.timeout_s / 4)
-        seen, quiet_s = -1, 0.0
         while True:
             time.sleep(turn_s)
             with contextlib.suppress(Exception):  # the search is over, and this worker with it
                 self.alive()
-            if self._resting or self._beats != seen:
-                seen, quiet_s = self._beats, 0.0
-                continue
-            quiet_s += turn_s
-            if quiet_s > self.timeout_s:
-                self._end()
+            for watched in (self._storage, self._training):
+                if watched.quiet_s(turn_s) > self.timeout_s:
+                    self._end(on_storage=watched is self._storage)
 
-    def _end(self) -> None:
-        why = stalled_for(self.timeout_s, "storage did not answer" if self._on_storage else "")
+    def _end(self, *, on_storage: bool) -> None:
+        why = stalled_for(self.timeout_s, "storage did not answer" if on_storage else "")
         print(f"{why}; ending this worker", file=sys.stderr)
         faulthandler.dump_traceback(all_threads=True)
         with contextlib.suppress(Exception):
-            self.stalled(why, self._on_storage)
+            self.stalled(why, on_storage)
         time.sleep(TELL_S)
         os._exit(STALLED)
+
+
+class _Watched:
+    """What is to make progress unless it rests."""
+
+    def __init__(self) -> None:
+        self.resting = True
+        self._beats, self._seen, self._quiet_s = 0, 0, 0.0
+
+    def beat(self) -> None:
+        self._beats += 1
+        self.resting = False
+
+    def quiet_s(self, turn_s: float) -> float:
+        """Return the seconds without a beat, ``turn_s`` after they were asked for before."""
+        if self.resting or self._beats != self._seen:
+            self._seen, self._quiet_s = self._beats, 0.0
+        else:
+            self._quiet_s += turn_s
+        return self._quiet_s
 
 
 def stalled_for(timeout_s: float, what: str = "") -> str:

@@ -191,7 +191,9 @@ def request_stop(folder: ExperimentFolder) -> None:
 
 
 def _stop_exists(folder: ExperimentFolder) -> bool:
-    return folder.remote.exists(folder.stop.name) if folder.remote else folder.stop.exists()
+    if folder.remote:
+        return folder.remote.read(folder.stop.name) is not None  # one request; ``exists`` takes two
+    return folder.stop.exists()
 
 
 def _remove_stop(folder: ExperimentFolder) -> None:

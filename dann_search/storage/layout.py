@@ -94,9 +94,10 @@ class ExperimentFolder:
             here = self._names(file for file in path.rglob("*") if file.is_file())
             there = self.remote.files(name)
             self.remote.withdraw(*filter(_is_model_record, there))
-            for gone in set(there) - set(here):
-                self.remote.remove(gone)
-            self.remote.push(sorted(here, key=_is_model_record))
+            self.remote.withdraw(*(set(there) - set(here)))
+            records = set(filter(_is_model_record, here))
+            self.remote.push((file for file in here if file not in records), at_once=True)
+            self.remote.push(records)
 
     def sizes(self, path: Path) -> dict[str, int]:
         """Bytes of each file below a folder in it, by name, wherever storage is."""

@@ -3,10 +3,12 @@
 Object stores put a file as a whole or not at all, which is all that is asked of them here.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,8 @@ def cache_folder() -> Path:
 
 BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "r2", "tos", "cos"}
 """Kinds of object stores: they know no folders, and what would make one makes a bucket."""
+AT_ONCE = 8
+"""Requests at a time where their order does not matter."""
 VERSIONS = ".versions.json"
 """In a copy: which version of each file it has."""
 
@@ -58,38 +62,39 @@ class RemoteFolder:
         """Whether there is such a file."""
         return bool(self._guarded("looked into", lambda: self._system().exists(self._at(name))))
 
-    def version(self, name: str) -> str | None:
-        """Return what changes whenever a file does; None where there is no such file."""
+    def versions(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Return what changes whenever a file does, by name; None where there is no such file.
 
-        def ask() -> str | None:
-            system = self._system()
-            system.invalidate_cache()
-            if not system.exists(self._at(name)):
-                return None
-            info = system.info(self._at(name))
-            kept = ("ETag", "etag", "mtime", "LastModified", "created", "size")
-            return repr([(key, str(info[key])) for key in kept if key in info])
-
-        found: str | None = self._guarded("looked into", ask)
+        It takes one request for each folder that the files are in.
+        """
+        found: dict[str, str | None] = dict.fromkeys(names)
+        for parent in dict.fromkeys(name.rpartition("/")[0] for name in found):
+            for entry in self._entries(parent):
+                base = _base(entry)
+                name = f"{parent}/{base}" if parent else base
+                if name in found and entry["type"] == "file":
+                    kept = ("ETag", "etag", "mtime", "LastModified", "created", "size")
+                    found[name] = repr([(key, str(entry[key])) for key in kept if key in entry])
         return found
 
     def folders(self) -> list[str]:
         """Names of the folders in it."""
+        return sorted(_base(entry) for entry in self._entries("") if entry["type"] == "directory")
 
-        def ask() -> list[str]:
+    def _entries(self, name: str) -> list[dict[str, Any]]:
+        """List what is directly in one of its folders; nothing where there is none."""
+
+        def ask() -> list[dict[str, Any]]:
             system = self._system()
             system.invalidate_cache()
-            if not system.exists(self._at("")):
+            try:
+                entries: list[dict[str, Any]] = system.ls(self._at(name), detail=True)
+            except FileNotFoundError:
                 return []
-            entries = system.ls(self._at(""), detail=True)
-            return sorted(
-                entry["name"].rstrip("/").rsplit("/", 1)[-1]
-                for entry in entries
-                if entry["type"] == "directory"
-            )
+            return entries
 
-        names: list[str] = self._guarded("listed", ask)
-        return names
+        found: list[dict[str, Any]] = self._guarded("listed", ask)
+        return found
 
     def files(self, name: str = "") -> list[str]:
         """Names of all files below one of its folders, relative to this one."""
@@ -116,11 +121,10 @@ class RemoteFolder:
         """Content of a file; None where there is no such file."""
 
         def ask() -> bytes | None:
-            system = self._system()
-            system.invalidate_cache()
-            if not system.exists(self._at(name)):
+            try:
+                content: bytes = self._system().cat_file(self._at(name))
+            except FileNotFoundError:
                 return None
-            content: bytes = system.cat_file(self._at(name))
             return content
 
         found: bytes | None = self._guarded("read", ask)
@@ -144,19 +148,24 @@ class RemoteFolder:
     def write_copy(self, name: str, content: bytes) -> None:
         """Put a file there that is the present state of the copy's, which may be in use."""
         self.write(name, content)
-        self._note_version(name, self.version(name))
+        self._note_versions(self.versions([name]))
 
     def pull(self, names: Iterable[str]) -> None:
         """Make the copies of these files what the files are; of those that are not there, none."""
-        for name in names:
+        self._bring(self.versions(names))
+
+    def _bring(self, versions: dict[str, str | None]) -> None:
+        def bring(name: str) -> None:
             place = self.local / name
-            version, content = self.version(name), self.read(name)
+            content = None if versions[name] is None else self.read(name)
             if content is None:
                 place.unlink(missing_ok=True)
             else:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 _replace(place, content)
-            self._note_version(name, version)
+
+        _at_once(bring, versions)
+        self._note_versions(versions)
 
     def refresh(self, names: Iterable[str]) -> list[str]:
         """Pull those that somebody else has put there since; which they are.
@@ -164,13 +173,13 @@ class RemoteFolder:
         A copy that was changed here, after what is there was made here, stays.
         """
         known = self._versions()
-        changed = [
-            name
-            for name in names
-            if not (self.local / name).exists() or self.version(name) != known.get(name)
-        ]
-        self.pull(changed)
-        return changed
+        changed = {
+            name: there
+            for name, there in self.versions(names).items()
+            if there != known.get(name) or (there and not (self.local / name).exists())
+        }
+        self._bring(changed)
+        return list(changed)
 
     def known(self, name: str) -> list[str]:
         """Files below one of its folders that the copy has, as far as they came from there."""
@@ -180,11 +189,19 @@ class RemoteFolder:
             if there and known.startswith(f"{name}/")
         ]
 
-    def push(self, names: Iterable[str]) -> None:
-        """Put these files of the copy there, each as a whole, in this order."""
-        for name in names:
+    def push(self, names: Iterable[str], *, at_once: bool = False) -> None:
+        """Put these files of the copy there, each as a whole, in this order or all at once."""
+
+        def put(name: str) -> None:
             self.write(name, (self.local / name).read_bytes())
-            self._note_version(name, self.version(name))
+
+        pushed = list(names)
+        if at_once:
+            _at_once(put, pushed)
+        else:
+            for name in pushed:
+                put(name)
+        self._note_versions(self.versions(pushed))
 
     def _versions(self) -> dict[str, str | None]:
         try:
@@ -193,10 +210,11 @@ class RemoteFolder:
             return {}
         return content
 
-    def _note_version(self, name: str, version: str | None) -> None:
-        self.local.mkdir(parents=True, exist_ok=True)
-        versions = json.dumps({**self._versions(), name: version})
-        _replace(self.local / VERSIONS, versions.encode())
+    def _note_versions(self, versions: dict[str, str | None]) -> None:
+        if versions:
+            self.local.mkdir(parents=True, exist_ok=True)
+            content = json.dumps({**self._versions(), **versions})
+            _replace(self.local / VERSIONS, content.encode())
 
     def remove(self, name: str) -> None:
         """Take a file away, there and here."""
@@ -207,13 +225,10 @@ class RemoteFolder:
         """Take files away there; the copies stay, to be pushed again."""
 
         def delete(name: str) -> None:
-            system = self._system()
-            system.invalidate_cache()
-            if system.exists(self._at(name)):
-                system.rm_file(self._at(name))
+            with contextlib.suppress(FileNotFoundError):
+                self._system().rm_file(self._at(name))
 
-        for name in names:
-            self._guarded("written", partial(delete, name))
+        _at_once(lambda name: self._guarded("written", partial(delete, name)), names)
 
     def _at(self, name: str) -> str:
         path: str = self._opened()[1]
@@ -245,6 +260,18 @@ class RemoteFolder:
             raise StorageError(
                 f"{self.url}: cannot be {what}: {type(exc).__name__}: {reason}"
             ) from exc
+
+
+def _at_once(action: Callable[[str], None], names: Iterable[str]) -> None:
+    """Do it for each name, several at a time: at a distance nearly all of it is waiting."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(action, names):
+            pass
+
+
+def _base(entry: dict[str, Any]) -> str:
+    name: str = entry["name"]
+    return name.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _has_buckets(url: str) -> bool:

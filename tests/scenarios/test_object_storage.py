@@ -98,6 +98,36 @@ def completed(folder: ExperimentFolder) -> dict[int, tuple[float | None, datetim
     }
 
 
+def test_a_search_on_object_storage_is_read_with_few_requests(
+    tmp_path: Path,
+    bucket: None,
+    experiment: ExperimentFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from aiobotocore.httpsession import AIOHTTPSession
+
+    send, requests = AIOHTTPSession.send, list[str]()
+
+    async def counted(self: Any, request: Any) -> Any:
+        requests.append(f"{request.method} {request.url}")
+        return await send(self, request)
+
+    monkeypatch.setattr(AIOHTTPSession, "send", counted)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "laptop"))
+    remote = RemoteFolder(URL, experiment.root)
+    files = [path for path in experiment.root.rglob("*") if path.is_file()]
+    remote.push([file.relative_to(experiment.root).as_posix() for file in files])
+    counts = []
+    for words in (("status", URL), ("status", URL), ("best", URL)):
+        requests.clear()
+        run(capsys, *words)
+        counts.append(len(requests))
+    status, again, best = counts
+    assert (status, again) == (5, 3)
+    assert best <= 28, requests  # with the pictures for TensorBoard, many of them at once
+
+
 def test_a_search_on_object_storage_survives_the_loss_of_its_head(
     tmp_path: Path,
     bucket: None,

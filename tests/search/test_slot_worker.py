@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,17 +41,26 @@ class Worker(SlotWorker):
     """Trains no epoch: its trial meets what ``meets`` does first."""
 
     def __init__(self, told: Told, meets: Callable[["Worker"], None]):
-        quiet = cast(Watchdog, SimpleNamespace(beat=self._beats, rest=self._rests))
+        quiet = SimpleNamespace(beat=self._beats, rest=self._rests, on_storage=self._on_storage)
         self.watched: str | None = None
         """What the watchdog waits for."""
         config = WorkerConfig({}, "f1_macro", cast(StoreSpec, None))
-        super().__init__(config, Seat(SLOT, ALONE, ALONE, torch.device("cpu"), "node"), told, quiet)
+        watchdog = cast(Watchdog, quiet)
+        super().__init__(
+            config, Seat(SLOT, ALONE, ALONE, torch.device("cpu"), "node"), told, watchdog
+        )
         self.meets = meets
 
-    def _beats(self, on_storage: bool = False) -> None:
-        self.watched = "storage" if on_storage else "a step"
+    def _beats(self) -> None:
+        self.watched = "a step"
 
     def _rests(self) -> None:
+        self.watched = None
+
+    @contextmanager
+    def _on_storage(self) -> Iterator[None]:
+        self.watched = "storage"
+        yield
         self.watched = None
 
     def _epochs(self, order: Order, folder: TrialFolder, outages: Outages) -> Iterator[Any]:
@@ -98,9 +108,9 @@ def test_storage_that_does_not_answer_is_watched(
     worker._begin(TrialFolder(str(tmp_path)))
     assert worker.watched == "a step"
     worker.train(Order(7, {}, str(tmp_path), "data"))
-    brought = ["last.safetensors", "previous.safetensors", "best.safetensors"]
-    kept = ["best.safetensors", "last.safetensors"]
-    assert seen == [(name, "storage") for name in (*brought, *kept)]
+    brought = ("last.safetensors", "previous.safetensors", "best.safetensors", "storage")
+    kept = [(name, "storage") for name in ("best.safetensors", "last.safetensors")]
+    assert seen == [brought, *kept]
     assert worker.watched is None
 
 

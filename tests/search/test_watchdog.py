@@ -1,6 +1,7 @@
 """A worker's watchdog: what it tells, and when it ends its process."""
 
 import threading
+from contextlib import nullcontext
 
 import pytest
 
@@ -31,8 +32,10 @@ def test_a_worker_without_progress_ends_and_names_the_setting(
     monkeypatch: pytest.MonkeyPatch, on_storage: bool
 ) -> None:
     ended = Ended(monkeypatch)
-    Watchdog(0.2, stalled=ended.stalled).beat(on_storage=on_storage)
-    assert ended.done.wait(30)
+    dog = Watchdog(0.2, stalled=ended.stalled)
+    with dog.on_storage() if on_storage else nullcontext():
+        dog.beat()
+        assert ended.done.wait(30)
     what = "storage did not answer" if on_storage else "it made no progress"
     assert ended.said == [(f"{what} for 0.2 s, the limit in resources.stall_timeout_s", on_storage)]
     assert ended.status == [STALLED]
