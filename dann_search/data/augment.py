@@ -10,6 +10,7 @@ from dann_search.config.extensions import AUGMENTATIONS, AugmentationSpec
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augmentations import COLUMNS
 from dann_search.data.colour import change_colours, erase
+from dann_search.data.device import constant, sent
 from dann_search.data.draws import Draws
 from dann_search.data.image_pixels import centre_crop
 
@@ -144,7 +145,7 @@ def _move(images: Tensor, draws: Draws, side: int) -> Tensor:
         stored = images.shape[-1]
         linear, shift = linear * (side / stored), shift * (side / stored)
         shift = shift + (2 * draws.window + side - stored) / stored
-    theta = torch.cat([linear, shift[:, :, None]], 2).to(images.device, images.dtype)
+    theta = sent(torch.cat([linear, shift[:, :, None]], 2).to(images.dtype), images.device)
     grid = F.affine_grid(theta, [*images.shape[:2], side, side], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -165,7 +166,7 @@ def _cut(images: Tensor, draws: Draws | None, crop_size: int | None) -> Tensor:
     for number, dimension in ((0, 3), (1, 2)):
         mirrored = draws.mirror[:, number, None, None, None] < 0
         if mirrored.any():
-            images = torch.where(mirrored.to(images.device), images.flip(dimension), images)
+            images = torch.where(sent(mirrored, images.device), images.flip(dimension), images)
     return images
 
 
@@ -186,4 +187,4 @@ def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
 
 def _by_channel(values: tuple[float, ...], images: Tensor) -> Tensor:
-    return images.new_tensor(values)[:, None, None]
+    return constant(tuple(values), images.device, images.dtype)[:, None, None]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from dann_search.data.device import constant, inverse, sent
 from dann_search.data.draws import Draws
 
 LUMA = (0.299, 0.587, 0.114)
@@ -10,6 +11,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 IN_PHASE, QUADRATURE = (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)
 """The two axes of colour in the YIQ space, in which hue is an angle."""
+YIQ = (LUMA, IN_PHASE, QUADRATURE)
 
 
 def change_colours(images: Tensor, draws: Draws) -> Tensor:
@@ -35,7 +37,7 @@ def change_colours(images: Tensor, draws: Draws) -> Tensor:
 
 def _saturate_and_turn(images: Tensor, draws: Draws) -> Tensor:
     """Scale and rotate each pixel's colour about its brightness, in YIQ."""
-    to_yiq = images.new_tensor([LUMA, IN_PHASE, QUADRATURE])
+    how = images.device, images.dtype
     cos, sin = (turn(draws.hue) * draws.saturation for turn in (torch.cos, torch.sin))
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
     turned = torch.stack(
@@ -45,17 +47,18 @@ def _saturate_and_turn(images: Tensor, draws: Draws) -> Tensor:
             torch.stack([zero, sin, cos], 1),
         ],
         1,
-    ).to(images.device, images.dtype)
-    matrix = torch.linalg.inv(to_yiq) @ turned @ to_yiq
+    )
+    matrix = inverse(YIQ, *how) @ sent(turned.to(images.dtype), images.device) @ constant(YIQ, *how)
     return torch.einsum("nij,njhw->nihw", matrix, images)
 
 
 def _luma(images: Tensor) -> Tensor:
-    return (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+    weights = constant(LUMA, images.device, images.dtype)[:, None, None]
+    return (images * weights).sum(1, keepdim=True)
 
 
 def _each(values: Tensor, images: Tensor) -> Tensor:
-    return values.to(images.device, images.dtype)[:, None, None, None]
+    return sent(values.to(images.dtype), images.device)[:, None, None, None]
 
 
 def erase(images: Tensor, draws: Draws) -> Tensor:
@@ -63,7 +66,7 @@ def erase(images: Tensor, draws: Draws) -> Tensor:
     if not bool(draws.erased.any()):
         return images
     side = images.shape[-1]
-    left, top, right, bottom = (draws.erased.to(images.device) * side).round().unbind(1)
+    left, top, right, bottom = (sent(draws.erased, images.device) * side).round().unbind(1)
     places = torch.arange(side, device=images.device)
     columns = (places >= left[:, None]) & (places < right[:, None])
     lines = (places >= top[:, None]) & (places < bottom[:, None])

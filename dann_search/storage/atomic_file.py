@@ -2,18 +2,21 @@
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Replace ``path`` by ``content``: a crash leaves the old or the new content, never a part.
+
+    Content in pieces is written piece by piece, without a copy of the whole.
 
     What is written afterwards, the study above all, never tells of a file that a power cut took.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

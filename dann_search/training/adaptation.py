@@ -53,7 +53,7 @@ def adaptation_of(config: TrialConfig, labels: Tensor, pseudo: Tensor | None = N
             extra = extra_of(config)(*images, config.extra_weight * lam, batch_size)
             further = further + extra.loss
         if pseudo is not None:
-            learnt = pseudo_label_loss(logits[domains > 0], pseudo, batch_size)
+            learnt = pseudo_label_loss(logits.chunk(2)[1], pseudo, batch_size)
             further = further + config.pseudo_label_weight * learnt
         return Terms(terms.loss, terms.right, further)
 

@@ -10,13 +10,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
@@ -32,6 +31,12 @@ PREVIOUS = "previous.safetensors"
 """``last`` of the epoch before, for the day that a power cut leaves ``last`` in pieces."""
 DIGEST = "sha256"
 """Of a file's tensors and record, in its header."""
+DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+"""As safetensors calls them."""
 
 
 class TornCheckpointError(RunError):
@@ -113,7 +118,44 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     said = json.dumps(record)
-    write_atomically(path, save(tensors, {"record": said, DIGEST: _digest(tensors, said)}))
+    header = {"record": said, DIGEST: _digest(tensors, said)}
+    write_atomically(path, _safetensors(tensors, header))
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors to the CPU, where training does not change them; a GPU's to pinned memory."""
+    copies = {
+        name: torch.empty(
+            value.shape, dtype=value.dtype, device="cpu", pin_memory=value.is_cuda
+        ).copy_(value.detach(), non_blocking=True)
+        for name, value in tensors.items()
+    }
+    if any(value.is_cuda for value in tensors.values()):
+        torch.cuda.current_stream().synchronize()
+    return copies
+
+
+def _safetensors(
+    tensors: Mapping[str, Tensor], metadata: dict[str, str]
+) -> Iterator[bytes | memoryview]:
+    """Yield a safetensors file in pieces: its header, then the tensors' own memory.
+
+    The library's ``save`` copies every tensor twice, and its ``save_file`` hides why a disk refuses
+    to be written. Format: https://huggingface.co/docs/safetensors#format. Large items come first,
+    so that all are aligned.
+    """
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
+    header: dict[str, object] = {"__metadata__": metadata}
+    end = 0
+    for name, tensor in ordered:
+        begin, end = end, end + tensor.nbytes
+        place = {"shape": list(tensor.shape), "data_offsets": [begin, end]}
+        header[name] = {"dtype": DTYPES[tensor.dtype], **place}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for _, tensor in ordered:
+        yield _bytes_of(tensor)
 
 
 def _digest(tensors: Mapping[str, Tensor], record: str) -> str:
@@ -125,8 +167,13 @@ def _digest(tensors: Mapping[str, Tensor], record: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+        digest.update(_bytes_of(tensor))
     return digest.hexdigest()
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """Return the memory of a contiguous tensor of the CPU."""
+    return memoryview(tensor.flatten().view(torch.uint8).numpy())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -22,18 +22,16 @@ class WeightAverage:
 
     def __init__(self, network: DannNetwork, decay: float):
         self.network, self.decay = network, decay
-        self.average = {name: v.detach().clone() for name, v in self._weights().items()}
-
-    def _weights(self) -> dict[str, Tensor]:
-        state = trained_state(self.network)
-        return {name: value for name, value in state.items() if value.is_floating_point()}
+        state = trained_state(network)
+        # The network's own tensors, which change in place.
+        self._weights = {name: v for name, v in state.items() if v.is_floating_point()}
+        self.average = {name: v.detach().clone() for name, v in self._weights.items()}
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
         """Take in the weights after so many steps of the trial."""
         share = (1 - self.decay) / (1 - self.decay**steps)
-        for name, value in self._weights().items():
-            self.average[name].lerp_(value, share)
+        torch._foreach_lerp_(list(self.average.values()), list(self._weights.values()), share)
 
     def average_statistics(self, ranks: Ranks) -> None:
         """Average its batch-norm statistics over workers, each of which has its own.
@@ -44,24 +42,21 @@ class WeightAverage:
             return
         with self.applied():
             ranks.average_statistics(self.network)
-            for name, value in self._weights().items():
-                self.average[name].copy_(value.detach())
+            self._put(self.average, self._weights)
 
     def load(self, average: dict[str, Tensor]) -> None:
         """Continue a saved average."""
-        for name, value in average.items():
-            self.average[name].copy_(value)
+        self._put({name: self.average[name] for name in average}, average)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Give the network the averaged weights within the block."""
-        weights = self._weights()
-        kept = {name: value.detach().clone() for name, value in weights.items()}
-        self._put(weights, self.average)
+        kept = {name: value.detach().clone() for name, value in self._weights.items()}
+        self._put(self._weights, self.average)
         try:
             yield
         finally:
-            self._put(weights, kept)
+            self._put(self._weights, kept)
 
     @staticmethod
     @torch.no_grad()

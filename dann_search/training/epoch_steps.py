@@ -10,6 +10,7 @@ from torch import Tensor
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import prepare
 from dann_search.data.batches import epoch_seed, few_batches, paired_batches, steps_per_epoch
+from dann_search.data.device import sent
 from dann_search.data.training_data import FewLabels, TrainingData
 from dann_search.models.catalog import BackboneSpec
 from dann_search.training.ranks import Ranks
@@ -141,14 +142,14 @@ class EpochSteps:
             yield Step(
                 progress=((self.epoch - 1) * steps + number) / (config.epochs * steps),
                 source=self._batch(data.source_images, source, "source"),
-                labels=data.source_labels[source][mine].to(batches.device),
+                labels=sent(data.source_labels[source][mine], batches.device),
                 target=(
                     self._batch(data.target_images, target, "target", strength)
                     if config.adapts
                     else None
                 ),
                 pseudo=(
-                    None if self.pseudo is None else self.pseudo[target][mine].to(batches.device)
+                    None if self.pseudo is None else sent(self.pseudo[target][mine], batches.device)
                 ),
                 strong=(
                     self._batch(data.target_images, target, "strong")
@@ -171,7 +172,7 @@ class EpochSteps:
         few, mine = self.batches.few, self.batches.ranks.share(len(drawn))
         assert few is not None
         images = self._batch(self.batches.data.target_images, few.rows[drawn], "few", strength)
-        return images, few.labels[drawn][mine].to(self.batches.device)
+        return images, sent(few.labels[drawn][mine], self.batches.device)
 
     def _batch(self, images: Tensor, rows: Tensor, domain: str, strength: float = 1.0) -> Tensor:
         """Gather, augment and normalize this worker's rows, as a single process would."""
@@ -180,7 +181,7 @@ class EpochSteps:
             config = config.model_copy(update=STRONG)
         mine = batches.ranks.share(len(rows))
         return prepare(
-            images.index_select(0, rows[mine]).to(batches.device),
+            sent(images.index_select(0, rows[mine]), batches.device),
             batches.side,
             batches.spec.mean,
             batches.spec.std,

@@ -6,6 +6,7 @@ It can be resumed after any of them, or paused within one, with the same result 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from dann_search.training.adaptation import adaptation_of
 from dann_search.training.checkpoint import (
     BEST,
     Checkpoint,
+    copied,
     frozen_hash,
     load_last,
     recipe_hash,
@@ -48,7 +50,7 @@ from dann_search.training.result import (
     best_epoch,
 )
 from dann_search.training.schedules import depth_at, lambda_at, pseudo_labels_at
-from dann_search.training.seeding import reset_torch, restore_torch, torch_state
+from dann_search.training.seeding import reset_torch, restore_torch, torch_state, undisturbed
 from dann_search.training.self_training import pseudo_labels
 from dann_search.training.step import adapted_loss, source_loss
 from dann_search.training.validation import (
@@ -120,10 +122,10 @@ class Training:
 
     def train_epoch(
         self, epoch: int, beat: Callable[[], None], pause: Callable[[], bool] = lambda: False
-    ) -> bool:
-        """Train one epoch, validate, append to the history.
+    ) -> Iterator[bool]:
+        """Train one epoch, validate, append to the history; yield after each step.
 
-        False where ``pause`` ended it after one of its steps; what was done of it is saved.
+        What is yielded is whether ``pause`` ends it there: what was done of it is saved then.
         """
         start = time.perf_counter()
         pseudo = self._pseudo_labels(epoch, beat)
@@ -154,9 +156,13 @@ class Training:
             sums += parts
             beat()
             # After the last step comes the validation: the epoch is as good as done.
-            if steps.done < self.batches.steps and pause():
+            paused = steps.done < self.batches.steps and pause()
+            away = time.perf_counter()
+            yield paused
+            start += time.perf_counter() - away
+            if paused:
                 self._save_within(steps, sums)
-                return False
+                return
         trained = time.perf_counter() - start
         means = (self.ranks.sum_(sums) / self.batches.steps).tolist()
         self._require_finite(LOSS, means[0] + means[1] + means[3], epoch)
@@ -164,7 +170,6 @@ class Training:
         if self.average:
             self.average.average_statistics(self.ranks)
         self.history += (self._result(epoch, means, lam, trained, start, beat),)
-        return True
 
     def _pseudo_labels(self, epoch: int, beat: Callable[[], None]) -> Tensor | None:
         """Return labels (n,) of all target training images by the network as the epoch begins."""
@@ -263,16 +268,26 @@ class Training:
     def _validated_weights(self) -> AbstractContextManager[None]:
         return self.average.applied() if self.average else nullcontext()
 
-    def save(self) -> None:
-        """Write ``best`` if this epoch is the best so far, then ``last``. Only the chief writes."""
+    def snapshot(self) -> Callable[[], None]:
+        """Copy the network as it is; return what writes it, at any time and again if it fails.
+
+        That is ``best`` if this epoch is the best so far, then ``last``. Only the chief writes.
+        """
         if not self.ranks.is_chief:
-            return
+            return lambda: None
+        last, final = self._last({}), len(self.history) == self.config.epochs
+        best = None
         if best_epoch(self.history, self.objective) is self.history[-1]:
-            with self._validated_weights():
-                state = trained_state(self.network)
-                best = Checkpoint(self.history, self.frozen_hash, state, recipe=self.recipe)
+            # The average is of all weights but counters.
+            model = last.model | last.average
+            best = Checkpoint(last.history, self.frozen_hash, model, recipe=self.recipe)
+
+        def write() -> None:
+            if best:
                 save_checkpoint(self.folder / BEST, best)
-        self._save_last({})
+            save_last(self.folder, last, final=final)
+
+        return write
 
     def _save_within(self, steps: EpochSteps, sums: Tensor) -> None:
         """Write ``last`` in the middle of an epoch.
@@ -286,19 +301,18 @@ class Training:
             state |= {f"torch.{name}": value for name, value in torch_state().items()}
             if steps.pseudo is not None:
                 state[PSEUDO] = steps.pseudo
-            self._save_last({"sums": whole, **state})
+            save_last(self.folder, self._last({"sums": whole, **state}), final=False)
 
-    def _save_last(self, within: dict[str, Tensor]) -> None:
-        last = Checkpoint(
+    def _last(self, within: dict[str, Tensor]) -> Checkpoint:
+        return Checkpoint(
             self.history,
             self.frozen_hash,
-            trained_state(self.network),
-            self.optimizer.state(),
-            self.average.average if self.average else {},
+            copied(trained_state(self.network)),
+            copied(self.optimizer.state()),
+            copied(self.average.average) if self.average else {},
             within,
             recipe=self.recipe,
         )
-        save_last(self.folder, last, final=len(self.history) == self.config.epochs)
 
 
 def dropout_seed(seed: int, epoch: int, rank: int) -> int:
@@ -328,6 +342,9 @@ def train(
 ) -> Iterator[History]:
     """Train a trial, yielding the history after each epoch, its checkpoint already written.
 
+    A thread writes it while the next epoch begins: the history is yielded after the step in which
+    that ends, and by the end of that epoch. With several workers none goes on before it is written.
+
     Where ``folder`` holds a checkpoint of the recipe, training goes on after it and the history up
     to it is yielded first, in case its last epoch was saved but never reported. Paused, it ends
     there.
@@ -345,7 +362,8 @@ def train(
         pause: called after every step; where it says so, the same on all workers, a checkpoint is
             written in the middle of the epoch, from which another call goes on as if there had been
             no pause (to the last digit with one worker).
-        keep: called with what writes an epoch's checkpoint; may call it again where it fails.
+        keep: called with what waits until an epoch's checkpoint is written; may call it again where
+            that fails, which then writes it.
 
     Raises:
         DivergedError: the loss or the validation logits are no longer finite.
@@ -358,8 +376,52 @@ def train(
     training.prepare_heads(beat)
     if training.history:
         yield training.history
-    for epoch in range(len(training.history) + 1, config.epochs + 1):
-        if not training.train_epoch(epoch, beat, pause):
-            return
-        keep(training.save)
-        yield training.history
+    with ThreadPoolExecutor(1, "checkpoint") as writer:
+        saving: _Saving | None = None
+        for epoch in range(len(training.history) + 1, config.epochs + 1):
+            error = None
+            try:
+                for paused in training.train_epoch(epoch, beat, pause):
+                    if saving and (paused or saving.is_over):
+                        written, saving = saving, None
+                        yield from _kept(written, keep)
+            except Exception as exc:  # of this epoch, to be told after the one before
+                error = exc
+            if saving:
+                yield from _kept(saving, keep)
+            if error:
+                raise error
+            if len(training.history) < epoch:
+                return
+            saving = _Saving(training.history, training.snapshot(), writer)
+            if epoch == config.epochs or ranks.size > 1:
+                yield from _kept(saving, keep)
+                saving = None
+
+
+def _kept(saving: "_Saving", keep: Callable[[Callable[[], None]], None]) -> Iterator[History]:
+    """Yield a history once its checkpoint is written."""
+    keep(saving.finish)
+    with undisturbed():
+        yield saving.history
+
+
+class _Saving:
+    """An epoch's checkpoint, as a thread writes it."""
+
+    def __init__(self, history: History, write: Callable[[], None], writer: ThreadPoolExecutor):
+        self.history, self._write = history, write
+        self._written: Future[None] | None = writer.submit(write)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the thread has written it, or failed to."""
+        return self._written is None or self._written.done()
+
+    def finish(self) -> None:
+        """Wait until it is written; where that failed, write it at the next call."""
+        written, self._written = self._written, None
+        if written:
+            written.result()
+        else:
+            self._write()

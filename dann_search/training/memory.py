@@ -151,6 +151,8 @@ class _Sizes:
     trained: int
     copies: int
     """Of the trained weights: momentum and the like, and the average."""
+    snapshot: int
+    """Of a checkpoint that is written while the next epoch begins."""
     step: tuple[int, int]
     validation: tuple[int, int]
 
@@ -162,14 +164,15 @@ class _Sizes:
     def on_cpus(self, workers: int) -> Peak:
         """What the heap has grown to in training it still has in validation."""
         heap = FRAGMENTATION * max(self.step[0], self.validation[0])
-        mapped = max(self.step[1], self.validation[1])
+        mapped = max(self.step[1] + self.snapshot, self.validation[1])
         return Peak(int(PROCESS + self.kept(workers) + heap + mapped))
 
     def on_gpu(self, workers: int) -> Peak:
         """Weights are copied from the machine's memory; batches and activations are not there."""
         tensors = max(sum(self.step), sum(self.validation))
         return Peak(
-            int(CUDA_PROCESS + 2 * self.weights), int(CUDA_CONTEXT + self.kept(workers) + tensors)
+            int(CUDA_PROCESS + 2 * self.weights + self.snapshot),
+            int(CUDA_CONTEXT + self.kept(workers) + tensors),
         )
 
 
@@ -212,6 +215,7 @@ def _sizes(config: TrialConfig, classes: int, side: int, few: bool) -> _Sizes:
         weights=weights,
         trained=trained,
         copies=momentum + (2 if config.ema_decay else 0),  # in validation there are two
+        snapshot=trained * (1 + momentum + bool(config.ema_decay)),
         step=(step[0] - before[0], step[1] - before[1]),
         validation=(validation[0] - before[0], validation[1] - before[1]),
     )

@@ -1,6 +1,8 @@
 """One state of torch for one seed, whatever ran in this process before."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,6 +14,10 @@ def reset_torch(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+    _set_flags()
+
+
+def _set_flags() -> None:
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float32)
     torch.set_float32_matmul_precision("highest")
@@ -32,3 +38,14 @@ def restore_torch(state: dict[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put back every generator and flag after the block, whatever it does to them."""
+    kept = random.getstate(), np.random.get_state(), torch_state()
+    yield
+    random.setstate(kept[0])
+    np.random.set_state(kept[1])
+    restore_torch(kept[2])
+    _set_flags()

@@ -1,5 +1,8 @@
 """Training: exact after an interruption, deaf to what it must not hear, honest when it fails."""
 
+import errno
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,14 @@ import torch
 from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.data.store import pack
 from dann_search.data.training_data import open_training_data
-from dann_search.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from dann_search.training import loop
+from dann_search.training.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from dann_search.training.loop import DivergedError, dropout_seed, train
 from dann_search.training.result import best_epoch, score_of
 from dann_search.training.seeding import reset_torch
@@ -104,6 +114,81 @@ def test_a_resumed_training_first_tells_what_it_had_saved(tmp_path: Path) -> Non
     told = [len(history) for history in train(config, data, tmp_path)]
     assert told == [2, 3]
     assert [len(history) for history in train(config, data, tmp_path)] == [3]
+
+
+def test_an_epoch_is_told_when_it_is_on_disk_and_the_next_one_begins_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, data, beats = recipe(ema_decay=0.8), tiny_data(), []
+    whole = run(config, data, tmp_path / "whole", beat=lambda: beats.append(1))
+    an_epoch, save = len(beats) // 3, loop.save_last
+    begun_before = []
+
+    def save_slowly(folder: Path, checkpoint: Checkpoint, *, final: bool) -> None:
+        until = time.monotonic() + 60
+        while len(beats) <= len(checkpoint.history) * an_epoch and time.monotonic() < until:
+            if final:
+                break
+            time.sleep(0.001)
+        begun_before.append(len(beats) > len(checkpoint.history) * an_epoch)
+        save(folder, checkpoint, final=final)
+
+    beats.clear()
+    monkeypatch.setattr(loop, "save_last", save_slowly)
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    with disturbed_torch():
+        for history in train(config, data, folder, beat=lambda: beats.append(1)):
+            assert load_checkpoint(folder / LAST).history == history
+            torch.rand(7)  # as careless code in the middle of an epoch
+            torch.set_default_dtype(torch.float64)
+    assert begun_before == [True, True, False]
+    assert metrics(history) == metrics(whole)
+    assert_same_weights(folder, tmp_path / "whole")
+
+
+def test_a_disk_that_is_full_for_a_while_is_told_to_who_keeps_and_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, data = recipe(), tiny_data()
+    whole = run(config, data, tmp_path / "whole")
+    save, refused, told = loop.save_last, [True, False, True, False, False], []
+
+    def save_where_there_is_room(folder: Path, checkpoint: Checkpoint, *, final: bool) -> None:
+        if refused.pop(0):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(folder, checkpoint, final=final)
+
+    def keep(finish: Callable[[], None]) -> None:
+        try:
+            finish()
+        except OSError as exc:
+            told.append(exc.errno)
+            finish()
+
+    monkeypatch.setattr(loop, "save_last", save_where_there_is_room)
+    assert metrics(run(config, data, tmp_path / "full", keep=keep)) == metrics(whole)
+    assert told == [errno.ENOSPC] * 2 and not refused
+    assert_same_weights(tmp_path / "full", tmp_path / "whole")
+
+
+def test_an_epoch_that_fails_is_told_after_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = loop.adapted_loss
+    calls = iter(range(100))
+
+    def until_the_second_epoch(*arguments: Any) -> Any:
+        if next(calls) == 3:
+            raise RuntimeError("of the fourth step")
+        return steps(*arguments)
+
+    monkeypatch.setattr(loop, "adapted_loss", until_the_second_epoch)
+    told = []
+    with pytest.raises(RuntimeError, match="of the fourth step"):
+        for history in train(recipe(), tiny_data(), tmp_path):
+            told.append(len(history))
+    assert told == [1]
 
 
 def test_training_learns_what_there_is_to_learn(tmp_path: Path) -> None:

@@ -40,9 +40,8 @@ def loss(
     batch_size: int,
 ) -> Terms:
     """Compute ``lam`` times the discrepancy of this worker's batch, weighted by its share."""
-    target = domains > 0
-    discrepancy = unbiased_mmd(multiple_kernels(features), target)
-    return Terms(lam * discrepancy * (target.sum() / batch_size))
+    discrepancy = unbiased_mmd(multiple_kernels(features))
+    return Terms(lam * discrepancy * (len(features) / 2 / batch_size))
 
 
 def multiple_kernels(points: Tensor) -> Tensor:
@@ -61,17 +60,12 @@ def squared_distances(points: Tensor) -> Tensor:
     return (squares[:, None] + squares - 2 * centred @ centred.T).clamp_min(0)
 
 
-def unbiased_mmd(kernel: Tensor, target: Tensor) -> Tensor:
-    """Estimate the squared discrepancy of two sets of points from their kernel matrix (n, n).
-
-    Args:
-        kernel: of every pair.
-        target: which points are of the second set, (n,).
-    """
+def unbiased_mmd(kernel: Tensor) -> Tensor:
+    """Estimate the squared discrepancy of two sets of points from their kernel matrix (2n, 2n)."""
 
     def mean_of_others(own: Tensor) -> Tensor:
         count = len(own)
         return (own.sum() - own.trace()) / max(1, count * (count - 1))
 
-    within = mean_of_others(kernel[~target][:, ~target]) + mean_of_others(kernel[target][:, target])
-    return within - 2 * kernel[~target][:, target].mean()
+    (source, between), (_, target) = (half.chunk(2, dim=1) for half in kernel.chunk(2))
+    return mean_of_others(source) + mean_of_others(target) - 2 * between.mean()

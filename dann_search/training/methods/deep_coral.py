@@ -35,7 +35,7 @@ def loss(
     batch_size: int,
 ) -> Terms:
     """Compute ``lam`` times the CORAL distance of this worker's batch, weighted by its share."""
-    source, target = features[domains == 0], features[domains > 0]
+    source, target = features.chunk(2)
     size = features.shape[1]
     distance = (covariance(source) - covariance(target)).square().sum() / (4 * size**2)
     return Terms(lam * distance * (len(target) / batch_size))

@@ -47,6 +47,6 @@ def loss(
     """Compute ``lam`` times the cross-entropy of strong views with sure predictions."""
     import torch.nn.functional as F
 
-    probability, predicted = logits[domains > 0].detach().softmax(1).max(1)
+    probability, predicted = logits.chunk(2)[1].detach().softmax(1).max(1)
     each = F.cross_entropy(strong, predicted, reduction="none")
     return Terms(lam * (each * (probability >= fixmatch_threshold)).sum() / batch_size)

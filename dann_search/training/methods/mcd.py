@@ -48,7 +48,7 @@ def loss(
     from dann_search.models.gradient_reversal import reverse_gradient
 
     assert network.method_module is not None
-    source, target = features[domains == 0], features[domains > 0]
+    source, target = features.chunk(2)
     # The features learn from it no more than lambda says: without adaptation nothing but the second
     # classifier changes.
     learnt = reverse_gradient(source, -min(1.0, lam))

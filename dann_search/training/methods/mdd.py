@@ -52,11 +52,10 @@ def loss(
     from dann_search.models.gradient_reversal import reverse_gradient
 
     assert network.method_module is not None
-    answers = logits.argmax(1)
-    second = network.method_module(reverse_gradient(features, lam))
-    source, target = domains == 0, domains > 0
-    agreement = F.cross_entropy(second[source], answers[source], reduction="sum")
+    of_source, of_target = logits.argmax(1).chunk(2)
+    source, target = network.method_module(reverse_gradient(features, lam)).chunk(2)
+    agreement = F.cross_entropy(source, of_source, reduction="sum")
     # 1e-6, as in tllib: the logarithm's gradient stays finite at a probability of 1.
-    others = (1 - second[target].softmax(1) + 1e-6).clamp_max(1).log()
-    disagreement = F.nll_loss(others, answers[target], reduction="sum")
+    others = (1 - target.softmax(1) + 1e-6).clamp_max(1).log()
+    disagreement = F.nll_loss(others, of_target, reduction="sum")
     return Terms((mdd_margin * agreement + disagreement) / batch_size)

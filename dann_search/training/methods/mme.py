@@ -42,7 +42,7 @@ def loss(
     """Compute the negative entropy; its gradient in the features is reversed."""
     from dann_search.models.gradient_reversal import reverse_gradient
 
-    reversed_ = network.classifier(reverse_gradient(features[domains > 0], 1.0))
+    reversed_ = network.classifier(reverse_gradient(features.chunk(2)[1], 1.0))
     # 1e-5, as in the authors' code.
     probabilities = reversed_.softmax(1)
     negative_entropy = (probabilities * (probabilities + 1e-5).log()).sum()

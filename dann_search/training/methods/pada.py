@@ -59,13 +59,13 @@ def loss(
     import torch.nn.functional as F
 
     assert network.method_module is not None
-    mean, source = network.method_module.get_buffer("mean"), domains == 0
+    mean, (source, target) = network.method_module.get_buffer("mean"), logits.chunk(2)
     with torch.no_grad():
-        mean.lerp_(logits[~source].softmax(1).mean(0).to(mean), MOMENTUM)
+        mean.lerp_(target.softmax(1).mean(0).to(mean), MOMENTUM)
         weights = (1 + min(1.0, lam) * (mean / mean.max() - 1)).to(logits)[labels]
     # Target images together count as much as the source's, as in the authors' code.
     both = torch.cat([weights, weights.mean().expand(len(features) - len(labels))])
     terms = domain_terms(network.domain_logits(features, lam), domains, batch_size, both)
-    label_losses = F.cross_entropy(logits[source], labels, reduction="none")
+    label_losses = F.cross_entropy(source, labels, reduction="none")
     change = ((weights - 1) * label_losses).sum() / batch_size
     return Terms(terms.loss, terms.right, change)

@@ -32,6 +32,9 @@ class Adaptation(Protocol):
     The options of its description are further arguments, by name, and so are, where it asks for
     them, the ``labels`` of the source images, (n,), and the logits of the ``strong`` views of the
     target images, (n, classes).
+
+    Source images come first, and as many of the target follow: ``features.chunk(2)`` are those of
+    either. A mask of ``domains`` would do too, but have the host wait for a GPU.
     """
 
     def __call__(

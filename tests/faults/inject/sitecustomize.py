@@ -3,9 +3,9 @@
 Python imports this file at start-up where this folder is on PYTHONPATH.
 
 ``DANN_TEST_FAULTS`` names a JSON file with a list of faults: {"trial": folder name, "epoch": n,
-"kind": "exit" | "raise" | "stall" | "hold", "times": n}. A fault strikes as its trial begins that
-epoch, so often in all; marker files beside the list count. Who is held goes on when the test says
-so: there is a file of the list's name with ".go" behind it.
+"kind": "exit" | "raise" | "stall" | "hold", "times": n}. A fault strikes after its trial's first
+step of that epoch, so often in all; marker files beside the list count. Who is held goes on when
+the test says so: there is a file of the list's name with ".go" behind it.
 
 ``DANN_TEST_OTHER_DISK`` names a folder that is not on this machine, as it were: a packed store in
 it is not seen.
@@ -18,7 +18,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -47,15 +47,22 @@ def strike(training: Any, epoch: int) -> None:
 
 
 def faulty_epochs(module: Any) -> None:
-    """Put the faults around a training's epochs."""
-    train_epoch = module.Training.train_epoch
+    """Put the faults after the first step of an epoch, the epoch before being told by then."""
+    train_epoch, is_over = module.Training.train_epoch, module._Saving.is_over
 
-    def faulty(self: Any, epoch: int, *arguments: Any) -> bool:
-        strike(self, epoch)
-        done: bool = train_epoch(self, epoch, *arguments)
-        return done
+    def faulty(self: Any, epoch: int, *arguments: Any) -> Iterator[bool]:
+        for number, paused in enumerate(train_epoch(self, epoch, *arguments)):
+            yield paused
+            if number == 0:
+                strike(self, epoch)
+
+    def once_over(self: Any) -> bool:
+        while not is_over.fget(self):
+            time.sleep(0.01)
+        return True
 
     module.Training.train_epoch = faulty
+    module._Saving.is_over = property(once_over)
 
 
 def hidden_disk(module: Any) -> None:
