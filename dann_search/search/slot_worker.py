@@ -206,11 +206,6 @@ class SlotWorker:
             raise NotWantedError
         self.watchdog.beat()
 
-    def _save(self, outages: Outages, save: Callable[[], None]) -> None:
-        """Write an epoch's checkpoint, unless the trial was stopped before that epoch."""
-        self._await_verdict()
-        outages.hold(save)
-
     def _outages(self, order: Order) -> Outages:
         """Make what waits for storage while the trial is wanted here."""
 
@@ -256,7 +251,8 @@ class SlotWorker:
             on_begin=lambda: self._began(order),
             beat=self.watchdog.beat,
             pause=self._pause,
-            keep=partial(self._save, outages),
+            settle=self._await_verdict,
+            keep=outages.hold,
         )
 
     def _pause(self) -> bool:

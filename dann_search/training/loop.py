@@ -338,6 +338,7 @@ def train(
     on_begin: Callable[[], None] = lambda: None,
     beat: Callable[[], None] = lambda: None,
     pause: Callable[[], bool] = lambda: False,
+    settle: Callable[[], None] = lambda: None,
     keep: Callable[[Callable[[], None]], None] = lambda save: save(),
 ) -> Iterator[History]:
     """Train a trial, yielding the history after each epoch, its checkpoint already written.
@@ -362,6 +363,8 @@ def train(
         pause: called after every step; where it says so, the same on all workers, a checkpoint is
             written in the middle of the epoch, from which another call goes on as if there had been
             no pause (to the last digit with one worker).
+        settle: called after every epoch, before its checkpoint is begun. It waits until training
+            may go past the epochs yielded before, and raises if it may not.
         keep: called with what waits until an epoch's checkpoint is written; may call it again where
             that fails, which then writes it.
 
@@ -393,6 +396,7 @@ def train(
                 raise error
             if len(training.history) < epoch:
                 return
+            settle()
             saving = _Saving(training.history, training.snapshot(), writer)
             if epoch == config.epochs or ranks.size > 1:
                 yield from _kept(saving, keep)
