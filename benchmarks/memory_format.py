@@ -30,11 +30,11 @@ CASES = {
 """Side in pixels and images a step."""
 
 
-def network_of(backbone: str) -> DannNetwork:
+def network_of(backbone: str, side: int) -> DannNetwork:
     """Build the whole network, with every stage trained."""
     torch.manual_seed(0)
     config = TrialConfig(backbone=backbone, pretrained=False, method="source_only")
-    return build_network(config, 10).train()
+    return build_network(config, 10, side=side).train()
 
 
 def step_seconds(network: DannNetwork, images: torch.Tensor) -> float:
@@ -54,7 +54,7 @@ def main() -> None:
     print("| backbone | pixels | channels-last / default | smallest | largest |")
     print("|---|---|---|---|---|")
     for backbone, (side, batch) in CASES.items():
-        default, other = network_of(backbone), network_of(backbone)
+        default, other = network_of(backbone, side), network_of(backbone, side)
         other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images, ratios = torch.rand(batch, 3, side, side), []
         for number in range(arguments.rounds + 1):
