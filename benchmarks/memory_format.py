@@ -47,13 +47,15 @@ def step_seconds(network: DannNetwork, images: torch.Tensor) -> float:
 def main() -> None:
     """Print a row a backbone."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbones", default=",".join(CASES))
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print("| backbone | pixels | channels-last / default | smallest | largest |")
     print("|---|---|---|---|---|")
-    for backbone, (side, batch) in CASES.items():
+    for backbone in arguments.backbones.split(","):
+        side, batch = CASES[backbone]
         default, other = network_of(backbone, side), network_of(backbone, side)
         other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images, ratios = torch.rand(batch, 3, side, side), []
