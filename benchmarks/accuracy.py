@@ -111,16 +111,18 @@ def _train_ours(task: Task) -> dict[str, float]:
     from dann_search.data.training_data import open_training_data
     from dann_search.models.build import build_network
     from dann_search.training.checkpoint import BEST, LAST, load_checkpoint, restore_network
-    from dann_search.training.loop import train
+    from dann_search.training.loop import input_side, train
 
     config, weights = config_of(task), weights_of(task)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for _ in train(config, open_training_data(task.store), folder, weights=weights):
+        data = open_training_data(task.store)
+        for _ in train(config, data, folder, weights=weights):
             pass
+        side = input_side(config, data)
         scores: dict[str, float] = {}
         for when, file in (("last", LAST), ("chosen", BEST)):
-            network = build_network(config, _classes(task), weights)
+            network = build_network(config, _classes(task), weights, side=side)
             restore_network(network, load_checkpoint(folder / file), folder / file)
             scores |= {f"{name}_{when}": value for name, value in score(network, task).items()}
         return scores

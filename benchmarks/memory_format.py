@@ -30,11 +30,11 @@ CASES = {
 """Side in pixels and images a step."""
 
 
-def network_of(backbone: str) -> DannNetwork:
+def network_of(backbone: str, side: int) -> DannNetwork:
     """Build the whole network, with every stage trained."""
     torch.manual_seed(0)
     config = TrialConfig(backbone=backbone, pretrained=False, method="source_only")
-    return build_network(config, 10).train()
+    return build_network(config, 10, side=side).train()
 
 
 def step_seconds(network: DannNetwork, images: torch.Tensor) -> float:
@@ -47,14 +47,16 @@ def step_seconds(network: DannNetwork, images: torch.Tensor) -> float:
 def main() -> None:
     """Print a row a backbone."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbones", default=",".join(CASES))
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print("| backbone | pixels | channels-last / default | smallest | largest |")
     print("|---|---|---|---|---|")
-    for backbone, (side, batch) in CASES.items():
-        default, other = network_of(backbone), network_of(backbone)
+    for backbone in arguments.backbones.split(","):
+        side, batch = CASES[backbone]
+        default, other = network_of(backbone, side), network_of(backbone, side)
         other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images, ratios = torch.rand(batch, 3, side, side), []
         for number in range(arguments.rounds + 1):

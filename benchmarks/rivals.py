@@ -21,6 +21,7 @@ from dann_search.data.batches import paired_batches, steps_per_epoch
 from dann_search.data.training_data import TrainingData, open_training_data
 from dann_search.models.build import build_network
 from dann_search.models.registry import spec_of
+from dann_search.training.loop import input_side
 from dann_search.training.schedules import lr_factor_at
 from dann_search.training.seeding import reset_torch
 
@@ -42,7 +43,7 @@ class Trainee(nn.Module):
         self.spec = spec_of(config.backbone, weights)
         # Without a discriminator: the rival brings its own.
         plain = config.model_copy(update={"method": "source_only"})
-        self.network = build_network(plain, data.classes, weights)
+        self.network = build_network(plain, data.classes, weights, side=input_side(config, data))
         self.generator = torch.Generator().manual_seed(config.seed)
 
     def features(self, images: Tensor) -> Tensor:

@@ -97,6 +97,7 @@ def main() -> None:
     """Print a row a case, then the spread of the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="part of a backbone's name")
+    parser.add_argument("--cases", type=int, help="only the first N")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--measure", type=json.loads, help="one case in this process, as JSON")
     arguments = parser.parse_args()
@@ -109,7 +110,7 @@ def main() -> None:
     print("| backbone | pixels | batch | depth | precision | estimate | measured | ratio |")
     print("|---|---|---|---|---|---|---|---|")
     ratios = []
-    for backbone, side, batch, depth, precision in CASES:
+    for backbone, side, batch, depth, precision in CASES[: arguments.cases]:
         if arguments.only not in backbone:
             continue
         recipe = {

@@ -172,9 +172,12 @@ class ResourcesConfig(Strict):
 
     @field_validator("gpus_per_worker")
     @classmethod
-    def _whole_above_one(cls, value: float | str) -> float | str:
-        if isinstance(value, float) and value > 1 and value != int(value):
-            raise ValueError(f"must be a fraction of one GPU or a whole number, got {value}")
+    def _at_most_one(cls, value: float | str) -> float | str:
+        if isinstance(value, float) and value > 1:
+            raise ValueError(
+                "must be at most 1, for a worker trains on one GPU; a trial gets more of them by "
+                f"workers_per_trial, got {value:g}"
+            )
         return value
 
 

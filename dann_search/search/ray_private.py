@@ -7,6 +7,9 @@ test_ray_private.py calls them, so that a new version that lacks one is noticed.
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 HEAD = "node:__internal_head__"
@@ -36,6 +39,22 @@ def socket_trouble() -> str:
         f"{room} are possible; set RAY_TMPDIR to a shorter folder of this machine: "
         "export RAY_TMPDIR=/tmp"
     )
+
+
+@contextmanager
+def without_monitors() -> Iterator[None]:
+    """Have Ray start without its autoscaler and without what brings logs to the driver.
+
+    Neither has anything to do in a cluster of this machine alone; ``ray.init`` has no option.
+    """
+    from ray._private import parameter
+
+    usual = parameter.RayParams
+    parameter.RayParams = partial(usual, no_monitor=True, include_log_monitor=False)
+    try:
+        yield
+    finally:
+        parameter.RayParams = usual
 
 
 def draining_nodes() -> set[str]:

@@ -15,7 +15,7 @@ from dann_search.search.authentication import close_token_file, do_as_the_cluste
 from dann_search.search.fatal_exit import before_the_end, end_now
 from dann_search.search.head_watch import JOINED, OWN, watched_head
 from dann_search.search.interrupts import exit_code_at_failure, handlers_kept
-from dann_search.search.ray_private import dead_processes
+from dann_search.search.ray_private import dead_processes, without_monitors
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -127,7 +127,8 @@ def ray_session(
         }
     else:
         do_as_the_cluster_does(address)
-    with handlers_kept():
+    lean = without_monitors() if address == "local" else contextlib.nullcontext()
+    with handlers_kept(), lean:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     try:
         head = ray.get_runtime_context().gcs_address

@@ -112,7 +112,8 @@ class WorkerGroup:
 
     def _run(self) -> None:
         from pyarrow.fs import LocalFileSystem
-        from ray.train.torch import TorchConfig, TorchTrainer
+
+        from dann_search.search.train_run import LeanTrainer, backend_of
 
         spec, plan = self.spec, self.plan
         group = GroupConfig(
@@ -125,11 +126,10 @@ class WorkerGroup:
             stall_timeout_s=spec.stall_timeout_s,
             worker=spec.worker,
         )
-        TorchTrainer(
+        LeanTrainer(
             worker_loop,
             train_loop_config={"group": group},
-            # Control only: it never touches a GPU, so slots may share one.
-            torch_config=TorchConfig(backend="gloo"),
+            backend_config=backend_of(plan.workers_per_trial),
             scaling_config=ScalingConfig(
                 num_workers=plan.slots * plan.workers_per_trial,
                 use_gpu=plan.gpus_per_worker > 0,

@@ -84,27 +84,34 @@ class Bookkeeper:
         history = result["history"]
         # Known before the first attempt: one that was cut off may have stored some of them.
         known = self._hold(partial(self._scores, number))
-        scores = [score_of(epoch, self.objective) for epoch in history]
-        self._hold(partial(self.record.report, number, scores))
-        best = best_of(history, self.objective) if history else None
-        if best and self._best.get(number) != best["epoch"]:
-            self._best[number] = best["epoch"]
-            self._hold(partial(self.record.note_best, number, best))
-        if result["nodes"] and self._nodes.get(number) != result["nodes"]:
-            if number not in self._nodes:
-                startup = round(result["startup_s"], 4)
-                self._hold(partial(self.record.note, number, STARTUP, startup))
-            self._nodes[number] = result["nodes"]
-            self._hold(partial(self.record.note, number, NODES, list(result["nodes"])))
+        stops = bool(self._hold(partial(self._store, number, result)))
         # Told once at least: one that was cut off after its last epoch has none that is new.
         is_first = number not in self._told
         if history and known is not None and (is_first or len(history) > len(known)):
             self._told.add(number)
             for observer in self.observers:
                 self._hold(partial(observer.epochs_done, number, history, len(known)))
-        if len(history) >= self.epochs:
-            return False
-        return bool(self._hold(partial(self.record.should_stop, number)))
+        return stops
+
+    def _store(self, number: int, result: dict[str, Any]) -> bool:
+        """Write new epochs and the pruner's word on them into the study, all or nothing."""
+        history, record = result["history"], self.record
+        best = best_of(history, self.objective) if history else None
+        nodes: tuple[str, ...] = result["nodes"]
+        with record.together():
+            record.report(number, [score_of(epoch, self.objective) for epoch in history])
+            if best and self._best.get(number) != best["epoch"]:
+                record.note_best(number, best)
+            if nodes and self._nodes.get(number) != nodes:
+                if number not in self._nodes:
+                    record.note(number, STARTUP, round(result["startup_s"], 4))
+                record.note(number, NODES, list(nodes))
+            stops = len(history) < self.epochs and record.should_stop(number)
+        if best:
+            self._best[number] = best["epoch"]
+        if nodes:
+            self._nodes[number] = nodes
+        return stops
 
     def ended(self, number: int, result: dict[str, Any], stopped: bool) -> None:
         """Close the trial in the study; one that was interrupted stays unfinished there."""

@@ -16,6 +16,7 @@ from dann_search.errors import InputError
 from dann_search.storage.atomic_file import sync_folder
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.first_trials import warm_trials
+from dann_search.study.remembered import RememberedStorage
 from dann_search.study.same_search import check_same, what_is_searched
 from dann_search.study.study_names import EXPERIMENT
 from dann_search.study.study_storage import (
@@ -56,7 +57,8 @@ def open_study(
     storage = open_study_storage(place)
     try:
         find_study(storage, place, experiment.name, folder)
-        study = optuna.load_study(study_name=experiment.name, storage=storage)
+        remembered = RememberedStorage(storage, experiment.name)
+        study = optuna.load_study(study_name=experiment.name, storage=remembered)
         before = study.user_attrs.get(SEARCHED, now)
         check_same(before, now, allow_wider)
     except BaseException:

@@ -4,10 +4,16 @@ Checked with Optuna 5.0. A study's public methods work on copies of all its tria
 parameter anew; a search of thousands of trials reads and writes single ones.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study._frozen import FrozenStudy
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+__all__ = ["FrozenStudy", "one_transaction", "storage_id", "storage_of", "study_ids"]
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:
@@ -24,3 +30,22 @@ def storage_id(trial: Any) -> int:
 def study_ids(storage: BaseStorage) -> dict[str, int]:
     """Return the ids of all studies of a storage by name; the public summary reads all trials."""
     return {study.study_name: study._study_id for study in storage.get_all_studies()}
+
+
+@contextmanager
+def one_transaction(storage: BaseStorage) -> Iterator[None]:
+    """Write the block's writes to a database all at once, or none; Optuna commits each of them.
+
+    A journal has no transactions: its writes are appended one after another.
+    """
+    if not isinstance(storage, RDBStorage):
+        yield
+        return
+    usual = storage.scoped_session
+    with storage.engine.begin() as connection:
+        # Sessions of a connection that is within a transaction leave the commit to it.
+        storage.scoped_session = scoped_session(sessionmaker(bind=connection))
+        try:
+            yield
+        finally:
+            storage.scoped_session = usual

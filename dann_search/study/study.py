@@ -1,6 +1,7 @@
 """The Optuna study on storage: the only record of a search, from which any crash is resumed."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import optuna
@@ -14,6 +15,7 @@ from dann_search.study.open_study import open_study
 from dann_search.study.optuna_private import storage_id, storage_of
 from dann_search.study.proposals import Assignment, Proposals
 from dann_search.study.pruning import make_pruner, with_best_so_far
+from dann_search.study.remembered import RememberedStorage
 from dann_search.study.sampler_view import ViewingSampler
 from dann_search.study.samplers import make_sampler
 from dann_search.study.study_names import BEST, CONFIRMS, ERROR, STOPPED, own
@@ -47,7 +49,9 @@ class StudyRecord:
         self.space, self.experiment, self.folder = space, experiment, folder
         self.study = open_study(experiment, space, folder, known, allow_wider)
         self.study.pruner = make_pruner(experiment.search.scheduler, space.fixed.epochs)
-        self.storage = storage_of(self.study)
+        storage = storage_of(self.study)
+        assert isinstance(storage, RememberedStorage)
+        self.storage = storage
         trials = own(self.study.get_trials(deepcopy=False))
         sampler = make_sampler(experiment.search, len(trials))
         self.study.sampler = ViewingSampler(sampler, distributions(space))
@@ -62,13 +66,20 @@ class StudyRecord:
 
     def next_trial(self) -> Assignment | None:
         """Take the next trial to be trained; see ``Proposals.next_trial``."""
-        assignment = self._taken = self._taken or self.proposals.next_trial()
+        if self._taken is None:
+            with self.together():
+                self._taken = self.proposals.next_trial()
+        assignment = self._taken
         if assignment is not None:
             self._ids[assignment.number] = assignment.storage_id
             if assignment.retries is not None:
                 self.folder.move_trial(assignment.retries, assignment.number)
         self._taken = None
         return assignment
+
+    def together(self) -> AbstractContextManager[None]:
+        """Write what the block writes in one transaction; where that fails, nothing of it."""
+        return self.storage.together()
 
     def frozen(self, number: int) -> FrozenTrial:
         """Return the trial as stored."""
@@ -121,9 +132,10 @@ class StudyRecord:
 
     def fail(self, number: int, error: str) -> None:
         """End a trial that failed with an error of its own."""
-        if not self.frozen(number).state.is_finished():
-            self.note(number, ERROR, error)
-        self._tell(number, TrialState.FAIL)
+        with self.together():
+            if not self.frozen(number).state.is_finished():
+                self.note(number, ERROR, error)
+            self._tell(number, TrialState.FAIL)
 
     def _tell(self, number: int, state: TrialState, value: float | None = None) -> None:
         if not self.frozen(number).state.is_finished():
@@ -140,4 +152,4 @@ class StudyRecord:
 
     def close(self) -> None:
         """Let go of the database."""
-        close(self.storage)
+        close(self.storage.behind)

@@ -258,8 +258,8 @@ def test_one_domain_as_source_and_target_is_refused(tmp_path: Path) -> None:
         ("search: {trials: 0}", "search.trials: must be at least 1, got 0"),
         ("resources: {gpus_per_worker: x}", "resources.gpus_per_worker: must be a number or "
          "'auto', got 'x'"),
-        ("resources: {gpus_per_worker: 1.5}", "resources.gpus_per_worker: must be a fraction of "
-         "one GPU or a whole number, got 1.5"),
+        ("resources: {gpus_per_worker: 2}", "resources.gpus_per_worker: must be at most 1, for a "
+         "worker trains on one GPU; a trial gets more of them by workers_per_trial, got 2"),
         ("resources: {max_parallel_trials: 0}", "resources.max_parallel_trials: must be at least "
          "1 or 'auto', got 0"),
         ("resources: {workers_per_trial: 17}", "resources.workers_per_trial: batch_size must be "

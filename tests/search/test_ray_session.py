@@ -3,6 +3,9 @@
 import sys
 from pathlib import Path
 
+from ray._private import parameter
+
+from dann_search.search.ray_private import without_monitors
 from tests.terminals import Terminal
 
 SHOWN = """
@@ -54,3 +57,12 @@ def test_what_libraries_print_beside_the_live_table_goes_into_the_log(tmp_path: 
     for way in WAYS:
         assert f"Number of trials: {way}\n" in log
     assert "after the table" not in log
+
+
+def test_a_cluster_of_ones_own_has_no_autoscaler_and_no_reader_of_logs() -> None:
+    usual = parameter.RayParams
+    with without_monitors():
+        made = parameter.RayParams()
+    assert made.no_monitor is True and made.include_log_monitor is False
+    assert parameter.RayParams is usual
+    assert usual().include_log_monitor is not False

@@ -1,0 +1,54 @@
+"""What a Train run of a search starts."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from ray.train import ScalingConfig
+from ray.train.torch import TorchConfig
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from dann_search.search.train_run import Alone, LeanTrainer, UnregisteredPolicy, backend_of
+
+
+def test_workers_of_one_trial_are_connected_and_others_are_not() -> None:
+    assert isinstance(backend_of(1), Alone)
+    connected = backend_of(2)
+    assert isinstance(connected, TorchConfig)
+    assert connected.backend == "gloo"  # also on GPUs, which slots may share
+    backends = [backend_of(workers).backend_cls for workers in (1, 2)]
+    assert [backend.share_cuda_visible_devices for backend in backends] == [True, True]
+
+
+def test_a_run_starts_no_actor_for_data_sets_and_asks_no_autoscaler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: dict[str, Any] = {}
+
+    class Ended:
+        error = None
+
+    def note(self: DataParallelTrainer, **parts: Any) -> Ended:
+        begun.update(parts)
+        return Ended()
+
+    monkeypatch.setattr(DataParallelTrainer, "_initialize_and_run_controller", note)
+    scaling = ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1})
+    LeanTrainer(print, backend_config=backend_of(1), scaling_config=scaling).fit()
+    assert begun["callbacks"]
+    assert not any(isinstance(one, DatasetsCallback) for one in begun["callbacks"])
+    policy = begun["scaling_policy"]
+    assert isinstance(policy, UnregisteredPolicy)
+    # No coordinator was set up: asking it would fail.
+    assert policy.make_decision_for_non_running_worker_group().num_workers == 2
+
+
+def test_a_controller_and_light_trials_import_no_torch() -> None:
+    code = (
+        "import sys; import dann_search.search.worker_group, dann_search.search.train_run, "
+        "dann_search.search.worker, dann_search.search.tune_run; "
+        "assert not {'torch', 'sklearn', 'scipy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
