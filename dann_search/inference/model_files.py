@@ -160,7 +160,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         newer = int(record["format"]) > FORMAT
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
         problem = f"{type(exc).__name__}: {exc}"
         raise InputError(f"{path}: not a model's record: {problem}") from None
     if newer:

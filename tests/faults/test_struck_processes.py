@@ -34,7 +34,7 @@ STRIKES = {
     "rank": Strike(WORKER, workers=2),
     "frozen worker": Strike(WORKER, signal.SIGSTOP, after_s=STALL_S),
     "trial": Strike("LightTrial"),
-    "controller": Strike("TrainController", ends=(LOST,)),
+    "controller": Strike("TrainController"),
     "dispatcher": Strike("DispatcherState", ends=(LOST,)),
     "raylet": Strike("/raylet", ends=(LOST,)),
     "gcs": Strike("/gcs_server", ends=(LOST,)),
