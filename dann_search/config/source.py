@@ -1,5 +1,6 @@
 """A YAML file read with the line of every key, so that an error can name its place."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ class SettingError(InputError):
     def __init__(self, path: KeyPath, message: str):
         super().__init__(f"{dotted(path)}: {message}")
         self.path, self.message = path, message
+
+
+LARGEST = 1_000_000
+"""Values that a file may state. Lines of aliases, each ten times the one before, are soon more."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -165,6 +170,8 @@ def parse_yaml(text: str, origin: str, *, one_line: bool = False) -> tuple[Any, 
     """
     try:
         node = yaml.compose(text, Loader=_Loader)
+        if _values(node, {}) > LARGEST:
+            raise InputError(f"{origin}: its aliases stand for more than {LARGEST:,} values")
         return yaml.load(text, Loader=_Loader), node
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
@@ -179,6 +186,18 @@ def parse_yaml(text: str, origin: str, *, one_line: bool = False) -> tuple[Any, 
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as exc:
         problem = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         raise InputError(f"{origin}: not valid YAML: {problem}") from None
+
+
+def _values(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Count the values below a node, those that an alias repeats as often as it does."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 0  # of an alias to what it is part of, which is refused later
+        pairs = isinstance(node, yaml.MappingNode)
+        parts = itertools.chain(*node.value) if pairs else node.value
+        known[id(node)] = sum(_values(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _note_lines(

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dann_search.data.domain import NO_LABEL
+from dann_search.data.pixels import reserve
 from dann_search.data.store import (
     FEW,
     INFO,
@@ -83,12 +84,11 @@ def _check_room(store: Path, folder: Path) -> None:
 
 def _join_images(store: Path, folder: Path, role: str) -> None:
     parts = [open_images(store, role, split) for split in JOINED]
+    path = folder / f"{role}.train.images.npy"
     joined = np.lib.format.open_memmap(
-        folder / f"{role}.train.images.npy",
-        mode="w+",
-        dtype=np.uint8,
-        shape=(sum(map(len, parts)), *parts[0].shape[1:]),
+        path, mode="w+", dtype=np.uint8, shape=(sum(map(len, parts)), *parts[0].shape[1:])
     )
+    reserve(path)
     start = 0
     for part in parts:
         for first in range(0, len(part), AT_ONCE):

@@ -54,7 +54,7 @@ def write_images(
             images = np.lib.format.open_memmap(
                 path, mode="w+", dtype=np.uint8, shape=(len(rows), 3, side, side)
             )
-            _reserve(path)
+            reserve(path)
 
             def decode(place: int, images=images, rows=rows) -> None:  # type: ignore[no-untyped-def]
                 row = int(rows[place])
@@ -71,7 +71,7 @@ def write_images(
     return failed, sorted(dark)
 
 
-def _reserve(path: Path) -> None:
+def reserve(path: Path) -> None:
     """Have the disk keep room for a file of zeros: writing to a map of it fails by a signal.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dann_search.config.extension_files import ExtensionFile, write_copies
 from dann_search.errors import InputError
 from dann_search.inference.model_card import loading_of, model_card
-from dann_search.storage.atomic_file import write_atomically
+from dann_search.storage.atomic_file import remove_left, write_atomically
 from dann_search.storage.layout import EXTENSIONS, MODEL_RECORD
 
 FORMAT = 5
@@ -94,6 +94,7 @@ def write_model(
     record[HASHES] = {WEIGHTS: hashlib.sha256(weights).hexdigest()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_left(folder)
         if not _holds(folder / WEIGHTS, weights):
             for name in (EVALUATION, CONFUSION, RECORD):
                 (folder / name).unlink(missing_ok=True)
@@ -159,7 +160,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         newer = int(record["format"]) > FORMAT
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
         problem = f"{type(exc).__name__}: {exc}"
         raise InputError(f"{path}: not a model's record: {problem}") from None
     if newer:

@@ -75,6 +75,32 @@ def free_resources(node: str) -> dict[str, float]:
     return free
 
 
+def free_abandoned_placement_groups() -> None:
+    """Remove the placement groups of this job whose actor died before it could.
+
+    Ray removes them with the job. Train has a cleaner for those of a controller that was killed,
+    which asks the dashboard, and a local Ray has none: the next run would wait for its CPUs for
+    ever. The public table does not say who made a group.
+    """
+    import ray
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Group
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    own = ray.get_runtime_context().get_job_id()
+    accessor = ray._private.state.state._connect_and_get_accessor()
+    for group in map(Group.FromString, accessor.get_placement_group_table()):
+        of_dead_actor = (
+            group.creator_actor_dead and not ray.ActorID(group.creator_actor_id).is_nil()
+        )
+        if (
+            of_dead_actor
+            and group.creator_job_id.hex() == own
+            and group.state != Group.REMOVED
+            and not group.is_detached
+        ):
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
+
+
 def most_resources() -> dict[str, float]:
     """Return what all nodes have that an autoscaler may bring; empty where there is none.
 

@@ -15,6 +15,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from dann_search.errors import RunError
 from dann_search.search.messages import ActorCalls, Health
 from dann_search.search.nodes import NODE_ID, Node, all_but, ask_node, live_nodes
+from dann_search.search.ray_private import free_abandoned_placement_groups
 from dann_search.search.resources import Plan, oom_kills
 from dann_search.search.slot_worker import WorkerConfig, is_of_a_peer
 from dann_search.search.worker import GroupConfig, worker_loop
@@ -94,6 +95,7 @@ class WorkerGroup:
                 # Train restarts workers by itself; this is its controller that gave up.
                 traceback.print_exc()
                 self.spec.dispatcher.ask("workers_died", self.run, {})
+                free_abandoned_placement_groups()  # of a controller that was killed
                 failures = failures + 1 if time.monotonic() - begun < QUICK_FAILURE_S else 1
                 if failures == MAX_QUICK_FAILURES:
                     self.error = f"workers could not be started: {first_line(exc)}"

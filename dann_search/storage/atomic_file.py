@@ -5,6 +5,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+LEFT = ".*.[0-9]*"
+"""Files that were being written when their process was killed, by their temporary names."""
+
 
 def write_atomically(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Replace ``path`` by ``content``: a crash leaves the old or the new content, never a part.
@@ -27,6 +30,12 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes | memoryview]) 
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def remove_left(folder: Path) -> None:
+    """Delete what killed processes left half written in a folder that only the caller writes."""
+    for path in folder.glob(LEFT):
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,7 +21,9 @@ from dann_search.study.same_search import check_same, what_is_searched
 from dann_search.study.study_names import EXPERIMENT
 from dann_search.study.study_storage import (
     StudyPlace,
+    check_whole,
     close,
+    damage_told,
     find_study,
     identity,
     mend_journal,
@@ -56,10 +58,13 @@ def open_study(
         _create(place, experiment.name, warm_trials(space, known), attributes)
     storage = open_study_storage(place)
     try:
-        find_study(storage, place, experiment.name, folder)
-        remembered = RememberedStorage(storage, experiment.name)
-        study = optuna.load_study(study_name=experiment.name, storage=remembered)
-        before = study.user_attrs.get(SEARCHED, now)
+        with damage_told(place):
+            check_whole(storage, place)
+            find_study(storage, place, experiment.name, folder)
+            remembered = RememberedStorage(storage, experiment.name)
+            study = optuna.load_study(study_name=experiment.name, storage=remembered)
+            before = study.user_attrs.get(SEARCHED, now)
+            study.get_trials(deepcopy=False)
         check_same(before, now, allow_wider)
     except BaseException:
         close(storage)

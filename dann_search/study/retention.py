@@ -10,14 +10,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dann_search.config.experiment import SearchConfig
 from dann_search.errors import RunError
+from dann_search.storage.atomic_file import LEFT
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study_names import CONFIRMS, ERROR, is_own
 from dann_search.tracking.observer import Observer
 from dann_search.training.result import is_of_the_recipe
 
 MODEL, TO_GO_ON = "best.safetensors", ("last.safetensors", "previous.safetensors")
-LEFT = ".*.[0-9]*"
-"""Files that were being written when their process was killed."""
 
 
 def models_to_keep(search: SearchConfig) -> int:

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from dann_search.config.database_url import connection_url, shown_url
 from dann_search.config.source import KeyPath, SettingError
@@ -160,7 +161,9 @@ def patience(url: str) -> dict[str, int]:
     return {name: LOCK_TIMEOUT_S if parsed.get_backend_name() == "sqlite" else CONNECT_TIMEOUT_S}
 
 
-def _unreadable(place: StudyPlace, exc: Exception) -> InputError:
+def _unreadable(place: StudyPlace, exc: BaseException) -> InputError:
+    if isinstance(exc, StorageInternalError):  # Optuna's own words speak of a commit
+        exc = exc.__cause__ or exc
     reason = reason_of(exc)
     if place.url is None:
         return InputError(f"{place.shown} cannot be read: {reason}")
@@ -204,15 +207,39 @@ def opened(place: StudyPlace) -> Iterator[BaseStorage]:
     Raises:
         InputError: as ``open_study_storage``, or a part of it cannot be read.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
     storage = open_study_storage(place)
     try:
-        yield storage
-    except (SQLAlchemyError, StorageInternalError) as exc:
-        raise _unreadable(place, exc) from None
+        with damage_told(place):
+            yield storage
     finally:
         close(storage)
+
+
+@contextlib.contextmanager
+def damage_told(place: StudyPlace) -> Iterator[None]:
+    """Report damage that the block finds in a study as bad input.
+
+    Raises:
+        InputError: a part of it cannot be read.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError, JSONDecodeError, UnicodeDecodeError) as exc:
+        raise _unreadable(place, exc) from None
+
+
+def check_whole(storage: BaseStorage, place: StudyPlace) -> None:
+    """Check a file of SQLite as a whole: a search would meet the damage in its middle.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if place.url is not None or not isinstance(storage, RDBStorage):
+        return
+    with storage.engine.connect() as connection:
+        said = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if said != "ok":
+        raise InputError(f"{place.shown} is damaged: {said}; put a whole copy of it in its place")
 
 
 def find_study(storage: BaseStorage, place: StudyPlace, name: str, folder: ExperimentFolder) -> int:

@@ -208,7 +208,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             within=with_prefix(tensors, "within."),
             recipe=record.get("recipe", ""),
         )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as exc:
         raise TornCheckpointError(f"{path}: not a readable checkpoint: {exc}") from None
 
 

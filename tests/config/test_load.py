@@ -98,6 +98,10 @@ storage: kept
                      "determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.x'",
                      id="python object"),
         pytest.param("[" * 5000, "space.yaml: not valid YAML: nested too deeply", id="deep"),
+        pytest.param(
+            "a0: &a0 [x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)),
+            "space.yaml: its aliases stand for more than 1,000,000 values", id="many aliases"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_experiment_is_refused(tmp_path: Path, text: str, expected: str) -> None:

@@ -1,5 +1,7 @@
 """The winner's recipe on train and val together."""
 
+import errno
+import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +17,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.data.joined_store import write_joined_store
 from dann_search.data.store import open_images, open_labels, read_info
 from dann_search.data.training_data import as_tensor, open_training_data
+from dann_search.errors import InputError
 from dann_search.inference.best import write_best
 from dann_search.inference.model_files import WEIGHTS
 from dann_search.inference.refit import write_refit
@@ -44,6 +47,21 @@ def test_the_joined_store_holds_both_splits_and_no_label_of_the_target_to_train_
         assert "target.train.labels.npy" not in names
         assert not any("test" in name for name in names)
     assert not joined.exists()
+
+
+def test_a_disk_that_fills_while_splits_are_joined_is_told_with_the_file(
+    experiment: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing to a map of a file without room would end the process by a signal."""
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    full = pytest.raises(InputError, match=r"source\.train\.images\.npy: No space left")
+    with full, write_joined_store(experiment.data, tmp_path / "joined"):
+        pass
+    assert not (tmp_path / "joined").exists()
 
 
 def test_a_refit_uses_no_label_of_the_target_and_nothing_of_the_test_split(
