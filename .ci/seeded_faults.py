@@ -162,6 +162,26 @@ FAULTS = (
         ),
     ),
     Fault(
+        "an epoch saved before it is known whether it counts",
+        "dann_search/search/slot_worker.py",
+        "        self._await_verdict()\n        outages.hold(save)",
+        "        outages.hold(save)\n        self._await_verdict()",
+        (
+            "tests/search/test_late_verdicts.py"
+            "::test_a_search_does_not_depend_on_how_late_its_verdicts_are",
+        ),
+    ),
+    Fault(
+        "a trial failed by an error that came after its stop",
+        "dann_search/search/leases.py",
+        "if len(lease.history) > seen else lease.update",
+        "if lease.cancelled else lease.update",
+        (
+            "tests/search/test_dispatcher.py"
+            "::test_an_error_reaches_the_trial_after_the_epochs_before_it",
+        ),
+    ),
+    Fault(
         "a paused trial counted as finished",
         "dann_search/search/slot_worker.py",
         "if self.is_paused and error is None:",

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.search.local_fleet import Fault, LocalWorker
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.training.checkpoint import BEST, load_checkpoint
+from dann_search.training.checkpoint import BEST, load_checkpoint, load_last
 from tests.experiments import run_search, saved_history, study_trials, tiny_space_file
 from tests.search.test_in_process import (
     Deaths,
@@ -71,6 +71,7 @@ class Left:
     params: dict[str, Any]
     scores: list[float]
     history: list[dict[str, Any]]
+    last: int
     best: int
     weights: dict[str, Any]
     files: list[str]
@@ -78,12 +79,13 @@ class Left:
 
 def left(folder: ExperimentFolder, trial: FrozenTrial) -> Left:
     path = folder.trial(trial.number)
-    best = load_checkpoint(path / BEST)
+    best, last = load_checkpoint(path / BEST), load_last(path)
     return Left(
         trial.state,
         trial.params,
         list(trial.intermediate_values.values()),
         saved_history(folder, trial.number),
+        len(last[0].history) if last else 0,
         len(best.history),
         {name: value.tolist() for name, value in best.model.items()},
         sorted(file.name for file in path.iterdir()),
