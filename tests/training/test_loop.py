@@ -140,6 +140,7 @@ def test_an_epoch_is_told_when_it_is_on_disk_and_the_next_one_begins_before(
     with disturbed_torch():
         for history in train(config, data, folder, beat=lambda: beats.append(1)):
             assert load_checkpoint(folder / LAST).history == history
+            assert history[-1].validators
             torch.rand(7)  # as careless code in the middle of an epoch
             torch.set_default_dtype(torch.float64)
     assert begun_before == [True, True, False]
