@@ -175,6 +175,7 @@ class SlotWorker:
             self.watchdog.rest()
             told = tuple(asdict(result) for result in history)
             if not self._from_chief(partial(self._call, "report", order.number, told)):
+                self.is_paused = False  # it is over: what was to be paused is the epoch after
                 break
             self.watchdog.beat()
         if self.is_paused:
