@@ -336,8 +336,8 @@ FAULTS = (
     Fault(
         "the epoch kept ignores the objective",
         "dann_search/training/loop.py",
-        "if best_epoch(self.history, self.objective) is self.history[-1]:",
-        "if best_epoch(self.history) is self.history[-1]:",
+        "if best_epoch(last.history, self.objective) is last.history[-1]:",
+        "if best_epoch(last.history) is last.history[-1]:",
         ("tests/training/test_loop.py::test_the_epoch_kept_is_the_best_by_the_objective",),
     ),
     Fault(

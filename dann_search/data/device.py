@@ -26,4 +26,5 @@ def inverse(
     matrix: tuple[tuple[float, ...], ...], device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     """Return the inverse of a constant matrix, computed on the CPU, likewise."""
-    return torch.linalg.inv(constant(matrix, torch.device("cpu"), dtype)).to(device)
+    found: Tensor = torch.linalg.inv(constant(matrix, torch.device("cpu"), dtype))
+    return found.to(device)

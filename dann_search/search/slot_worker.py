@@ -184,6 +184,7 @@ class SlotWorker:
                     )
             self._await_verdict()
         except NotWantedError:
+            self.is_paused = False  # it is over: what was to be paused is the epoch after
             return
         except Exception:
             # An error in an epoch that comes after the trial was stopped does not count, either.

@@ -173,7 +173,7 @@ def _digest(tensors: Mapping[str, Tensor], record: str) -> str:
 
 def _bytes_of(tensor: Tensor) -> memoryview:
     """Return the memory of a contiguous tensor of the CPU."""
-    return memoryview(tensor.flatten().view(torch.uint8).numpy())
+    return tensor.flatten().view(torch.uint8).numpy().data
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -101,6 +101,8 @@ class Training:
         self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.frozen_hash = frozen_hash(self.network)
         self.history: History = ()
+        self._score: Callable[[], None] = lambda: None
+        """Puts the label-free scores into the result of the epoch trained last."""
         self.within: dict[str, Tensor] = {}
         """Where in the next epoch an earlier run was paused."""
         self.recipe = recipe_hash(config)
@@ -215,8 +217,9 @@ class Training:
         # The last step's update may be the one that broke the weights, after a loss still finite.
         self._require_finite(LOGITS, outputs.logit_sum, epoch)
         metrics = target_metrics(outputs, self.data)
-        validators = label_free_scores(outputs, self.data)
-        beat()
+        validators: dict[str, float] = {}
+        threads = torch.get_num_threads()
+        self._score = lambda: validators.update(label_free_scores(outputs, self.data, threads))
         label_loss, method_loss, domain_accuracy, further = means
         adversarial = config.adversarial
         # Nothing but the discriminator's own loss is shown as such.
@@ -269,21 +272,22 @@ class Training:
         return self.average.applied() if self.average else nullcontext()
 
     def snapshot(self) -> Callable[[], None]:
-        """Copy the network as it is; return what writes it, at any time and again if it fails.
+        """Copy the network as it is; return what scores and writes it, again if that fails.
 
-        That is ``best`` if this epoch is the best so far, then ``last``. Only the chief writes.
+        The label-free scores are put into the epoch's result, which is not to be told before. Then
+        it writes ``best`` if this epoch is the best so far, and ``last``. Only the chief writes.
         """
+        score = self._score
         if not self.ranks.is_chief:
-            return lambda: None
+            return score
         last, final = self._last({}), len(self.history) == self.config.epochs
-        best = None
-        if best_epoch(self.history, self.objective) is self.history[-1]:
-            # The average is of all weights but counters.
-            model = last.model | last.average
-            best = Checkpoint(last.history, self.frozen_hash, model, recipe=self.recipe)
 
         def write() -> None:
-            if best:
+            score()
+            if best_epoch(last.history, self.objective) is last.history[-1]:
+                # The average is of all weights but counters.
+                model = last.model | last.average
+                best = Checkpoint(last.history, self.frozen_hash, model, recipe=self.recipe)
                 save_checkpoint(self.folder / BEST, best)
             save_last(self.folder, last, final=final)
 
@@ -343,8 +347,9 @@ def train(
 ) -> Iterator[History]:
     """Train a trial, yielding the history after each epoch, its checkpoint already written.
 
-    A thread writes it while the next epoch begins: the history is yielded after the step in which
-    that ends, and by the end of that epoch. With several workers none goes on before it is written.
+    A thread computes the label-free scores and writes it while the next epoch begins: the history
+    is yielded after the step in which that ends, and by the end of that epoch. With several workers
+    none goes on before.
 
     Where ``folder`` holds a checkpoint of the recipe, training goes on after it and the history up
     to it is yielded first, in case its last epoch was saved but never reported. Paused, it ends
@@ -411,7 +416,7 @@ def _kept(saving: "_Saving", keep: Callable[[Callable[[], None]], None]) -> Iter
 
 
 class _Saving:
-    """An epoch's checkpoint, as a thread writes it."""
+    """An epoch's label-free scores and checkpoint, as a thread makes them."""
 
     def __init__(self, history: History, write: Callable[[], None], writer: ThreadPoolExecutor):
         self.history, self._write = history, write

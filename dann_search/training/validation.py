@@ -61,8 +61,10 @@ def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> Metrics | 
     return classification_metrics(data.val_labels.numpy(), predicted, data.classes)
 
 
-def label_free_scores(outputs: ValidationOutputs, data: TrainingData) -> dict[str, float]:
-    """Every validator's value; no label of the target is looked at."""
+def label_free_scores(
+    outputs: ValidationOutputs, data: TrainingData, threads: int
+) -> dict[str, float]:
+    """Every validator's value, with at most ``threads``; no label of the target is looked at."""
     view = ValidationView(
         source_logits=outputs.source.logits.double().numpy(),
         source_features=outputs.source.features.double().numpy(),
@@ -70,4 +72,4 @@ def label_free_scores(outputs: ValidationOutputs, data: TrainingData) -> dict[st
         target_logits=outputs.target.logits.double().numpy(),
         target_features=outputs.target.features.double().numpy(),
     )
-    return validate(view, torch.get_num_threads())
+    return validate(view, threads)

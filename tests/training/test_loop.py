@@ -21,10 +21,12 @@ from dann_search.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
+    save_last,
 )
 from dann_search.training.loop import DivergedError, dropout_seed, train
 from dann_search.training.result import best_epoch, score_of
 from dann_search.training.seeding import reset_torch
+from dann_search.training.step import adapted_loss
 from tests.data.images import write_domain
 from tests.training.recipes import disturbed_torch, metrics, recipe, run, tiny_data, with_images
 
@@ -121,7 +123,7 @@ def test_an_epoch_is_told_when_it_is_on_disk_and_the_next_one_begins_before(
 ) -> None:
     config, data, beats = recipe(ema_decay=0.8), tiny_data(), []
     whole = run(config, data, tmp_path / "whole", beat=lambda: beats.append(1))
-    an_epoch, save = len(beats) // 3, loop.save_last
+    an_epoch, save = len(beats) // 3, save_last
     begun_before = []
 
     def save_slowly(folder: Path, checkpoint: Checkpoint, *, final: bool) -> None:
@@ -140,6 +142,7 @@ def test_an_epoch_is_told_when_it_is_on_disk_and_the_next_one_begins_before(
     with disturbed_torch():
         for history in train(config, data, folder, beat=lambda: beats.append(1)):
             assert load_checkpoint(folder / LAST).history == history
+            assert history[-1].validators
             torch.rand(7)  # as careless code in the middle of an epoch
             torch.set_default_dtype(torch.float64)
     assert begun_before == [True, True, False]
@@ -152,7 +155,7 @@ def test_a_disk_that_is_full_for_a_while_is_told_to_who_keeps_and_written_again(
 ) -> None:
     config, data = recipe(), tiny_data()
     whole = run(config, data, tmp_path / "whole")
-    save, refused, told = loop.save_last, [True, False, True, False, False], []
+    save, refused, told = save_last, [True, False, True, False, False], []
 
     def save_where_there_is_room(folder: Path, checkpoint: Checkpoint, *, final: bool) -> None:
         if refused.pop(0):
@@ -175,7 +178,7 @@ def test_a_disk_that_is_full_for_a_while_is_told_to_who_keeps_and_written_again(
 def test_an_epoch_that_fails_is_told_after_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = loop.adapted_loss
+    steps = adapted_loss
     calls = iter(range(100))
 
     def until_the_second_epoch(*arguments: Any) -> Any:
