@@ -84,7 +84,7 @@ class FeatureFolder:
                     return False
                 shape = (count, *first.shape[1:])
                 header = {"descr": STORED[dtype], "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_2_0(file, header)  # type: ignore[no-untyped-call]
+                np.lib.format.write_array_header_2_0(file, header)
                 for part in (first, *parts):
                     file.write(part.contiguous().flatten().view(torch.uint8).numpy().data)
                 file.truncate()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from dann_search.data import feature_folder
 from dann_search.data.feature_folder import FeatureFolder
 
 FLOAT = torch.float32
@@ -117,7 +116,7 @@ def test_a_full_disk_is_said_once(
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(feature_folder.os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     folder = FeatureFolder(tmp_path / "full", 10_000)
     assert folder.of("a", 6, FLOAT, parts) is None
     assert folder.of("b", 6, FLOAT, parts) is None
