@@ -48,6 +48,17 @@ class Fault:
 
 
 FAULTS = (
+    # Features of frozen stages
+    Fault(
+        "every view has the features of the first",
+        "dann_search/training/frozen_stages.py",
+        '"view": view.record if view else None,',
+        '"view": None,',
+        (
+            "tests/training/test_frozen_stages.py"
+            "::test_kept_features_train_the_same_network_to_the_last_digit",
+        ),
+    ),
     # Extension files
     Fault(
         "a model's code executed without consent",

@@ -39,6 +39,7 @@ from dann_search.search.checks import check_search, remarks
 from dann_search.search.disk_need import check_room
 from dann_search.search.executor import RayExecutor
 from dann_search.search.interrupts import interrupted_with, interrupts
+from dann_search.search.kept_features import kept_features
 from dann_search.search.launch import Outcome, prepare, search
 from dann_search.search.trial_memory import plan_here
 from dann_search.storage.atomic_file import write_atomically
@@ -187,6 +188,8 @@ def _run(
 ) -> SearchEnded:
     noted = [*notes, *remarks(experiment, space, known, address)]
     plan = plan_here(experiment, space, address)
+    if kept := kept_features(experiment.data, space, recorded_store(folder)):
+        plan = f"{plan}; {kept}"
     header = _header(recorded_store(folder), experiment.search.objective, plan, noted)
 
     def follow(terminal: TextIO, record: StudyRecord) -> Following:

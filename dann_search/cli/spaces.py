@@ -74,6 +74,7 @@ def space(
     from dann_search.data.target_has_labels import fitted_to_target
     from dann_search.models.registry import licences_of, stage_counts
     from dann_search.search.disk_need import disk_need
+    from dann_search.search.kept_features import kept_features
     from dann_search.search.trial_memory import planned
     from dann_search.study.explain import explain
 
@@ -87,6 +88,8 @@ def space(
         experiment, labelled = fitted_to_target(experiment)
     need = disk_need(experiment, found)
     disk = str(need) if need else "not known for a backbone of your own"
+    if kept := kept_features(experiment.data, found):
+        disk = f"{disk}; {kept}"
     plan, licences = planned(experiment, found), licences_of(found.backbones)
     result = explain(experiment, found, plan, disk, samples, labelled, licences)
     emit(as_json, result, search_space(result, found))

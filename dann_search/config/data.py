@@ -180,6 +180,12 @@ class DataConfig(Strict):
         description="what is seen through transparent pixels; ignored: the colours they hide",
     )
     store_limit_gib: float = Field(50.0, gt=0, description="largest packed store, in GiB")
+    feature_limit_gib: float = Field(
+        20.0,
+        ge=0,
+        description="most that features of frozen stages take beside the packed store, in GiB; the "
+        "least recently used make room. 0 to keep none",
+    )
 
     @property
     def sources(self) -> tuple[DomainConfig, ...]:

@@ -184,6 +184,14 @@ class TrialConfig(Strict):
     target_augmentation: float = Field(
         1.0, ge=0, le=1, description="strength on target images, as a share of the source's"
     )
+    views: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="augmented views of each training image, of which an epoch shows one: 0 for "
+        "new ones in every epoch, 1 for the image as it is; features of frozen stages are then "
+        "computed once",
+    )
 
     @property
     def fine_tunes(self) -> bool:

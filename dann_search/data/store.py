@@ -101,7 +101,7 @@ def pack(
     with _locked(folder):
         pair = open_pair(config, cache_folder())
         made_from = {
-            "data": config.model_dump(mode="json"),
+            "data": config.model_dump(mode="json", exclude={"feature_limit_gib"}),
             "image_size": image_size,
             "pixels": VERSION,
             "contents": {role: fingerprint(domain) for role, domain in pair.by_role.items()},

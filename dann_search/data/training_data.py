@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dann_search.data.domain import NO_LABEL
+from dann_search.data.feature_folder import FEATURES, FeatureFolder
 from dann_search.data.image_pixels import centre_crop
 from dann_search.data.store import (
     StoreInfo,
@@ -51,6 +52,14 @@ class TrainingData:
     source_val_images: Tensor
     source_val_labels: Tensor
     few: FewLabels | None = None
+    features: FeatureFolder | None = None
+    """Where outputs of frozen stages are kept; None where they are not."""
+
+    def images_of(self, role: str, split: str) -> Tensor:
+        """Return the images of a split that training may see, as stored or as networks see them."""
+        target = {"train": self.target_images, "val": self.val_images}
+        source = {"train": self.source_images, "val": self.source_val_images}
+        return (source if role == "source" else target)[split]
 
     @property
     def classes(self) -> int:
@@ -63,8 +72,12 @@ class TrainingData:
         return centre_crop(self.target_images, self.info.crop_size)
 
 
-def open_training_data(folder: Path) -> TrainingData:
-    """Open the training view of a packed store; never touches the test split."""
+def open_training_data(folder: Path, feature_limit_gib: float = 0.0) -> TrainingData:
+    """Open the training view of a packed store; never touches the test split.
+
+    Features of frozen stages are kept beside it, up to so many GiB; none by default.
+    """
+    features = FeatureFolder(folder / FEATURES, int(feature_limit_gib * 2**30))
     val_labels, few = labels_if_any(folder, "target", "val"), few_if_any(folder)
     return TrainingData(
         info=read_info(folder),
@@ -76,6 +89,7 @@ def open_training_data(folder: Path) -> TrainingData:
         source_val_images=as_tensor(folder, "source", "val"),
         source_val_labels=torch.from_numpy(open_labels(folder, "source", "val")),
         few=None if few is None else _labelled(torch.from_numpy(few)),
+        features=features if feature_limit_gib else None,
     )
 
 

@@ -84,6 +84,20 @@ class Backbone(nn.Module):
         return self
 
     @property
+    def divides(self) -> bool:
+        """Whether the frozen stages can be run apart from the others: here where all are frozen."""
+        return self.frozen == len(self.stage_names)
+
+    def frozen_stages(self, images: Tensor) -> Tensor:
+        """Run the frozen stages alone; ``other_stages`` goes on with what they return."""
+        features: Tensor = self(images)
+        return features
+
+    def other_stages(self, maps: Tensor) -> Tensor:
+        """Features (n, feature_size) from what ``frozen_stages`` returned."""
+        return maps
+
+    @property
     def frozen_names(self) -> frozenset[str]:
         """State-dict names of what is never trained."""
         below = frozenset(self._names(lambda stage: stage < self.frozen))
@@ -92,6 +106,12 @@ class Backbone(nn.Module):
         moving = (is_adapter(name) or is_statistic(name) for name in self.state_dict())
         kept = (name for name, moves in zip(self.state_dict(), moving, strict=True) if not moves)
         return below | frozenset(kept)
+
+    def frozen_state(self) -> dict[str, Tensor]:
+        """Return the state of the frozen stages by plain names, both domains' statistics as one."""
+        state = self.state_dict()
+        kept = (name for name in state if name == plain_name(name))
+        return {name: state[name] for name in kept if self.stage_of(name) < self.frozen}
 
     def _names(self, wanted: Callable[[int], bool]) -> Iterator[str]:
         """Yield the state-dict names of the stages that are wanted."""
@@ -129,7 +149,25 @@ class StagedBackbone(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, 3, side, side) to features (n, feature_size)."""
-        maps = self.stages(images)
+        return self._pooled(self.stages(images))
+
+    @property
+    def divides(self) -> bool:
+        """Whether the frozen stages can be run apart from the others: always."""
+        return True
+
+    def frozen_stages(self, images: Tensor) -> Tensor:
+        """Run the frozen stages alone; where all are, pool as well."""
+        maps: Tensor = self.stages[: self.frozen](images)
+        return self._pooled(maps) if self.frozen == len(self.stages) else maps
+
+    def other_stages(self, maps: Tensor) -> Tensor:
+        """Features (n, feature_size) from what ``frozen_stages`` returned."""
+        if self.frozen == len(self.stages):
+            return maps
+        return self._pooled(self.stages[self.frozen :](maps))
+
+    def _pooled(self, maps: Tensor) -> Tensor:
         if tuple(maps.shape[-2:]) != (self.positions, self.positions):  # else each is its own mean
             maps = self.pool(maps)
         return torch.flatten(maps, 1)

@@ -19,11 +19,16 @@ class DannNetwork(nn.Module):
         backbone: gives features of shape (n, backbone.feature_size).
         classes: number of classes.
         config: ``bottleneck``, the discriminator, ``batch_norm`` and the method.
+
+    Attributes:
+        begins_after_frozen: whether it is given what the backbone's frozen stages made of images,
+            instead of images.
     """
 
     def __init__(self, backbone: Backbone, classes: int, config: TrialConfig):
         super().__init__()
         self.backbone = backbone
+        self.begins_after_frozen = False
         size = config.bottleneck or backbone.feature_size
         self.bottleneck: nn.Module = nn.Identity()
         if config.bottleneck:
@@ -68,8 +73,15 @@ class DannNetwork(nn.Module):
         return self
 
     def features(self, images: Tensor) -> Tensor:
-        """Images (n, 3, side, side) to features (n, size)."""
-        features: Tensor = self.bottleneck(self.backbone(images))
+        """Images (n, 3, side, side), or what frozen stages made of them, to features (n, size)."""
+        features: Tensor = self.bottleneck(self.backbone_features(images))
+        return features
+
+    def backbone_features(self, images: Tensor) -> Tensor:
+        """Return the same before the bottleneck, (n, backbone.feature_size)."""
+        if self.begins_after_frozen:
+            return self.backbone.other_stages(images)
+        features: Tensor = self.backbone(images)
         return features
 
     def features_of_both(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

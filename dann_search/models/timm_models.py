@@ -2,11 +2,13 @@
 
 import difflib
 import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 # First: it makes torchvision, which timm imports, importable beside a CPU-only torch.
 from dann_search.data.torchvision_shim import torchvision  # noqa: F401  isort: skip
@@ -14,7 +16,7 @@ import timm  # isort: skip
 from timm.models._manipulate import group_with_matcher  # isort: skip
 
 from dann_search.errors import InputError
-from dann_search.models.backbone import Backbone
+from dann_search.models.backbone import Backbone, plain_name
 from dann_search.models.catalog import IMAGENET_MEAN, IMAGENET_STD, BackboneSpec
 
 ANY_GRID = {"vision_transformer", "eva"}
@@ -25,6 +27,15 @@ SigLIP, EVA. timm's ``fixed_input_size`` says only which side their published we
 EMBEDDING = r"cls_token|reg_token|pos_embed|patch_embed|norm_pre"
 """What comes before the blocks in networks of these modules. timm 1.0.21 counts two of them to the
 top stage, which would then need the gradients of all others."""
+
+
+IN_TURN: Mapping[str, tuple[str, ...]] = {
+    "ConvNeXt": ("stem", "stages", "norm_pre"),
+    "EfficientNet": ("conv_stem", "bn1", "blocks", "conv_head", "bn2"),
+    "ResNet": ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4"),
+    "VisionTransformer": ("patch_embed", "_pos_embed", "patch_drop", "norm_pre", "blocks", "norm"),
+}
+"""What timm's classes call one after another before ``forward_head``."""
 
 
 class TimmBackbone(Backbone):
@@ -49,6 +60,43 @@ class TimmBackbone(Backbone):
         """Images (n, 3, side, side) to features (n, feature_size)."""
         features: Tensor = self.network(images)
         return features
+
+    @property
+    def divides(self) -> bool:
+        """Whether the frozen stages can be run apart: in networks whose parts are known."""
+        return super().divides or type(self.network).__name__ in IN_TURN
+
+    def frozen_stages(self, images: Tensor) -> Tensor:
+        """Run the frozen stages alone; where all are, to the features."""
+        if super().divides:
+            return super().frozen_stages(images)
+        for part, stage in self._in_turn:
+            images = part(images) if stage < self.frozen else images
+        return images
+
+    def other_stages(self, maps: Tensor) -> Tensor:
+        """Features (n, feature_size) from what ``frozen_stages`` returned."""
+        if super().divides:
+            return maps
+        for part, stage in self._in_turn:
+            maps = part(maps) if stage >= self.frozen else maps
+        features: Tensor = self.network.forward_head(maps)
+        return features
+
+    @cached_property
+    def _in_turn(self) -> list[tuple[Callable[[Tensor], Tensor], int]]:
+        """The network's parts with their stages; one without weights is of that before."""
+        found, stage = [], 0
+        for name in IN_TURN[type(self.network).__name__]:
+            part = getattr(self.network, name)
+            several = part.named_children() if isinstance(part, nn.Sequential) else [("", part)]
+            for child, module in several:
+                state = module.state_dict() if isinstance(module, nn.Module) else {}
+                if state:
+                    path = f"{name}.{child}" if child else name
+                    stage = self._stage_of[plain_name(f"{path}.{next(iter(state))}")]
+                found.append((module, stage))
+        return found
 
 
 def _stage_names(count: int) -> list[str]:

@@ -43,8 +43,8 @@ class Space(Output):
         "words"
     )
     disk: str = Field(
-        description="how many GB of checkpoints a search leaves at most, and a trial in training "
-        "takes, in words"
+        description="how many GB of checkpoints a search leaves at most, what a trial in training "
+        "takes, and which features of frozen stages are kept, in words"
     )
     objective: str = Field(description="what is maximized: f1_macro, or a validator's name")
     target_labelled: bool = Field(

@@ -146,11 +146,13 @@ def _details(config: TrialConfig) -> Iterator[str]:
 def _augmentation(config: TrialConfig) -> str:
     amounts = ((one, getattr(config, one.name)) for one in AUGMENTATIONS.values())
     applied = [one.told(amount) for one, amount in amounts if amount != one.neutral]
-    if not applied:
+    if not applied or config.views == 1:
         return "None."
     text = f"{', '.join(applied)}.".capitalize()
     if config.adapts and config.target_augmentation < 1:
         text += f" Target images get {_share(config.target_augmentation)} of that."
+    if config.views:
+        text += f" Each image has {config.views} fixed views, of which an epoch shows one."
     return text
 
 

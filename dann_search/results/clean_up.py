@@ -1,7 +1,9 @@
 """Delete what a search no longer needs: checkpoints of lesser trials, logs."""
 
+import shutil
 from contextlib import nullcontext
 
+from dann_search.data.feature_folder import FEATURES
 from dann_search.outputs.trials import CleanedUp
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import TrialRow, read_experiment, read_trials
@@ -19,11 +21,11 @@ def clean_up(folder: ExperimentFolder, keep: int = KEEP, dry_run: bool = False) 
 
     Of trials that are over: the checkpoints to resume from, and the models of all but the ``keep``
     best and of finalists that were confirmed. Besides: Ray's logs, what killed processes left half
-    written, and target labels of a killed comparison. The study, the epochs of every trial, the
-    best model, comparisons and packed images are kept.
+    written, features of frozen stages, and target labels of a killed comparison. The study, the
+    epochs of every trial, the best model, comparisons and packed images are kept.
 
-    While a search runs, logs stay, as do trials that failed, which it may try again, and as many
-    models as it keeps itself.
+    While a search runs, logs and features stay, as do trials that failed, which it may try again,
+    and as many models as it keeps itself.
 
     Raises:
         InputError: a comparison is running on the experiment.
@@ -48,11 +50,16 @@ def _clean_up(folder: ExperimentFolder, keep: int, dry_run: bool, searches: bool
     logs = f"{folder.ray.name}/"
     gone = {name: n for name, n in there.items() if name in unneeded or name.startswith(logs)}
     labels = left_labels(folder)
+    # Beside the packed images, and like them never on storage behind a URL.
+    features = [] if searches else [*(folder.data / FEATURES).glob("*")]
+    taken = [path.stat().st_size for path in features]
     if not dry_run:
+        if features:
+            shutil.rmtree(folder.data / FEATURES)
         for name in gone:
             folder.remove(folder.root / name)
         remove_left_labels(folder)
-    sizes = [*gone.values(), *labels.values()]
+    sizes = [*gone.values(), *labels.values(), *taken]
     return CleanedUp(
         experiment=str(folder), files=len(sizes), bytes=sum(sizes), kept=kept, dry_run=dry_run
     )

@@ -118,7 +118,8 @@ class SlotWorker:
             use_extensions(self.config.extensions)
             register_sent(self.config.own)
             store = store_here(self.config.store, partial(self._packed, host))
-            self.stores[self.config.store.place] = open_training_data(store)
+            limit = self.config.store.data.feature_limit_gib
+            self.stores[self.config.store.place] = open_training_data(store, limit)
             _require_files(self.config.weights)
         except Exception as exc:
             error = f"{host}: {_describe(exc)}"
@@ -273,7 +274,8 @@ class SlotWorker:
         from dann_search.data.training_data import open_training_data
 
         if store not in self.stores:
-            self.stores[store] = open_training_data(Path(store))
+            limit = self.config.store.data.feature_limit_gib
+            self.stores[store] = open_training_data(Path(store), limit)
         return self.stores[store]
 
     def _begin(self, folder: TrialFolder) -> Path:

@@ -1,18 +1,21 @@
 """The steps of one epoch: which images, how they are augmented, from a given step on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 
 import torch
 from torch import Tensor
 
+from dann_search.config.extensions import AUGMENTATIONS
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import prepare
 from dann_search.data.batches import epoch_seed, few_batches, paired_batches, steps_per_epoch
 from dann_search.data.device import sent
 from dann_search.data.training_data import FewLabels, TrainingData
+from dann_search.data.views import Seen, View
 from dann_search.models.catalog import BackboneSpec
+from dann_search.training.frozen_stages import FrozenOutput, FrozenStages
 from dann_search.training.ranks import Ranks
 
 AUGMENT_SOURCE, AUGMENT_TARGET = 2, 3
@@ -28,6 +31,8 @@ hidden rectangle (Sohn et al. 2020, section 2.3)."""
 @dataclass(frozen=True)
 class Step:
     """This worker's part of one step: images (n, 3, side, side), labels (n,) of the source.
+
+    Where the network begins after its frozen stages, what these made of the images.
 
     Attributes:
         progress: of the training, from 0 to 1.
@@ -58,6 +63,7 @@ class Batches:
         side: pixels at which the network sees images.
         device: where batches are put.
         ranks: this worker among those of the trial.
+        frozen: the network's frozen stages, where it begins after them.
     """
 
     config: TrialConfig
@@ -66,6 +72,7 @@ class Batches:
     side: int
     device: torch.device
     ranks: Ranks
+    frozen: FrozenStages | None = None
 
     @property
     def steps(self) -> int:
@@ -85,6 +92,30 @@ class Batches:
         sets = 1 + config.adapts + config.strong_views + (self.few is not None)
         return sets * config.batch_size
 
+    def fixed_view(self, domain: str, epoch: int, beat: Callable[[], None]) -> Seen | FrozenOutput:
+        """Return the view of a training split that an epoch shows: ``training.views``.
+
+        Labelled target images are seen as among all others of the target. With one view, images are
+        as they are, and only strong views are augmented.
+        """
+        config, data = self.config, self.data
+        number, strong = epoch % config.views, domain == "strong"
+        strength = 1.0 if domain in ("source", "strong") else config.target_augmentation
+        role = "source" if domain == "source" else "target"
+        view = None
+        if strong:
+            amounts = {one.name: one.neutral for one in AUGMENTATIONS.values()}
+            plain = config.model_copy(update=amounts) if config.views == 1 else config
+            view = View(number, AUGMENT_STRONG, plain.model_copy(update=STRONG))
+        elif config.views > 1:
+            stream = AUGMENT_SOURCE if role == "source" else AUGMENT_TARGET
+            view = View(number, stream, config, strength)
+        if self.frozen:
+            return self.frozen.of(role, "train", view, beat)
+        norm = self.spec.mean, self.spec.std
+        images, crop_size = data.images_of(role, "train"), data.info.crop_size
+        return Seen(images, self.side, norm, crop_size, self.device, view)
+
 
 class EpochSteps:
     """The steps of an epoch; it may be left after any of them and gone on with elsewhere.
@@ -93,14 +124,22 @@ class EpochSteps:
         batches: what makes them.
         epoch: counted from 1.
         pseudo: labels (n,) of all target images, in epochs that train on them.
+        beat: called while features of frozen stages are computed.
 
     Attributes:
         done: steps handed out.
     """
 
-    def __init__(self, batches: Batches, epoch: int, pseudo: Tensor | None = None):
-        self.batches, self.epoch, self.pseudo = batches, epoch, pseudo
+    def __init__(
+        self,
+        batches: Batches,
+        epoch: int,
+        pseudo: Tensor | None = None,
+        beat: Callable[[], None] = lambda: None,
+    ):
+        self.batches, self.epoch, self.pseudo, self.beat = batches, epoch, pseudo, beat
         self.done = 0
+        self._views: dict[str, Seen | FrozenOutput] = {}
         seed = batches.config.seed
         streams = {"source": AUGMENT_SOURCE, "target": AUGMENT_TARGET}
         streams |= {"few": AUGMENT_FEW} if batches.few else {}
@@ -177,9 +216,13 @@ class EpochSteps:
     def _batch(self, images: Tensor, rows: Tensor, domain: str, strength: float = 1.0) -> Tensor:
         """Gather, augment and normalize this worker's rows, as a single process would."""
         batches, config = self.batches, self.batches.config
+        mine = batches.ranks.share(len(rows))
+        if config.views:
+            if domain not in self._views:
+                self._views[domain] = batches.fixed_view(domain, self.epoch, self.beat)
+            return self._views[domain].rows(rows[mine])
         if domain == "strong":
             config = config.model_copy(update=STRONG)
-        mine = batches.ranks.share(len(rows))
         return prepare(
             sent(images.index_select(0, rows[mine]), batches.device),
             batches.side,

@@ -9,7 +9,7 @@ keeps logits small enough to learn from.
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dann_search.data.image_pixels import centre_crop
 from dann_search.data.training_data import TrainingData
@@ -35,13 +35,16 @@ def start_from_class_means(
     """
     rows, labels = _first_of_each_class(batches.data)
     images, crop_size = batches.data.source_images, batches.data.info.crop_size
+    frozen = batches.frozen.of("source", "train", None, beat) if batches.frozen else None
     size = batch_size_for(batches.side) * batches.ranks.size
     found = []
     for some in torch.split(rows, size):
         found.append(
             predict_logits(
-                network.backbone,
-                centre_crop(images.index_select(0, some), crop_size),
+                _BeforeBottleneck(network),
+                frozen.part(some)
+                if frozen
+                else centre_crop(images.index_select(0, some), crop_size),
                 batches.spec,
                 batches.side,
                 batches.device,
@@ -57,6 +60,17 @@ def start_from_class_means(
     weight, bias = nearest_mean(features.cpu().double(), labels, batches.data.classes)
     network.classifier.weight.copy_(weight.float())
     network.classifier.bias.copy_(bias.float())
+
+
+class _BeforeBottleneck(nn.Module):
+    """A network up to the features of its backbone."""
+
+    def __init__(self, network: DannNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.backbone_features(images)
 
 
 def nearest_mean(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:

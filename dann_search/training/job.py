@@ -1,10 +1,10 @@
 """A training outside of a search: of a comparison, or of a model fitted again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.experiment import Experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import RunError
@@ -77,7 +77,7 @@ def train_here(
     failures: Failures = {}
     for number, job in enumerate(waiting, len(jobs) - len(waiting) + 1):
         try:
-            _train(job, experiment.weights, experiment.search.objective)
+            _train(job, experiment)
         except RunError as exc:
             failures[job.name] = str(exc)
         tell_ended(job, failures, number, len(jobs), progress)
@@ -100,9 +100,10 @@ def tell_ended(
         progress(f"trained {job.name} ({number} of {of})")
 
 
-def _train(job: TrainingJob, weights: Mapping[str, WeightsFile], objective: str) -> None:
+def _train(job: TrainingJob, experiment: Experiment) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
-    data = open_training_data(job.store)
+    data = open_training_data(job.store, experiment.data.feature_limit_gib)
+    weights, objective = experiment.weights, experiment.search.objective
     for history in train(job.config, data, job.folder, weights=weights, objective=objective):
         if len(history) >= job.epochs:
             break

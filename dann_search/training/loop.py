@@ -3,6 +3,7 @@
 It can be resumed after any of them, or paused within one, with the same result to the last digit.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ from dann_search.training.checkpoint import (
 )
 from dann_search.training.ema import WeightAverage
 from dann_search.training.epoch_steps import Batches, EpochSteps, Step
+from dann_search.training.frozen_stages import FrozenStages, are_kept
 from dann_search.training.head_init import start_from_class_means
 from dann_search.training.optimizer import Optimizer
 from dann_search.training.precision import autocast
@@ -97,6 +99,9 @@ class Training:
         self.network = network.to(device).to(  # type: ignore[call-overload]
             memory_format=torch.channels_last
         )
+        if kept := are_kept(config, side, len(spec.stages)):
+            parts = (self.network, kept, config, data, spec, side, device)
+            self.batches = dataclasses.replace(self.batches, frozen=FrozenStages(*parts))
         self.optimizer = Optimizer(self.network, config)
         self.average = WeightAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.frozen_hash = frozen_hash(self.network)
@@ -135,7 +140,7 @@ class Training:
         backbone = self.network.backbone
         backbone.hold_below(depth_at(epoch, self.config, len(backbone.stage_names)))
         self.network.train()
-        steps = EpochSteps(self.batches, epoch, pseudo)
+        steps = EpochSteps(self.batches, epoch, pseudo, beat)
         sums, lam = torch.zeros(4, device=self.device), 0.0
         if self.within:
             steps.load_state(with_prefix(self.within, "steps."))
@@ -179,10 +184,11 @@ class Training:
             return None
         if self.within:
             return self.within[PSEUDO]
+        frozen = self.batches.frozen
         with self._validated_weights():
             logits = predict_logits(
                 self.network,
-                self.data.target_as_seen,
+                frozen.of("target", "train", None, beat) if frozen else self.data.target_as_seen,
                 self.batches.spec,
                 self.batches.side,
                 self.device,
@@ -213,6 +219,7 @@ class Training:
                 self.ranks,
                 config.precision,
                 beat,
+                self.batches.frozen,
             )
         # The last step's update may be the one that broke the weights, after a loss still finite.
         self._require_finite(LOGITS, outputs.logit_sum, epoch)

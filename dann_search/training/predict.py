@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dann_search.data.augment import normalize, to_float
 from dann_search.models.catalog import BackboneSpec
 from dann_search.models.network import DannNetwork
+from dann_search.training.frozen_stages import FrozenOutput
 from dann_search.training.precision import autocast
 from dann_search.training.ranks import ALONE, Ranks
 
@@ -37,7 +38,7 @@ class Outputs:
 
 def predict_outputs(
     network: DannNetwork,
-    images: Tensor,
+    images: Tensor | FrozenOutput,
     spec: BackboneSpec,
     side: int,
     device: torch.device,
@@ -67,7 +68,7 @@ class _WithFeatures(nn.Module):
 @torch.no_grad()
 def predict_logits(
     network: nn.Module,
-    images: Tensor,
+    images: Tensor | FrozenOutput,
     spec: BackboneSpec,
     side: int,
     device: torch.device,
@@ -81,7 +82,8 @@ def predict_logits(
 
     Args:
         network: put into evaluation mode.
-        images: uint8, (n, 3, h, w).
+        images: uint8, (n, 3, h, w); what frozen stages made of them where the network begins
+            after those.
         spec: of the backbone, for its normalization.
         side: pixels at which the network sees images.
         device: of the network.
@@ -94,18 +96,21 @@ def predict_logits(
     """
     network.eval()
 
-    def forward(batch: Tensor) -> Tensor:
+    def batch(rows: slice) -> Tensor:
+        if isinstance(images, FrozenOutput):
+            return images.rows(torch.arange(rows.start, rows.stop))
+        return normalize(to_float(images[rows].to(device), side), spec.mean, spec.std)
+
+    def forward(rows: slice) -> Tensor:
         with autocast(device, precision):
-            logits: Tensor = network(
-                normalize(to_float(batch.to(device), side), spec.mean, spec.std)
-            )
+            logits: Tensor = network(batch(rows))
         return logits.float()
 
-    def in_batches(mine: Tensor) -> Iterator[Tensor]:
-        start, size = 0, batch_size_for(side)
-        while start < len(mine) or start == 0:
+    def in_batches(mine: slice) -> Iterator[Tensor]:
+        start, size = mine.start, batch_size_for(side)
+        while start < mine.stop or start == mine.start:
             try:
-                yield forward(mine[start : start + size])
+                yield forward(slice(start, min(start + size, mine.stop)))
             except RuntimeError as exc:
                 if size == 1 or not is_out_of_memory(exc):
                     raise
@@ -114,8 +119,8 @@ def predict_logits(
                 start += size
                 beat()
 
-    mine = images[ranks.share(len(images))]
-    return ranks.gather_rows(torch.cat(list(in_batches(mine))), len(images)).cpu()
+    mine = in_batches(ranks.share(len(images)))
+    return ranks.gather_rows(torch.cat(list(mine)), len(images)).cpu()
 
 
 def is_out_of_memory(exc: Exception) -> bool:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from dann_search.data.training_data import TrainingData
 from dann_search.models.catalog import BackboneSpec
 from dann_search.models.domain_batch_norm import of_source
 from dann_search.models.network import DannNetwork
+from dann_search.training.frozen_stages import FrozenStages
 from dann_search.training.metrics import Metrics, classification_metrics
 from dann_search.training.predict import Outputs, predict_outputs
 from dann_search.training.ranks import Ranks
@@ -39,18 +39,21 @@ def validation_outputs(
     ranks: Ranks,
     precision: str = "fp32",
     beat: Callable[[], None] = lambda: None,
+    frozen: FrozenStages | None = None,
 ) -> ValidationOutputs:
     """Run the network on both validation splits, each worker on its share.
 
-    Where batch norm has statistics for each domain, each is normalized by its own, as in training.
+    Where ``frozen`` stages are given, it begins after them. Where batch norm has statistics for
+    each domain, each is normalized by its own, as in training.
     """
 
-    def outputs(images: Tensor) -> Outputs:
+    def outputs(role: str) -> Outputs:
+        images = frozen.of(role, "val", None, beat) if frozen else data.images_of(role, "val")
         return predict_outputs(network, images, spec, side, device, ranks, precision, beat)
 
     with of_source(network):
-        source = outputs(data.source_val_images)
-    return ValidationOutputs(source, outputs(data.val_images))
+        source = outputs("source")
+    return ValidationOutputs(source, outputs("target"))
 
 
 def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> Metrics | None:

@@ -44,6 +44,12 @@ def test_target_images_that_are_augmented_less_are_told_apart() -> None:
     assert words == ("A horizontal flip of 50 % of the images. Target images get 50 % of that.")
 
 
+def test_fixed_views_are_told() -> None:
+    words = told(horizontal_flip=0.5, views=3)["Augmentation"]
+    assert words.endswith("Each image has 3 fixed views, of which an epoch shows one.")
+    assert told(horizontal_flip=0.5, views=1)["Augmentation"] == "None."
+
+
 def test_self_training_is_told_by_its_epochs() -> None:
     both = told(epochs=6, pseudo_labels=0.34, pseudo_label_weight=0.5)["Method"]
     assert "Epochs 5 to 6 also train on target images, with weight 0.5, under the labels" in both

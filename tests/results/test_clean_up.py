@@ -19,6 +19,8 @@ def test_lesser_models_checkpoints_and_logs_go_and_the_best_can_still_be_had(
     (experiment.ray / "tune").mkdir(parents=True)
     (experiment.ray / "driver.log").write_bytes(b"x" * 1000)
     (experiment.ray / "tune" / "trial.log").write_bytes(b"x" * 1000)
+    (experiment.data / "features").mkdir()
+    (experiment.data / "features" / "a.npy").write_bytes(b"x" * 1000)
     rows = read_trials(experiment)
     (best, *others) = [row.number for row in finished(rows)]
     experiment.trial_record(others[0]).unlink()  # of an older version: its epochs stay
@@ -40,6 +42,7 @@ def test_lesser_models_checkpoints_and_logs_go_and_the_best_can_still_be_had(
         assert not list(experiment.trial(number).glob("best.safetensors"))
     assert (experiment.trial(others[0]) / "last.safetensors").exists()
     assert not [path for path in after if path.is_relative_to(experiment.ray)]
+    assert not (experiment.data / "features").exists()
     assert read_trials(experiment) == rows
     assert write_best(experiment).trial == best
     assert clean_up(experiment, keep=1).files == 0
@@ -54,6 +57,8 @@ def test_from_a_running_search_only_what_it_cannot_need_is_taken(
 ) -> None:
     experiment.ray.mkdir(exist_ok=True)
     (experiment.ray / "driver.log").write_bytes(b"x")
+    (experiment.data / "features").mkdir()
+    (experiment.data / "features" / "a.npy").write_bytes(b"x")
     rows = read_trials(experiment)
     over = [row.number for row in rows if row.state in ("completed", "pruned")]
     before = {number: files_of(experiment, number) for number in over}
@@ -70,6 +75,7 @@ def test_from_a_running_search_only_what_it_cannot_need_is_taken(
         assert files_of(experiment, number) == before[number] - to_go_on
     assert len(list(running.iterdir())) == 3
     assert (experiment.ray / "driver.log").exists()
+    assert (experiment.data / "features" / "a.npy").exists()
     clean_up(experiment, keep=1)
     assert not list(experiment.trials.glob("*/.*"))
 
