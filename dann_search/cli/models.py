@@ -125,7 +125,7 @@ def evaluate(
 def export(
     target: Model,
     format_: Annotated[
-        str | None, typer.Option("--format", help="safetensors, onnx or torch; must be given.")
+        str | None, typer.Option("--format", help="safetensors, onnx, torch or hf; must be given.")
     ] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder to write [export/FORMAT in the model's].")

@@ -211,7 +211,7 @@ class Export(Output):
     export: Path = Field(description="its folder")
     model: Path = Field(description="folder of the model it was made from")
     trial: int = Field(description="number of that model's trial")
-    format: Literal["safetensors", "onnx", "torch"] = Field(description="as asked for")
+    format: Literal["safetensors", "onnx", "torch", "hf"] = Field(description="as asked for")
     files: list[Path] = Field(description="paths of what was written")
     verification: Verification = Field(description="how it compared with its model")
     elapsed_s: float = Field(description="seconds, verification included")
