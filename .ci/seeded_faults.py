@@ -574,18 +574,16 @@ FAULTS = (
     # Results
     Fault(
         "val evaluated instead of test",
-        "dann_search/evaluation/evaluate.py",
-        'labels = open_labels(found.store, "target", "test")\n'
-        '        batches = stored_batches(found.store, "target", "test", model.image_size)',
-        'labels = open_labels(found.store, "target", "val")\n'
-        '        batches = stored_batches(found.store, "target", "val", model.image_size)',
+        "dann_search/evaluation/evaluation_set.py",
+        'labels = open_labels(store, "target", "test")',
+        'labels = open_labels(store, "target", "val")',
         (
             "tests/evaluation/test_evaluate.py::test_metrics_equal_scikit_learns_on_every_test_image",
         ),
     ),
     Fault(
         "a folder's classes taken for the model's in their order",
-        "dann_search/evaluation/evaluate.py",
+        "dann_search/evaluation/evaluation_set.py",
         "np.array([numbers[name] for name in names])",
         "np.array([number for number, _ in enumerate(names)])",
         (

@@ -6,6 +6,8 @@ Domain-adversarial fine-tuning on Ray Train, searched by Optuna on Ray Tune.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dann_search.errors import check_platform
+
 if TYPE_CHECKING:
     from dann_search.api.experiment import Experiment
     from dann_search.api.launching import launch, resume
@@ -84,4 +86,5 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for, when it is asked for: loading a model must not load Ray."""
     if name not in _HOMES:
         raise AttributeError(f"module 'dann_search' has no attribute '{name}'")
+    check_platform()
     return getattr(import_module(_HOMES[name]), name)

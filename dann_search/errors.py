@@ -1,6 +1,7 @@
-"""The two ways a command can fail, and the nearest valid name for a wrong one."""
+"""The ways a command can fail, and the nearest valid name for a wrong one."""
 
 import difflib
+import importlib.util
 import re
 from collections.abc import Iterable
 
@@ -14,6 +15,20 @@ def printable(text: str) -> str:
     Python keeps them as lone surrogates, so that the file can be opened.
     """
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def check_platform() -> None:
+    """Check that this system has what locks between processes need.
+
+    Raises:
+        InputError: it has not, as Windows outside of WSL.
+    """
+    if importlib.util.find_spec("fcntl") is None:
+        raise InputError(
+            "dann-search runs on Linux and macOS, and on Windows in WSL (wsl --install, then "
+            "install it in there); to use a trained model on Windows itself, export it elsewhere "
+            "with: dann-search export NAME --format onnx"
+        )
 
 
 class InputError(Exception):

@@ -4,6 +4,17 @@ Start with ``main.py``, from arguments to an exit code; each family of commands 
 tables are in ``tables.py``.
 """
 
+import sys
+
+from dann_search.errors import InputError, check_platform
+
+try:
+    check_platform()
+except InputError as exc:
+    # Before main.py, which ends commands with their error: it imports what is missing.
+    print(f"error: {exc}", file=sys.stderr)
+    sys.exit(2)
+
 from dann_search.cli.main import entry_point, main
 
 __all__ = ["entry_point", "main"]

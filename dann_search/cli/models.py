@@ -90,13 +90,17 @@ def evaluate(
             "--calibrated", help="Fit the model's temperature on target val first, and keep it."
         ),
     ] = False,
+    errors: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for a page and a table of wrong predictions."),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     trust_extensions: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model on the target's test split, or on a labelled folder or manifest.
 
-    Example: dann-search evaluate quickstart --calibrated
+    Example: dann-search evaluate quickstart --calibrated --errors wrong
     """
     from dann_search.cli.evaluation_tables import evaluation_table
     from dann_search.evaluation.evaluate import evaluate_target
@@ -106,6 +110,7 @@ def evaluate(
         target,
         data,
         calibrated=calibrated,
+        errors=errors,
         device=device,
         trust_extensions=trust_extensions,
         note=notes.append,
@@ -120,7 +125,7 @@ def evaluate(
 def export(
     target: Model,
     format_: Annotated[
-        str | None, typer.Option("--format", help="safetensors, onnx or torch; must be given.")
+        str | None, typer.Option("--format", help="safetensors, onnx, torch or hf; must be given.")
     ] = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder to write [export/FORMAT in the model's].")
@@ -159,9 +164,20 @@ def predict(
             metavar="PATH", help="Images, folders, or patterns in quotes.", show_default=False
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="File to write [standard output].")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "--output", help="File to write [standard output].")
+    ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", help="csv or jsonl [by --out's name; csv].")
+        str | None,
+        typer.Option("--format", help="csv, json, jsonl or parquet [by --out's name; csv]."),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Page of thumbnails to write, by predicted class."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Probability below which a label is refused.", min=0, max=1),
     ] = None,
     top: Annotated[
         int, typer.Option(help="Number of classes per image, the likeliest first.", min=1)
@@ -174,7 +190,7 @@ def predict(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Label images, with probabilities, as CSV or JSON lines.
+    """Label images, with probabilities, as CSV, JSON or Parquet.
 
     Example: dann-search predict quickstart photos 'more/**/*.png' --out labels.csv
     """
@@ -186,13 +202,17 @@ def predict(
 
     kind = output.output_format(out, format_)
     output.check_out(out, force)
+    output.check_out(sheet, force, "--sheet")
     collected: list[FilePrediction] | None = [] if as_json and out is None else None
     unreadable: list[FilePrediction] = []
     notes: list[str] = []
     has_bar = err.is_terminal and not as_json and (out is not None or not sys.stdout.isatty())
     bar = image_bar("classifying") if has_bar else nullcontext(ImageLines(sys.stderr, "classified"))
     try:
-        with output.writer(out, kind, top, collected) as write, bar as progress:
+        with (
+            output.writer(out, kind, top, collected, threshold is not None) as write,
+            bar as progress,
+        ):
 
             def take(prediction: "FilePrediction") -> None:
                 write(prediction)
@@ -206,6 +226,8 @@ def predict(
                 top=top,
                 batch_size=batch_size,
                 device=device,
+                threshold=threshold,
+                sheet=sheet,
                 trust_extensions=trust_extensions,
                 progress=progress,
                 note=notes.append,

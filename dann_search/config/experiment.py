@@ -233,6 +233,11 @@ class Experiment(Strict):
         "augmentations, samplers or backbones",
     )
     resources: ResourcesConfig = ResourcesConfig()
+    tracking: tuple[Literal["wandb", "mlflow"], ...] = Field(
+        (),
+        description="services that get the curves and parameters that TensorBoard gets; their own "
+        "environment variables say where they are",
+    )
     storage: Place = Field(
         Path("runs"),
         description="where experiments are stored: a folder, or a URL such as s3://bucket/dir",

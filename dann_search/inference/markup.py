@@ -1,4 +1,4 @@
-"""Escape text from users for Markdown and LaTeX."""
+"""Escape text from users for Markdown, LaTeX and spreadsheets."""
 
 import re
 
@@ -23,6 +23,11 @@ def escape_latex(text: str) -> str:
     escaped = "".join(LATEX.get(character, character) for character in one_line(text))
     # A hyphen before a digit is a minus.
     return re.sub(r"(?<![\w])-(?=\d)", "$-$", escaped).replace("±", r"$\pm$")
+
+
+def for_sheet(text: str) -> str:
+    """Return text that a spreadsheet shows, where it would take it for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def one_line(text: str) -> str:

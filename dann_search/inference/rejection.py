@@ -8,10 +8,18 @@ source is rejected more often, too, whatever its classes.
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from dann_search.outputs.models import Rejection
+from dann_search.data.training_data import as_tensor
+from dann_search.errors import InputError
+from dann_search.inference.batched_logits import batch_size_of, logits_of
+from dann_search.inference.find_model import FoundModel
+from dann_search.inference.model import DannModel
+from dann_search.outputs.models import Refusal, Rejection
 
+MOST = 1_000
+"""Validation images that say how many to expect below a user's threshold."""
 SOURCE_RATE = 0.05
 """Share of the source's validation images that the threshold rejects."""
 
@@ -37,7 +45,47 @@ def rejection(record: dict[str, Any], rejected: int, images: int) -> Rejection |
     return Rejection(**rule, rejected=rejected, share=rejected / images if images else None)
 
 
-def count_rejected(record: dict[str, Any], logits: NDArray[np.float64]) -> int:
-    """Count the images, by logits (n, classes), that a model's rule rejects; 0 without a rule."""
+def rejected(record: dict[str, Any], logits: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which images, by logits (n, classes), a model's rule rejects; none without a rule."""
     rule = record.get("rejection")
-    return int((sureness(logits) < rule["threshold"]).sum()) if rule else 0
+    unsure: NDArray[np.bool_] = sureness(logits) < (rule["threshold"] if rule else 0.0)
+    return unsure
+
+
+def count_rejected(record: dict[str, Any], logits: NDArray[np.float64]) -> int:
+    """Count the images that a model's rule rejects."""
+    return int(rejected(record, logits).sum())
+
+
+def expected_refused(found: FoundModel, model: DannModel, threshold: float) -> float | None:
+    """Return which share of the target's validation images is below a user's threshold.
+
+    Their labels are not read. At most ``MOST`` of them are looked at, evenly spaced.
+
+    Args:
+        found: where the model lies.
+        model: the same model.
+        threshold: of probabilities divided by the temperature, as ``predict`` writes them.
+
+    Returns:
+        0 to 1; None where the model's experiment is not found.
+    """
+    try:
+        if (store := found.store) is None:
+            return None
+    except InputError:  # its images would have to be packed again
+        return None
+    images = as_tensor(store, "target", "val")
+    rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST)).round().astype(int))
+    batches = torch.split(images[torch.from_numpy(rows)], batch_size_of(model))
+    return float((sureness(logits_of(model, batches) / model.temperature) < threshold).mean())
+
+
+def refusal(
+    threshold: float | None, refused: int, images: int, expected: float | None
+) -> Refusal | None:
+    """Return what a user's threshold came to; None without one."""
+    if threshold is None:
+        return None
+    share = refused / images if images else None
+    return Refusal(threshold=threshold, refused=refused, share=share, expected_share=expected)

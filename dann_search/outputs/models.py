@@ -152,7 +152,20 @@ class FilePrediction(Output):
     top: list[LabelProbability] = Field(
         description="as many classes as --top asks for, the likeliest first; empty as label is null"
     )
+    refused: bool = Field(description="whether its probability is below --threshold")
     error: str | None = Field(description="why it cannot be read; null where it can")
+
+
+class Refusal(Output):
+    """Labels that ``--threshold`` refused."""
+
+    threshold: float = Field(description="probability, as written, below which a label is refused")
+    refused: int = Field(description="images refused")
+    share: float | None = Field(description="of the images read, 0 to 1; null without any")
+    expected_share: float | None = Field(
+        description="of the target's validation images, 0 to 1; null where the model's experiment "
+        "is not found"
+    )
 
 
 class Predictions(Output):
@@ -168,6 +181,8 @@ class Predictions(Output):
     rejection: Rejection | None = Field(
         description="how many images the model is too unsure of; null where it has no rule"
     )
+    refusal: Refusal | None = Field(description="null without --threshold")
+    sheet: Path | None = Field(description="the page that --sheet names; null without")
     predictions: list[FilePrediction] | None = Field(
         description="in the order of the files; null with --out, which has them"
     )
@@ -196,7 +211,7 @@ class Export(Output):
     export: Path = Field(description="its folder")
     model: Path = Field(description="folder of the model it was made from")
     trial: int = Field(description="number of that model's trial")
-    format: Literal["safetensors", "onnx", "torch"] = Field(description="as asked for")
+    format: Literal["safetensors", "onnx", "torch", "hf"] = Field(description="as asked for")
     files: list[Path] = Field(description="paths of what was written")
     verification: Verification = Field(description="how it compared with its model")
     elapsed_s: float = Field(description="seconds, verification included")

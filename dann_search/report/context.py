@@ -6,13 +6,13 @@ from typing import Any
 from dann_search.config.trial import TrialConfig
 from dann_search.data.domain import NO_LABEL
 from dann_search.evaluation.comparison import BASE, parts, stronger
+from dann_search.inference.gallery import SMALL
 from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.report import Spent
 from dann_search.report import tables, theme
 from dann_search.report.content import Content
 from dann_search.report.figures.classes import MOST_CLASSES
 from dann_search.report.reproduce import reproduction
-from dann_search.report.thumbnails import SMALL
 from dann_search.results.lines import duration
 
 

@@ -1,26 +1,22 @@
 """Small pictures inside the page: mistakes, uncertain images, augmented images."""
 
-import base64
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augment import augment, to_float
 from dann_search.data.image_pixels import centre_crop
+from dann_search.inference.gallery import data_uri
 from dann_search.training.validators.view import entropy
 
 Floats = NDArray[np.float64]
 
 SHOWN = 24
 """Images in each gallery."""
-LARGEST, SMALL = 112, 48
-"""Sides in pixels: larger images are reduced to the first; up to the second they stay lossless."""
 ORIGINALS, VARIANTS = 4, 5
 
 
@@ -44,20 +40,6 @@ class Augmented:
 
     original: str
     variants: list[str]
-
-
-def data_uri(image: NDArray[np.uint8]) -> str:
-    """Encode a uint8 image (3, side, side): PNG if it is tiny, else JPEG of at most 112 pixels."""
-    picture = Image.fromarray(image.transpose(1, 2, 0))
-    content = io.BytesIO()
-    if picture.width <= SMALL:
-        picture.save(content, "PNG", optimize=True)
-        kind = "png"
-    else:
-        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-        picture.save(content, "JPEG", quality=80, optimize=True)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def confident_mistakes(

@@ -17,6 +17,7 @@ from dann_search.search.resources import cpu_count, make_plan
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.first_trials import check_grid, warm_trials
 from dann_search.study.samplers import check_sampler
+from dann_search.tracking.services import check_services
 
 
 def check_search(
@@ -39,6 +40,7 @@ def check_search(
             raise InputError(trouble)
         make_plan(experiment.resources, cpu_count(), local_gpu_count())
     check_sampler(experiment.search.sampler)
+    check_services(experiment.tracking)
     check_grid(experiment, space)
     warm_trials(space, known)
 

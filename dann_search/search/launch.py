@@ -19,7 +19,7 @@ from dann_search.data.store import INFO, pack
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import largest_native_size, registered, spec_of
 from dann_search.models.sizes import size_needed
-from dann_search.results.reader import use_recorded_extensions
+from dann_search.results.reader import read_record, use_recorded_extensions
 from dann_search.search.checks import check_room_for_a_trial, check_search
 from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
 from dann_search.search.fatal_exit import before_the_end
@@ -37,6 +37,7 @@ from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
 from dann_search.study.tally import Counts
 from dann_search.tracking.observer import Observer
+from dann_search.tracking.services import SERVICES, ServiceObserver
 from dann_search.tracking.tensorboard import TensorBoardWriter
 from dann_search.tracking.trial_files import TrialFiles
 
@@ -275,6 +276,22 @@ def _kept(folder: ExperimentFolder) -> str:
     return f"what was trained is kept; log: {log}; go on with: {command}"
 
 
+def _services(
+    experiment: Experiment, space: Space, folder: ExperimentFolder, tell: Callable[[str], None]
+) -> list[Observer]:
+    ident = read_record(folder).get("id", experiment.name)  # an older version gave none
+    return [
+        ServiceObserver(
+            name,
+            SERVICES[name](folder.root, experiment.name, ident),
+            space,
+            experiment.search.objective,
+            tell,
+        )
+        for name in dict.fromkeys(experiment.tracking)
+    ]
+
+
 @contextlib.contextmanager
 def _watchers(
     experiment: Experiment,
@@ -293,6 +310,7 @@ def _watchers(
     watchers = [
         TensorBoardWriter(folder.tensorboard, space, objective, total, labelled),
         TrialFiles(folder),
+        *_services(experiment, space, folder, console.notice),
         Retention(record.study, folder, experiment.search, console.notice),
         console,
     ]

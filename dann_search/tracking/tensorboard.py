@@ -63,6 +63,21 @@ def epochs_between(epochs: int, trials: int) -> int:
     return max(1, math.ceil(epochs / kept))
 
 
+def scalars(history: Sequence[dict[str, Any]], objective: str) -> dict[str, float]:
+    """Return the scalars of the last epoch of a history by tag, and the best score up to it."""
+    result = history[-1]
+    values: dict[str, float] = {
+        tag: result[name] for name, tag in TAGS.items() if result[name] is not None
+    }
+    values |= {f"validators/{name}": value for name, value in result["validators"].items()}
+    best = best_of(history, objective)
+    if (f1 := best["f1_macro_val"]) is not None:
+        values[BEST_F1] = f1
+    else:
+        values[f"best/{objective}"] = score_of(best, objective)
+    return values
+
+
 class TensorBoardWriter(Observer):
     """Writes the scalars of each trial as they arrive, and its hyperparameters.
 
@@ -178,21 +193,8 @@ class TrialRun:
         self.writer.flush()
 
     def _write(self, result: dict[str, Any]) -> None:
-        values = [
-            Summary.Value(tag=tag, simple_value=result[name])
-            for name, tag in TAGS.items()
-            if result[name] is not None
-        ]
-        values += [
-            Summary.Value(tag=f"validators/{name}", simple_value=value)
-            for name, value in result["validators"].items()
-        ]
-        best = best_of(self.history[: result["epoch"]], self.objective)
-        if (f1 := best["f1_macro_val"]) is not None:
-            values.append(Summary.Value(tag=BEST_F1, simple_value=f1))
-        else:
-            score = score_of(best, self.objective)
-            values.append(Summary.Value(tag=f"best/{self.objective}", simple_value=score))
+        found = scalars(self.history[: result["epoch"]], self.objective)
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in found.items()]
         _add(self.writer, Summary(value=values), step=result["epoch"])
         self.written = result["epoch"]
 

@@ -33,7 +33,7 @@ def test_it_is_a_ray_job_of_the_installed_ray() -> None:
     assert (MANIFEST["apiVersion"], MANIFEST["kind"]) == ("ray.io/v1", "RayJob")
     minor = version("ray").rpartition(".")[0]
     assert CLUSTER["rayVersion"].rpartition(".")[0] == minor
-    assert f"FROM rayproject/ray:{CLUSTER['rayVersion']}-py311-gpu" in FILE.read_text()
+    assert f"BASE=rayproject/ray:{CLUSTER['rayVersion']}-py311-gpu" in FILE.read_text()
 
 
 def test_its_entrypoint_is_a_launch_on_shared_storage() -> None:

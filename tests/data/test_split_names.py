@@ -10,7 +10,7 @@ from dann_search.data.folder import load_folder_domain
 from dann_search.data.remote import local_copy
 from dann_search.data.split_names import MEANINGS
 from dann_search.errors import InputError
-from dann_search.evaluation.evaluate import labelled_images
+from dann_search.evaluation.evaluation_set import labelled_images
 from dann_search.inference.image_files import image_files
 from tests.data.images import noise, write_domain
 

@@ -32,7 +32,8 @@ from dann_search.evaluation.calibration import (
     reliability,
     to_probabilities,
 )
-from dann_search.evaluation.evaluate import evaluate_target, labelled_images, predict_classes
+from dann_search.evaluation.evaluate import evaluate_target, predict_classes
+from dann_search.evaluation.evaluation_set import labelled_images
 from dann_search.evaluation.scoring import score, score_logits
 from dann_search.inference.best import write_best
 from dann_search.inference.model import load_model

@@ -26,7 +26,7 @@ from dann_search.data.open_domain import open_pair
 from dann_search.data.splits import split_domain
 from dann_search.data.store import pack, read_info
 from dann_search.errors import InputError
-from dann_search.evaluation.evaluate import labelled_images
+from dann_search.evaluation.evaluation_set import labelled_images
 from dann_search.inference.batched_logits import logits_of, stored_batches
 from dann_search.inference.best import _preprocessing, weights_of
 from dann_search.inference.export import program, safetensors_folder, standalone

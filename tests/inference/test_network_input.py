@@ -25,7 +25,7 @@ from dann_search.data.splits import split_domain
 from dann_search.data.store import pack
 from dann_search.data.training_data import as_tensor, open_training_data, stored_tensor
 from dann_search.errors import RunError
-from dann_search.evaluation.evaluate import labelled_images
+from dann_search.evaluation.evaluation_set import labelled_images
 from dann_search.inference.batched_logits import logits_of, stored_batches
 from dann_search.inference.best import _preprocessing, weights_of
 from dann_search.inference.export import onnx_file, program, safetensors_folder

@@ -3,19 +3,27 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from dann_search import load_model, predict_files
 from dann_search.cli import main
+from dann_search.data.store import open_images
 from dann_search.errors import InputError
+from dann_search.inference import contact_sheet, prediction_output
 from dann_search.inference.batched_logits import decoded_batches
+from dann_search.inference.contact_sheet import ContactSheet
+from dann_search.inference.gallery import data_uri
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.outputs.models import FilePrediction
+from dann_search.storage.layout import ExperimentFolder
 from tests.data.images import noise
 from tests.inference.models import write_random_model
 from tests.json_output import failed, printed
@@ -114,8 +122,8 @@ def test_only_where_nothing_can_be_read_it_is_a_failure(
         (["*.gif"], "the pattern matches no image"),
         (["."], "no image in it"),
         (["a.jpg", "--top", "5"], "the model knows 4 classes"),
-        (["a.jpg", "--out", "x.parquet"], "the suffix names no format"),
-        (["a.jpg", "--format", "xml"], "expected csv or jsonl"),
+        (["a.jpg", "--out", "x.txt"], "the suffix names no format"),
+        (["a.jpg", "--format", "xml"], "expected csv, json, jsonl, parquet"),
         (["a.jpg", "--out", "no/x.csv"], "there is no folder no"),
         (["a.jpg", "--device", "gpu"], "expected cpu, cuda or auto"),
     ],
@@ -178,6 +186,114 @@ def test_what_is_left_out_and_images_without_content_are_noted(
     assert (
         f"1 images are black or white throughout as the model sees them, such as {photos}" in said
     )
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "jsonl", "parquet"])
+def test_every_kind_of_file_holds_the_same_labels(
+    model: Path, photos: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_output, "ROW_GROUP", 2)
+    out = tmp_path / f"labels.{kind}"
+    words = ["predict", str(model), str(photos), "--top", "2", "--threshold", "1"]
+    assert main([*words, "--output", str(out)]) == 0
+    expected = list(predict_files(model, photos, top=2))
+    if kind in ("csv", "parquet"):
+        table = pd.read_csv(out) if kind == "csv" else pd.read_parquet(out)
+        assert list(table) == [
+            "path", "label", "probability", "label_2", "probability_2", "error", "refused",
+        ]  # fmt: skip
+        assert list(table.refused) == [True, True, False]
+        read = [[None if pd.isna(cell) else cell for cell in row] for row in table.values.tolist()]
+        found = [(row[0], row[1], row[3], row[4], bool(row[5])) for row in read]
+    else:
+        text = out.read_text(encoding="utf-8")
+        lines = json.loads(text) if kind == "json" else list(map(json.loads, text.splitlines()))
+        assert [line["refused"] for line in lines] == [True, True, False]
+        tops = [line["top"] for line in lines]
+        seconds = [
+            (top[1]["label"], top[1]["probability"]) if top else (None, None) for top in tops
+        ]
+        found = [
+            (line["path"], line["label"], *second, bool(line["error"]))
+            for line, second in zip(lines, seconds, strict=True)
+        ]
+    for one, (path, label, second, probability, failed_) in zip(expected, found, strict=True):
+        other = one.top[1] if one.top else None
+        assert (path, label, failed_) == (one.path, one.label, one.error is not None)
+        assert second == (other and other.label)
+        assert probability == (other and pytest.approx(other.probability, rel=1e-5))
+
+
+def test_json_on_standard_output_is_one_array(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(model), str(photos), "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [one["error"] is None for one in content] == [True, True, False]
+
+
+def test_a_threshold_refuses_what_is_below_it_and_says_how_many_to_expect(
+    experiment: ExperimentFolder, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", str(experiment.root), str(photos), "--json"]
+    assert main(words) == 0
+    content = printed("predict", capsys.readouterr().out)
+    assert content["refusal"] is None
+    assert not any(one["refused"] for one in content["predictions"])
+    highest = max(one["probability"] or 0 for one in content["predictions"])
+    assert main([*words, "--threshold", str(highest)]) == 0
+    captured = capsys.readouterr()
+    content = printed("predict", captured.out)
+    assert [one["refused"] for one in content["predictions"]].count(True) == 1
+    found = load_model(experiment.best)
+    stored = torch.from_numpy(open_images(experiment.data, "target", "val").copy())
+    with torch.no_grad():
+        sure = found.probabilities(stored).max(1).values
+    assert content["refusal"]["expected_share"] == pytest.approx(
+        float((sure < highest).double().mean()), abs=0.01
+    )
+    assert (content["refusal"]["refused"], content["refusal"]["share"]) == (1, 0.5)
+    assert "1 images (50.0%) are refused" in captured.err
+
+
+def test_a_sheet_shows_the_images_by_class_with_the_refused_first(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise(5).save(photos / "<b>$x$.png")
+    sheet = tmp_path / "sheet.html"
+    words = ["predict", str(model), str(photos), "--out", str(tmp_path / "l.csv"), "--json"]
+    assert main([*words, "--sheet", str(sheet), "--threshold", "0.9999"]) == 0
+    assert printed("predict", capsys.readouterr().out)["sheet"] == str(sheet)
+    page = sheet.read_text(encoding="utf-8")
+    assert page.count("<figure>") == 3 and "Refused: below 0.9999 (3)" in page
+    assert "<b>$x$" not in page and "&lt;b&gt;$x$.png" in page
+    for picture in (photos / "a.jpg", photos / "<b>$x$.png"):
+        assert data_uri(load_model(model).read(picture)) in page
+    assert main([*words, "--sheet", str(sheet), "--force"]) == 0
+    page = sheet.read_text(encoding="utf-8")
+    assert "Refused" not in page
+    assert re.search(r"<h2>\w+ \(\d\)</h2>", page)
+    assert main([*words, "--sheet", str(sheet)]) == 2
+
+
+def test_of_many_images_a_sheet_keeps_some_drawn_over_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact_sheet, "MOST", 20)
+    sheet, image = ContactSheet(1_000, None), np.zeros((3, 8, 8), np.uint8)
+    for number in range(1_000):
+        sheet.add(
+            FilePrediction(
+                path=f"{number}.png", label="mug", probability=0.5, top=[], refused=False,
+                error=None,
+            ),
+            image,
+        )  # fmt: skip
+    sheet.write(tmp_path / "sheet.html")
+    page = (tmp_path / "sheet.html").read_text(encoding="utf-8")
+    shown = [int(number) for number in re.findall(r"<span>(\d+)\.png", page)]
+    assert len(shown) == 20 and min(shown) < 300 and max(shown) > 700
+    assert "20 of 1,000 images, drawn at random" in page
 
 
 def test_one_path_is_taken_for_one(model: Path, photos: Path) -> None:

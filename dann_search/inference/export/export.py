@@ -14,7 +14,7 @@ from typing import Literal, Protocol, cast
 import torch
 
 from dann_search.errors import InputError, RunError, in_one_line, nearest
-from dann_search.inference.export import onnx_file, program, safetensors_folder
+from dann_search.inference.export import hub_folder, onnx_file, program, safetensors_folder
 from dann_search.inference.export.carried import Run
 from dann_search.inference.export.verification import images_for, verify
 from dann_search.inference.find_model import FoundModel, find_model
@@ -56,6 +56,7 @@ FORMATS: dict[str, Format] = {
     "safetensors": safetensors_folder,
     "onnx": onnx_file,
     "torch": program,
+    "hf": hub_folder,
 }
 
 
@@ -72,7 +73,7 @@ def export_model(
 
     Args:
         target: an experiment, whose best model is exported, or the folder of a model.
-        format: safetensors, onnx or torch.
+        format: safetensors, onnx, torch or hf (a folder for the Hugging Face Hub).
         out: folder to write; by default ``export/FORMAT`` in the model's.
         force: replace an existing export.
         images: folder of images to compare on; by default the target's validation images, or
@@ -114,7 +115,7 @@ def export_model(
         export=place,
         model=found.folder,
         trial=found.record["trial"],
-        format=cast(Literal["safetensors", "onnx", "torch"], format),
+        format=cast(Literal["safetensors", "onnx", "torch", "hf"], format),
         files=[place / name for name in (*kind.FILES, RECORD, CARD)],
         verification=verification,
         elapsed_s=round(time.perf_counter() - begun, 2),
@@ -161,7 +162,10 @@ def _describe(
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     loading = f"{kind.loading(model).strip()}\n\nThis export was {verification}."
-    card = model_card(record, read_evaluation(found.folder), loading)
+    evaluation = read_evaluation(found.folder)
+    card = model_card(record, evaluation, loading)
+    if format == "hf":
+        card = hub_folder.metadata(record, evaluation) + card
     (folder / CARD).write_text(card, encoding="utf-8")
 
 

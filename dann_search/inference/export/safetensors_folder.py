@@ -55,7 +55,7 @@ def check(backbone: str) -> None:
     """
     if registered(backbone) is not None:
         raise InputError(
-            f"--format safetensors: its loader rebuilds networks of torchvision and timm, and "
+            "--format safetensors, hf: their loader rebuilds networks of torchvision and timm, and "
             f"{backbone} is a backbone of your own; --format torch and --format onnx can hold it"
         )
 

@@ -32,6 +32,7 @@ FILES = {
     "safetensors": {"model.safetensors", "model.py"},
     "onnx": {"model.onnx", "image_pixels.py"},
     "torch": {"model.pt2", "image_pixels.py"},
+    "hf": {"model.safetensors", "model.py", "config.json"},
 }
 
 
