@@ -22,6 +22,7 @@ from dann_search.results.lines import (
     shown_trials,
 )
 from dann_search.results.status import BY_ITSELF, Snapshot
+from dann_search.search.cost import summary
 from dann_search.training.result import F1_MACRO
 
 SHOWN = 50
@@ -202,9 +203,31 @@ def search_space(result: spaces.Space, space: Space) -> Group:
     if result.licences:
         named = ", ".join(f"{name} {licence}" for name, licence in result.licences.items())
         lines.append(f"licences of published weights: {named}")
+    if result.estimate:
+        lines += estimated(result.estimate)
     lines.append("")
     lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
     return Group(table, "", *map(sentence, lines))
+
+
+def estimated(found: spaces.Estimate) -> Iterator[str]:
+    """Yield what a search will cost, and what each kind of its recipes does."""
+    yield summary(found)
+    slot_hours = [hours * found.slots for hours in (found.hours_low, found.hours_high)]
+    yield (
+        f"    on other machines: {slot_hours[0]:.3g} to {slot_hours[1]:.3g} hours of slots like "
+        "these, divided by their number"
+    )
+    if found.memory_gb is not None:
+        yield f"    memory of a slot: up to {found.memory_gb:.1f} GB"
+    if found.disk_gb is not None:
+        yield f"    disk: up to {found.disk_gb:.2g} GB"
+    for one in found.measured:
+        depth = "" if one.unfrozen_depth is None else f", unfrozen_depth {one.unfrozen_depth}"
+        yield (
+            f"    {one.backbone}{depth} at {one.side} px: {one.step_s:.3g} s a step, "
+            f"{one.epoch_s:.3g} s an epoch, {one.share:.0%} of the recipes"
+        )
 
 
 def _values(parameter: spaces.SearchedParameter) -> str:
