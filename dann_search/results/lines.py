@@ -6,6 +6,7 @@ from typing import Any, Protocol, TextIO
 
 from dann_search.outputs.trials import Status
 from dann_search.results.reader import TrialRow
+from dann_search.results.remaining import Pace
 from dann_search.results.status import BY_ITSELF, Snapshot
 from dann_search.training.result import F1_MACRO
 
@@ -26,28 +27,6 @@ class View(Protocol):
 
     def close(self) -> None:
         """End the view."""
-
-
-class Pace:
-    """The speed of a search, from its epochs since the first snapshot."""
-
-    def __init__(self) -> None:
-        self.first: tuple[float, int] | None = None
-
-    def left(self, snapshot: Snapshot) -> str:
-        """Estimate how long the search will still take, in words; empty while unknown."""
-        now, epochs = time.monotonic(), _epochs(snapshot)
-        self.first = self.first or (now, epochs)
-        if not snapshot.status.searching or now == self.first[0]:
-            return ""
-        status = snapshot.status
-        seconds = remaining_s(
-            (epochs - self.first[1]) / (now - self.first[0]),
-            [row.epochs for row in snapshot.ended],
-            [row.epochs for row in snapshot.running],
-            max(0, status.total - status.finished - status.running),
-        )
-        return f"about {duration(seconds)} left" if seconds else ""
 
 
 class LinesView:
@@ -73,7 +52,7 @@ class LinesView:
 
     def _show(self, snapshot: Snapshot) -> None:
         name = snapshot.status.name
-        left = self.paces.setdefault(name, Pace()).left(snapshot)
+        left = time_left(self.paces.setdefault(name, Pace()), snapshot)
         before = self.printed.get(name)
         self.printed[name] = {row.number for row in snapshot.ended}
         for row in snapshot.ended:
@@ -101,6 +80,12 @@ class LinesView:
 
 def _epochs(snapshot: Snapshot) -> int:
     return sum(row.epochs for row in snapshot.rows)
+
+
+def time_left(pace: Pace, snapshot: Snapshot) -> str:
+    """Say how long a search will still take; empty while that is not known."""
+    seconds = pace.left_s(snapshot)
+    return f"about {duration(seconds)} left" if seconds else ""
 
 
 def headline(snapshot: Snapshot, left: str = "") -> str:
@@ -175,23 +160,6 @@ def state_in_words(status: Status) -> str:
     why = BY_ITSELF.get(status.stopped_by or "") if status.state == "done" else None
     why = why or status.trouble
     return f"{status.state}: {why}" if why else status.state
-
-
-def remaining_s(
-    rate: float, ended: Sequence[int], running: Sequence[int], waiting: int
-) -> float | None:
-    """Estimate the seconds left from the epochs of trials; None while too few have ended.
-
-    Args:
-        rate: epochs per second so far.
-        ended: epochs of each trial that is over.
-        running: epochs done of each running trial.
-        waiting: number of trials that have not begun.
-    """
-    if len(ended) < 2 or rate <= 0:
-        return None
-    mean = sum(ended) / len(ended)
-    return (sum(max(0.0, mean - epochs) for epochs in running) + waiting * mean) / rate
 
 
 def describe(parameters: dict[str, Any]) -> str:

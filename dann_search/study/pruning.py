@@ -57,6 +57,27 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
             return optuna.pruners.NopPruner()
 
 
+def stop_shares(scheduler: str, epochs: int) -> dict[int, float]:
+    """Return which share of the trials with so many epochs is stopped then, by epochs.
+
+    For trials in a random order, once several were compared.
+    """
+    match scheduler:
+        case "asha":
+            return dict.fromkeys(rungs(epochs), 1 - 1 / REDUCTION)
+        case "hyperband":  # a bracket looks first one rung later than the one before it
+            looks = rungs(epochs)
+            brackets = len(looks) + 1
+            return {
+                epoch: (1 - 1 / REDUCTION) * place / brackets
+                for place, epoch in enumerate(looks, 1)
+            }
+        case "median":
+            return {median_from(epochs): 0.5}
+        case _:
+            return {}
+
+
 def expected_epochs(scheduler: str, epochs: int, trials: int) -> float:
     """Return the epochs of a trial on average, for trials in a random order that keep their ranks.
 

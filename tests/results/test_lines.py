@@ -2,7 +2,7 @@
 
 import pytest
 
-from dann_search.results.lines import duration, headline, remaining_s, shown_trials, trial_lines
+from dann_search.results.lines import duration, headline, shown_trials, trial_lines
 from tests.results.snapshots import snapshot_with
 
 
@@ -26,12 +26,6 @@ def test_a_trial_that_ended_is_told_with_its_recipe_or_its_error() -> None:
         "trial 0 completed after 12 of 12 epochs, best F1 0.500 (11/20 done, about 5s left)"
     )
     assert "parameter_number_1=0.143" in second
-
-
-def test_what_remains_is_estimated_from_the_epochs_trials_had() -> None:
-    assert remaining_s(2.0, ended=[4, 8], running=[2, 7], waiting=3) == (4 + 0 + 18) / 2
-    assert remaining_s(2.0, ended=[4], running=[], waiting=3) is None
-    assert remaining_s(0.0, ended=[4, 8], running=[], waiting=3) is None
 
 
 @pytest.mark.parametrize(
