@@ -162,7 +162,7 @@ class BaselineLines(Observer):
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """Say so, with the best score until now."""
         tally, total = self.record.tally, self.record.proposals.total
-        best = tally.best()
+        best = tally.best() if tally.counts().completed else None
         so_far = f", best {self.record.experiment.search.objective} {best[1]:.3f}" if best else ""
         why = f": {error}" if error else ""
         done = tally.counts().finished

@@ -56,7 +56,7 @@ def experiments(snapshots: Sequence[Snapshot]) -> Group:
     table = Table(box=None, pad_edge=False)
     for name in ("experiment", "state"):
         table.add_column(name, no_wrap=True)
-    for name in ("trials done", "stopped early", "failed", "best F1 val", "trial", "last report"):
+    for name in ("trials done", "pruned", "failed", "best F1 val", "trial", "last report"):
         table.add_column(name, justify="right")
     for one in (snapshot.status for snapshot in snapshots):
         if one.error:
@@ -64,6 +64,7 @@ def experiments(snapshots: Sequence[Snapshot]) -> Group:
             continue
         best, since = one.best, one.last_report_s
         score, number = (_best_of(one, best), str(best.trial)) if best else ("", "")
+        number += " (pruned)" if best and not one.completed else ""
         counts = (f"{one.finished}/{one.total}", str(one.pruned), str(one.failed))
         ago = "" if since is None else f"{duration(since)} ago"
         table.add_row(one.name, one.state, *counts, score, number, ago)
@@ -144,7 +145,7 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
     """Yield how a search ended, its best trial, and what to do next."""
     counts, best, where = result.trials, result.best, result.experiment
     yield sentence(
-        f"{counts.completed} trials completed, {counts.pruned} stopped early, "
+        f"{counts.completed} trials completed, {counts.pruned} pruned, "
         f"{counts.failed} failed in {duration(result.elapsed_s)}"
     )
     if best:
@@ -153,7 +154,8 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
             measured = f"{result.objective} {best.score:.3f} on target val, which needs no label"
         else:
             measured = f"macro-F1 {best.f1_macro_val:.3f} on target val{by}"
-        yield sentence(f"best: trial {best.trial}, {measured}")
+        rule = "" if counts.completed else "; it was pruned: any completed trial ranks above it"
+        yield sentence(f"best: trial {best.trial}, {measured}{rule}")
         if best.confirmed_mean is not None:
             yield sentence(f"    {best.confirmed_mean:.3f} on average over new seeds")
         for line in incomplete(result.confirmation):
@@ -165,6 +167,8 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
     else:
         why = BY_ITSELF.get(result.stopped_by, "interrupted")
         yield sentence(f"stopped: {why}; go on with: dann-search resume {where}")
+        if best and counts.completed:
+            yield sentence("    best is the completed trial of the highest score, until then")
 
 
 def next_step(result: search.SearchEnded) -> Text:

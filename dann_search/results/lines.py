@@ -92,8 +92,7 @@ def headline(snapshot: Snapshot, left: str = "") -> str:
     """Say how far a search is in one line; ``left`` says how long it will still take."""
     status, parts = snapshot.status, []
     parts.append(f"{status.finished}/{status.total} trials done, {len(snapshot.running)} running")
-    if best := _best_so_far(snapshot):
-        parts.append(f"best {label(status)} {best[1]:.3f} (trial {best[0]})")
+    parts += [best] if (best := _best_so_far(snapshot)) else []
     if snapshot.begun is None:
         parts.append(state_in_words(status))
     else:  # this process searches, and its user knows
@@ -105,17 +104,23 @@ def headline(snapshot: Snapshot, left: str = "") -> str:
     return "   ".join([*parts, left] if left else parts)
 
 
-def _best_so_far(snapshot: Snapshot) -> tuple[int, float] | None:
-    """Return number and score of the best trial; of running ones until one is over."""
-    if best := snapshot.status.best:
-        return best.trial, best.score
+def _best_so_far(snapshot: Snapshot) -> str:
+    """Name the best trial by the rule of the leaderboard: the best that was completed.
+
+    Its score never falls. Before one is completed, the highest score until then has another name.
+    """
+    status, best = snapshot.status, snapshot.status.best
+    if best and status.completed:
+        return f"best {label(status)} {best.score:.3f} (trial {best.trial})"
     scores = [
         (row.score, -row.number)
-        for row in snapshot.running
+        for row in snapshot.rows
         if row.score is not None and row.confirms is None
     ]
-    score, number = max(scores, default=(None, 0))
-    return None if score is None else (-number, score)
+    if not scores:
+        return ""
+    score, number = max(scores)
+    return f"none completed, highest {label(status)} {score:.3f} (trial {-number})"
 
 
 def trial_lines(snapshot: Snapshot, row: TrialRow, left: str = "") -> tuple[str, str]:

@@ -12,9 +12,9 @@ from tests.results.snapshots import row, snapshot_with
 RECORDED = Path(__file__).parent / "recorded_searches"
 """When each trial began, ended its epochs, and how it ended.
 
-Two are searches of digits on two slots of a machine with other work beside them. In the three others
-trials are rows of ``benchmarks/digits_table.csv`` in a random order on four slots, and the pruners
-themselves stop them.
+Two are searches of digits on two slots of a machine with other work beside them. In the three
+others trials are rows of ``benchmarks/digits_table.csv`` in a random order on four slots, and the
+pruners themselves stop them.
 """
 EVERY_S = 5.0
 

@@ -1,15 +1,26 @@
 """A search in plain lines."""
 
+from dataclasses import replace
+
 import pytest
 
 from dann_search.results.lines import duration, headline, shown_trials, trial_lines
-from tests.results.snapshots import snapshot_with
+from tests.results.snapshots import row, snapshot_with
 
 
 def test_the_headline_says_how_far_it_is() -> None:
     line = "11/20 trials done, 1 running   best F1 0.500 (trial 4)   searching"
     assert headline(snapshot_with()) == line
     assert headline(snapshot_with(), "about 3m05s left") == f"{line}   about 3m05s left"
+
+
+def test_the_best_so_far_is_a_completed_trials_and_never_falls() -> None:
+    snapshot = snapshot_with()
+    higher = replace(snapshot, rows=[*snapshot.rows, row(12, "pruned", 3, 0.533)])
+    assert "best F1 0.500 (trial 4)" in headline(higher)
+    none = snapshot.status.model_copy(update={"completed": 0, "pruned": 1, "running": 0})
+    before = replace(snapshot, status=none, rows=[row(0, "pruned", 3, 0.533)])
+    assert "none completed, highest F1 0.533 (trial 0)" in headline(before)
 
 
 def test_the_newest_eight_trials_that_are_over_are_shown_with_those_at_work() -> None:
