@@ -101,7 +101,7 @@ def space(
         with source.placing():
             here = cost.estimate(experiment, found, cost.images_of(experiment, found))
         result = result.model_copy(update={"estimate": here})
-    emit(as_json, result, search_space(result, found))
+    emit(as_json, result, *search_space(result, found))
 
 
 def _list_spaces(as_json: bool) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol, TextIO
 
+from dann_search.outputs.space import Estimate
 from dann_search.outputs.trials import Status
 from dann_search.results.reader import TrialRow
 from dann_search.results.remaining import Pace
@@ -165,6 +166,25 @@ def state_in_words(status: Status) -> str:
     why = BY_ITSELF.get(status.stopped_by or "") if status.state == "done" else None
     why = why or status.trouble
     return f"{status.state}: {why}" if why else status.state
+
+
+def summary(found: Estimate) -> str:
+    """Say what a search is estimated to take."""
+    once = "1 at a time" if found.slots == 1 else f"{found.slots} at a time"
+    line = (
+        f"estimated to take {_span(found)} here: {found.trials} trials, {once}, of "
+        f"{found.epochs_mean:.1f} epochs on average ({found.epochs} where none is pruned)"
+    )
+    return "; ".join([line, *found.advice])
+
+
+def _span(found: Estimate) -> str:
+    low, high = found.hours_low, found.hours_high
+    if high < 1.5:
+        return f"{max(1, round(low * 60))} to {max(2, round(high * 60))} minutes"
+    if high < 2 * 24:
+        return f"{low:.1f} to {high:.1f} hours"
+    return f"{low / 24:.1f} to {high / 24:.1f} days"
 
 
 def describe(parameters: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from dann_search.data.splits import split_domain
 from dann_search.data.store import StoreInfo
 from dann_search.models.registry import largest_native_size, spec_of
 from dann_search.outputs.space import Estimate, MeasuredSteps
+from dann_search.results.lines import summary
 from dann_search.search.disk_need import disk_need
 from dann_search.search.resources import Plan
 from dann_search.search.trial_memory import local_plan
@@ -127,25 +128,6 @@ def brief_line(experiment: Experiment, space: Space, info: StoreInfo) -> str | N
     except Exception:  # a user's backbone may need data; no search fails for its estimate
         logging.getLogger(__name__).debug("no estimate of the search", exc_info=True)
         return None
-
-
-def summary(found: Estimate) -> str:
-    """Say what a search takes."""
-    once = "1 at a time" if found.slots == 1 else f"{found.slots} at a time"
-    line = (
-        f"estimated to take {_span(found)} here: {found.trials} trials, {once}, of "
-        f"{found.epochs_mean:.1f} epochs on average ({found.epochs} where none is pruned)"
-    )
-    return "; ".join([line, *found.advice])
-
-
-def _span(found: Estimate) -> str:
-    low, high = found.hours_low, found.hours_high
-    if high < 1.5:
-        return f"{max(1, round(low * 60))} to {max(2, round(high * 60))} minutes"
-    if high < 2 * DAY_H:
-        return f"{low:.1f} to {high:.1f} hours"
-    return f"{low / DAY_H:.1f} to {high / DAY_H:.1f} days"
 
 
 def _measured(

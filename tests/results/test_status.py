@@ -259,7 +259,7 @@ def test_a_terminal_gets_the_searchs_own_table(tmp_path: Path, writer: Writer) -
     view = LiveView(console)
     watch(read, view, interval=0.4)
     table = text.getvalue()
-    assert "running" in table and "2/3" in table and "best F1 0.500 (trial 0)" in table
+    assert "running" in table and "2/3" in table and "highest F1 0.500 (trial 0)" in table
     console.print(view.render())
     assert "unfinished" in text.getvalue() and "interrupted" in text.getvalue()
 

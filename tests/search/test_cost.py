@@ -8,6 +8,7 @@ import pytest
 from dann_search.config.load import load_experiment
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.space import Estimate
+from dann_search.results.lines import summary
 from dann_search.search import cost
 from dann_search.study.pruning import expected_epochs
 from dann_search.training import speed
@@ -54,7 +55,7 @@ def test_a_step_of_the_loop_is_timed_whatever_the_images(tmp_path: Path) -> None
     found = cost.estimate(experiment, space, cost.images_of(experiment, space), cost.BRIEF)
     assert all(one.step_s > 0 and one.epoch_s > one.step_s for one in found.measured)
     assert sum(one.share for one in found.measured) == pytest.approx(1.0)
-    assert cost.summary(found).startswith("estimated to take ")
+    assert summary(found).startswith("estimated to take ")
 
 
 def test_a_launch_times_as_many_backbones_as_it_can_wait_for(
