@@ -79,13 +79,13 @@ def stop_shares(scheduler: str, epochs: int) -> dict[int, float]:
 
 
 def expected_epochs(scheduler: str, epochs: int, trials: int) -> float:
-    """Return the epochs of a trial on average, for trials in a random order that keep their ranks.
-
-    A sampler that learns sends better trials, of which more go on: this is rather too low then.
-    """
+    """Return the epochs that a trial has on average, as a pruner usually leaves them."""
     match scheduler:
         case "asha":
-            return _halved(rungs(epochs), epochs, trials)
+            # Scores of early epochs tie, and samplers learn: three recorded searches had 5.2 and
+            # 5.0 of 8 epochs and 2.7 of 6, where a random order would have left about 2.5.
+            halved = _halved(rungs(epochs), epochs, trials)
+            return halved + (epochs - halved) / 3
         case "hyperband":
             looks = [rungs(epochs)[skip:] for skip in range(len(rungs(epochs)) + 1)]
             share = max(1.0, trials / len(looks))
