@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TextIO
 
 from dann_search.config.trial import TrialConfig
-from dann_search.results.lines import LinesView, Pace, View, headline, label, shown_trials
+from dann_search.results.lines import LinesView, View, headline, label, shown_trials, time_left
 from dann_search.results.reader import SearchState, rows_of
+from dann_search.results.remaining import Pace
 from dann_search.results.status import Snapshot, snapshot_of
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
@@ -64,7 +65,8 @@ class NotebookView:
         """Replace the table."""
         from IPython.display import display
 
-        shown = {"text/plain": _as_text(snapshots[0], self.pace.left(snapshots[0]))}
+        left = time_left(self.pace, snapshots[0])
+        shown = {"text/plain": _as_text(snapshots[0], left)}
         if self.handle is None:
             self.handle = display(shown, raw=True, display_id=True)
         else:
@@ -160,7 +162,7 @@ class BaselineLines(Observer):
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """Say so, with the best score until now."""
         tally, total = self.record.tally, self.record.proposals.total
-        best = tally.best()
+        best = tally.best() if tally.counts().completed else None
         so_far = f", best {self.record.experiment.search.objective} {best[1]:.3f}" if best else ""
         why = f": {error}" if error else ""
         done = tally.counts().finished

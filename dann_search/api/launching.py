@@ -36,6 +36,7 @@ from dann_search.results.reader import (
 )
 from dann_search.results.warm_start import known_trials
 from dann_search.search.checks import check_search, remarks
+from dann_search.search.cost import brief_line
 from dann_search.search.disk_need import check_room
 from dann_search.search.executor import RayExecutor
 from dann_search.search.interrupts import interrupted_with, interrupts
@@ -108,6 +109,9 @@ def launch(
         notes = (*chosen, *check_room(experiment, found))
         with display.packing() as progress:
             folder = prepare(experiment, found, progress, known, address)
+        if address == "local":
+            cost = brief_line(experiment, found, recorded_store(folder))
+            notes = (*notes, *filter(None, [cost]))
         return _run(experiment, found, folder, display, known=known, address=address, notes=notes)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -48,6 +49,10 @@ out = Console(markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
+WIDE = 10_000
+"""Columns where no terminal has fewer."""
+
+
 @dataclass
 class Answer:
     """The one JSON object that a run prints on standard output."""
@@ -78,9 +83,11 @@ def emit(as_json: bool, content: Any, *shown: Any) -> None:
     if as_json:
         answer.give(content if isinstance(content, dict) else content.model_dump(mode="json"))
         return
+    # What goes into a pipe or a file is read by programs, line by line: nothing is broken there.
+    width = None if out.is_terminal or "COLUMNS" in os.environ else WIDE
     for item in shown:
         # Lines of text are not broken, so that a command in them can be copied whole.
-        out.print(item, soft_wrap=isinstance(item, Text))
+        out.print(item, soft_wrap=isinstance(item, Text), width=width)
 
 
 def sentence(text: str) -> Text:

@@ -12,6 +12,7 @@ from dann_search.evaluation.comparison import notes
 from dann_search.evaluation.comparison_tables import JSON
 from dann_search.evaluation.confusion import MOST_NUMBERED, frequent_mistakes
 from dann_search.evaluation.scoring import worst_classes
+from dann_search.inference.model_files import read_record_of_model
 from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.models import Evaluation
 from dann_search.outputs.report import Report
@@ -58,7 +59,10 @@ def _classes(result: Evaluation) -> list[RenderableType]:
 
 def _calibration(result: Evaluation) -> str:
     before = result.uncalibrated
-    ece, nll, state = f"{result.ece:.3f}", f"{result.nll:.3f}", "not calibrated: --calibrated"
+    ece, nll, state = f"{result.ece:.3f}", f"{result.nll:.3f}", "not calibrated"
+    record = read_record_of_model(Path(result.model))
+    if record.get("data", {}).get("target_labelled", True):  # else there is nothing to fit to
+        state += ": --calibrated"
     if before:
         ece, nll = f"{ece} (before {before.ece:.3f})", f"{nll} (before {before.nll:.3f})"
         state = f"calibrated on target val, temperature {result.temperature:.2f}"

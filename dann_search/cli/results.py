@@ -90,7 +90,25 @@ def leaderboard(
     experiment: Experiment,
     top: Annotated[
         int | None,
-        typer.Option(help="Show only the N best trials [50; with --json all].", metavar="N", min=1),
+        typer.Option(help="Only the N first trials [50; with --json all].", metavar="N", min=1),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only trials that meet it: backbone=resnet50, epochs>=4; repeatable.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="Order by a value, smallest first [best first].", metavar="NAME[:desc]"),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated parameters to show, a column each [all that differ, in one].",
+            metavar="NAMES",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -101,9 +119,12 @@ def leaderboard(
     from dann_search.cli import tables
     from dann_search.results import leaderboard as room
     from dann_search.results.reader import open_experiment
+    from dann_search.results.selection import selected
 
-    board = room.leaderboard(open_experiment(experiment), top if as_json else None)
-    emit(as_json, board, tables.leaderboard(board, top))
+    board = selected(room.leaderboard(open_experiment(experiment)), where or (), sort)
+    names = [name.strip() for name in columns.split(",")] if columns else None
+    table = () if as_json else tables.leaderboard(board, top, names)
+    emit(as_json, board.model_copy(update={"trials": board.trials[:top]}), *table)
 
 
 @app.command()

@@ -58,6 +58,12 @@ def space(
             help="Also write the whole file: with what it extends, --set, and absolute paths.",
         ),
     ] = None,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate", help="Also time training steps here: hours, memory and disk it will take."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Explain a search space: its dimensions, conditions, size, and sampled configurations.
@@ -92,7 +98,13 @@ def space(
         disk = f"{disk}; {kept}"
     plan, licences = planned(experiment, found), licences_of(found.backbones)
     result = explain(experiment, found, plan, disk, samples, labelled, licences)
-    emit(as_json, result, search_space(result, found))
+    if estimate:
+        from dann_search.search import cost
+
+        with source.placing():
+            here = cost.estimate(experiment, found, cost.images_of(experiment, found))
+        result = result.model_copy(update={"estimate": here})
+    emit(as_json, result, *search_space(result, found))
 
 
 def _list_spaces(as_json: bool) -> None:

@@ -1,13 +1,14 @@
 """Results as people read them: tables and sentences. Only this room draws."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from dann_search.cli.app import sentence
+from dann_search.cli.app import WIDE, sentence
 from dann_search.config.space import Space
 from dann_search.inference.model_files import read_record_of_model
 from dann_search.outputs import models, search, trials
@@ -20,7 +21,9 @@ from dann_search.results.lines import (
     label,
     short,
     shown_trials,
+    summary,
 )
+from dann_search.results.selection import value_of
 from dann_search.results.status import BY_ITSELF, Snapshot
 from dann_search.training.result import F1_MACRO
 
@@ -55,7 +58,7 @@ def experiments(snapshots: Sequence[Snapshot]) -> Group:
     table = Table(box=None, pad_edge=False)
     for name in ("experiment", "state"):
         table.add_column(name, no_wrap=True)
-    for name in ("trials done", "stopped early", "failed", "best F1 val", "trial", "last report"):
+    for name in ("trials done", "pruned", "failed", "best F1 val", "trial", "last report"):
         table.add_column(name, justify="right")
     for one in (snapshot.status for snapshot in snapshots):
         if one.error:
@@ -63,6 +66,7 @@ def experiments(snapshots: Sequence[Snapshot]) -> Group:
             continue
         best, since = one.best, one.last_report_s
         score, number = (_best_of(one, best), str(best.trial)) if best else ("", "")
+        number += " (pruned)" if best and not one.completed else ""
         counts = (f"{one.finished}/{one.total}", str(one.pruned), str(one.failed))
         ago = "" if since is None else f"{duration(since)} ago"
         table.add_row(one.name, one.state, *counts, score, number, ago)
@@ -92,36 +96,89 @@ def incomplete(confirmation: Any) -> list[str]:
     return [str(confirmation)] if confirmation and not confirmation.is_whole else []
 
 
-def leaderboard(board: trials.Leaderboard, top: int | None = None) -> Group:
-    """Return trials best first; with another objective than F1, its value beside F1."""
+@dataclass(frozen=True)
+class OneLineEach:
+    """A table whose last columns are cut where the terminal is too narrow; no row is broken.
+
+    Attributes:
+        table: of columns that do not wrap.
+        cut: number of the last columns that give way.
+    """
+
+    table: Table
+    cut: int = 1
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it; only a table that is too wide is fitted, as a pipe has columns without end."""
+        natural = console.measure(self.table, options=options.update_width(WIDE)).maximum
+        if natural > options.max_width:
+            self.table.expand = True
+            for column in self.table.columns[-self.cut :]:
+                column.ratio = 1
+        yield self.table
+
+
+def leaderboard(
+    board: trials.Leaderboard, top: int | None = None, columns: Sequence[str] | None = None
+) -> Iterator[RenderableType]:
+    """Yield a table of trials, one line each; with another objective than F1, its value beside F1.
+
+    Parameters that are the same in all of them come first, once.
+
+    Args:
+        board: the trials.
+        top: how many are shown.
+        columns: parameters that get a column each; otherwise all that differ share one, which is
+            cut where the terminal ends.
+    """
     objective, shown = board.objective, board.trials[: top or SHOWN]
     scores = ["F1 val"] if objective == F1_MACRO else [objective, "F1 val"]
     labelled = objective == F1_MACRO or any(one.f1_macro_val is not None for one in board.trials)
     scores = scores if labelled else [objective]
     confirmed = ["new seeds"] if any(one.confirmed.values for one in shown) else []
-    table = Table(box=None, pad_edge=False)
-    for name in ("trial", "state", *scores, "epochs", *confirmed):
-        table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
-    table.add_column("searched parameters", overflow="fold")
+    alike = {} if columns else _alike(shown)
+    rows = []
     for one in shown:
         values = [one.f1_macro_val] if objective == F1_MACRO else [one.score, one.f1_macro_val]
         cells = ["" if value is None else f"{value:.3f}" for value in values[: len(scores)]]
         cells += [str(one.epochs), *([_over_seeds(one.confirmed)] if confirmed else [])]
-        style = LEADERBOARD_STYLES[one.state]
-        table.add_row(str(one.trial), one.state, *cells, Text(_described(one)), style=style)
-    notes = incomplete(board.confirmation)
+        recipe = [_described(one, alike)]
+        if columns:
+            found = [value_of(one, name) for name in columns]
+            recipe = ["" if value is None else short(value) for value in found]
+        rows.append([str(one.trial), one.state, *cells, *recipe])
+    table = Table(box=None, pad_edge=False)
+    for name in ("trial", "state", *scores, "epochs", *confirmed):
+        table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
+    for name in columns or ["parameters that differ"]:
+        table.add_column(name, overflow="ellipsis", no_wrap=True)
+    for one, row in zip(shown, rows, strict=True):
+        table.add_row(*map(Text, row), style=LEADERBOARD_STYLES[one.state])
+    if alike:
+        yield sentence(f"the same in all: {describe(alike)}")
+    yield OneLineEach(table, len(columns or [""]))
+    yield from map(sentence, incomplete(board.confirmation))
     if top is None and (count := len(board.trials)) > SHOWN:
-        notes.append(f"the best {len(shown)} of {count} trials; all: --top {count}")
-    return Group(table, *notes)
+        yield sentence(f"the first {len(shown)} of {count} trials; all: --top {count}")
 
 
-def _described(trial: trials.LeaderboardTrial) -> str:
+def _alike(shown: Sequence[trials.LeaderboardTrial]) -> dict[str, Any]:
+    """Return the searched parameters that several trials have, all with the same value."""
+    first = shown[0].searched if len(shown) > 1 else {}
+    return {
+        name: value
+        for name, value in first.items()
+        if all(one.searched.get(name) == value for one in shown)
+    }
+
+
+def _described(trial: trials.LeaderboardTrial, alike: dict[str, Any]) -> str:
     if trial.confirms is not None:
         return f"trial {trial.confirms} again, seed {trial.config.seed}"
     if trial.error is not None:
         return trial.error
     origin = "" if trial.origin in (None, "grid") else f"[{trial.origin}] "
-    return origin + describe(trial.searched)
+    return origin + describe({k: v for k, v in trial.searched.items() if k not in alike})
 
 
 def _over_seeds(confirmed: trials.Confirmed) -> str:
@@ -143,7 +200,7 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
     """Yield how a search ended, its best trial, and what to do next."""
     counts, best, where = result.trials, result.best, result.experiment
     yield sentence(
-        f"{counts.completed} trials completed, {counts.pruned} stopped early, "
+        f"{counts.completed} trials completed, {counts.pruned} pruned, "
         f"{counts.failed} failed in {duration(result.elapsed_s)}"
     )
     if best:
@@ -152,7 +209,8 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
             measured = f"{result.objective} {best.score:.3f} on target val, which needs no label"
         else:
             measured = f"macro-F1 {best.f1_macro_val:.3f} on target val{by}"
-        yield sentence(f"best: trial {best.trial}, {measured}")
+        rule = "" if counts.completed else "; it was pruned: any completed trial ranks above it"
+        yield sentence(f"best: trial {best.trial}, {measured}{rule}")
         if best.confirmed_mean is not None:
             yield sentence(f"    {best.confirmed_mean:.3f} on average over new seeds")
         for line in incomplete(result.confirmation):
@@ -164,6 +222,8 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
     else:
         why = BY_ITSELF.get(result.stopped_by, "interrupted")
         yield sentence(f"stopped: {why}; go on with: dann-search resume {where}")
+        if best and counts.completed:
+            yield sentence("    best is the completed trial of the highest score, until then")
 
 
 def next_step(result: search.SearchEnded) -> Text:
@@ -181,8 +241,8 @@ def shipped_spaces(result: spaces.ShippedSpaces) -> Table:
     return table
 
 
-def search_space(result: spaces.Space, space: Space) -> Group:
-    """Return the dimensions of a search space, its size, and sampled configurations."""
+def search_space(result: spaces.Space, space: Space) -> Iterator[RenderableType]:
+    """Yield the dimensions of a search space, its size, and sampled configurations."""
     table = Table(box=None, pad_edge=False)
     for column in ("parameter", "values", "where"):
         table.add_column(column, overflow="fold")
@@ -202,9 +262,31 @@ def search_space(result: spaces.Space, space: Space) -> Group:
     if result.licences:
         named = ", ".join(f"{name} {licence}" for name, licence in result.licences.items())
         lines.append(f"licences of published weights: {named}")
+    if result.estimate:
+        lines += estimated(result.estimate)
     lines.append("")
     lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
-    return Group(table, "", *map(sentence, lines))
+    yield from (table, "", *map(sentence, lines))
+
+
+def estimated(found: spaces.Estimate) -> Iterator[str]:
+    """Yield what a search will cost, and what each kind of its recipes does."""
+    yield summary(found)
+    slot_hours = [hours * found.slots for hours in (found.hours_low, found.hours_high)]
+    yield (
+        f"    on other machines: {slot_hours[0]:.3g} to {slot_hours[1]:.3g} hours of slots like "
+        "these, divided by their number"
+    )
+    if found.memory_gb is not None:
+        yield f"    memory of a slot: up to {found.memory_gb:.1f} GB"
+    if found.disk_gb is not None:
+        yield f"    disk: up to {found.disk_gb:.2g} GB"
+    for one in found.measured:
+        depth = "" if one.unfrozen_depth is None else f", unfrozen_depth {one.unfrozen_depth}"
+        yield (
+            f"    {one.backbone}{depth} at {one.side} px: {one.step_s:.3g} s a step, "
+            f"{one.epoch_s:.3g} s an epoch, {one.share:.0%} of the recipes"
+        )
 
 
 def _values(parameter: spaces.SearchedParameter) -> str:

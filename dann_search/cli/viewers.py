@@ -1,11 +1,11 @@
-"""Commands that serve a view of a search for a browser: TensorBoard, optuna-dashboard."""
+"""Commands that show a search in a browser: TensorBoard, optuna-dashboard, the live report."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from dann_search.cli.app import Experiment, Json, app, emit
+from dann_search.cli.app import Experiment, Json, app, emit, err, sentence
 from dann_search.errors import RunError
 
 POLL_S = 0.1
@@ -91,3 +91,41 @@ def dashboard(
         sys.stdout.flush()
 
     serve(find_experiment(experiment), port, ready)
+
+
+@app.command()
+def watch(
+    experiment: Experiment,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the report as it grows, for a browser.")
+    ] = False,
+    port: Annotated[
+        int,
+        typer.Option(help="With --serve: port on the loopback; 0 for any.", min=0, max=65535),
+    ] = 8090,
+    as_json: Json = False,
+) -> None:
+    """Watch a search until it ends: in the terminal, or as a page for a browser.
+
+    Example: dann-search watch quickstart --serve
+    """
+    if not serve:
+        from dann_search.cli.results import status
+
+        status(experiment, watch=True, interval=2.0, as_json=as_json)
+        return
+    from dann_search.outputs.viewers import LivePage
+    from dann_search.report.live import serve_live
+    from dann_search.results.reader import open_experiment
+
+    folder = open_experiment(experiment)
+
+    def ready(url: str) -> None:
+        shown = f"{url} shows {folder} as it grows; Ctrl-C ends it"
+        emit(as_json, LivePage(experiment=str(folder), url=url), sentence(shown))
+        sys.stdout.flush()
+
+    def ended() -> None:
+        err.print("no search is running; the page stays as it is until Ctrl-C", soft_wrap=True)
+
+    serve_live(folder, port, ready, ended)

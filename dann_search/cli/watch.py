@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dann_search.api.display import Display
 from dann_search.cli import tables
 from dann_search.cli.app import err
-from dann_search.results.lines import Pace, View
+from dann_search.results.lines import View, time_left
+from dann_search.results.remaining import Pace
 from dann_search.results.status import Snapshot
 
 INTERVAL_S = 2.0
@@ -77,7 +78,7 @@ class LiveView:
 
     def show(self, snapshots: Sequence[Snapshot]) -> None:
         """Draw these from now on."""
-        self.left = self.pace.left(snapshots[0]) if self.one else ""
+        self.left = time_left(self.pace, snapshots[0]) if self.one else ""
         self.snapshots = snapshots
 
     def notice(self, line: str) -> None:

@@ -38,6 +38,10 @@ OUTPUTS: dict[str, dict[str, type[Output]]] = {
     "predict": {"predict EXPERIMENT|MODEL_DIR PATH…": models.Predictions},
     "tensorboard": {"tensorboard EXPERIMENT": viewers.TensorBoard},
     "dashboard": {"dashboard EXPERIMENT": viewers.Dashboard},
+    "watch": {
+        "watch EXPERIMENT": trials.Status,
+        "watch EXPERIMENT --serve": viewers.LivePage,
+    },
     "validate-cluster": {"validate-cluster cluster.yaml": cluster.ClusterFile},
     "doctor": {"doctor": cluster.Doctor},
 }

@@ -27,6 +27,38 @@ class SearchedParameter(Output):
     )
 
 
+class MeasuredSteps(Output):
+    """Training steps of one kind of recipe, timed on this machine."""
+
+    backbone: str = Field(description="name of the backbone")
+    unfrozen_depth: int | None = Field(
+        description="stages trained; null for all, and where one depth was measured for all depths"
+    )
+    side: int = Field(description="pixels at which the network sees images")
+    share: float = Field(description="of the space's recipes that it stands for, 0 to 1")
+    step_s: float = Field(description="seconds of a step, of a whole batch of each domain")
+    epoch_s: float = Field(description="seconds of an epoch with its validation")
+
+
+class Estimate(Output):
+    """What a search will cost on this machine."""
+
+    hours_low: float = Field(description="hours it takes at least, by estimate")
+    hours_high: float = Field(description="hours it takes at most, by estimate")
+    slots: int = Field(description="trials that train at once")
+    trials: int = Field(description="trials of the search, without those that confirm finalists")
+    epochs: int = Field(description="of a whole trial")
+    epochs_mean: float = Field(description="of a trial on average, as pruning usually leaves them")
+    memory_gb: float | None = Field(description="of a slot, in GB; null where it is not known")
+    disk_gb: float | None = Field(
+        description="of checkpoints and packed images, in GB; null where it is not known"
+    )
+    measured: list[MeasuredSteps] = Field(description="on one slot with nothing beside it")
+    advice: list[str] = Field(
+        description="what would make it shorter, where it exceeds a day or its budget; else empty"
+    )
+
+
 class Space(Output):
     """A search space."""
 
@@ -59,6 +91,7 @@ class Space(Output):
         description="of published pre-trained weights, by backbone, where timm says one",
     )
     samples: list[Searched] = Field(description="values by parameter, of those that apply")
+    estimate: Estimate | None = Field(description="null without --estimate")
 
 
 class ShippedSpace(Output):

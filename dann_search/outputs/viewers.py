@@ -1,4 +1,4 @@
-"""Results of tensorboard and dashboard, printed once before they serve until Ctrl-C."""
+"""Results of tensorboard, dashboard and watch, printed once before they serve until Ctrl-C."""
 
 from pydantic import Field
 
@@ -12,6 +12,13 @@ class TensorBoard(Output):
     """
 
     logdir: str = Field(description="folder it shows")
+    url: str = Field(description="where, on the loopback")
+
+
+class LivePage(Output):
+    """Where the live page of ``watch --serve`` answers. Ctrl-C ends it: exit code 130."""
+
+    experiment: str = Field(description="folder or URL of the experiment it shows")
     url: str = Field(description="where, on the loopback")
 
 

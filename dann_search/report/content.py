@@ -66,8 +66,10 @@ class Content:
         return self.test or (self.inside.val if self.inside else None)
 
 
-def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
-    """Read an experiment and run its best model.
+def gather(
+    folder: ExperimentFolder, tell: Callable[[str], None], run_model: bool = True
+) -> Content:
+    """Read an experiment and run its best model, unless only the search is to be shown.
 
     Raises:
         InputError: no trial has finished, or the study cannot be read.
@@ -89,7 +91,7 @@ def gather(folder: ExperimentFolder, tell: Callable[[str], None]) -> Content:
             f"{experiment.search.objective}, which needs none, chose the model. To measure it on "
             f"labelled images, run: dann-search evaluate {shown(folder)} --data FOLDER."
         )
-    inside = _inside(folder, experiment, best, compared, tell, notes)
+    inside = _inside(folder, experiment, best, compared, tell, notes) if run_model else None
     return Content(
         folder=folder,
         experiment=experiment,

@@ -105,7 +105,7 @@ def _choice(content: Content) -> str:
             "new seeds do not choose yet, and this trial is the best by the search alone."
         )
     if best.state == "pruned":
-        sentences.append("No trial was completed; this one was stopped early.")
+        sentences.append("No trial was completed; this one was pruned.")
     return " ".join(sentences)
 
 

@@ -24,7 +24,7 @@ from dann_search.report.figures.plot import Plot
 HERE = "dann_search.report"
 
 
-def render(content: Content, created: str) -> str:
+def render(content: Content, created: str, refresh: int | None = None) -> str:
     """Return the page.
 
     Everything a user wrote goes through Jinja's escaping, or into JSON in which no tag can begin.
@@ -33,6 +33,7 @@ def render(content: Content, created: str) -> str:
     Args:
         content: what it shows.
         created: date and time, as people read them.
+        refresh: seconds after which a browser asks for the page again; None for a file.
     """
     plots = {name: _named(name, found) for name, found in draw(content).items()}
     script, boot, plotly = _file("page.js"), _file("boot.js"), get_plotlyjs()
@@ -43,6 +44,7 @@ def render(content: Content, created: str) -> str:
             **context(content),
             plots=plots,
             created=created,
+            refresh=refresh,
             version=importlib.metadata.version("dann-search"),
             policy=" ".join(map(_hash, (boot, script, plotly))),
             colours=_colours(),

@@ -97,7 +97,7 @@ def _score(value: float | None, spread: float | None = None) -> Cell:
 
 
 def _state(row: TrialRow) -> str:
-    return {"pruned": "stopped early", "running": "unfinished"}.get(row.state, row.state)
+    return {"running": "unfinished"}.get(row.state, row.state)
 
 
 def _remark(row: TrialRow) -> str | None:

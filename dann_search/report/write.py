@@ -49,7 +49,7 @@ def write_report(
     """
     experiment = folder if isinstance(folder, ExperimentFolder) else open_experiment(folder)
     use_recorded_extensions(experiment)
-    _check_installed()
+    check_installed()
     file = experiment.root / "report" / "index.html"
     if out is None:
         experiment.fetch(file)
@@ -84,7 +84,12 @@ def write_report(
     return report.model_copy(update={"figures": list(map(str, written))})
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Check that what draws a report is there.
+
+    Raises:
+        InputError: it is not.
+    """
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:
             raise InputError(f"{name} is missing: pip install 'dann-search[report]'")

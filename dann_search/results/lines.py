@@ -4,8 +4,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol, TextIO
 
+from dann_search.outputs.space import Estimate
 from dann_search.outputs.trials import Status
 from dann_search.results.reader import TrialRow
+from dann_search.results.remaining import Pace
 from dann_search.results.status import BY_ITSELF, Snapshot
 from dann_search.training.result import F1_MACRO
 
@@ -26,28 +28,6 @@ class View(Protocol):
 
     def close(self) -> None:
         """End the view."""
-
-
-class Pace:
-    """The speed of a search, from its epochs since the first snapshot."""
-
-    def __init__(self) -> None:
-        self.first: tuple[float, int] | None = None
-
-    def left(self, snapshot: Snapshot) -> str:
-        """Estimate how long the search will still take, in words; empty while unknown."""
-        now, epochs = time.monotonic(), _epochs(snapshot)
-        self.first = self.first or (now, epochs)
-        if not snapshot.status.searching or now == self.first[0]:
-            return ""
-        status = snapshot.status
-        seconds = remaining_s(
-            (epochs - self.first[1]) / (now - self.first[0]),
-            [row.epochs for row in snapshot.ended],
-            [row.epochs for row in snapshot.running],
-            max(0, status.total - status.finished - status.running),
-        )
-        return f"about {duration(seconds)} left" if seconds else ""
 
 
 class LinesView:
@@ -73,7 +53,7 @@ class LinesView:
 
     def _show(self, snapshot: Snapshot) -> None:
         name = snapshot.status.name
-        left = self.paces.setdefault(name, Pace()).left(snapshot)
+        left = time_left(self.paces.setdefault(name, Pace()), snapshot)
         before = self.printed.get(name)
         self.printed[name] = {row.number for row in snapshot.ended}
         for row in snapshot.ended:
@@ -103,12 +83,17 @@ def _epochs(snapshot: Snapshot) -> int:
     return sum(row.epochs for row in snapshot.rows)
 
 
+def time_left(pace: Pace, snapshot: Snapshot) -> str:
+    """Say how long a search will still take; empty while that is not known."""
+    seconds = pace.left_s(snapshot)
+    return f"about {duration(seconds)} left" if seconds else ""
+
+
 def headline(snapshot: Snapshot, left: str = "") -> str:
     """Say how far a search is in one line; ``left`` says how long it will still take."""
     status, parts = snapshot.status, []
     parts.append(f"{status.finished}/{status.total} trials done, {len(snapshot.running)} running")
-    if best := _best_so_far(snapshot):
-        parts.append(f"best {label(status)} {best[1]:.3f} (trial {best[0]})")
+    parts += [best] if (best := _best_so_far(snapshot)) else []
     if snapshot.begun is None:
         parts.append(state_in_words(status))
     else:  # this process searches, and its user knows
@@ -120,17 +105,23 @@ def headline(snapshot: Snapshot, left: str = "") -> str:
     return "   ".join([*parts, left] if left else parts)
 
 
-def _best_so_far(snapshot: Snapshot) -> tuple[int, float] | None:
-    """Return number and score of the best trial; of running ones until one is over."""
-    if best := snapshot.status.best:
-        return best.trial, best.score
+def _best_so_far(snapshot: Snapshot) -> str:
+    """Name the best trial by the rule of the leaderboard: the best that was completed.
+
+    Its score never falls. Before one is completed, the highest score until then has another name.
+    """
+    status, best = snapshot.status, snapshot.status.best
+    if best and status.completed:
+        return f"best {label(status)} {best.score:.3f} (trial {best.trial})"
     scores = [
         (row.score, -row.number)
-        for row in snapshot.running
+        for row in snapshot.rows
         if row.score is not None and row.confirms is None
     ]
-    score, number = max(scores, default=(None, 0))
-    return None if score is None else (-number, score)
+    if not scores:
+        return ""
+    score, number = max(scores)
+    return f"none completed, highest {label(status)} {score:.3f} (trial {-number})"
 
 
 def trial_lines(snapshot: Snapshot, row: TrialRow, left: str = "") -> tuple[str, str]:
@@ -177,21 +168,23 @@ def state_in_words(status: Status) -> str:
     return f"{status.state}: {why}" if why else status.state
 
 
-def remaining_s(
-    rate: float, ended: Sequence[int], running: Sequence[int], waiting: int
-) -> float | None:
-    """Estimate the seconds left from the epochs of trials; None while too few have ended.
+def summary(found: Estimate) -> str:
+    """Say what a search is estimated to take."""
+    once = "1 at a time" if found.slots == 1 else f"{found.slots} at a time"
+    line = (
+        f"estimated to take {_span(found)} here: {found.trials} trials, {once}, of "
+        f"{found.epochs_mean:.1f} epochs on average ({found.epochs} where none is pruned)"
+    )
+    return "; ".join([line, *found.advice])
 
-    Args:
-        rate: epochs per second so far.
-        ended: epochs of each trial that is over.
-        running: epochs done of each running trial.
-        waiting: number of trials that have not begun.
-    """
-    if len(ended) < 2 or rate <= 0:
-        return None
-    mean = sum(ended) / len(ended)
-    return (sum(max(0.0, mean - epochs) for epochs in running) + waiting * mean) / rate
+
+def _span(found: Estimate) -> str:
+    low, high = found.hours_low, found.hours_high
+    if high < 1.5:
+        return f"{max(1, round(low * 60))} to {max(2, round(high * 60))} minutes"
+    if high < 2 * 24:
+        return f"{low:.1f} to {high:.1f} hours"
+    return f"{low / 24:.1f} to {high / 24:.1f} days"
 
 
 def describe(parameters: dict[str, Any]) -> str:

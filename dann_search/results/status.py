@@ -39,12 +39,16 @@ class Snapshot:
         rows: its trials, by number; none if it cannot be read.
         reported: Unix time at which a trial last reported an epoch or its end; None before.
         begun: Unix time at which this process began to search; None if another process searches.
+        scheduler: what stops its trials early.
+        to_confirm: number of trainings that confirm its finalists.
     """
 
     status: Status
     rows: Sequence[TrialRow] = ()
     reported: float | None = None
     begun: float | None = None
+    scheduler: str = "none"
+    to_confirm: int = 0
 
     @property
     def running(self) -> list[TrialRow]:
@@ -101,7 +105,15 @@ def snapshot_of(
     folder: ExperimentFolder, search: SearchState, begun: float | None = None
 ) -> Snapshot:
     """Summarize a search that was read, or that this process runs since ``begun``."""
-    return Snapshot(_status(folder, search), search.rows, search.reported, begun)
+    config = search.experiment.search
+    return Snapshot(
+        _status(folder, search),
+        search.rows,
+        search.reported,
+        begun,
+        config.scheduler,
+        config.confirm.top * config.confirm.seeds if config.confirm else 0,
+    )
 
 
 def _status(folder: ExperimentFolder, search: SearchState) -> Status:

@@ -19,7 +19,15 @@ from dann_search.errors import InputError
 from dann_search.models.registry import spec_of
 from dann_search.search.ray_private import free_memory, local_gpu_count
 from dann_search.search.ray_session import OBJECT_STORE_BYTES
-from dann_search.search.resources import GIB, Need, cpu_count, explain_plan, gigabytes, make_plan
+from dann_search.search.resources import (
+    GIB,
+    Need,
+    Plan,
+    cpu_count,
+    explain_plan,
+    gigabytes,
+    make_plan,
+)
 
 CLASSES = 100
 """For estimates: a classifier is small, whatever it tells apart."""
@@ -116,19 +124,35 @@ def plan_here(experiment: Experiment, space: Space, address: str = "local") -> s
     Raises:
         InputError: not even one trial fits this machine.
     """
-    resources, gpus = experiment.resources, local_gpu_count()
-    if address != "local" and resources.gpus_per_worker == "auto":
+    resources = experiment.resources
+    if address == "local":
+        return _explained(*local_plan(experiment, space))
+    if resources.gpus_per_worker == "auto":
         return CLUSTER
+    need = TrialMemory(resources, experiment.data).largest(largest_recipes(space))
+    if need is None:
+        return CLUSTER
+    trial = gigabytes(need.memory * resources.workers_per_trial)
+    return f"{CLUSTER}; a trial of {need.what} needs up to {trial}"
+
+
+def local_plan(
+    experiment: Experiment, space: Space
+) -> tuple[ResourcesConfig, Plan, Need | None, float]:
+    """Return what a trial takes, this machine's slots, the largest trial's need, bytes of memory.
+
+    Raises:
+        InputError: not even one trial fits this machine.
+    """
+    resources, gpus = experiment.resources, local_gpu_count()
     if resources.gpus_per_worker == "auto":
         resources = resources.model_copy(update={"gpus_per_worker": float(0 < gpus < math.inf)})
     need = TrialMemory(resources, experiment.data).largest(largest_recipes(space))
-    if address != "local":
-        if need is None:
-            return CLUSTER
-        trial = gigabytes(need.memory * resources.workers_per_trial)
-        return f"{CLUSTER}; a trial of {need.what} needs up to {trial}"
     memory = free_memory() - OBJECT_STORE_BYTES
-    plan = make_plan(resources, cpu_count(), gpus, memory, need=need)
+    return resources, make_plan(resources, cpu_count(), gpus, memory, need=need), need, memory
+
+
+def _explained(resources: ResourcesConfig, plan: Plan, need: Need | None, memory: float) -> str:
     line = explain_plan(resources, plan, need, memory)
     return line if need else f"{line}; what memory a trial needs is not known"
 

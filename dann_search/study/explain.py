@@ -9,6 +9,7 @@ from dann_search.config.experiment import Experiment
 from dann_search.config.grid import combinations
 from dann_search.config.parameter import Choice, Parameter, Range
 from dann_search.config.space import Space
+from dann_search.config.trial import TrialConfig
 from dann_search.outputs import space as outputs
 from dann_search.outputs.space import Kind
 from dann_search.study.pruning import describe_scheduler
@@ -28,9 +29,6 @@ def explain(
 
     Some configurations are sampled at random.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.RandomSampler(seed=experiment.search.seed)
-    study = optuna.create_study(sampler=sampler)
     count, asked = combinations(space), experiment.search.trials
     return outputs.Space(
         parameters=[_described(name, one, space) for name, one in space.parameters.items()],
@@ -43,8 +41,17 @@ def explain(
         target_labelled=target_labelled,
         few_labels=str(few) if (few := experiment.data.target.labels) else None,
         licences=dict(licences or {}),
-        samples=[space.active(suggest(study.ask(), space).model_dump()) for _ in range(samples)],
+        samples=[space.active(one.model_dump()) for one in sampled(experiment, space, samples)],
+        estimate=None,
     )
+
+
+def sampled(experiment: Experiment, space: Space, count: int) -> list[TrialConfig]:
+    """Return random recipes of a space, the same for the search's seed."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.RandomSampler(seed=experiment.search.seed)
+    study = optuna.create_study(sampler=sampler)
+    return [suggest(study.ask(), space) for _ in range(count)]
 
 
 def _described(name: str, parameter: Parameter, space: Space) -> outputs.SearchedParameter:

@@ -157,7 +157,7 @@ class TensorBoardWriter(Observer):
             folder = self.folder / f"trial-{number:04d}"
             shutil.rmtree(folder, ignore_errors=True)
             active = self._active[number]
-            self.runs[number] = TrialRun(folder, number, active, self.objective, self.every)
+            self.runs[number] = TrialRun(folder, active, self.objective, self.every)
         try:
             yield self.runs[number]
         except OSError:
@@ -173,14 +173,13 @@ class TensorBoardWriter(Observer):
 class TrialRun:
     """The event file of one trial."""
 
-    def __init__(
-        self, folder: Path, number: int, active: dict[str, Any], objective: str, every: int
-    ):
+    def __init__(self, folder: Path, active: dict[str, Any], objective: str, every: int):
         self.objective, self.every = objective, every
         self.history: Sequence[dict[str, Any]] = ()
         self.seen = self.written = 0
         self.writer = EventFileWriter(str(folder))
-        start = summary_v2.hparams_pb(active, trial_id=str(number), start_time_secs=time.time())
+        # Named as its run is: names are sorted as text.
+        start = summary_v2.hparams_pb(active, trial_id=folder.name, start_time_secs=time.time())
         _add(self.writer, start)
 
     def go_on(self, history: Sequence[dict[str, Any]]) -> None:

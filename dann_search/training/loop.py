@@ -20,6 +20,7 @@ from dann_search.data.batches import epoch_seed
 from dann_search.data.training_data import TrainingData
 from dann_search.errors import RunError
 from dann_search.models.build import build_network
+from dann_search.models.network import DannNetwork
 from dann_search.models.registry import spec_of
 from dann_search.training.adaptation import adaptation_of
 from dann_search.training.checkpoint import (
@@ -85,6 +86,7 @@ class Training:
         ranks: Ranks = ALONE,
         weights: Mapping[str, WeightsFile] | None = None,
         objective: str = F1_MACRO,
+        network: DannNetwork | None = None,
     ):
         if objective == F1_MACRO and data.val_labels is None:
             raise RunError(f"the target has no labels, and {objective} needs them")
@@ -94,7 +96,7 @@ class Training:
         spec = spec_of(config.backbone, weights)
         side = input_side(config, data)
         self.batches = Batches(config, data, spec, side, device, ranks)
-        network = build_network(config, data.classes, weights, side=side)
+        network = network or build_network(config, data.classes, weights, side=side)
         # Convolutions run 1.1 to 1.7 times as fast so (docs/benchmarks.md); images follow suit.
         self.network = network.to(device).to(  # type: ignore[call-overload]
             memory_format=torch.channels_last

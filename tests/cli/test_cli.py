@@ -237,7 +237,7 @@ def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str])
 
 COMMANDS = (
     "launch", "resume", "status", "leaderboard", "best", "evaluate", "export", "predict", "compare",
-    "report", "tensorboard", "dashboard", "space", "schema",
+    "report", "tensorboard", "dashboard", "watch", "space", "schema",
     "validate-cluster", "doctor",
 )  # fmt: skip
 

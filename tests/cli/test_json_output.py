@@ -15,6 +15,7 @@ COMMANDS = (
     "status EXPERIMENT",
     "status",
     "status FOLDER/runs",
+    "watch EXPERIMENT",
     "leaderboard EXPERIMENT",
     "leaderboard EXPERIMENT --top 1",
     "best EXPERIMENT",

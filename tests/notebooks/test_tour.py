@@ -25,7 +25,7 @@ def check_outputs(notebook: NotebookNode) -> None:
     for name in TABLES:
         assert has(cells[name], "text/html"), name
     assert "12/12 trials done" in text_of(cells["launch"])
-    assert re.search(r"\d+ trials completed, \d+ stopped early, 0 failed", text_of(cells["launch"]))
+    assert re.search(r"\d+ trials completed, \d+ pruned, 0 failed", text_of(cells["launch"]))
     assert "lambda_gamma" in text_of(cells["leaderboard"])
     assert re.search(r"macro-F1 0\.\d+, between 0\.\d+ and 0\.\d+", text_of(cells["evaluate"]))
     assert "source_only" in text_of(cells["compare"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from dann_search import load_model
 from dann_search.cli import main, tables
@@ -18,6 +19,7 @@ from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint
 from tests.finished_experiment import search_here
+from tests.json_output import printed
 
 
 def test_completed_trials_stand_above_a_stopped_one_with_a_higher_score(
@@ -61,7 +63,7 @@ def test_the_json_has_every_field_of_the_contract(searched: ExperimentFolder) ->
 
 def test_the_table_shows_scores_and_errors(searched: ExperimentFolder) -> None:
     text = io.StringIO()
-    Console(file=text, width=100).print(tables.leaderboard(leaderboard(searched)))
+    Console(file=text, width=100).print(*tables.leaderboard(leaderboard(searched)))
     assert "0.990" in text.getvalue() and "the loss became nan" in text.getvalue()
 
 
@@ -73,8 +75,64 @@ def test_the_table_says_where_values_are_from_and_shows_brackets_as_they_are(
     rows = [board.trials[0].model_copy(update=one) for one in odd]
     text = io.StringIO()
     table = tables.leaderboard(board.model_copy(update={"trials": rows}))
-    Console(file=text, width=100).print(table)
+    Console(file=text, width=100).print(*table)
     assert "[tllib] " in text.getvalue() and "[/red] no such [class]" in text.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_each_trial_has_one_line_whatever_the_width(searched: ExperimentFolder, width: int) -> None:
+    board = leaderboard(searched)
+    text = io.StringIO()
+    console = Console(file=text, width=width)
+    for item in tables.leaderboard(board):
+        console.print(item, soft_wrap=isinstance(item, Text))
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 1 + len(board.trials) + bool(tables._alike(board.trials))
+    rows = [line for line in lines if line.split()[0].isdigit()]
+    assert [int(row.split()[0]) for row in rows] == [one.trial for one in board.trials]
+    assert all(len(row.rstrip()) <= width for row in rows)
+    assert "completed" in text.getvalue() and "epochs" in text.getvalue()
+
+
+def test_what_is_the_same_in_all_trials_comes_once(searched: ExperimentFolder) -> None:
+    board = leaderboard(searched)
+    alike = [one.model_copy(update={"searched": {"a": 1, "b": n}}) for n, one in
+             enumerate(board.trials[:2])]  # fmt: skip
+    text = io.StringIO()
+    table = tables.leaderboard(board.model_copy(update={"trials": alike}))
+    Console(file=text, width=100).print(*table)
+    assert text.getvalue().count("a=1") == 1
+    assert "b=0" in text.getvalue() and "b=1" in text.getvalue()
+
+
+def test_trials_are_chosen_sorted_and_shown_by_the_columns_asked_for(
+    searched: ExperimentFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["leaderboard", str(searched.root)]
+    chosen = ["--where", "state!=failed", "--sort", "learning_rate:desc"]
+    assert main([*words, *chosen, "--json"]) == 0
+    found = printed("leaderboard", capsys.readouterr().out)["trials"]
+    rates = [one["config"]["learning_rate"] for one in found]
+    assert len(rates) == 3 and rates == sorted(rates, reverse=True)
+    assert main([*words, "--where", "epochs>=2", "--columns", "learning_rate,batch_size"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split()[-2:] == ["learning_rate", "batch_size"]
+    assert all(row.split()[-1] == "64" for row in rows)
+    assert main([*words, "--sort", "lerning_rate"]) == 2
+    assert "did you mean 'learning_rate'" in capsys.readouterr().err
+    assert main([*words, "--where", "epochs"]) == 2
+    assert "--where epochs: expected NAME=VALUE" in capsys.readouterr().err
+
+
+def test_nothing_is_broken_or_cut_in_a_pipe(
+    searched: ExperimentFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main(["leaderboard", str(searched.root)]) == 0
+    text = capsys.readouterr().out
+    assert "…" not in text and "the loss became nan in epoch 1" in text
 
 
 def test_another_objective_orders_trials_and_chooses_the_epoch(tmp_path: Path) -> None:
@@ -92,7 +150,7 @@ def test_another_objective_orders_trials_and_chooses_the_epoch(tmp_path: Path) -
     assert (record["objective"], record["trial"]) == ("entropy", completed[0].number)
     assert record["validators"]["entropy"] == scores[0]
     text = io.StringIO()
-    Console(file=text, width=100).print(tables.leaderboard(leaderboard(folder)))
+    Console(file=text, width=100).print(*tables.leaderboard(leaderboard(folder)))
     assert text.getvalue().split()[:5] == ["trial", "state", "entropy", "F1", "val"]
 
 
@@ -107,7 +165,7 @@ def test_of_many_trials_people_see_the_best_and_scripts_see_all(
     assert main(["leaderboard", str(searched.root)]) == 0
     text = capsys.readouterr().out
     assert "1049" in text and "1050" not in text
-    assert "the best 50 of 3000 trials; all: --top 3000" in text
+    assert "the first 50 of 3000 trials; all: --top 3000" in text
     assert main(["leaderboard", str(searched.root), "--top", "60"]) == 0
     text = capsys.readouterr().out
     assert "1059" in text and "1060" not in text and "the best" not in text

@@ -1,15 +1,26 @@
 """A search in plain lines."""
 
+from dataclasses import replace
+
 import pytest
 
-from dann_search.results.lines import duration, headline, remaining_s, shown_trials, trial_lines
-from tests.results.snapshots import snapshot_with
+from dann_search.results.lines import duration, headline, shown_trials, trial_lines
+from tests.results.snapshots import row, snapshot_with
 
 
 def test_the_headline_says_how_far_it_is() -> None:
     line = "11/20 trials done, 1 running   best F1 0.500 (trial 4)   searching"
     assert headline(snapshot_with()) == line
     assert headline(snapshot_with(), "about 3m05s left") == f"{line}   about 3m05s left"
+
+
+def test_the_best_so_far_is_a_completed_trials_and_never_falls() -> None:
+    snapshot = snapshot_with()
+    higher = replace(snapshot, rows=[*snapshot.rows, row(12, "pruned", 3, 0.533)])
+    assert "best F1 0.500 (trial 4)" in headline(higher)
+    none = snapshot.status.model_copy(update={"completed": 0, "pruned": 1, "running": 0})
+    before = replace(snapshot, status=none, rows=[row(0, "pruned", 3, 0.533)])
+    assert "none completed, highest F1 0.533 (trial 0)" in headline(before)
 
 
 def test_the_newest_eight_trials_that_are_over_are_shown_with_those_at_work() -> None:
@@ -26,12 +37,6 @@ def test_a_trial_that_ended_is_told_with_its_recipe_or_its_error() -> None:
         "trial 0 completed after 12 of 12 epochs, best F1 0.500 (11/20 done, about 5s left)"
     )
     assert "parameter_number_1=0.143" in second
-
-
-def test_what_remains_is_estimated_from_the_epochs_trials_had() -> None:
-    assert remaining_s(2.0, ended=[4, 8], running=[2, 7], waiting=3) == (4 + 0 + 18) / 2
-    assert remaining_s(2.0, ended=[4], running=[], waiting=3) is None
-    assert remaining_s(0.0, ended=[4, 8], running=[], waiting=3) is None
 
 
 @pytest.mark.parametrize(

@@ -102,14 +102,14 @@ def test_a_driver_at_work_is_searching_with_its_trials_epochs(tmp_path: Path) ->
     assert [one[1] for one in shown_trials(snapshot(folder))] == ["completed", "unfinished"]
 
 
-def test_before_a_trial_is_over_the_best_so_far_is_of_a_running_one(tmp_path: Path) -> None:
+def test_before_a_trial_is_completed_none_is_called_the_best(tmp_path: Path) -> None:
     folder, open_record = laid_out(tmp_path)
     record = open_record()
     trial = record.next_trial()
     assert trial
     record.report(trial.number, [0.2])
     record.close()
-    assert "best F1 0.200 (trial 0)" in headline(snapshot(folder))
+    assert "none completed, highest F1 0.200 (trial 0)" in headline(snapshot(folder))
     assert status(folder).best is None
 
 
@@ -259,7 +259,7 @@ def test_a_terminal_gets_the_searchs_own_table(tmp_path: Path, writer: Writer) -
     view = LiveView(console)
     watch(read, view, interval=0.4)
     table = text.getvalue()
-    assert "running" in table and "2/3" in table and "best F1 0.500 (trial 0)" in table
+    assert "running" in table and "2/3" in table and "highest F1 0.500 (trial 0)" in table
     console.print(view.render())
     assert "unfinished" in text.getvalue() and "interrupted" in text.getvalue()
 

@@ -110,7 +110,8 @@ def test_the_hparams_api_finds_every_trial_and_every_searched_parameter(
     statuses = [f"STATUS_{name}" for name in ("SUCCESS", "FAILURE", "RUNNING", "UNKNOWN")]
     query = {"experimentName": "", "allowedStatuses": statuses, "startIndex": 0, "sliceSize": 100}
     groups = ask("plugin/hparams/session_groups", query)["sessionGroups"]
-    found = {int(group["name"]): group for group in groups}
+    assert all(group["name"].startswith("trial-00") for group in groups)
+    found = {int(group["name"].removeprefix("trial-")): group for group in groups}
     rows = {row.number: row for row in read_trials(watched)}
     assert found.keys() == rows.keys()
     for number, row in rows.items():
@@ -131,7 +132,7 @@ def test_the_hparams_table_shows_each_trials_best_f1(ask: Ask, watched: Experime
     groups = ask("plugin/hparams/session_groups", query)["sessionGroups"]
     rows = {row.number: row for row in read_trials(watched) if row.state == "completed"}
     for group in groups:
-        if (number := int(group["name"])) in rows:
+        if (number := int(group["name"].removeprefix("trial-"))) in rows:
             values = {one["name"]["tag"]: one["value"] for one in group["metricValues"]}
             assert values["best/f1_macro_val"] == pytest.approx(rows[number].f1_macro_val)
 

@@ -16,7 +16,7 @@ MOST_EPOCHS = 20_000
 """Epochs drawn of all trials together, about 0.4 MB."""
 
 STATES = {
-    "pruned": ("stopped early", "circle-open", theme.GREY),
+    "pruned": ("pruned", "circle-open", theme.GREY),
     "completed": ("completed", "circle", theme.BLUE),
     "running": ("unfinished", "circle", theme.GREEN),
 }

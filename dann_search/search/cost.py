@@ -1,0 +1,224 @@
+"""What a search will take: hours, from training steps timed here; memory of a slot, and disk.
+
+Torch is imported with the first estimate.
+"""
+
+import logging
+import math
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+
+from dann_search.config.experiment import Experiment
+from dann_search.config.grid import combinations
+from dann_search.config.space import Space
+from dann_search.config.trial import TrialConfig
+from dann_search.data.batches import steps_per_epoch
+from dann_search.data.open_domain import open_pair
+from dann_search.data.splits import split_domain
+from dann_search.data.store import StoreInfo
+from dann_search.models.registry import largest_native_size, spec_of
+from dann_search.outputs.space import Estimate, MeasuredSteps
+from dann_search.results.lines import summary
+from dann_search.search.disk_need import disk_need
+from dann_search.search.resources import Plan
+from dann_search.search.trial_memory import local_plan
+from dann_search.storage.remote_folder import cache_folder
+from dann_search.study.explain import sampled
+from dann_search.study.pruning import expected_epochs
+
+SAMPLES = 200
+"""Recipes of the space whose mean cost is estimated."""
+LOW, HIGH = 0.7, 1.8
+"""Ends of the range, as shares of the estimate: measured, see docs/benchmarks.md."""
+START_S = 15.0
+"""Seconds to start Ray and to write the results."""
+DAY_H = 24.0
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to spend on an estimate.
+
+    Attributes:
+        seconds: of steps for each kind of recipe.
+        by_depth: whether each unfrozen depth is timed, or a middle one for each backbone.
+        most_s: seconds after which no further kind of recipe is timed.
+    """
+
+    seconds: float = 1.0
+    by_depth: bool = True
+    most_s: float = math.inf
+
+
+THOROUGH = Effort()
+BRIEF = Effort(seconds=0.2, by_depth=False, most_s=1.5)
+"""What a launch can wait for."""
+
+
+def images_of(experiment: Experiment, space: Space) -> StoreInfo:
+    """Open the data of an experiment that is not packed yet; count the images of its splits.
+
+    Raises:
+        InputError: the data cannot be opened or divided.
+    """
+    data = experiment.data
+    pair = open_pair(data, cache_folder())
+    splits = {
+        role: split_domain(domain, data.splits_of(role)) for role, domain in pair.by_role.items()
+    }
+    return StoreInfo(
+        class_names=list(pair.source.class_names),
+        image_size=data.image_size or largest_native_size(space.backbones),
+        fixed_size=data.image_size is not None,
+        crop_size=data.crop_size,
+        domains={role: domain.name for role, domain in pair.by_role.items()},
+        sizes={
+            role: {split: len(rows) for split, rows in parts.items()}
+            for role, parts in splits.items()
+        },
+        hashes={},
+        duplicates=0,
+    )
+
+
+def estimate(
+    experiment: Experiment, space: Space, info: StoreInfo, effort: Effort = THOROUGH
+) -> Estimate:
+    """Estimate what a search takes on this machine.
+
+    Raises:
+        InputError: not even one trial fits this machine.
+    """
+    _, plan, need, _ = local_plan(experiment, space)
+    search, epochs = experiment.search, space.fixed.epochs
+    trials = min(search.trials, combinations(space) or search.trials)
+    kinds = _measured(experiment, space, info, plan, effort)
+    epoch_s = sum(one.share * one.epoch_s for one in kinds) / sum(one.share for one in kinds)
+    mean = expected_epochs(search.scheduler, epochs, trials)
+    confirm = search.confirm
+    again = confirm.top * confirm.seeds * epochs if confirm else 0
+    slots = min(plan.slots, trials)
+    # At the end slots wait for the trials of others, half of a whole one on average.
+    tail = epochs * (slots - 1) / (2 * slots)
+    seconds = START_S + epoch_s * ((trials * mean + again) / slots + tail)
+    disk = disk_need(experiment, space)
+    packed = sum(map(sum, (one.values() for one in info.sizes.values()))) * 3 * info.image_size**2
+    left = disk.left + disk.training * slots if disk else None
+    low, high = LOW * seconds / 3600, HIGH * seconds / 3600
+    return Estimate(
+        hours_low=low,
+        hours_high=high,
+        slots=slots,
+        trials=trials,
+        epochs=epochs,
+        epochs_mean=round(mean, 2),
+        memory_gb=need.memory * plan.workers_per_trial / GB if need else None,
+        disk_gb=None if left is None else (packed + left) / GB,
+        measured=kinds,
+        advice=_advice(experiment, kinds, info, low, high),
+    )
+
+
+def brief_line(experiment: Experiment, space: Space, info: StoreInfo) -> str | None:
+    """Say in a line what a search takes, from a second of steps; None where it cannot be known."""
+    try:
+        return summary(estimate(experiment, space, info, BRIEF))
+    except Exception:  # a user's backbone may need data; no search fails for its estimate
+        logging.getLogger(__name__).debug("no estimate of the search", exc_info=True)
+        return None
+
+
+def _measured(
+    experiment: Experiment, space: Space, info: StoreInfo, plan: Plan, effort: Effort
+) -> list[MeasuredSteps]:
+    """Time a recipe of each kind; of the kinds for which time is left, at least one."""
+    kinds: dict[tuple[str, int | None], list[TrialConfig]] = defaultdict(list)
+    for recipe in sampled(experiment, space, SAMPLES):
+        depth = recipe.unfrozen_depth if effort.by_depth else None
+        kinds[recipe.backbone, depth].append(recipe)
+    total = sum(map(len, kinds.values()))
+    found: list[MeasuredSteps] = []
+    begun = time.monotonic()
+    for (_, depth), recipes in sorted(kinds.items(), key=lambda kind: str(kind[0])):
+        if found and time.monotonic() - begun >= effort.most_s:
+            break
+        one = _of_kind(recipes, info, plan, effort.seconds)
+        share = len(recipes) / total
+        found.append(one.model_copy(update={"unfrozen_depth": depth, "share": share}))
+    return found
+
+
+def _of_kind(
+    recipes: list[TrialConfig], info: StoreInfo, plan: Plan, seconds: float
+) -> MeasuredSteps:
+    """Time the middle one of some recipes; those that differ in images a step cost accordingly."""
+    import torch
+
+    from dann_search.training.speed import measured
+
+    recipe = sorted(recipes, key=lambda one: (one.unfrozen_depth or 0, _images(one)))[
+        len(recipes) // 2
+    ]
+    device = torch.device("cuda" if plan.gpus_per_worker else "cpu")
+    rows = math.ceil(recipe.batch_size / plan.workers_per_trial)
+    mine = recipe.model_copy(update={"batch_size": rows})
+    speed = measured(mine, info, seconds, plan.cpus_per_worker, device)
+    each = speed.step / _images(recipe)
+    sizes = info.sizes
+    steps = [
+        steps_per_epoch(sizes["source"]["train"], sizes["target"]["train"], one.batch_size)
+        * _images(one)
+        for one in recipes
+    ]
+    validated = sizes["source"].get("val", 0) + sizes["target"].get("val", 0)
+    validation = speed.image * validated / plan.workers_per_trial
+    return MeasuredSteps(
+        backbone=recipe.backbone,
+        unfrozen_depth=recipe.unfrozen_depth,
+        side=info.side_seen(spec_of(recipe.backbone).image_size),
+        share=1.0,
+        step_s=speed.step,
+        epoch_s=each * sum(steps) / len(steps) + validation,
+    )
+
+
+def _images(recipe: TrialConfig) -> int:
+    """Return images of a step."""
+    return recipe.batch_size * (1 + recipe.adapts + recipe.strong_views)
+
+
+def _advice(
+    experiment: Experiment, kinds: list[MeasuredSteps], info: StoreInfo, low: float, high: float
+) -> list[str]:
+    """Say what would help where a search takes more than a day, or than its budget."""
+    budget = experiment.search.budget.hours
+    if high <= (budget or DAY_H):
+        return []
+    found = []
+    if budget:
+        found.append(f"search.budget.hours ends it after {budget:g} h, with fewer trials")
+    dearest = max(kinds, key=lambda one: one.epoch_s)
+    shallow = min(
+        (one for one in kinds if one.backbone == dearest.backbone), key=lambda one: one.epoch_s
+    )
+    if shallow.epoch_s < 0.8 * dearest.epoch_s:
+        ratio = dearest.epoch_s / shallow.epoch_s
+        found.append(
+            f"unfrozen_depth {shallow.unfrozen_depth}: an epoch of {dearest.backbone} is "
+            f"{ratio:.1f} times as fast as at depth {dearest.unfrozen_depth}"
+        )
+    cheapest = min(kinds, key=lambda one: one.epoch_s)
+    if cheapest.backbone != dearest.backbone:
+        ratio = dearest.epoch_s / cheapest.epoch_s
+        found.append(
+            f"a smaller network: an epoch of {cheapest.backbone} is {ratio:.1f} times as fast as "
+            f"one of {dearest.backbone}"
+        )
+    if dearest.side > 96:
+        half = dearest.side // 2
+        found.append(f"data.image_size: {half}, half the side, makes an epoch about 4 times faster")
+    if not budget:
+        found.append("search.budget: {hours: N} ends it after N hours with the best found")
+    return found
