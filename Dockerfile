@@ -1,4 +1,4 @@
-# dann-search on a machine or a Kubernetes cluster, as the user ray, with the versions of requirements.lock.
+# dann-search on a machine or a Kubernetes cluster, as the user ray, with the versions of docs/cluster/nodes.txt.
 #
 #   docker build -t REGISTRY/dann-search:0.1.0 .                                            # CPU
 #   docker build -t REGISTRY/dann-search:0.1.0 \
@@ -16,10 +16,10 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir /home/ray/dist /home/ray/sour
 FROM ${BASE}
 # PyTorch's build: cpu, or CUDA's of the base image, such as cu130.
 ARG TORCH=cpu
-COPY requirements.lock /home/ray/requirements.lock
+COPY docs/cluster/nodes.txt /home/ray/nodes.txt
 COPY --from=build /home/ray/dist /home/ray/dist
 RUN pip install --no-cache-dir uv==0.13.9 \
- && uv pip install --system --no-cache --torch-backend "${TORCH}" --constraint /home/ray/requirements.lock \
+ && uv pip install --system --no-cache --torch-backend "${TORCH}" --constraint /home/ray/nodes.txt \
       "$(ls /home/ray/dist/*.whl)[cluster,s3,gcs,timm,cmaes,report,onnx]"
 USER ray
 WORKDIR /home/ray

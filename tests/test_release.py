@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))
 LOCK = dict(
     line.split("==")
-    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    for line in (ROOT / "docs/cluster/nodes.txt").read_text(encoding="utf-8").splitlines()
     if "==" in line and not line.startswith("#")
 )
 SECRET = re.compile(r"(?i)(token|secret|passw|credential|api_?key)")
@@ -54,7 +54,7 @@ def test_no_secret_and_no_cache_goes_into_a_layer() -> None:
     assert installs and all("--no-cache" in line for line in installs)
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     allowed = {line[1:] for line in ignored if line.startswith("!")}
-    assert "*" in ignored and "requirements.lock" in allowed
+    assert "*" in ignored and "docs/cluster/nodes.txt" in allowed
     assert all((ROOT / name).exists() for name in allowed)
     # What setuptools reads, and no more.
     assert {"README.md", "LICENSE", "pyproject.toml", "dann_search", "search_spaces"} < allowed
@@ -67,7 +67,7 @@ def test_the_lock_satisfies_what_the_package_asks_for() -> None:
     asked = [*PROJECT["dependencies"], *(one for x in extras[1].split(",") for one in optional[x])]
     for requirement in map(Requirement, asked):
         locked = LOCK.get(canonicalize_name(requirement.name))
-        assert locked is not None, f"{requirement.name} is not in requirements.lock"
+        assert locked is not None, f"{requirement.name} is not in nodes.txt"
         assert requirement.specifier.contains(locked), f"{requirement}: {locked}"
 
 

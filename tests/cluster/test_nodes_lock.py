@@ -11,7 +11,6 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "docs" / "cluster" / "nodes.txt"
 FILES = ["cluster.yaml", "docs/cluster/gcp.yaml", "docs/cluster/on_premise.yaml"]
-FILES += ["docs/cluster/rayjob.yaml"]
 PIN = re.compile(r"(?<![\w.-])([A-Za-z][\w.-]*)(?:\[[\w,]*\])?==([\w.]+)")
 
 
