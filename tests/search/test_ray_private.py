@@ -32,7 +32,6 @@ def test_the_head_of_this_cluster_is_found_and_asked() -> None:
     assert ray_private.ask_head("127.0.0.1:1", None) == "unavailable"
 
 
-@ray.remote(num_cpus=0)
 class Maker:
     """Makes a placement group, as the controller of a run does."""
 
@@ -43,7 +42,8 @@ class Maker:
 
 
 def test_placement_groups_of_actors_that_were_killed_are_removed_and_no_others() -> None:
-    alive, dead = Maker.remote(), Maker.remote()
+    maker: Any = ray.remote(num_cpus=0)(Maker)
+    alive, dead = maker.remote(), maker.remote()
     kept, left = ray.get([alive.make.remote(), dead.make.remote()])
     own = placement_group([{"CPU": 0.01}])
     ray.kill(dead)
