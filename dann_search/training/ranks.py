@@ -49,7 +49,8 @@ class Ranks:
         self.sum_(flat)
         pieces = torch.split(flat, [g.numel() for g in gradients])
         for parameter, piece in zip(parameters, pieces, strict=True):
-            parameter.grad = piece.view_as(parameter)
+            # In the parameter's own memory order, as fused optimizers take it without looking.
+            parameter.grad = torch.empty_like(parameter).copy_(piece.view_as(parameter))
 
     def average_statistics(self, network: nn.Module) -> None:
         """Average the batch-norm statistics that training moves.
