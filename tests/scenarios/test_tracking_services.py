@@ -42,6 +42,7 @@ def test_mlflow_writes_a_database_and_goes_on_with_a_trials_run(
     assert observe(MlflowService(tmp_path, "mugs", "abc"), space, space.fixed, epochs=3) == []
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     place = client.get_experiment_by_name("mugs")
+    assert place is not None
     (run,) = client.search_runs([place.experiment_id])
     expected = {name: str(v) for name, v in space.active(space.fixed.model_dump()).items()}
     assert (run.data.params, run.info.status) == (expected, "FINISHED")

@@ -60,7 +60,7 @@ class Remembers:
 
 
 def history(epochs: int) -> list[dict[str, Any]]:
-    fields = {name: 0.25 for name in TAGS}
+    fields: dict[str, Any] = {name: 0.25 for name in TAGS}
     return [
         asdict(EpochResult(**{"epoch": number, **fields, "f1_macro_val": number / 10}))
         for number in range(1, epochs + 1)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,10 +36,10 @@ sys.modules["gradio"] = types.SimpleNamespace(Interface=Interface, Image=options
 """
 
 
-def front_matter(card: str) -> dict[str, object]:
+def front_matter(card: str) -> dict[str, Any]:
     before, block, _ = f"\n{card}".split("\n---\n", 2)
     assert before == ""
-    content: dict[str, object] = yaml.safe_load(block)
+    content: dict[str, Any] = yaml.safe_load(block)
     return content
 
 
@@ -49,7 +50,7 @@ def test_the_card_begins_with_what_the_hub_reads(experiment: ExperimentFolder) -
     data = front_matter(card)
     assert data["license"] == "unknown"
     assert data["pipeline_tag"] == "image-classification"
-    (index,) = data["model-index"]  # type: ignore[misc]
+    (index,) = data["model-index"]
     (measured,) = index["results"]
     assert measured["dataset"] == {"name": "digits-m", "type": "images", "split": "test"}
     values = {one["type"]: one["value"] for one in measured["metrics"]}
