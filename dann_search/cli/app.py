@@ -84,10 +84,11 @@ def emit(as_json: bool, content: Any, *shown: Any) -> None:
         answer.give(content if isinstance(content, dict) else content.model_dump(mode="json"))
         return
     # What goes into a pipe or a file is read by programs, line by line: nothing is broken there.
-    width = None if out.is_terminal or "COLUMNS" in os.environ else WIDE
+    piped = not (out.is_terminal or "COLUMNS" in os.environ)
+    console = Console(markup=False, emoji=False, width=WIDE) if piped else out
     for item in shown:
         # Lines of text are not broken, so that a command in them can be copied whole.
-        out.print(item, soft_wrap=isinstance(item, Text), width=width)
+        console.print(item, soft_wrap=isinstance(item, Text))
 
 
 def sentence(text: str) -> Text:

@@ -266,7 +266,9 @@ def search_space(result: spaces.Space, space: Space) -> Iterator[RenderableType]
         lines += estimated(result.estimate)
     lines.append("")
     lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
-    yield from (table, "", *map(sentence, lines))
+    yield table
+    yield ""
+    yield from map(sentence, lines)
 
 
 def estimated(found: spaces.Estimate) -> Iterator[str]:

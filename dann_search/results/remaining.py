@@ -2,7 +2,7 @@
 
 import heapq
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from dann_search.results.reader import TrialRow
@@ -26,7 +26,7 @@ class Pace:
         self.clock = clock
         self.seen: tuple[float, dict[int, int]] | None = None
         """When the search was last looked at, and the epochs of its trials then."""
-        self.busy: Counter[str] = Counter()
+        self.busy: defaultdict[str, float] = defaultdict(float)
         """Seconds that trials of each backbone were running."""
         self.epochs: Counter[str] = Counter()
         self.slots = 1
