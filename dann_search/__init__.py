@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dann_search.api.adapting import adapt
     from dann_search.api.experiment import Experiment
     from dann_search.api.launching import launch, resume
     from dann_search.api.retraining import compare, refit
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "adapt": "dann_search.api.adapting",
     "launch": "dann_search.api.launching",
     "resume": "dann_search.api.launching",
     "write_best": "dann_search.inference.best",
@@ -63,6 +65,7 @@ __all__ = [
     "Option",
     "SamplerSpec",
     "ValidatorSpec",
+    "adapt",
     "compare",
     "evaluate_target",
     "export_model",
