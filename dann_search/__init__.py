@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dann_search.errors import check_platform
 
 if TYPE_CHECKING:
+    from dann_search.api.adapting import adapt
     from dann_search.api.experiment import Experiment
     from dann_search.api.launching import launch, resume
     from dann_search.api.retraining import compare, refit
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "adapt": "dann_search.api.adapting",
     "launch": "dann_search.api.launching",
     "resume": "dann_search.api.launching",
     "write_best": "dann_search.inference.best",
@@ -65,6 +67,7 @@ __all__ = [
     "Option",
     "SamplerSpec",
     "ValidatorSpec",
+    "adapt",
     "compare",
     "evaluate_target",
     "export_model",

@@ -1,5 +1,6 @@
 """Trainings besides a search, from Python: compare its winner, refit its winner."""
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -35,6 +36,7 @@ def compare(
     seeds: int = 3,
     tune: int | None = None,
     progress: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> Comparison:
     """Train the winner and its baselines again; score them on the target's test split.
 
@@ -51,6 +53,7 @@ def compare(
         seeds: number of trainings per method.
         tune: number of trials of a search that each baseline gets of its own; none by default.
         progress: called with a line for each training that ends; standard error by default.
+        stop: interrupts the trainings when it is set, as Ctrl-C does; what was trained is kept.
 
     Raises:
         InputError: no trial has finished, the search is still running, a method is unknown,
@@ -62,7 +65,7 @@ def compare(
     check_registered(folder)
     compared = partial(compare_trained, folder, methods=methods, seeds=seeds)
     if tune is None:
-        return compared(_through_ray(folder, progress))
+        return compared(_through_ray(folder, progress, stop))
     with quiet_output(folder.ray / "driver.log") as terminal, ExitStack() as ray:
         tell = progress or partial(print, file=terminal)
         named = f" --methods {','.join(methods)}" if methods else ""
@@ -70,7 +73,7 @@ def compare(
         run = partial(search_baselines, executor=RayExecutor(), tell=tell, again=again, ray=ray)
         tuning = Tuning(tune, run, tell)
         with interrupted_with(f"interrupted; what was trained is kept; go on with: {again}"):
-            return compared(_through_ray(folder, tell), tuning=tuning)
+            return compared(_through_ray(folder, tell, stop), tuning=tuning)
 
 
 def search_baselines(
@@ -163,11 +166,17 @@ def refit(
     )
 
 
-def _through_ray(folder: ExperimentFolder, progress: Callable[[str], None] | None) -> TrainAll:
+def _through_ray(
+    folder: ExperimentFolder,
+    progress: Callable[[str], None] | None,
+    stop: threading.Event | None = None,
+) -> TrainAll:
     """Return a function that runs trainings of an experiment in warm worker groups."""
 
     def train_all(jobs: Sequence[TrainingJob], experiment: Experiment) -> Failures:
         store = store_of(folder, experiment.data, recorded_store(folder))
-        return train_through_ray(jobs, experiment, store=store, logs=folder.ray, progress=progress)
+        return train_through_ray(
+            jobs, experiment, store=store, logs=folder.ray, progress=progress, stop=stop
+        )
 
     return train_all

@@ -21,6 +21,7 @@ from dann_search.search.interrupts import INTERRUPTED, Received, command_signals
 # Importing a module registers its commands; the help lists them in this order.
 # isort: off
 from dann_search.cli import search  # noqa: F401
+from dann_search.cli import adapt  # noqa: F401
 from dann_search.cli import spaces  # noqa: F401
 from dann_search.cli import results  # noqa: F401
 from dann_search.cli import report  # noqa: F401

@@ -6,7 +6,17 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from dann_search.errors import InputError, nearest
-from dann_search.outputs import cluster, comparison, models, report, search, space, trials, viewers
+from dann_search.outputs import (
+    adapted,
+    cluster,
+    comparison,
+    models,
+    report,
+    search,
+    space,
+    trials,
+    viewers,
+)
 from dann_search.outputs.base import Failure, Output
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -24,6 +34,7 @@ OUTPUTS: dict[str, dict[str, type[Output]]] = {
     },
     "attach": {"attach EXPERIMENT": search.SearchEnded, "attach UNSEEN": search.JobEnded},
     "stop": {"stop EXPERIMENT": search.Stopped},
+    "adapt": {"adapt SOURCE TARGET": adapted.Adapted},
     "init": {"init SPACE.yaml": space.NewFile},
     "space": {"space SPACE.yaml": space.Space, "space --list": space.ShippedSpaces},
     "schema": {"schema [COMMAND]": space.JsonSchema},

@@ -28,6 +28,7 @@ def train_through_ray(
     logs: Path,
     progress: Callable[[str], None] | None = None,
     address: str = "local",
+    stop: threading.Event | None = None,
 ) -> Failures:
     """Train all jobs that are not done; one that was cut off goes on after its last epoch.
 
@@ -38,6 +39,7 @@ def train_through_ray(
         logs: folder of Ray's logs.
         progress: called with a line for each training that ends; standard error by default.
         address: of the Ray cluster.
+        stop: interrupts the trainings when it is set.
 
     Returns:
         Why trainings failed by their own fault, by name.
@@ -56,7 +58,7 @@ def train_through_ray(
         kept = f"what was trained is kept; log: {log}"
         session = ray_session(cpu_count(), address, tell=tell, kept=kept)
         try:
-            with interrupts(threading.Event()) as interrupt, session:
+            with interrupts(stop or threading.Event()) as interrupt, session:
                 if interrupt.is_set():  # before or while Ray started
                     raise _interrupted(len(jobs) - len(waiting), len(jobs))
                 elastic = address != "local"
