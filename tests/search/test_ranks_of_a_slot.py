@@ -52,7 +52,7 @@ class Worker(SlotWorker):
                     self._learn()
                 if step < STEPS and self._pause():
                     return
-            self._save(cast(Any, SimpleNamespace(hold=lambda save: save())), lambda: None)
+            self._await_verdict()
             history += (cast(Any, EpochResult)(epoch, *[0.0] * 12),)
             yield history
 
