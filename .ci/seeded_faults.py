@@ -175,8 +175,8 @@ FAULTS = (
     Fault(
         "an epoch saved before it is known whether it counts",
         "dann_search/search/slot_worker.py",
-        "        self._await_verdict()\n        outages.hold(save)",
-        "        outages.hold(save)\n        self._await_verdict()",
+        "settle=self._await_verdict,",
+        "settle=lambda: None,",
         (
             "tests/search/test_late_verdicts.py"
             "::test_a_search_does_not_depend_on_how_late_its_verdicts_are",

@@ -189,7 +189,8 @@ def experiment_content(
         space["unfrozen_depth"] = {"int": [0, 2]}
     return {
         "data": dict(data),
-        "training": {"epochs": epochs},
+        # Images as they are: what frozen stages make of them is computed once for all trials.
+        "training": {"epochs": epochs, "views": 1},
         "search": {
             "trials": len(frozen) or FINE_TUNED_TRIALS,
             "published_first": False,

@@ -39,8 +39,10 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.storage.remote_folder import cache_folder
 from dann_search.study.record import recorded_store
 
-LEAST_FINE_TUNING_S = 10.0
-"""Seconds below which fine-tuning is not begun: a search starts that long."""
+START_S = 15.0
+"""Seconds from launch until a search has its workers, which its own budget does not count."""
+LEAST_S = 10.0
+"""Seconds that a search gets at least; below, fine-tuning is not begun."""
 COMPARE_START_S = 20.0
 """Seconds until the trainings of a comparison begin, at most."""
 MOST_SEEDS = 5
@@ -138,8 +140,12 @@ class _Planned:
         """Return the content of an experiment file without sizes, as ``launch`` takes it."""
         files = read_source({}, sets=self.sets).content.get("weights", {})
         pretrained = [one for one in self.backbones if spec_of(one).weights or one in files]
-        hours = SEARCH_SHARE * self.clock.budget_s / 3600
-        return experiment_content(self.data, self.backbones, pretrained, hours)
+        return experiment_content(self.data, self.backbones, pretrained, self.hours)
+
+    @property
+    def hours(self) -> float:
+        """Hours that a search begun now may take."""
+        return max(self.clock.left(SEARCH_SHARE) - START_S, LEAST_S) / 3600
 
     @property
     def options(self) -> dict[str, Any]:
@@ -162,6 +168,7 @@ def _search(planned: _Planned, display: Display) -> tuple[ExperimentFolder, Sear
         size = fitting_size(planned.backbones, images, planned.clock.budget_s, side)
         content["training"]["epochs"] = size.epochs
         content["data"].setdefault("image_size", size.side)
+        content["search"]["budget"]["hours"] = planned.hours
         ended = launching.launch(content, display=display, **planned.options)
     elif read_experiment(folder).data != experiment.data.model_copy(
         update={"image_size": read_experiment(folder).data.image_size}
@@ -171,18 +178,17 @@ def _search(planned: _Planned, display: Display) -> tuple[ExperimentFolder, Sear
             f"another name: --name {planned.name}-2"
         )
     else:
-        hours = max(planned.clock.left(SEARCH_SHARE), LEAST_FINE_TUNING_S) / 3600
-        more = [f"search.budget.hours={hours:.6f}"]  # of this command, which may be larger
+        more = [f"search.budget.hours={planned.hours:.6f}"]  # of this command, perhaps larger
         ended = _before(folder) or launching.resume(folder.root, sets=more, display=display)
     _stop_if_interrupted(ended)
     points = read_experiment(folder).search.start_points
-    seconds = planned.clock.left(SEARCH_SHARE)
+    seconds = planned.clock.left(SEARCH_SHARE) - START_S
     frozen = bool(points) and all(point["unfrozen_depth"] == 0 for point in points)
-    if frozen and ended.best and seconds > LEAST_FINE_TUNING_S:
+    if frozen and ended.best and seconds > LEAST_S:
         best = [row.config for row in finished(read_trials(folder))]
         sets = [
             f"search.start_points={json.dumps(fine_tuned(best))}",
-            f"search.budget.hours={seconds / 3600:.6f}",
+            f"search.budget.hours={planned.hours:.6f}",
         ]
         ended = launching.resume(
             folder.root, add_trials=FINE_TUNED_TRIALS, sets=sets, display=display

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from dann_search.training.checkpoint import (
 )
 from dann_search.training.ema import WeightAverage
 from dann_search.training.epoch_steps import Batches, EpochSteps, Step
-from dann_search.training.frozen_stages import FrozenStages, are_kept
+from dann_search.training.frozen_stages import FrozenStages
 from dann_search.training.head_init import start_from_class_means
 from dann_search.training.optimizer import Optimizer
 from dann_search.training.precision import autocast
@@ -52,8 +52,9 @@ from dann_search.training.result import (
     History,
     best_epoch,
 )
+from dann_search.training.saving import Saving, once_kept
 from dann_search.training.schedules import depth_at, lambda_at, pseudo_labels_at
-from dann_search.training.seeding import reset_torch, restore_torch, torch_state, undisturbed
+from dann_search.training.seeding import reset_torch, restore_torch, torch_state
 from dann_search.training.self_training import pseudo_labels
 from dann_search.training.step import adapted_loss, source_loss
 from dann_search.training.validation import (
@@ -394,52 +395,24 @@ def train(
     if training.history:
         yield training.history
     with ThreadPoolExecutor(1, "checkpoint") as writer:
-        saving: _Saving | None = None
+        saving: Saving | None = None
         for epoch in range(len(training.history) + 1, config.epochs + 1):
             error = None
             try:
                 for paused in training.train_epoch(epoch, beat, pause):
                     if saving and (paused or saving.is_over):
                         written, saving = saving, None
-                        yield from _kept(written, keep)
+                        yield from once_kept(written, keep)
             except Exception as exc:  # of this epoch, to be told after the one before
                 error = exc
             if saving:
-                yield from _kept(saving, keep)
+                yield from once_kept(saving, keep)
             if error:
                 raise error
             if len(training.history) < epoch:
                 return
             settle()
-            saving = _Saving(training.history, training.snapshot(), writer)
+            saving = Saving(training.history, training.snapshot(), writer)
             if epoch == config.epochs or ranks.size > 1:
-                yield from _kept(saving, keep)
+                yield from once_kept(saving, keep)
                 saving = None
-
-
-def _kept(saving: "_Saving", keep: Callable[[Callable[[], None]], None]) -> Iterator[History]:
-    """Yield a history once its checkpoint is written."""
-    keep(saving.finish)
-    with undisturbed():
-        yield saving.history
-
-
-class _Saving:
-    """An epoch's label-free scores and checkpoint, as a thread makes them."""
-
-    def __init__(self, history: History, write: Callable[[], None], writer: ThreadPoolExecutor):
-        self.history, self._write = history, write
-        self._written: Future[None] | None = writer.submit(write)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the thread has written it, or failed to."""
-        return self._written is None or self._written.done()
-
-    def finish(self) -> None:
-        """Wait until it is written; where that failed, write it at the next call."""
-        written, self._written = self._written, None
-        if written:
-            written.result()
-        else:
-            self._write()
