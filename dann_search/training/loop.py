@@ -38,7 +38,7 @@ from dann_search.training.checkpoint import (
 )
 from dann_search.training.ema import WeightAverage
 from dann_search.training.epoch_steps import Batches, EpochSteps, Step
-from dann_search.training.frozen_stages import FrozenStages
+from dann_search.training.frozen_stages import FrozenStages, are_kept
 from dann_search.training.head_init import start_from_class_means
 from dann_search.training.optimizer import Optimizer
 from dann_search.training.precision import autocast
