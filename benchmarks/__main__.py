@@ -28,6 +28,12 @@ RUNS: dict[str, tuple[list[str], list[str] | None]] = {
     "search_quality": ([], None),
     "digits_table": (["--describe"], ["--describe"]),
     "scale": (["study"], ["study", "--trials", "20"]),
+    "epoch_end": ([], ["--backbones", "dann_cnn", "--rounds", "1"]),
+    "verdict_wait": ([], None),
+    "frozen_features": (
+        [],
+        ["--backbones", "dann_cnn", "--depths", "0", "--side", "32", "--rounds", "1"],
+    ),
 }
 """Arguments of each script that needs no images of yours, in full and tiny.
 
@@ -36,6 +42,7 @@ None: it has no setting that takes less than a minute.
 NEED_MORE = {
     "accuracy": "shared data sets (--data)",
     "data_path": "folders of photographs (--data)",
+    "jpeg_epoch": "folders of photographs (--data), and pytorch-adapt",
     "rivals": "skada and pytorch-adapt; accuracy runs it",
     "validators": "the folder of a search",
 }

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 CLUSTER = ROOT / "docs" / "cluster"
 FILES = [ROOT / "cluster.yaml", *sorted(CLUSTER.glob("*.yaml")), ROOT / "docs" / "cluster.md"]
 # Its nodes run the image of the Dockerfile, which has the versions of the lock.
-FILES[FILES.index(CLUSTER / "rayjob.yaml")] = ROOT / "requirements.lock"
+FILES[FILES.index(CLUSTER / "rayjob.yaml")] = CLUSTER / "nodes.txt"
 PIN = re.compile(r"\b(torch|torchvision|optuna|ray)(?:\[[\w,]+\])?==([\d.]*\d)")
 CONSTRAINTS = dict(PIN.findall((ROOT / ".ci" / "constraints.txt").read_text()))
 

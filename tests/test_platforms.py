@@ -30,7 +30,7 @@ LINUX_ONLY = {
     "/dev/shm": {"cluster/doctor/judge.py", "cluster/doctor/probe.py"},
     "malloc_trim": {"search/slot_worker.py"},
     "sched_getaffinity": {"search/resources.py"},
-    "posix_fallocate": {"data/pixels.py"},
+    "posix_fallocate": {"data/feature_folder.py", "data/pixels.py"},
     "prctl": set(),
     "import resource": set(),
 }

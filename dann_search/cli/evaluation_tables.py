@@ -12,7 +12,6 @@ from dann_search.evaluation.comparison import notes
 from dann_search.evaluation.comparison_tables import JSON
 from dann_search.evaluation.confusion import MOST_NUMBERED, frequent_mistakes
 from dann_search.evaluation.scoring import worst_classes
-from dann_search.inference.model_files import read_record_of_model
 from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.models import Evaluation
 from dann_search.outputs.report import Report
@@ -23,15 +22,20 @@ WORST = 20
 """Classes in the table of a model with more classes than fit into the confusion matrix."""
 
 
-def evaluation_table(result: Evaluation, remarks: Sequence[str] = ()) -> Group:
-    """Draw an evaluation: metrics, classes, calibration and remarks on how it was made."""
+def evaluation_table(
+    result: Evaluation, remarks: Sequence[str] = (), *, labelled: bool = True
+) -> Group:
+    """Draw an evaluation: metrics, classes, calibration and remarks on how it was made.
+
+    Without ``labelled`` validation images of the target there is nothing to calibrate on.
+    """
     whose = Text(f"trial {result.trial}, epoch {result.epoch}: {result.model}", overflow="fold")
     head = _table(f"{result.split}, {result.n} images", "", "95 % interval")
     for name in FIELDS:
         low, high = result.ci95[name]
         value = f"{getattr(result, name):.3f}"
         head.add_row(name.replace("_", " "), value, f"{low:.3f} to {high:.3f}")
-    below = [_calibration(result), *(f"note: {one}" for one in remarks), *_absent(result)]
+    below = [_calibration(result, labelled), *(f"note: {one}" for one in remarks), *_absent(result)]
     below += [rejection_line(result.rejection)] if result.rejection else []
     return Group(whose, "", head, "", *_classes(result), "", *map(Text, below))
 
@@ -57,12 +61,10 @@ def _classes(result: Evaluation) -> list[RenderableType]:
     return [above, table, "", mistakes] if mistakes.row_count else [above, table]
 
 
-def _calibration(result: Evaluation) -> str:
+def _calibration(result: Evaluation, labelled: bool) -> str:
     before = result.uncalibrated
-    ece, nll, state = f"{result.ece:.3f}", f"{result.nll:.3f}", "not calibrated"
-    record = read_record_of_model(Path(result.model))
-    if record.get("data", {}).get("target_labelled", True):  # else there is nothing to fit to
-        state += ": --calibrated"
+    state = "not calibrated: --calibrated" if labelled else "not calibrated"
+    ece, nll = f"{result.ece:.3f}", f"{result.nll:.3f}"
     if before:
         ece, nll = f"{ece} (before {before.ece:.3f})", f"{nll} (before {before.nll:.3f})"
         state = f"calibrated on target val, temperature {result.temperature:.2f}"

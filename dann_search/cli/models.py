@@ -104,6 +104,7 @@ def evaluate(
     """
     from dann_search.cli.evaluation_tables import evaluation_table
     from dann_search.evaluation.evaluate import evaluate_target
+    from dann_search.inference.model_files import read_record_of_model
 
     notes: list[str] = []
     result = evaluate_target(
@@ -118,7 +119,9 @@ def evaluate(
     if as_json:
         for note in notes:
             err.print(f"note: {note}", soft_wrap=True)
-    emit(as_json, result.model_dump(mode="json"), evaluation_table(result, notes))
+    data = read_record_of_model(Path(result.model)).get("data", {})
+    table = evaluation_table(result, notes, labelled=data.get("target_labelled", True))
+    emit(as_json, result.model_dump(mode="json"), table)
 
 
 @app.command()

@@ -67,7 +67,7 @@ def test_a_wider_space_is_resumed_only_where_it_is_allowed(tmp_path: Path) -> No
         ),
         ("weights.dann_cnn=nofile", "weights.dann_cnn: no such file: .*nofile"),
         ("resources.cpus_per_worker=1000", "resources.cpus_per_worker: a trial of 1 workers"),
-        ("resources.gpus_per_worker=64", "resources.gpus_per_worker: a trial .* needs 64 GPUs"),
+        ("resources.gpus_per_worker=64", "resources.gpus_per_worker: must be at most 1, .* got 64"),
         ("extends=x", "only a file can extend another"),
     ],
 )

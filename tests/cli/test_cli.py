@@ -316,7 +316,7 @@ def test_a_backbone_of_timm_is_found_without_its_prefix(
 
 def test_a_missing_format_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "small"]) == 2
-    assert "--format: missing; valid: onnx, safetensors, torch" in capsys.readouterr().err
+    assert "--format: missing; valid: hf, onnx, safetensors, torch" in capsys.readouterr().err
 
 
 def test_a_space_is_named_or_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,6 +92,7 @@ def test_tllibs_recipe_is_its_defaults_within_the_winners_budget() -> None:
         "target_augmentation": 1, "pretrained": True, "discriminator_gradient_penalty": 0,
         "discriminator_lr_factor": 1, "extra": "none", "pseudo_labels": 0,
         "fine_tuning": "stages", "linear_probe_epochs": 0, "head_init": "random",
+        "views": 0,
     }  # fmt: skip
     assert {name: found[name] for name in idle} == idle
     assert set(found) == {

@@ -349,7 +349,7 @@ def test_exports_see_the_pixels_that_were_packed(
     model = load_model(photos / "model")
     files, expected = packed(photos, model)
     folder = export_model(photos / "model", format_, out=tmp_path / format_).folder
-    if format_ == "safetensors":
+    if format_ in ("safetensors", "hf"):
         one_by_one = imported(folder / "model.py").load().predict(files)
         found = np.array([list(one.probabilities.values()) for one in one_by_one])
     else:

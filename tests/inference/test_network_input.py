@@ -245,7 +245,8 @@ def test_an_export_that_prepares_files_otherwise_is_refused(
 
     def careless(model: DannModel, folder: Path) -> None:
         written(model, folder)
-        carried = folder / ("model.py" if format_ == "safetensors" else READER)
+        alone = {"safetensors": "model.py", "hf": "model.py"}
+        carried = folder / alone.get(format_, READER)
         carried.write_text(carried.read_text().replace("if _is_turned(image):", "if False:"))
 
     monkeypatch.setattr(FORMATS[format_], "write", careless)

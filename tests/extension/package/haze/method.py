@@ -19,5 +19,6 @@ SPEC = MethodSpec(
 @register_method(SPEC)
 def loss(network, features, logits, domains, lam, batch_size, mean_match_share):
     used = features[:, : max(1, round(mean_match_share * features.shape[1]))]
-    gap = used[domains == 0].mean(0) - used[domains > 0].mean(0)
+    source, target = used.chunk(2)
+    gap = source.mean(0) - target.mean(0)
     return Terms(lam * gap.square().sum())
