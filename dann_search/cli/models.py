@@ -119,8 +119,8 @@ def evaluate(
     if as_json:
         for note in notes:
             err.print(f"note: {note}", soft_wrap=True)
-    data = read_record_of_model(Path(result.model)).get("data", {})
-    table = evaluation_table(result, notes, labelled=data.get("target_labelled", True))
+    recorded = read_record_of_model(Path(result.model)).get("data", {})
+    table = evaluation_table(result, notes, labelled=recorded.get("target_labelled", True))
     emit(as_json, result.model_dump(mode="json"), table)
 
 

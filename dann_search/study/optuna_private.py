@@ -11,7 +11,8 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
-from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 __all__ = ["FrozenStudy", "one_transaction", "storage_id", "storage_of", "study_ids"]
 
@@ -44,7 +45,15 @@ def one_transaction(storage: BaseStorage) -> Iterator[None]:
     usual = storage.scoped_session
     with storage.engine.begin() as connection:
         # Sessions of a connection that is within a transaction leave the commit to it.
-        storage.scoped_session = scoped_session(sessionmaker(bind=connection))
+        sessions = scoped_session(sessionmaker(bind=connection))
+
+        def session() -> Session:
+            # Optuna repeats a write that failed, but that has undone those before it, too.
+            if not connection.in_transaction():
+                raise OperationalError("BEGIN", {}, Exception("an earlier write failed"))
+            return sessions()
+
+        storage.scoped_session = session  # type: ignore[assignment]
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
 """Which trial a search trains next: one cut off, a start point, the sampler's, a finalist."""
 
 from collections import deque
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import optuna
@@ -175,16 +176,18 @@ class Proposals:
         proposed += len(self._failed)
         return max(len(self._in_state(TrialState.RUNNING)) + proposed, confirming)
 
-    def next_trial(self) -> Assignment | None:
+    def next_trial(self, together: AbstractContextManager[None]) -> Assignment | None:
         """Return an unfinished trial of an earlier run, else a new one, else a finalist's.
 
         None when the total is reached, or when trials that still run decide who the finalists are.
         Where the study's storage fails, it may be called again: what was begun is gone on with.
+        All that is written of a trial is written ``together``.
         """
         if self._in_doubt:
             self._read()
         self._in_doubt = True
-        assignment = self._next_trial()
+        with together:
+            assignment = self._next_trial()
         if assignment is not None:
             self._assigned.add(assignment.number)
         self._in_doubt = False

@@ -66,10 +66,7 @@ class StudyRecord:
 
     def next_trial(self) -> Assignment | None:
         """Take the next trial to be trained; see ``Proposals.next_trial``."""
-        if self._taken is None:
-            with self.together():
-                self._taken = self.proposals.next_trial()
-        assignment = self._taken
+        assignment = self._taken = self._taken or self.proposals.next_trial(self.together())
         if assignment is not None:
             self._ids[assignment.number] = assignment.storage_id
             if assignment.retries is not None:

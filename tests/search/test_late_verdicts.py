@@ -30,7 +30,7 @@ __all__ = ["undisturbed"]  # a fixture
 
 EPOCHS, STEPS = 4, 3
 STEP_S = 0.03
-"""Of a step: longer than it takes to write a checkpoint, so that a report is sent within an epoch."""
+"""Of a step: longer than a checkpoint is written, so that a report is sent within an epoch."""
 
 
 class Late:
