@@ -48,7 +48,7 @@ def strike(training: Any, epoch: int) -> None:
 
 def faulty_epochs(module: Any) -> None:
     """Put the faults after the first step of an epoch, the epoch before being told by then."""
-    train_epoch, is_over = module.Training.train_epoch, module._Saving.is_over
+    train_epoch, is_over = module.Training.train_epoch, module.Saving.is_over
 
     def faulty(self: Any, epoch: int, *arguments: Any) -> Iterator[bool]:
         for number, paused in enumerate(train_epoch(self, epoch, *arguments)):
@@ -62,7 +62,7 @@ def faulty_epochs(module: Any) -> None:
         return True
 
     module.Training.train_epoch = faulty
-    module._Saving.is_over = property(once_over)
+    module.Saving.is_over = property(once_over)
 
 
 def hidden_disk(module: Any) -> None:
