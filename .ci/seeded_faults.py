@@ -311,7 +311,7 @@ FAULTS = (
     # Training
     Fault(
         "an epoch told before its checkpoint is saved",
-        "dann_search/training/loop.py",
+        "dann_search/training/saving.py",
         "    keep(saving.finish)\n    with undisturbed():\n        yield saving.history",
         "    with undisturbed():\n        yield saving.history\n    keep(saving.finish)",
         ("tests/training/test_loop.py::test_a_resumed_training_first_tells_what_it_had_saved",),

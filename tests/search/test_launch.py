@@ -75,13 +75,13 @@ def test_gpus_that_are_not_there_are_missed_before_anything_starts(
 @pytest.mark.parametrize(
     ("key", "changes", "expected"),
     [
-        ("storage", {}, "cannot be looked into: EndpointConnectionError"),
+        ("storage", {}, "cannot be listed: EndpointConnectionError"),
         (
             "storage",
             {"storage": "nosuch://bucket/runs"},
             "not a place that can be opened: .*nosuch",
         ),
-        ("search.warm_start", {"search__warm_start": "other"}, "cannot be looked into"),
+        ("search.warm_start", {"search__warm_start": "other"}, "cannot be listed"),
     ],
 )
 def test_storage_that_does_not_answer_is_said_with_its_line_before_anything_starts(
