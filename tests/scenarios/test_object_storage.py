@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
@@ -76,6 +77,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             assert time.monotonic() < until, "no S3 server"
             time.sleep(0.2)
     yield
+    # fsspec keeps file systems, and with them this server's address.
+    fsspec.filesystem("s3").clear_instance_cache()
     server.kill()
     server.wait()
 
