@@ -140,18 +140,22 @@ def _measured(
         kinds[recipe.backbone, depth].append(recipe)
     total = sum(map(len, kinds.values()))
     found: list[MeasuredSteps] = []
-    begun = time.monotonic()
+    begun, keeps_features = time.monotonic(), experiment.data.feature_limit_gib > 0
     for (_, depth), recipes in sorted(kinds.items(), key=lambda kind: str(kind[0])):
         if found and time.monotonic() - begun >= effort.most_s:
             break
-        one = _of_kind(recipes, info, plan, effort.seconds)
+        one = _of_kind(recipes, info, plan, effort.seconds, keeps_features)
         share = len(recipes) / total
         found.append(one.model_copy(update={"unfrozen_depth": depth, "share": share}))
     return found
 
 
 def _of_kind(
-    recipes: list[TrialConfig], info: StoreInfo, plan: Plan, seconds: float
+    recipes: list[TrialConfig],
+    info: StoreInfo,
+    plan: Plan,
+    seconds: float,
+    keeps_features: bool,
 ) -> MeasuredSteps:
     """Time the middle one of some recipes; those that differ in images a step cost accordingly."""
     import torch
@@ -164,7 +168,7 @@ def _of_kind(
     device = torch.device("cuda" if plan.gpus_per_worker else "cpu")
     rows = math.ceil(recipe.batch_size / plan.workers_per_trial)
     mine = recipe.model_copy(update={"batch_size": rows})
-    speed = measured(mine, info, seconds, plan.cpus_per_worker, device)
+    speed = measured(mine, info, seconds, plan.cpus_per_worker, device, keeps_features)
     each = speed.step / _images(recipe)
     sizes = info.sizes
     steps = [

@@ -1,10 +1,11 @@
 """How long a recipe's steps take on this machine: some of the loop's own, on images of zeros."""
 
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,17 @@ import torch
 from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
+from dann_search.data.feature_folder import FeatureFolder
 from dann_search.data.store import StoreInfo
 from dann_search.data.training_data import TrainingData
 from dann_search.models.build import build_network
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import registered, spec_of
+from dann_search.training.epoch_steps import Batches
+from dann_search.training.frozen_stages import FrozenOutput
 from dann_search.training.loop import Training
 from dann_search.training.predict import predict_logits
+from dann_search.training.threads import with_threads
 
 FEW = 4
 """Images a domain of the first steps, from which it is known how many fit the time."""
@@ -40,8 +45,29 @@ class _Enough(Exception):
     """The time is up."""
 
 
+class _OneForAll(FeatureFolder):
+    """Features of one image, given for all: images of zeros are alike. Nothing is written."""
+
+    def of(
+        self,
+        key: str,
+        count: int,
+        dtype: torch.dtype,
+        compute: Callable[[], Iterator[Tensor]],
+        beat: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """Compute them for the first image; arguments as of ``FeatureFolder.of``."""
+        first = next(compute())[:1]
+        return first.expand(count, *first.shape[1:])
+
+
 def measured(
-    config: TrialConfig, info: StoreInfo, seconds: float, threads: int, device: torch.device
+    config: TrialConfig,
+    info: StoreInfo,
+    seconds: float,
+    threads: int,
+    device: torch.device,
+    keeps_features: bool = True,
 ) -> Speed:
     """Train steps of a recipe for about ``seconds``, and validate a few images.
 
@@ -53,27 +79,37 @@ def measured(
         seconds: to spend on steps.
         threads: of a worker.
         device: that trains.
+        keeps_features: whether there is room for what frozen stages make of images, which is then
+            computed once in a search and not part of a step.
     """
     # Stages are unfrozen by the last epoch; pseudo labels are no matter of steps.
     config = config.model_copy(update={"pseudo_labels": 0.0, "ema_decay": 0.0})
     side = info.side_seen(spec_of(config.backbone).image_size)
-    with _threads(threads):
+
+    def timed(rows: int, seconds: float) -> tuple[float, Batches]:
+        data = _data(info, rows, keeps_features)
+        return _timed(config, data, network, rows, seconds)
+
+    with with_threads(threads):
         network = _blank(config, info, side).to(device)
         rows = min(config.batch_size, FEW)
-        step = _timed(config, info, network, rows, seconds / 4)
+        step, batches = timed(rows, seconds / 4)
         if rows < config.batch_size and step < seconds:
             rows = min(config.batch_size, max(rows, int(rows * seconds / (2 * step))))
-            step = _timed(config, info, network, rows, seconds)
-        images, begun = _zeros(info, rows), time.perf_counter()
+            step, batches = timed(rows, seconds)
+        images: Tensor | FrozenOutput = _zeros(info, rows)
+        if batches.frozen:
+            images = batches.frozen.of("target", "train").part(torch.arange(rows))
+        begun = time.perf_counter()
         predict_logits(network, images, spec_of(config.backbone), side, device)
         each = (time.perf_counter() - begun) / rows
     return Speed(step * config.batch_size / rows, each)
 
 
 def _timed(
-    config: TrialConfig, info: StoreInfo, network: DannNetwork, rows: int, seconds: float
-) -> float:
-    """Return the median seconds of steps of so many images, without the first, which sets up."""
+    config: TrialConfig, data: TrainingData, network: DannNetwork, rows: int, seconds: float
+) -> tuple[float, Batches]:
+    """Return the median seconds of steps of so many images, but the first, and their batches."""
     config = config.model_copy(update={"batch_size": rows})
     device = next(network.parameters()).device
     begun = before = time.perf_counter()
@@ -92,13 +128,12 @@ def _timed(
             raise _Enough
 
     with tempfile.TemporaryDirectory() as folder:
-        data = _data(info, rows * (STEPS + 1))
         training = Training(config, data, Path(folder), device, network=network)
         begun = before = time.perf_counter()
         with suppress(_Enough):
             for _ in training.train_epoch(config.epochs, beat):
                 pass
-    return statistics.median(times[1:] or times)
+    return statistics.median(times[1:] or times), training.batches
 
 
 def _blank(config: TrialConfig, info: StoreInfo, side: int) -> DannNetwork:
@@ -118,18 +153,10 @@ def _zeros(info: StoreInfo, count: int) -> Tensor:
     return torch.zeros(1, 3, *[info.image_size] * 2, dtype=torch.uint8).expand(count, -1, -1, -1)
 
 
-def _data(info: StoreInfo, count: int) -> TrainingData:
-    """Return images that take no memory, whatever their number."""
+def _data(info: StoreInfo, rows: int, keeps_features: bool) -> TrainingData:
+    """Return images for all steps, which take no memory, whatever their number."""
+    count = rows * (STEPS + 1)
     images, labels = _zeros(info, count), torch.zeros(count, dtype=torch.long)
     few = images[:1], labels[:1]
-    return TrainingData(info, images, labels, images, *few, *few)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    features = _OneForAll(Path(), sys.maxsize) if keeps_features else None
+    return TrainingData(info, images, labels, images, *few, *few, features=features)

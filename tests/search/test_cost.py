@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from dann_search.config.load import load_experiment
 from dann_search.models.registry import stage_counts
@@ -11,7 +12,7 @@ from dann_search.outputs.space import Estimate
 from dann_search.results.lines import summary
 from dann_search.search import cost
 from dann_search.study.pruning import expected_epochs
-from dann_search.training import speed
+from dann_search.training import frozen_stages, speed
 from tests.experiments import space_file
 
 HOUR = 3600
@@ -56,6 +57,30 @@ def test_a_step_of_the_loop_is_timed_whatever_the_images(tmp_path: Path) -> None
     assert all(one.step_s > 0 and one.epoch_s > one.step_s for one in found.measured)
     assert sum(one.share for one in found.measured) == pytest.approx(1.0)
     assert summary(found).startswith("estimated to take ")
+
+
+def test_what_frozen_stages_make_of_images_is_no_part_of_a_step_where_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen_stages, "WORTH", 0)
+    run, ran = frozen_stages.FrozenStages.run, list[int]()
+
+    def counted(stages: frozen_stages.FrozenStages, images: Tensor) -> Tensor:
+        ran.append(len(images))
+        return run(stages, images)
+
+    monkeypatch.setattr(frozen_stages.FrozenStages, "run", counted)
+    fixed = ["training.views=1", "training.unfrozen_depth=1", "training.pretrained=false"]
+    batches = []
+    for limit in (20, 0):
+        ran.clear()
+        sets = [*fixed, f"data.feature_limit_gib={limit}"]
+        experiment, space = load_experiment(space_file(tmp_path), stage_counts(), sets=sets)
+        info = cost.images_of(experiment, space)
+        (found,) = cost.estimate(experiment, space, info, cost.BRIEF).measured
+        assert found.step_s > 0 and found.epoch_s > found.step_s
+        batches.append(len(ran))
+    assert 0 < batches[0] < batches[1]
 
 
 def test_a_launch_times_as_many_backbones_as_it_can_wait_for(
