@@ -140,21 +140,14 @@ def _seconds_an_image(spec: BackboneSpec, side: int, batch: int = 16) -> float:
     import torch
 
     from dann_search.models.build import build_backbone
+    from dann_search.training.threads import with_threads
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            network, pixels = (
-                build_backbone(spec.name, None, side),
-                torch.zeros(batch, 3, side, side),
-            )
-            network(pixels)
-            begun = time.perf_counter()
-            network(pixels)
-            return (time.perf_counter() - begun) / batch
-    finally:
-        torch.set_num_threads(threads)
+    with with_threads(1), torch.random.fork_rng(devices=[]), torch.inference_mode():
+        network, pixels = build_backbone(spec.name, None, side), torch.zeros(batch, 3, side, side)
+        network(pixels)
+        begun = time.perf_counter()
+        network(pixels)
+        return (time.perf_counter() - begun) / batch
 
 
 def experiment_content(

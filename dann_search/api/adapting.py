@@ -213,7 +213,7 @@ def _before(folder: ExperimentFolder) -> SearchEnded | None:
 
 def _stop_if_interrupted(ended: SearchEnded) -> None:
     if ended.stopped_by == "interrupt":
-        raise KeyboardInterrupt("interrupted; what was trained is kept; the same command goes on")
+        raise KeyboardInterrupt("interrupted; what was trained is kept; the same command continues")
 
 
 def _compare(
@@ -291,7 +291,7 @@ def _answer(
             "whether adaptation helps here is not known: the budget ended before the comparison "
             f"did. The model has macro-F1 {evaluation.f1_macro:.3f} (95 % interval {low:.3f} to "
             f"{high:.3f}) on {evaluation.n} test images. The same command with a larger --budget "
-            "goes on"
+            "continues"
         )
     methods, winner = comparison.methods, comparison.winner
     bases = [name for name in (SOURCE_PLUS_FEW, BASE) if name in methods and name != winner]

@@ -8,7 +8,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TextIO
 
 from dann_search.config.trial import TrialConfig
-from dann_search.results.lines import LinesView, View, headline, label, shown_trials, time_left
+from dann_search.results.lines import (
+    LinesView,
+    SearchView,
+    headline,
+    label,
+    shown_trials,
+    time_left,
+)
 from dann_search.results.reader import SearchState, rows_of
 from dann_search.results.remaining import Pace
 from dann_search.results.status import Snapshot, snapshot_of
@@ -42,7 +49,7 @@ class Display:
         """Return a function to call with ``(images done, images)`` while packing."""
         return nullcontext(ImageLines(self.notebook or sys.stderr, "packed"))
 
-    def searching(self, terminal: TextIO, header: str) -> View:
+    def searching(self, terminal: TextIO, header: str) -> SearchView:
         """Print what goes into the search and return the view of it.
 
         Args:
@@ -105,7 +112,7 @@ class Following(Observer):
     The study has stored an event before its observers are told, so each snapshot is of the study.
     """
 
-    def __init__(self, record: StudyRecord, folder: ExperimentFolder, view: View):
+    def __init__(self, record: StudyRecord, folder: ExperimentFolder, view: SearchView):
         self.record, self.folder, self.view = record, folder, view
         self.begun, self.due = time.time(), 0.0
         self.reported: float | None = None

@@ -33,7 +33,7 @@ def status(
     from dann_search.cli.watch import LiveView
     from dann_search.cli.watch import watch as watch_until_done
     from dann_search.results import status as room
-    from dann_search.results.lines import LinesView, View
+    from dann_search.results.lines import LinesView, SearchView
     from dann_search.results.reader import experiment_names, open_experiment
     from dann_search.storage.layout import default_storage
 
@@ -55,7 +55,7 @@ def status(
 
     interrupted = False
     if watch:
-        view: View = LinesView(sys.stderr if as_json else sys.stdout, one)
+        view: SearchView = LinesView(sys.stderr if as_json else sys.stdout, one)
         if out.is_terminal and not as_json:
             view = LiveView(out, one)
         try:

@@ -176,7 +176,7 @@ def _follow(experiment: Any, detach: bool, as_json: bool, address: str | None = 
     try:
         result = remote_control.attach(experiment, address=address)
     except KeyboardInterrupt:
-        err.print("left; the search goes on", markup=False)
+        err.print("left; the search continues", markup=False)
         raise
     if isinstance(result, JobEnded):
         where = f"ray exec CLUSTER.yaml 'dann-search status {result.experiment}'"

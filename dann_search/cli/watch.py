@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dann_search.api.display import Display
 from dann_search.cli import tables
 from dann_search.cli.app import err
-from dann_search.results.lines import View, time_left
+from dann_search.results.lines import SearchView, time_left
 from dann_search.results.remaining import Pace
 from dann_search.results.status import Snapshot
 
@@ -23,7 +23,7 @@ IDLE_SHARE = 4
 Read = Callable[[], Sequence[Snapshot]]
 
 
-def watch(read: Read, view: View, interval: float = INTERVAL_S) -> Sequence[Snapshot]:
+def watch(read: Read, view: SearchView, interval: float = INTERVAL_S) -> Sequence[Snapshot]:
     """Show experiments until no search runs any more, or until Ctrl-C.
 
     Args:
@@ -99,7 +99,7 @@ class LiveDisplay(Display):
         with image_bar("packing images") as progress:
             yield progress
 
-    def searching(self, terminal: TextIO, header: str) -> View:
+    def searching(self, terminal: TextIO, header: str) -> SearchView:
         """Draw the live table below the header."""
         console = Console(file=terminal, force_jupyter=False, markup=False, emoji=False)
         console.print(header, highlight=False, soft_wrap=True)

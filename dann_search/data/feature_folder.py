@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 FEATURES = "features"
@@ -139,10 +141,15 @@ def _opened(path: Path, count: int, dtype: torch.dtype) -> Tensor | None:
         return None
     if len(stored) != count or stored.dtype != np.dtype(STORED[dtype]):
         return None
+    return mapped_tensor(stored).view(dtype)
+
+
+def mapped_tensor(array: NDArray[Any]) -> Tensor:
+    """Return a tensor over a memory map that nothing writes to."""
     with warnings.catch_warnings():
-        # torch warns that the map is read-only; nothing here writes to it.
+        # torch warns that the map is read-only.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(stored).view(dtype)
+        return torch.from_numpy(array)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What training may see: labelled source, target, the labelled val splits of both."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dann_search.data.domain import NO_LABEL
-from dann_search.data.feature_folder import FEATURES, FeatureFolder
+from dann_search.data.feature_folder import FEATURES, FeatureFolder, mapped_tensor
 from dann_search.data.image_pixels import centre_crop
 from dann_search.data.store import (
     StoreInfo,
@@ -105,7 +104,4 @@ def as_tensor(folder: Path, role: str, split: str) -> Tensor:
 
 def stored_tensor(folder: Path, role: str, split: str) -> Tensor:
     """Open a split's images as a tensor over the memory map, shared by a node's processes."""
-    with warnings.catch_warnings():
-        # torch warns that the map is read-only; nothing here writes to it.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(open_images(folder, role, split))
+    return mapped_tensor(open_images(folder, role, split))

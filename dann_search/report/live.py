@@ -1,17 +1,16 @@
 """The report while it grows: served on the loopback, read anew as a search goes on."""
 
-import socketserver
 import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
 from html import escape
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from dann_search.errors import InputError, RunError
+from dann_search.errors import InputError
 from dann_search.report.write import check_installed
 from dann_search.results.lines import headline
+from dann_search.results.loopback import loopback_server
 from dann_search.results.status import snapshot
 from dann_search.storage.layout import ExperimentFolder
 
@@ -24,17 +23,7 @@ BEFORE = """<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{name}</
 <p>{state}</p><p>The page fills when the first trial is over.</p>"""
 
 
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Print nothing per request."""
-
-
-class LivePage:
+class GrowingPage:
     """The page of an experiment as it stands, made at most once for all who ask within a while."""
 
     def __init__(self, folder: ExperimentFolder):
@@ -91,17 +80,13 @@ def serve_live(
         RunError: the port is taken.
     """
     check_installed()
-    try:
-        server = make_server("127.0.0.1", port, LivePage(folder), _Server, _Quiet)
-    except OSError as exc:
-        raise RunError(f"port {port}: {exc.strerror}; try another with --port, or 0") from None
 
     def tell_the_end() -> None:
         while snapshot(folder).status.searching:
             time.sleep(REFRESH_S / 2)
         ended()
 
-    with server:
+    with loopback_server(GrowingPage(folder), port) as server:
         ready(f"http://127.0.0.1:{server.server_port}/")
         threading.Thread(target=tell_the_end, daemon=True).start()
         server.serve_forever()

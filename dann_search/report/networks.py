@@ -26,6 +26,7 @@ from dann_search.models.registry import spec_of
 from dann_search.training.checkpoint import load_checkpoint, restore_network
 from dann_search.training.loop import input_side
 from dann_search.training.predict import Outputs, predict_outputs
+from dann_search.training.threads import with_threads
 
 Floats = NDArray[np.float64]
 
@@ -117,11 +118,6 @@ class Recipe:
 @contextmanager
 def few_threads() -> Iterator[None]:
     """Limit torch and numpy to eight threads within this context."""
-    before = torch.get_num_threads()
-    count = min(MOST_THREADS, before)
-    torch.set_num_threads(count)
-    try:
-        with threadpool_limits(count):
-            yield
-    finally:
-        torch.set_num_threads(before)
+    count = min(MOST_THREADS, torch.get_num_threads())
+    with with_threads(count), threadpool_limits(count):
+        yield

@@ -1,23 +1,13 @@
 """Serve optuna-dashboard on an experiment's study."""
 
 import importlib.util
-import socketserver
 from collections.abc import Callable
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from dann_search.errors import InputError, RunError
+from dann_search.errors import InputError
+from dann_search.results.loopback import loopback_server
 from dann_search.results.reader import read_experiment
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study_storage import find_study, opened, study_place
-
-
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Print nothing per request."""
 
 
 def serve(folder: ExperimentFolder, port: int, ready: Callable[[str], None]) -> None:
@@ -37,10 +27,6 @@ def serve(folder: ExperimentFolder, port: int, ready: Callable[[str], None]) -> 
 
     with opened(place) as storage:
         find_study(storage, place, experiment.name, folder)
-        try:
-            server = make_server("127.0.0.1", port, wsgi(storage), _Server, _Quiet)
-        except OSError as exc:
-            raise RunError(f"port {port}: {exc.strerror}; try another with --port") from None
-        with server:
+        with loopback_server(wsgi(storage), port) as server:
             ready(place.shown)
             server.serve_forever()

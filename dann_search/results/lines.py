@@ -17,7 +17,7 @@ HEADLINE_EVERY_S = 60.0
 """Seconds between two headlines that differ in the number of epochs alone."""
 
 
-class View(Protocol):
+class SearchView(Protocol):
     """Shows searches each time they have been read."""
 
     def show(self, snapshots: Sequence[Snapshot]) -> None:

@@ -236,7 +236,7 @@ class ServiceObserver(Observer):
         elif not self.told:
             self.told = True
             text = without_secrets(f"{type(exc).__name__}: {' '.join(str(exc).split())[:300]}")
-            self._say(f"{text}; the search goes on, and what it misses is in TensorBoard")
+            self._say(f"{text}; the search continues, and what it misses is in TensorBoard")
 
     def _say(self, text: str) -> None:
         with suppress(Exception):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from dann_search.api.display import Display, Following
 from dann_search.cli.watch import LiveView
-from dann_search.results.lines import LinesView, View
+from dann_search.results.lines import LinesView, SearchView
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
 from tests.study.test_study import open_record
@@ -23,7 +23,7 @@ def record(tmp_path: Path) -> Iterator[StudyRecord]:
     record.close()
 
 
-def play(record: StudyRecord, folder: Path, view: View) -> Following:
+def play(record: StudyRecord, folder: Path, view: SearchView) -> Following:
     """Trial 0 is completed, trial 1 fails, trial 2 runs."""
     following = Following(record, ExperimentFolder(folder / "runs" / "small"), view)
     for scores in ([0.2, 0.6, 0.5], [], [0.1]):

@@ -5,19 +5,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from wsgiref.simple_server import make_server
 
 import pytest
 
 from dann_search.cli import main
-from dann_search.report.live import LivePage, _Quiet
+from dann_search.report.live import GrowingPage
+from dann_search.results.loopback import loopback_server
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 
 
 @contextmanager
 def served(folder: ExperimentFolder) -> Iterator[str]:
-    with make_server("127.0.0.1", 0, LivePage(folder), handler_class=_Quiet) as server:
+    with loopback_server(GrowingPage(folder), 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"

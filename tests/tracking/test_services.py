@@ -3,16 +3,13 @@
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dann_search.config.load import load_experiment
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
-from dann_search.models.registry import stage_counts
 from dann_search.tracking import services
 from dann_search.tracking.services import (
     FAILURES,
@@ -23,17 +20,6 @@ from dann_search.tracking.services import (
 )
 from dann_search.tracking.tensorboard import TAGS, scalars
 from dann_search.training.result import EpochResult
-from tests.experiments import space_file
-
-
-@pytest.fixture
-def space(tmp_path: Path) -> Space:
-    return load_experiment(space_file(tmp_path), stage_counts())[1]
-
-
-@pytest.fixture
-def recipe(space: Space) -> TrialConfig:
-    return space.fixed.model_copy(update={"unfrozen_depth": 2})
 
 
 class Remembers:

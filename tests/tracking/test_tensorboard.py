@@ -23,16 +23,6 @@ from dann_search.training.result import EpochResult
 from tests.experiments import space_file
 
 
-@pytest.fixture
-def space(tmp_path: Path) -> Space:
-    return load_experiment(space_file(tmp_path), stage_counts())[1]
-
-
-@pytest.fixture
-def recipe(space: Space) -> TrialConfig:
-    return space.fixed.model_copy(update={"unfrozen_depth": 2})
-
-
 def epoch(number: int, **changes: Any) -> dict[str, Any]:
     fields = {name: 0.25 for name in TAGS}
     return asdict(EpochResult(**{"epoch": number, **fields, **changes}))
