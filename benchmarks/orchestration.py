@@ -49,10 +49,10 @@ def space_of(root: Path, trials: int, epochs: int) -> dict[str, Any]:
 
 def pack_images(root: Path) -> None:
     """Pack the images, for the ways that do not do it themselves."""
-    from dann_search.config.experiment import Experiment
+    from dann_search.config.experiment import ExperimentConfig
     from dann_search.data.store import pack
 
-    experiment = Experiment.model_validate(yaml.safe_load((root / "space.yaml").read_text()))
+    experiment = ExperimentConfig.model_validate(yaml.safe_load((root / "space.yaml").read_text()))
     pack(experiment.data, 28, root / "packed", lambda done, of: None)
 
 

@@ -234,13 +234,13 @@ def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) ->
 
 def make_study(folder: Path, trials: int, sampler: str = "random") -> tuple[Any, Any, Any]:
     """Create an experiment like the quickstart, with its study on disk."""
-    from dann_search.config.experiment import Experiment
+    from dann_search.config.experiment import ExperimentConfig
     from dann_search.config.space import build_space
     from dann_search.models.registry import stage_counts
     from dann_search.storage.layout import ExperimentFolder
     from dann_search.study.study import StudyRecord
 
-    experiment = Experiment.model_validate(
+    experiment = ExperimentConfig.model_validate(
         {
             "name": "scale",
             "data": {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m"}},

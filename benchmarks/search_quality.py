@@ -79,13 +79,13 @@ class Ours:
     """The study of a search, without Ray around it."""
 
     def __init__(self, seed: int, folder: Path, **search: Any):
-        from dann_search.config.experiment import Experiment
+        from dann_search.config.experiment import ExperimentConfig
         from dann_search.config.space import build_space
         from dann_search.models.registry import stage_counts
         from dann_search.storage.layout import ExperimentFolder
         from dann_search.study.study import StudyRecord
 
-        experiment = Experiment.model_validate(
+        experiment = ExperimentConfig.model_validate(
             {
                 "name": "replay",
                 "data": {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m"}},

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from dann_search.api.display import Display, Following
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.load import (
     experiment_of,
     parse_experiment,
@@ -168,7 +168,7 @@ def resume(
         )
 
 
-def _check_not_changed(folder: ExperimentFolder, now: Experiment, source: SourceFile) -> None:
+def _check_not_changed(folder: ExperimentFolder, now: ExperimentConfig, source: SourceFile) -> None:
     recorded = recorded_source(folder.record, read_record(folder)["experiment"], ())
     before = parse_experiment(recorded, stage_counts())
     for key, why in NOT_CHANGED.items():
@@ -178,7 +178,7 @@ def _check_not_changed(folder: ExperimentFolder, now: Experiment, source: Source
 
 
 def _run(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     space: Space,
     folder: ExperimentFolder,
     display: Display,
@@ -240,7 +240,7 @@ def _storage_named(folder: ExperimentFolder) -> Iterator[None]:
         ) from exc
 
 
-def _write_results(experiment: Experiment, outcome: Outcome, lock: DriverLock) -> SearchEnded:
+def _write_results(experiment: ExperimentConfig, outcome: Outcome, lock: DriverLock) -> SearchEnded:
     """Write leaderboard, best model and result into the experiment's folder and its storage."""
     folder, counts = outcome.folder, outcome.counts
     lock.check()

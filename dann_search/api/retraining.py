@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from dann_search.api.display import BaselineLines
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.data.node_store import store_of
 from dann_search.evaluation.compare import compare as compare_trained
 from dann_search.evaluation.tuning import BaselineSearch, Tuning
@@ -173,7 +173,7 @@ def _through_ray(
 ) -> TrainAll:
     """Return a function that runs trainings of an experiment in warm worker groups."""
 
-    def train_all(jobs: Sequence[TrainingJob], experiment: Experiment) -> Failures:
+    def train_all(jobs: Sequence[TrainingJob], experiment: ExperimentConfig) -> Failures:
         store = store_of(folder, experiment.data, recorded_store(folder))
         return train_through_ray(
             jobs, experiment, store=store, logs=folder.ray, progress=progress, stop=stop

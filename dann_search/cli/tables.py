@@ -241,7 +241,7 @@ def shipped_spaces(result: spaces.ShippedSpaces) -> Table:
     return table
 
 
-def search_space(result: spaces.Space, space: Space) -> Iterator[RenderableType]:
+def search_space(result: spaces.SpaceSummary, space: Space) -> Iterator[RenderableType]:
     """Yield the dimensions of a search space, its size, and sampled configurations."""
     table = Table(box=None, pad_edge=False)
     for column in ("parameter", "values", "where"):

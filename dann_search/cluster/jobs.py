@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.cluster.job_record import Job, put_back, read_job, seen_here, write_job
-from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.experiment import ExperimentConfig, WeightsFile
 from dann_search.config.extension_files import extensions_in_use, write_copies
 from dann_search.config.load import write_resolved
 from dann_search.errors import InputError, RunError
@@ -37,7 +37,10 @@ ENDING_S = 45.0
 
 
 def submit_launch(
-    experiment: Experiment, folder: ExperimentFolder, address: str, variables: Mapping[str, str]
+    experiment: ExperimentConfig,
+    folder: ExperimentFolder,
+    address: str,
+    variables: Mapping[str, str],
 ) -> Job:
     """Submit a job that launches an experiment, with environment variables, to a cluster.
 
@@ -65,7 +68,7 @@ def submit_resume(
 
 
 @contextmanager
-def _bundle(experiment: Experiment) -> Iterator[Path]:
+def _bundle(experiment: ExperimentConfig) -> Iterator[Path]:
     """Yield a folder for the job: the experiment as one file, its weights and extensions."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from dann_search.cluster import jobs
 from dann_search.cluster.job_record import Job, read_job, seen_here
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extensions import registered_here
 from dann_search.config.load import experiment_of, read_source
 from dann_search.config.paths import check_cluster_storage
@@ -76,7 +76,7 @@ def submit(
     return _submitted(folder, jobs.submit_launch(experiment, folder, address, variables))
 
 
-def _check_sent(experiment: Experiment) -> None:
+def _check_sent(experiment: ExperimentConfig) -> None:
     """Refuse names that a job will not know: only files go with it."""
     stated = experiment.model_dump_json(include={"training", "space", "search"})
     for entry, module in registered_here().items():

@@ -218,7 +218,7 @@ class WeightsFile(Strict):
         return value
 
 
-class Experiment(Strict):
+class ExperimentConfig(Strict):
     """One search: its data, fixed recipe, space, resources and storage."""
 
     name: str

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from dann_search.config.data import DomainConfig, TargetLabels
-from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.experiment import ExperimentConfig, WeightsFile
 from dann_search.config.extends import EXTENDS, OTHER, read_extended, take_from_other
 from dann_search.config.extension_files import stated_extensions, use_extensions
 from dann_search.config.messages import PAIR, describe, shown
@@ -33,7 +33,7 @@ def load_experiment(
     storage: str | Path | None = None,
     trials: int | None = None,
     check_files: bool = True,
-) -> tuple[Experiment, Space]:
+) -> tuple[ExperimentConfig, Space]:
     """Read, override and validate an experiment file.
 
     Args:
@@ -85,7 +85,7 @@ def read_source(
 
 def experiment_of(
     source: SourceFile, stages: Mapping[str, int], *, check_files: bool = True
-) -> tuple[Experiment, Space]:
+) -> tuple[ExperimentConfig, Space]:
     """Validate what was read, as ``load_experiment``; its ``extensions`` are used from now on."""
     use_extensions(stated_extensions(source))
     experiment = parse_experiment(source, stages)
@@ -95,7 +95,7 @@ def experiment_of(
     return experiment, _space_of(experiment, source, stages)
 
 
-def write_resolved(experiment: Experiment, file: Path) -> None:
+def write_resolved(experiment: ExperimentConfig, file: Path) -> None:
     """Write a new experiment file with everything in it: what it extends, absolute paths.
 
     Raises:
@@ -110,7 +110,7 @@ def write_resolved(experiment: Experiment, file: Path) -> None:
         raise InputError(f"{file}: cannot be written: {exc.strerror}") from None
 
 
-def _space_of(experiment: Experiment, source: SourceFile, stages: Mapping[str, int]) -> Space:
+def _space_of(experiment: ExperimentConfig, source: SourceFile, stages: Mapping[str, int]) -> Space:
     try:
         built = build_space(experiment, stages)
         search = experiment.search
@@ -161,7 +161,9 @@ def recorded_source(record: Path, content: dict[str, Any], sets: Sequence[str]) 
     return source
 
 
-def recorded_experiment(source: SourceFile, stages: Mapping[str, int]) -> tuple[Experiment, Space]:
+def recorded_experiment(
+    source: SourceFile, stages: Mapping[str, int]
+) -> tuple[ExperimentConfig, Space]:
     """Validate a record. The domains themselves are not needed any more: they are packed.
 
     The experiment's ``extensions`` are in use already, from its folder.
@@ -174,7 +176,7 @@ def recorded_experiment(source: SourceFile, stages: Mapping[str, int]) -> tuple[
     return experiment, _space_of(experiment, source, stages)
 
 
-def parse_experiment(source: SourceFile, stages: Mapping[str, int]) -> Experiment:
+def parse_experiment(source: SourceFile, stages: Mapping[str, int]) -> ExperimentConfig:
     """Validate an experiment file but for its space; its paths become absolute.
 
     Raises:
@@ -183,7 +185,7 @@ def parse_experiment(source: SourceFile, stages: Mapping[str, int]) -> Experimen
     if "data" not in source.content:
         raise source.error(("data",), "is missing: name a source and a target domain")
     try:
-        experiment = Experiment.model_validate(source.content)
+        experiment = ExperimentConfig.model_validate(source.content)
         TrialConfig.model_validate(experiment.training)
     except ValidationError as exc:
         prefix: KeyPath = ("training",) if exc.title == TrialConfig.__name__ else ()
@@ -264,7 +266,7 @@ def _valid_keys(path: KeyPath) -> list[str]:
     """Return the keys that are valid at the place of ``path``."""
     if path[0] == "space":
         return [*KINDS, "step", "when", "per_backbone"]
-    model: Any = Experiment
+    model: Any = ExperimentConfig
     if path[0] == "weights":
         return list(WeightsFile.model_fields)
     if path[:3] == ("data", "target", "labels") and len(path) > 3:
@@ -275,4 +277,4 @@ def _valid_keys(path: KeyPath) -> list[str]:
         annotation = model.model_fields[str(key)].annotation
         model = TrialConfig if key == "training" else leaf_types(annotation)[0]
     assert issubclass(model, BaseModel)
-    return [*model.model_fields, *([EXTENDS] if model is Experiment else [])]
+    return [*model.model_fields, *([EXTENDS] if model is ExperimentConfig else [])]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dann_search.config.data import PLACES, DataConfig, DomainConfig
 from dann_search.config.database_url import absolute_url, expanded
-from dann_search.config.experiment import Experiment, SearchConfig
+from dann_search.config.experiment import ExperimentConfig, SearchConfig
 from dann_search.config.messages import shown
 from dann_search.config.source import KeyPath, SourceFile
 from dann_search.errors import InputError
@@ -18,7 +18,7 @@ STORAGE: KeyPath = ("storage",)
 LABELS_FOLDER: KeyPath = ("data", "target", "labels", "folder")
 
 
-def with_located_paths(experiment: Experiment, source: SourceFile) -> Experiment:
+def with_located_paths(experiment: ExperimentConfig, source: SourceFile) -> ExperimentConfig:
     """All paths absolute. The default storage alone lies in the working folder, not by the file.
 
     Raises:
@@ -108,7 +108,7 @@ def located(source: SourceFile, path: KeyPath, value: Path, base: Path | None = 
         raise source.error(path, f"not a usable path: {shown(str(value))} ({exc})") from None
 
 
-def check_data(experiment: Experiment, source: SourceFile) -> None:
+def check_data(experiment: ExperimentConfig, source: SourceFile) -> None:
     """Have the folders and files of the domains.
 
     Raises:
@@ -152,7 +152,7 @@ def check_cluster_storage(source: SourceFile) -> None:
     raise source.error(STORAGE, f"is missing: {what} (the default); name another with --storage")
 
 
-def check_weights(experiment: Experiment, source: SourceFile) -> None:
+def check_weights(experiment: ExperimentConfig, source: SourceFile) -> None:
     """Have the files of pre-trained weights.
 
     Raises:

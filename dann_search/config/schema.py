@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.parameter import Parameter
 from dann_search.config.space import NOT_SEARCHED
 from dann_search.config.trial import TrialConfig
@@ -19,13 +19,13 @@ WORDS = ("y", "yes", "n", "no", "t", "true", "f", "false", "on", "off", "1", "0"
 def experiment_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the file as users write it, shorthands included."""
     _, schema = models_json_schema(
-        [(Experiment, "validation"), (TrialConfig, "validation")], ref_template=TEMPLATE
+        [(ExperimentConfig, "validation"), (TrialConfig, "validation")], ref_template=TEMPLATE
     )
     definitions = schema["$defs"]
     parameter = TypeAdapter(Parameter).json_schema(ref_template=TEMPLATE)
     definitions |= parameter.pop("$defs")
     definitions["Parameter"] = parameter
-    trial, root = definitions["TrialConfig"], definitions.pop("Experiment")
+    trial, root = definitions["TrialConfig"], definitions.pop("ExperimentConfig")
     searched = {
         name: {"$ref": "#/$defs/Parameter", "description": field.get("description", name)}
         for name, field in trial["properties"].items()

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.messages import describe, shown
 from dann_search.config.parameter import Choice, Int, Parameter, Range
 from dann_search.config.source import KeyPath
@@ -99,7 +99,7 @@ class Space:
         return [self.fixed.backbone]
 
 
-def build_space(experiment: Experiment, stages: Mapping[str, int]) -> Space:
+def build_space(experiment: ExperimentConfig, stages: Mapping[str, int]) -> Space:
     """Order and check the space of an experiment.
 
     Raises:
@@ -123,7 +123,7 @@ def build_space(experiment: Experiment, stages: Mapping[str, int]) -> Space:
     return space
 
 
-def _check_name(name: str, experiment: Experiment) -> None:
+def _check_name(name: str, experiment: ExperimentConfig) -> None:
     if name in NOT_SEARCHED:
         message = f"'{name}' is the same for all trials; write it under training"
         raise SpaceError(("space", name), message)

@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 
 from dann_search.config.data import DomainConfig
-from dann_search.config.experiment import F1_MACRO, LABEL_FREE, Experiment
+from dann_search.config.experiment import F1_MACRO, LABEL_FREE, ExperimentConfig
 from dann_search.config.extensions import METHODS, VALIDATORS
 from dann_search.config.parameter import Choice
 from dann_search.config.source import SettingError
@@ -18,7 +18,7 @@ from dann_search.storage.remote_folder import cache_folder
 SAY_SO = "if the images of the target have no labels, say so: data.target.labelled: false"
 
 
-def why_label_free(experiment: Experiment) -> str:
+def why_label_free(experiment: ExperimentConfig) -> str:
     """Say why the objective is one without labels where the file names none."""
     lacks = "the target has no labels"
     if experiment.data.target.labels is not None:
@@ -29,7 +29,7 @@ def why_label_free(experiment: Experiment) -> str:
     )
 
 
-def fitted_to_target(experiment: Experiment) -> tuple[Experiment, bool]:
+def fitted_to_target(experiment: ExperimentConfig) -> tuple[ExperimentConfig, bool]:
     """Return an experiment whose objective its target allows, and whether the target has labels.
 
     Raises:
@@ -41,7 +41,7 @@ def fitted_to_target(experiment: Experiment) -> tuple[Experiment, bool]:
     return with_objective(experiment, labelled), labelled
 
 
-def _check_methods(experiment: Experiment) -> None:
+def _check_methods(experiment: ExperimentConfig) -> None:
     if experiment.data.target.labels is not None:
         return
     searched = experiment.space.get("method")
@@ -89,7 +89,7 @@ def target_has_labels(config: DomainConfig, cache: Path) -> bool:
     return True
 
 
-def with_objective(experiment: Experiment, labelled: bool) -> Experiment:
+def with_objective(experiment: ExperimentConfig, labelled: bool) -> ExperimentConfig:
     """Return an experiment whose objective its target allows.
 
     Raises:

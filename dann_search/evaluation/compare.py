@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_groups, open_labels, read_info
 from dann_search.data.target_labels import write_few_store, write_supervised_store
@@ -116,7 +116,7 @@ class _Asked:
         few: whether training may see some of the target's labels.
     """
 
-    experiment: Experiment
+    experiment: ExperimentConfig
     rows: Sequence[TrialRow]
     row: TrialRow
     winner: TrialConfig
@@ -244,7 +244,7 @@ def _steps(config: TrialConfig, store: Path) -> int:
 
 @contextmanager
 def _stores(
-    folder: ExperimentFolder, experiment: Experiment, store: Path, methods: Sequence[str]
+    folder: ExperimentFolder, experiment: ExperimentConfig, store: Path, methods: Sequence[str]
 ) -> Iterator[dict[str, Path]]:
     """Provide packed stores for methods that do not train on the experiment's own store."""
     remove_left_labels(folder)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.parameter import Choice
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
@@ -17,7 +17,7 @@ NOT_TUNED: Mapping[str, int] = MappingProxyType({})
 
 
 def fairness(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     rows: Sequence[TrialRow],
     winner: TrialConfig,
     methods: Sequence[str],

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.experiment import ExperimentConfig, WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.evaluation.baselines import OF_LABELS_ALONE, effective, recipe, tuned_name
 from dann_search.evaluation.tuning import TunedBaseline
@@ -57,7 +57,7 @@ class TrainingPlan:
 
 def plan_runs(
     folder: ExperimentFolder,
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     winner: TrialConfig,
     names: Sequence[str],
     seeds: Sequence[int],
@@ -123,7 +123,7 @@ def jobs_of(
     return jobs
 
 
-def predict_run(run: BaselineRun, experiment: Experiment, store: Path) -> NDArray[np.int64]:
+def predict_run(run: BaselineRun, experiment: ExperimentConfig, store: Path) -> NDArray[np.int64]:
     """Predict classes of the target's test images with a run's best epoch, shape (n,)."""
     import torch
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import optuna
 
-from dann_search.config.experiment import BudgetConfig, Experiment
+from dann_search.config.experiment import BudgetConfig, ExperimentConfig
 from dann_search.config.grid import combinations
 from dann_search.config.parameter import Choice, Parameter, is_one_of
 from dann_search.config.space import Space, build_space
@@ -55,7 +55,7 @@ class BaselineSearch:
     """
 
     method: str
-    experiment: Experiment
+    experiment: ExperimentConfig
     space: Space
     folder: ExperimentFolder
     store: StoreSpec
@@ -103,7 +103,7 @@ class TunedBaseline:
 
 def plan_searches(
     folder: ExperimentFolder,
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     winner: str,
     names: Iterable[str],
     trials: int,
@@ -216,7 +216,9 @@ def run_searches(
     return found, failed
 
 
-def _experiment_of(name: str, experiment: Experiment, winner: str, trials: int) -> Experiment:
+def _experiment_of(
+    name: str, experiment: ExperimentConfig, winner: str, trials: int
+) -> ExperimentConfig:
     """Return the experiment that searches a baseline."""
     training = experiment.training | fixed_by(name, winner)
     stated = experiment.model_copy(update={"training": training, "space": {}})
@@ -266,7 +268,7 @@ def _applicable(space: Mapping[str, Parameter], fixed: TrialConfig) -> dict[str,
     }
 
 
-def _matters(name: str, space: Space, experiment: Experiment) -> bool:
+def _matters(name: str, space: Space, experiment: ExperimentConfig) -> bool:
     """Whether two values of a parameter make two trainings in any of the recipes that have it."""
     drawn = _drawn(space, experiment.search.seed)
     having = [config for config in drawn if space.applies(name, config.model_dump())]
@@ -283,7 +285,7 @@ def _matters(name: str, space: Space, experiment: Experiment) -> bool:
     return not having
 
 
-def _label(experiment: Experiment, space: Space, name: str) -> str:
+def _label(experiment: ExperimentConfig, space: Space, name: str) -> str:
     """Name a search after all that makes it another one, but for its number of trials."""
     search = experiment.search.model_dump(mode="json", exclude={"trials", "study"})
     drawn = _drawn(space, experiment.search.seed)

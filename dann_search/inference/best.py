@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.experiment import ExperimentConfig, WeightsFile
 from dann_search.config.extension_files import ExtensionFile, extension_of
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
@@ -191,7 +191,7 @@ def _not_kept(folder: ExperimentFolder, row: TrialRow) -> str:
 
 
 def _record(
-    folder: ExperimentFolder, experiment: Experiment, row: TrialRow, best: dict[str, Any]
+    folder: ExperimentFolder, experiment: ExperimentConfig, row: TrialRow, best: dict[str, Any]
 ) -> dict[str, Any]:
     from dann_search.data.store import StoreInfo
 

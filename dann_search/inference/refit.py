@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
 from dann_search.data.joined_store import write_joined_store
 from dann_search.errors import RunError
@@ -86,7 +86,7 @@ def _planned(
 
 
 def _trained(
-    job: TrainingJob, experiment: Experiment, classes: int, side: int, few: int
+    job: TrainingJob, experiment: ExperimentConfig, classes: int, side: int, few: int
 ) -> tuple[dict[str, Any], Refit]:
     """Return the weights after the last epoch, which no label chose, and their description."""
     from dann_search.models.build import build_network

@@ -36,7 +36,7 @@ OUTPUTS: dict[str, dict[str, type[Output]]] = {
     "stop": {"stop EXPERIMENT": search.Stopped},
     "adapt": {"adapt SOURCE TARGET": adapted.Adapted},
     "init": {"init SPACE.yaml": space.NewFile},
-    "space": {"space SPACE.yaml": space.Space, "space --list": space.ShippedSpaces},
+    "space": {"space SPACE.yaml": space.SpaceSummary, "space --list": space.ShippedSpaces},
     "schema": {"schema [COMMAND]": space.JsonSchema},
     "status": {"status EXPERIMENT": trials.Status, "status": trials.AllExperiments},
     "leaderboard": {"leaderboard EXPERIMENT": trials.Leaderboard},

@@ -59,7 +59,7 @@ class Estimate(Output):
     )
 
 
-class Space(Output):
+class SpaceSummary(Output):
     """A search space."""
 
     parameters: list[SearchedParameter] = Field(description="in the order of sampling")

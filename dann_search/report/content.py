@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.data.store import StoreInfo
 from dann_search.errors import InputError, RunError
 from dann_search.outputs.comparison import Comparison
@@ -43,7 +43,7 @@ class Content:
     """
 
     folder: ExperimentFolder
-    experiment: Experiment
+    experiment: ExperimentConfig
     record: dict[str, Any]
     info: StoreInfo
     status: Status
@@ -128,7 +128,7 @@ def _present(read: Callable[[], Any], notes: list[str]) -> Any:
 
 def _inside(
     folder: ExperimentFolder,
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     best: TrialRow,
     compared: Comparison | None,
     tell: Callable[[str], None],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_groups
 from dann_search.data.training_data import open_training_data
@@ -86,7 +86,7 @@ class Inside:
 
 def look_inside(
     folder: ExperimentFolder,
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     best: TrialRow,
     compared: Comparison | None,
     tell: Tell,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.results.reader import TrialRow
 
 
@@ -23,7 +23,7 @@ class Reproduction:
     search: str
 
 
-def reproduction(experiment: Experiment, best: TrialRow, trials: int) -> Reproduction:
+def reproduction(experiment: ExperimentConfig, best: TrialRow, trials: int) -> Reproduction:
     """Return what reproduces an experiment of so many trials, and its best trial.
 
     The file is the resolved experiment: defaults are written out and paths are absolute. The best

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.outputs.report import Spent
 from dann_search.results import insight
 from dann_search.results.epochs import read_epochs
@@ -39,7 +39,7 @@ class Search:
 
 
 def look_at_search(
-    folder: ExperimentFolder, experiment: Experiment, rows: Sequence[TrialRow]
+    folder: ExperimentFolder, experiment: ExperimentConfig, rows: Sequence[TrialRow]
 ) -> Search:
     """Read the rest of what the study knows about trials; a running search may have added more."""
     return Search(
@@ -55,7 +55,7 @@ def look_at_search(
     )
 
 
-def _counted(folder: ExperimentFolder, experiment: Experiment) -> dict[str, float]:
+def _counted(folder: ExperimentFolder, experiment: ExperimentConfig) -> dict[str, float]:
     """Return the hours that the search counted."""
     place = study_place(folder, experiment.search.study)
     with opened(place) as storage:
@@ -64,7 +64,9 @@ def _counted(folder: ExperimentFolder, experiment: Experiment) -> dict[str, floa
         return counted
 
 
-def _spent(folder: ExperimentFolder, experiment: Experiment, rows: Sequence[TrialRow]) -> Spent:
+def _spent(
+    folder: ExperimentFolder, experiment: ExperimentConfig, rows: Sequence[TrialRow]
+) -> Spent:
     counted, takes = _counted(folder, experiment), experiment.resources
     # Epochs that each pruned trial did not train.
     spared = {row.number: _epochs_spared(row) for row in rows if row.state == "pruned"}

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dann_search.config.experiment import ConfirmConfig, Experiment
+from dann_search.config.experiment import ConfirmConfig, ExperimentConfig
 from dann_search.outputs.shared import Confirmation
 
 if TYPE_CHECKING:
     from dann_search.results.reader import TrialRow
 
 
-def confirmation_of(experiment: Experiment, rows: Sequence["TrialRow"]) -> Confirmation | None:
+def confirmation_of(
+    experiment: ExperimentConfig, rows: Sequence["TrialRow"]
+) -> Confirmation | None:
     """Count the trainings of the present finalists with new seeds.
 
     None if the experiment confirms nothing or has no finalist yet. A training that failed counts
@@ -30,7 +32,9 @@ def confirmation_of(experiment: Experiment, rows: Sequence["TrialRow"]) -> Confi
     return Confirmation(done=done, of=len(finalists) * confirm.seeds) if finalists else None
 
 
-def with_confirmations(experiment: Experiment, rows: Sequence["TrialRow"]) -> list["TrialRow"]:
+def with_confirmations(
+    experiment: ExperimentConfig, rows: Sequence["TrialRow"]
+) -> list["TrialRow"]:
     """Add to each row the scores that confirm it, and whether their mean decides its rank.
 
     A trial that is a finalist no longer counts too, if it has all its seeds.

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from dann_search.config.entries import RECORDED
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extension_files import read_copies, use_extensions
 from dann_search.config.extensions import is_registered
 from dann_search.config.trial import TrialConfig
@@ -213,13 +213,13 @@ def read_record(folder: ExperimentFolder) -> dict[str, Any]:
     return content
 
 
-def read_experiment(folder: ExperimentFolder) -> Experiment:
+def read_experiment(folder: ExperimentFolder) -> ExperimentConfig:
     """Read the experiment as it was launched; its folder may have been moved or renamed since.
 
     Its extensions need not be in use.
     """
     try:
-        return Experiment.model_validate(read_record(folder)["experiment"], context=RECORDED)
+        return ExperimentConfig.model_validate(read_record(folder)["experiment"], context=RECORDED)
     except ValidationError as exc:
         raise InputError(f"{folder.record}: {exc.errors()[0]['msg']}") from None
 
@@ -232,7 +232,7 @@ def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
     return rows_of(experiment, trials)
 
 
-def rows_of(experiment: Experiment, trials: Iterable[Any]) -> list[TrialRow]:
+def rows_of(experiment: ExperimentConfig, trials: Iterable[Any]) -> list[TrialRow]:
     """Convert Optuna's trials of an experiment, by number."""
     return with_confirmations(experiment, [_row(trial) for trial in trials])
 
@@ -251,7 +251,7 @@ class SearchState:
         trouble: what it waits for: storage that does not answer.
     """
 
-    experiment: Experiment
+    experiment: ExperimentConfig
     rows: list[TrialRow]
     total: int
     stopped_by: StoppedBy | None
@@ -288,7 +288,7 @@ def read_search(folder: ExperimentFolder) -> SearchState:
     )
 
 
-def _size_of_space(experiment: Experiment) -> int | None:
+def _size_of_space(experiment: ExperimentConfig) -> int | None:
     """Return the number of recipes; None where there is no end, or its backbones are not here."""
     from dann_search.config.grid import combinations
     from dann_search.config.space import SpaceError, build_space
@@ -320,7 +320,7 @@ def open_study_trials(folder: ExperimentFolder) -> list[Any]:
 
 
 def _read_study(
-    folder: ExperimentFolder, experiment: Experiment
+    folder: ExperimentFolder, experiment: ExperimentConfig
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the study's trials and attributes; empty if there is no study yet."""
     import optuna

@@ -1,6 +1,6 @@
 """Read the trials of another experiment, for a new search to learn from."""
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.paths import WARM_START
 from dann_search.config.source import SettingError
 from dann_search.config.start_points import KnownTrial
@@ -8,7 +8,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.results.reader import find_experiment, read_experiment, read_trials
 
 
-def known_trials(experiment: Experiment) -> list[KnownTrial]:
+def known_trials(experiment: ExperimentConfig) -> list[KnownTrial]:
     """Return the completed trials of the experiment in ``search.warm_start``; none without the key.
 
     Raises:

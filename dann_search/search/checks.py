@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extension_files import extensions_in_use, read_extension
 from dann_search.config.grid import combinations
 from dann_search.config.space import Space
@@ -21,7 +21,7 @@ from dann_search.tracking.services import check_services
 
 
 def check_search(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     space: Space,
     known: Sequence[KnownTrial] = (),
     address: str = "local",
@@ -62,7 +62,7 @@ def check_room_for_a_trial(folder: ExperimentFolder) -> None:
 
 
 def remarks(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     space: Space,
     known: Sequence[KnownTrial] = (),
     address: str = "local",
@@ -85,7 +85,7 @@ def remarks(
     return found
 
 
-def _changed_extensions(experiment: Experiment) -> list[str]:
+def _changed_extensions(experiment: ExperimentConfig) -> list[str]:
     """Say which of the user's files are no longer those that the search began with."""
     used = {file.name: file for file in extensions_in_use()}
     return [

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.grid import combinations
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
@@ -57,7 +57,7 @@ BRIEF = Effort(seconds=0.2, by_depth=False, most_s=1.5)
 """What a launch can wait for."""
 
 
-def images_of(experiment: Experiment, space: Space) -> StoreInfo:
+def images_of(experiment: ExperimentConfig, space: Space) -> StoreInfo:
     """Open the data of an experiment that is not packed yet; count the images of its splits.
 
     Raises:
@@ -84,7 +84,7 @@ def images_of(experiment: Experiment, space: Space) -> StoreInfo:
 
 
 def estimate(
-    experiment: Experiment, space: Space, info: StoreInfo, effort: Effort = THOROUGH
+    experiment: ExperimentConfig, space: Space, info: StoreInfo, effort: Effort = THOROUGH
 ) -> Estimate:
     """Estimate what a search takes on this machine.
 
@@ -121,7 +121,7 @@ def estimate(
     )
 
 
-def brief_line(experiment: Experiment, space: Space, info: StoreInfo) -> str | None:
+def brief_line(experiment: ExperimentConfig, space: Space, info: StoreInfo) -> str | None:
     """Say in a line what a search takes, from a second of steps; None where it cannot be known."""
     try:
         return summary(estimate(experiment, space, info, BRIEF))
@@ -131,7 +131,7 @@ def brief_line(experiment: Experiment, space: Space, info: StoreInfo) -> str | N
 
 
 def _measured(
-    experiment: Experiment, space: Space, info: StoreInfo, plan: Plan, effort: Effort
+    experiment: ExperimentConfig, space: Space, info: StoreInfo, plan: Plan, effort: Effort
 ) -> list[MeasuredSteps]:
     """Time a recipe of each kind; of the kinds for which time is left, at least one."""
     kinds: dict[tuple[str, int | None], list[TrialConfig]] = defaultdict(list)
@@ -194,7 +194,11 @@ def _images(recipe: TrialConfig) -> int:
 
 
 def _advice(
-    experiment: Experiment, kinds: list[MeasuredSteps], info: StoreInfo, low: float, high: float
+    experiment: ExperimentConfig,
+    kinds: list[MeasuredSteps],
+    info: StoreInfo,
+    low: float,
+    high: float,
 ) -> list[str]:
     """Say what would help where a search takes more than a day, or than its budget."""
     budget = experiment.search.budget.hours

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.parameter import Range
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
@@ -46,7 +46,7 @@ class DiskNeed:
         )
 
 
-def disk_need(experiment: Experiment, space: Space) -> DiskNeed | None:
+def disk_need(experiment: ExperimentConfig, space: Space) -> DiskNeed | None:
     """Return what the checkpoints of a search take; None where a backbone's size is not known."""
     sizes = [_sizes(recipe) for recipe in largest_recipes(space)]
     known = [size for size in sizes if size]
@@ -58,7 +58,7 @@ def disk_need(experiment: Experiment, space: Space) -> DiskNeed | None:
     return DiskNeed(model, 2 * (model + last), models)
 
 
-def check_room(experiment: Experiment, space: Space) -> list[str]:
+def check_room(experiment: ExperimentConfig, space: Space) -> list[str]:
     """Return a remark where the disk may not suffice for a new search's checkpoints.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ray
 
-from dann_search.config.experiment import Experiment, ResourcesConfig
+from dann_search.config.experiment import ExperimentConfig, ResourcesConfig
 from dann_search.config.extension_files import extensions_in_use
 from dann_search.config.trial import TrialConfig
 from dann_search.data.node_store import StoreSpec
@@ -315,7 +315,7 @@ def cluster_has_gpus() -> bool:
 
 @contextmanager
 def running_fleet(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     *,
     store: StoreSpec,
     logs: Path,

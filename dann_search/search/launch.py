@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
@@ -55,7 +55,7 @@ class Outcome:
 
 
 def prepare(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     space: Space,
     progress: Callable[[int, int], None] = lambda done, of: None,
     known: Sequence[KnownTrial] = (),
@@ -134,7 +134,7 @@ def _nothing_left(folder: ExperimentFolder, lock: DriverLock) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _naming_storage(experiment: Experiment) -> Iterator[None]:
+def _naming_storage(experiment: ExperimentConfig) -> Iterator[None]:
     """Report storage that does not answer now as bad input: nothing was started yet."""
     try:
         yield
@@ -149,7 +149,7 @@ def _naming_storage(experiment: Experiment) -> Iterator[None]:
         ) from None
 
 
-def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
+def _check_new(experiment: ExperimentConfig, folder: ExperimentFolder) -> None:
     """Refuse a name that is taken, in the storage folder or in the database of the study."""
     place, name = study_place(folder, experiment.search.study), experiment.name
     folder.fetch(folder.record)
@@ -173,7 +173,7 @@ def _check_new(experiment: Experiment, folder: ExperimentFolder) -> None:
     check_not_lost(folder, place, name)
 
 
-def _check_sizes(experiment: Experiment, space: Space) -> None:
+def _check_sizes(experiment: ExperimentConfig, space: Space) -> None:
     """Refuse a side that a backbone does not take; its own native side needs no check."""
     data = experiment.data
     key = "crop_size" if data.crop_size else "image_size"
@@ -201,7 +201,7 @@ def _check_adapters(space: Space) -> None:
             )
 
 
-def _check_weights(experiment: Experiment, space: Space) -> None:
+def _check_weights(experiment: ExperimentConfig, space: Space) -> None:
     """Load every pre-trained file now, so that workers never wait for a download."""
     if not experiment.fixed.pretrained or experiment.fixed.method == "from_scratch":
         return
@@ -216,7 +216,7 @@ def _check_weights(experiment: Experiment, space: Space) -> None:
 
 
 def search(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     space: Space,
     folder: ExperimentFolder,
     make_observer: MakeObserver,
@@ -277,7 +277,10 @@ def _kept(folder: ExperimentFolder) -> str:
 
 
 def _services(
-    experiment: Experiment, space: Space, folder: ExperimentFolder, tell: Callable[[str], None]
+    experiment: ExperimentConfig,
+    space: Space,
+    folder: ExperimentFolder,
+    tell: Callable[[str], None],
 ) -> list[Observer]:
     ident = read_record(folder).get("id", experiment.name)  # an older version gave none
     return [
@@ -294,7 +297,7 @@ def _services(
 
 @contextlib.contextmanager
 def _watchers(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     space: Space,
     lock: DriverLock,
     record: StudyRecord,
@@ -345,7 +348,9 @@ def _tell(watchers: Sequence[Observer], line: str) -> None:
         watcher.notice(line)
 
 
-def _waits(experiment: Experiment, lock: DriverLock, console: Observer) -> tuple[Troubles, Outages]:
+def _waits(
+    experiment: ExperimentConfig, lock: DriverLock, console: Observer
+) -> tuple[Troubles, Outages]:
     """Make what tells that a search waits for storage, and what has the driver wait."""
     troubles = Troubles(partial(_tell, [console]), lock.note_trouble)
 

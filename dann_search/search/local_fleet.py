@@ -10,7 +10,7 @@ from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
 from dann_search.search.dispatcher import DispatcherState
 from dann_search.search.messages import Order, Slot
@@ -88,7 +88,7 @@ class LocalFleet:
 
     def __init__(
         self,
-        experiment: Experiment,
+        experiment: ExperimentConfig,
         config: WorkerConfig,
         slots: int,
         fault: Fault,

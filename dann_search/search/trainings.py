@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.data.node_store import StoreSpec
 from dann_search.errors import InputError, RunError
 from dann_search.search.interrupts import interrupts
@@ -22,7 +22,7 @@ LOOK_S = 0.5
 
 def train_through_ray(
     jobs: Sequence[TrainingJob],
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     *,
     store: StoreSpec,
     logs: Path,
@@ -75,7 +75,7 @@ def train_through_ray(
 def _follow_all(
     waiting: Sequence[TrainingJob],
     of: int,
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     progress: Callable[[str], None],
     store: StoreSpec,
     logs: Path,

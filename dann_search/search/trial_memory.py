@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from dann_search.config.data import DataConfig
-from dann_search.config.experiment import Experiment, ResourcesConfig
+from dann_search.config.experiment import ExperimentConfig, ResourcesConfig
 from dann_search.config.extensions import METHODS
 from dann_search.config.parameter import Range
 from dann_search.config.space import Space
@@ -118,7 +118,7 @@ def _rank(name: str, value: Any) -> Any:
     return known.index(value) if value in known else len(known)
 
 
-def plan_here(experiment: Experiment, space: Space, address: str = "local") -> str:
+def plan_here(experiment: ExperimentConfig, space: Space, address: str = "local") -> str:
     """Say how many trials train at once on this machine, or what one takes of a cluster's nodes.
 
     Raises:
@@ -137,7 +137,7 @@ def plan_here(experiment: Experiment, space: Space, address: str = "local") -> s
 
 
 def local_plan(
-    experiment: Experiment, space: Space
+    experiment: ExperimentConfig, space: Space
 ) -> tuple[ResourcesConfig, Plan, Need | None, float]:
     """Return what a trial takes, this machine's slots, the largest trial's need, bytes of memory.
 
@@ -157,7 +157,7 @@ def _explained(resources: ResourcesConfig, plan: Plan, need: Need | None, memory
     return line if need else f"{line}; what memory a trial needs is not known"
 
 
-def planned(experiment: Experiment, space: Space) -> str:
+def planned(experiment: ExperimentConfig, space: Space) -> str:
     """As ``plan_here``; on a machine that no trial fits, why not."""
     try:
         return plan_here(experiment, space)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import optuna
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.grid import combinations
 from dann_search.config.parameter import Choice, Parameter, Range
 from dann_search.config.space import Space
@@ -17,20 +17,20 @@ from dann_search.study.suggest import suggest
 
 
 def explain(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     space: Space,
     plan: str,
     disk: str,
     samples: int = 5,
     target_labelled: bool = True,
     licences: Mapping[str, str] | None = None,
-) -> outputs.Space:
+) -> outputs.SpaceSummary:
     """Describe a search space, its ``plan`` and what it takes of the ``disk``.
 
     Some configurations are sampled at random.
     """
     count, asked = combinations(space), experiment.search.trials
-    return outputs.Space(
+    return outputs.SpaceSummary(
         parameters=[_described(name, one, space) for name, one in space.parameters.items()],
         combinations=count,
         trials=asked if count is None else min(asked, count),
@@ -46,7 +46,7 @@ def explain(
     )
 
 
-def sampled(experiment: Experiment, space: Space, count: int) -> list[TrialConfig]:
+def sampled(experiment: ExperimentConfig, space: Space, count: int) -> list[TrialConfig]:
     """Return random recipes of a space, the same for the search's seed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.RandomSampler(seed=experiment.search.seed)

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.grid import combinations, grid
 from dann_search.config.messages import shown
 from dann_search.config.parameter import is_one_of
@@ -35,7 +35,7 @@ class FirstTrial:
     params: dict[str, Any]
 
 
-def first_trials(experiment: Experiment, space: Space) -> list[FirstTrial]:
+def first_trials(experiment: ExperimentConfig, space: Space) -> list[FirstTrial]:
     """Return the trials that no sampler chooses, in order: start points, or a whole grid."""
     search = experiment.search
     found = start_points(space, search.start_points, search.published_first)
@@ -77,7 +77,7 @@ def _start_points_first(
 
 
 def untried(
-    experiment: Experiment, space: Space, trials: Sequence[FrozenTrial]
+    experiment: ExperimentConfig, space: Space, trials: Sequence[FrozenTrial]
 ) -> list[FirstTrial]:
     """Return the first trials that the study lacks, whatever changed since it began.
 
@@ -116,7 +116,7 @@ def key_of(params: Mapping[str, Any]) -> Key:
     )
 
 
-def check_grid(experiment: Experiment, space: Space) -> None:
+def check_grid(experiment: ExperimentConfig, space: Space) -> None:
     """Refuse a grid that is too large to list.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
@@ -36,7 +36,7 @@ SEARCHED = "searched"
 
 
 def open_study(
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     space: Space,
     folder: ExperimentFolder,
     known: Sequence[KnownTrial],

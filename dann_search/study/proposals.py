@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
@@ -63,7 +63,7 @@ class Proposals:
     def __init__(
         self,
         study: optuna.Study,
-        experiment: Experiment,
+        experiment: ExperimentConfig,
         space: Space,
         retry_failed: bool = False,
     ):

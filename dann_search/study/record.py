@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extension_files import extensions_in_use, write_copies
 from dann_search.config.extensions import registered_here
 from dann_search.data.node_store import differing
@@ -21,7 +21,7 @@ from dann_search.storage.layout import ExperimentFolder
 VERSIONS = ("dann-search", "ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy")
 
 
-def write_record(experiment: Experiment, folder: ExperimentFolder, info: StoreInfo) -> None:
+def write_record(experiment: ExperimentConfig, folder: ExperimentFolder, info: StoreInfo) -> None:
     """Write it, with the hashes of the packed images and of the extensions, which are copied."""
     write_copies(folder.extensions, extensions_in_use())
     record = {
@@ -64,7 +64,7 @@ def check_unchanged(folder: ExperimentFolder) -> None:
         )
 
 
-def rewrite_record(experiment: Experiment, folder: ExperimentFolder) -> None:
+def rewrite_record(experiment: ExperimentConfig, folder: ExperimentFolder) -> None:
     """Put a changed experiment into its record."""
     record = yaml.safe_load(folder.record.read_text(encoding="utf-8"))
     before, record["experiment"] = record["experiment"], experiment.model_dump(mode="json")

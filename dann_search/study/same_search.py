@@ -3,14 +3,14 @@
 import hashlib
 from typing import Any
 
-from dann_search.config.experiment import Experiment, WeightsFile
+from dann_search.config.experiment import ExperimentConfig, WeightsFile
 from dann_search.config.source import KeyPath, SettingError
 from dann_search.config.space import Space
 
 RANGES = ("uniform", "loguniform", "int")
 
 
-def what_is_searched(experiment: Experiment, space: Space) -> dict[str, dict[str, Any]]:
+def what_is_searched(experiment: ExperimentConfig, space: Space) -> dict[str, dict[str, Any]]:
     """All that makes values of two trials comparable, as JSON holds it."""
     return {
         "search": {"objective": experiment.search.objective},

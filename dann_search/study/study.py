@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.storage.layout import ExperimentFolder
@@ -38,7 +38,7 @@ class StudyRecord:
 
     def __init__(
         self,
-        experiment: Experiment,
+        experiment: ExperimentConfig,
         space: Space,
         folder: ExperimentFolder,
         known: Sequence[KnownTrial] = (),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import RunError
@@ -62,13 +62,13 @@ class TrainingJob:
 Failures = dict[str, str]
 """Why trainings failed by their own fault, by their names."""
 
-TrainAll = Callable[[Sequence[TrainingJob], Experiment], Failures]
+TrainAll = Callable[[Sequence[TrainingJob], ExperimentConfig], Failures]
 """Trains all jobs that are not done; one that fails, as by diverging, does not keep others back."""
 
 
 def train_here(
     jobs: Sequence[TrainingJob],
-    experiment: Experiment,
+    experiment: ExperimentConfig,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Failures:
     """Train jobs one after another in this process, from their checkpoints where there are any."""
@@ -100,7 +100,7 @@ def tell_ended(
         progress(f"trained {job.name} ({number} of {of})")
 
 
-def _train(job: TrainingJob, experiment: Experiment) -> None:
+def _train(job: TrainingJob, experiment: ExperimentConfig) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
     data = open_training_data(job.store, experiment.data.feature_limit_gib)
     weights, objective = experiment.weights, experiment.search.objective

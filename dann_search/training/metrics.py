@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Metrics:
+class ClassificationMetrics:
     """Averages over classes are unweighted; a class never predicted has precision 0."""
 
     accuracy: float
@@ -18,7 +18,7 @@ class Metrics:
 
 def classification_metrics(
     labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: int
-) -> Metrics:
+) -> ClassificationMetrics:
     """Metrics of ``predictions`` against ``labels``, both of shape (n,), over all ``classes``.
 
     A class with neither labels nor predictions counts as F1 0: the average is over the label space.
@@ -29,7 +29,7 @@ def classification_metrics(
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predictions, labels=range(classes), average="macro", zero_division=0
     )
-    return Metrics(
+    return ClassificationMetrics(
         accuracy=float(accuracy_score(labels, predictions)),
         precision_macro=float(precision),
         recall_macro=float(recall),

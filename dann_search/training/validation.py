@@ -10,7 +10,7 @@ from dann_search.models.catalog import BackboneSpec
 from dann_search.models.domain_batch_norm import of_source
 from dann_search.models.network import DannNetwork
 from dann_search.training.frozen_stages import FrozenStages
-from dann_search.training.metrics import Metrics, classification_metrics
+from dann_search.training.metrics import ClassificationMetrics, classification_metrics
 from dann_search.training.predict import Outputs, predict_outputs
 from dann_search.training.ranks import Ranks
 from dann_search.training.validators import validate
@@ -56,7 +56,7 @@ def validation_outputs(
     return ValidationOutputs(source, outputs("target"))
 
 
-def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> Metrics | None:
+def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> ClassificationMetrics | None:
     """Against the target's validation labels, the oracle's view; None where it has none."""
     if data.val_labels is None:
         return None

@@ -8,7 +8,7 @@ import optuna
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.grid import combinations, grid
 from dann_search.config.space import Space, build_space
 from dann_search.config.trial import TrialConfig, implied_conditions
@@ -77,7 +77,7 @@ def spaces(draw: st.DrawFn) -> tuple[Space, Stated]:
     names = draw(st.permutations(list(space)))
     stated = {name: space[name] for name in names}
     content = {"name": "x", "data": DATA, "space": stated}
-    return build_space(Experiment.model_validate(content), stage_counts()), stated
+    return build_space(ExperimentConfig.model_validate(content), stage_counts()), stated
 
 
 def present(stated: Stated, values: Mapping[str, Any]) -> set[str]:

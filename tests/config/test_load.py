@@ -8,7 +8,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.load import load_experiment
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig, adapting, weighed
@@ -19,7 +19,7 @@ DATA = "data:\n  source: {dataset: digits}\n  target: {dataset: digits-m}\n"
 """Three lines: what a test appends stands from line 4 on."""
 
 
-def load(folder: Path, text: str, **options: Any) -> tuple[Experiment, Space]:
+def load(folder: Path, text: str, **options: Any) -> tuple[ExperimentConfig, Space]:
     path = folder / "space.yaml"
     path.write_text(text, encoding="utf-8")
     return load_experiment(path, STAGES, **options)
@@ -626,8 +626,8 @@ def test_a_password_on_the_command_line_is_not_repeated(tmp_path: Path) -> None:
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
 NAMES = st.sampled_from(
-    [*Experiment.model_fields, *TrialConfig.model_fields, "source", "target", "splits", "folder",
-     "dataset", "choice", "uniform", "loguniform", "int", "when", "hours", "train"]
+    [*ExperimentConfig.model_fields, *TrialConfig.model_fields, "source", "target", "splits",
+     "folder", "dataset", "choice", "uniform", "loguniform", "int", "when", "hours", "train"]
 )  # fmt: skip
 NESTED: st.SearchStrategy[Any] = st.recursive(
     SCALARS | st.sampled_from(["dann", "digits", "digits-m", "vgg16", "auto", "~x"]),
@@ -646,7 +646,7 @@ def load_or_refuse(folder: Path, text: str) -> None:
     except InputError as exc:
         assert "\n" not in str(exc) and len(str(exc)) < 1000
     else:
-        assert isinstance(experiment, Experiment) and isinstance(space, Space)
+        assert isinstance(experiment, ExperimentConfig) and isinstance(space, Space)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
@@ -658,7 +658,7 @@ def test_any_text_is_an_experiment_or_refused(tmp_path: Path, text: str) -> None
 
 @settings(max_examples=200, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
 @given(
-    section=st.sampled_from(list(Experiment.model_fields)),
+    section=st.sampled_from(list(ExperimentConfig.model_fields)),
     name=NAMES,
     content=NESTED,
     deep=st.booleans(),

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from dann_search.config.data import DataConfig
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.source import SettingError
 from dann_search.data.domain import NO_LABEL
 from dann_search.data.folder import load_folder_domain
@@ -186,9 +186,9 @@ def test_labels_of_a_source_cannot_be_chosen(source: Path) -> None:
         )
 
 
-def experiment_of(data: DataConfig, **changes: Any) -> Experiment:
+def experiment_of(data: DataConfig, **changes: Any) -> ExperimentConfig:
     content = {"name": "few", "data": data.model_dump(exclude_none=True), "search": {"trials": 1}}
-    return Experiment.model_validate({"space": {}, **content, **changes})
+    return ExperimentConfig.model_validate({"space": {}, **content, **changes})
 
 
 def test_where_only_training_images_have_labels_the_objective_needs_none(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dann_search.config.data import DataConfig, DomainConfig
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extensions import VALIDATORS
 from dann_search.config.source import SettingError
 from dann_search.data.domain import NO_LABEL
@@ -211,9 +211,9 @@ def test_keys_that_need_labels_are_refused(source: DomainConfig, tmp_path: Path)
         open_pair(config, tmp_path)
 
 
-def experiment_with(**search: Any) -> Experiment:
+def experiment_with(**search: Any) -> ExperimentConfig:
     data = {"source": {"dataset": "digits"}, "target": {"folder": "shots"}}
-    return Experiment.model_validate({"name": "x", "data": data, "search": search})
+    return ExperimentConfig.model_validate({"name": "x", "data": data, "search": search})
 
 
 def test_the_objective_is_label_free_unless_the_file_says_otherwise() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dann_search.cli import main
 from dann_search.config.data import DataConfig
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
 from dann_search.data.open_domain import open_domain
 from dann_search.data.store import open_images, pack, read_info
@@ -93,7 +93,7 @@ def test_what_one_machine_trained_another_does_not_train_again(
     url, names = "memory://compared/small", ["dann", "source_only"]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
 
-    def cut_off(jobs: Sequence[TrainingJob], content: Experiment) -> Failures:
+    def cut_off(jobs: Sequence[TrainingJob], content: ExperimentConfig) -> Failures:
         train_here(jobs[:2], content)
         # As older versions trained: this machine alone has it.
         train_here([replace(jobs[2], experiment=ExperimentFolder(tmp_path))], content)
@@ -137,7 +137,7 @@ def test_a_baseline_that_diverges_is_left_out_and_a_winner_that_does_is_an_error
     experiment: ExperimentFolder,
 ) -> None:
     def failing(method: str) -> TrainAll:
-        def train(jobs: Sequence[TrainingJob], content: Experiment) -> Failures:
+        def train(jobs: Sequence[TrainingJob], content: ExperimentConfig) -> Failures:
             bad = [job for job in jobs if job.name == f"{method}, seed 2"]
             train_here([job for job in jobs if job not in bad], content)
             return {job.name: "the loss became nan in epoch 1" for job in bad}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dann_search.api.retraining import search_baselines
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
@@ -40,13 +40,13 @@ def searches_of(
     return plan_searches(folder, experiment, winner, names, trials, folder.data, {})
 
 
-def parameters_of(experiment: Experiment, folder: ExperimentFolder, name: str) -> set[str]:
+def parameters_of(experiment: ExperimentConfig, folder: ExperimentFolder, name: str) -> set[str]:
     found = plan_searches(folder, experiment, "dann", [name], 2, folder.data, {})
     return set(found[name].space.parameters) if found else set()
 
 
 @pytest.fixture
-def wide(tmp_path: Path) -> Experiment:
+def wide(tmp_path: Path) -> ExperimentConfig:
     """A space with much that not every baseline has."""
     changes = {
         "space__method": {"choice": ["dann", "mcc"]},
@@ -62,7 +62,7 @@ def wide(tmp_path: Path) -> Experiment:
 
 
 def test_a_baseline_is_searched_in_the_same_space_less_what_it_lacks(
-    wide: Experiment, experiment: ExperimentFolder
+    wide: ExperimentConfig, experiment: ExperimentFolder
 ) -> None:
     kept = {"unfrozen_depth", "fine_tuning", "head_init"}  # where the backbone is worth keeping
     shared = {"learning_rate", "rotation_degrees", *kept}
@@ -79,7 +79,7 @@ def test_a_baseline_is_searched_in_the_same_space_less_what_it_lacks(
 
 
 def test_a_baselines_search_is_as_the_winners_but_for_its_trials(
-    wide: Experiment, experiment: ExperimentFolder
+    wide: ExperimentConfig, experiment: ExperimentFolder
 ) -> None:
     points = [{"method": "mcc", "learning_rate": 0.02, "lambda_schedule": "ganin"}]
     search = wide.search.model_copy(update={"start_points": points, "sampler": "tpe"})
@@ -116,7 +116,7 @@ def test_tuned_and_inherited_stand_side_by_side(experiment: ExperimentFolder) ->
     hidden = labels.rename(labels.with_suffix(".hidden"))
     lines: list[str] = []
 
-    def train(jobs: Sequence[TrainingJob], content: Experiment) -> Failures:
+    def train(jobs: Sequence[TrainingJob], content: ExperimentConfig) -> Failures:
         failures = train_here(jobs, content)
         hidden.rename(labels)  # neither searches nor trainings have read them
         return failures

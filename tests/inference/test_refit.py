@@ -13,7 +13,7 @@ import torch
 
 from dann_search import load_model
 from dann_search.cli import main
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.data.joined_store import write_joined_store
 from dann_search.data.store import open_images, open_labels, read_info
 from dann_search.data.training_data import as_tensor, open_training_data
@@ -108,7 +108,7 @@ def test_a_refit_that_was_cut_off_ends_with_the_weights_it_would_have_had(
     # A trial whose best epoch is its last, so that there is something left to do.
     number = next(row.number for row in read_trials(experiment) if row.best_epoch == 2)
 
-    def cut_off(jobs: Sequence[TrainingJob], _: Experiment) -> Failures:
+    def cut_off(jobs: Sequence[TrainingJob], _: ExperimentConfig) -> Failures:
         (job,) = jobs
         job.folder.mkdir(parents=True)
         next(iter(train(job.config, open_training_data(job.store), job.folder)))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.space import build_space
 from dann_search.study.explain import explain
 
@@ -20,7 +20,7 @@ from dann_search.study.explain import explain
 )
 def test_only_conditions_that_a_recipe_may_fail_are_told(method: Any, when: Any) -> None:
     searched = {"space": {"method": method}} if isinstance(method, dict) else {}
-    experiment = Experiment.model_validate(
+    experiment = ExperimentConfig.model_validate(
         {
             "name": "told",
             "data": {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m"}},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dann_search.cluster.doctor.places import DataPlace
 from dann_search.config.data import PLACES, DataConfig, DomainConfig
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.load import experiment_of, read_source
 from dann_search.data.target_has_labels import fitted_to_target
 from dann_search.data.walk import images_below
@@ -86,7 +86,7 @@ def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, lo
     )
 
 
-def places_of(experiment: Experiment) -> tuple[DataPlace, ...]:
+def places_of(experiment: ExperimentConfig) -> tuple[DataPlace, ...]:
     """List the folders, manifests and URLs of a search's data, and its weights."""
     data = experiment.data
     sources = [(f"data.source.{n}", one) for n, one in enumerate(data.sources)]

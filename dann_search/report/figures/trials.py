@@ -4,7 +4,7 @@ import math
 
 import plotly.graph_objects as go
 
-from dann_search.config.experiment import Experiment
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.report import theme
 from dann_search.report.content import Content
 from dann_search.report.figures.plot import NAMED_POINT, Plot, count_by_whole_numbers, part_of
@@ -23,7 +23,7 @@ STATES = {
 """Name, symbol and colour of trials by their state."""
 
 
-def objective_title(experiment: Experiment) -> str:
+def objective_title(experiment: ExperimentConfig) -> str:
     """Name the objective for the title of an axis."""
     name = experiment.search.objective
     return "macro-F1 on target val" if name == F1_MACRO else f"{name} (chooses the trial)"
