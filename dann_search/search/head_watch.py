@@ -49,6 +49,9 @@ def watched_head(
     Often some call fails before the silence is long enough, and without a head Ray's shutdown is
     the end of the process, too.
 
+    A head counts as lost only after two looks: the signal that ended it, as a service manager sends
+    it to all processes, may still be on its way to this one, which then ends for that reason.
+
     Args:
         address: host:port at which the head's control service listens.
         tell: called with a line when the head does not answer, and when it does again.
@@ -60,18 +63,23 @@ def watched_head(
     done, name, look_s = threading.Event(), patience.name.format(address), patience.look_s
 
     def watch() -> None:
-        heard, told = time.monotonic(), False
+        silent_since, told, died = None, False, False
         while not done.wait(look_s):
             if ended := dead():
-                end(_lost(name, ended))
-                return
+                if died:
+                    end(_lost(name, ended))
+                    return
+                died = True
+                continue
             trouble = _trouble(address, look_s)
             if trouble is None:
                 if told:
                     tell(f"{name} answers again")
-                heard, told = time.monotonic(), False
+                silent_since, told = None, False
                 continue
-            silent = time.monotonic() - heard
+            now = time.monotonic()
+            silent_since = now if silent_since is None else silent_since
+            silent = now - silent_since
             is_refused = isinstance(trouble, ConnectionRefusedError)
             if silent >= (min(patience.gone_s, patience.end_s) if is_refused else patience.end_s):
                 end(f"{name} has not answered for {silent:.0f} s")

@@ -3,6 +3,7 @@
 import errno
 import socket
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -127,3 +128,41 @@ def test_a_process_of_its_own_that_has_died_is_said_at_once(while_it_runs: bool)
             died.append("raylet")
             assert not while_it_runs or ended.wait(LIMIT_S)
     assert set(ends) == {"Ray on this machine has ended: its raylet died"}
+
+
+def test_a_head_that_was_looked_at_late_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal that ended it may not have reached this process yet."""
+    looks, ends, ended = list[float](), list[str](), threading.Event()
+
+    def connect(*_: object) -> socket.socket:
+        looks.append(time.monotonic())
+        if len(looks) == 1:
+            time.sleep(0.2)  # a busy machine
+        raise ConnectionRefusedError
+
+    def end(what: str) -> None:
+        ends.append(f"{len(looks)}: {what}")
+        ended.set()
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with watched_head("127.0.0.1:9", print, end, replace(OWN, look_s=0.01, gone_s=0.1)):
+        assert ended.wait(LIMIT_S)
+    assert int(ends[0].split(":")[0]) > 1 and "has not answered" in ends[0]
+
+
+def test_a_process_that_has_died_is_looked_at_twice() -> None:
+    looks, ends, ended = list[int](), list[int](), threading.Event()
+
+    def dead() -> list[str]:
+        looks.append(1)
+        return ["raylet"]
+
+    def end(_: str) -> None:
+        ends.append(len(looks))
+        ended.set()
+
+    with listen() as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        with watched_head(address, print, end, replace(OWN, look_s=0.01), dead):
+            assert ended.wait(LIMIT_S)
+    assert ends[0] == 2
