@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 RUNS: dict[str, tuple[list[str], list[str]]] = {
     "orchestration": ([], ["--tiny"]),
-    "trial_startup": ([], ["--trials", "2", "--documented", "2"]),
+    "trial_startup": ([], ["--trials", "3", "--documented", "1"]),
     "epoch_cost": ([], ["--backbones", "squeezenet1_1", "--side", "32", "--rounds", "1"]),
     "memory_format": ([], ["--rounds", "1", "--backbones", "dann_cnn"]),
     "trial_memory": ([], ["--cases", "1", "--steps", "1"]),
