@@ -243,8 +243,8 @@ FAULTS = (
     Fault(
         "two drivers share a lock",
         "dann_search/storage/driver_lock.py",
-        "while not _locked(file, fcntl.LOCK_EX)",
-        "while not _locked(file, fcntl.LOCK_SH)",
+        "while not try_lock(file)",
+        "while not try_lock(file, fcntl.LOCK_SH)",
         (
             "tests/storage/test_driver_lock.py::test_a_second_driver_is_refused_and_told_which_process_runs",
         ),
