@@ -86,7 +86,7 @@ def draw(
         return None
     first, count = rows or (0, n)
     table = torch.rand(count, COLUMNS, generator=generator)
-    draws = Draws.of_nothing(n)
+    draws = Draws(n)
     for one, amount in active:
         numbers = _numbers(one, table)[first : first + n]
         weaker = one.neutral + (amount - one.neutral) * strength

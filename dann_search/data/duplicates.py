@@ -33,7 +33,7 @@ def without_conflicts(
         if not (conflicts := _conflicts(domain)):
             continue
         shown = "; ".join(
-            " and ".join(f"{domain.places[row]} ({_class_of(domain, row)})" for row in rows[:SHOWN])
+            " and ".join(f"{domain.places[row]} ({domain.class_of(row)})" for row in rows[:SHOWN])
             for rows in conflicts[:SHOWN]
         ) + ("; …" if len(conflicts) > SHOWN else "")
         found = f"{domain.name}: {len(conflicts)} images carry several labels, such as {shown}"
@@ -62,10 +62,6 @@ def _conflicts(domain: Domain) -> list[list[int]]:
         if domain.labels[row] != NO_LABEL:
             copies[key].append(row)
     return [rows for rows in copies.values() if len({int(domain.labels[r]) for r in rows}) > 1]
-
-
-def _class_of(domain: Domain, row: int) -> str:
-    return domain.class_names[int(domain.labels[row])]
 
 
 def _differ(source: Domain, target: Domain, shared: Sequence[str]) -> int:

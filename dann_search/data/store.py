@@ -20,7 +20,6 @@ from dann_search.config.data import DataConfig
 from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.duplicates import content_groups, duplicate_remarks, without_conflicts
 from dann_search.data.few_labels import few_labels
-from dann_search.data.fingerprint import fingerprint, split_hash
 from dann_search.data.image_pixels import VERSION, Transparency
 from dann_search.data.open_domain import DomainPair, open_pair
 from dann_search.data.pixels import UNREADABLE, dark_remark, readable, write_images
@@ -104,7 +103,7 @@ def pack(
             "data": config.model_dump(mode="json", exclude={"feature_limit_gib"}),
             "image_size": image_size,
             "pixels": VERSION,
-            "contents": {role: fingerprint(domain) for role, domain in pair.by_role.items()},
+            "contents": {role: domain.fingerprint() for role, domain in pair.by_role.items()},
         }
         if (folder / INFO).exists():
             if (info := read_info(folder)).made_from == made_from:
@@ -182,7 +181,7 @@ def _write(
         domains={role: domain.name for role, domain in domains.items()},
         sizes={role: {split: len(rows) for split, rows in parts[role].items()} for role in ROLES},
         hashes={
-            role: {split: split_hash(domains[role], rows) for split, rows in parts[role].items()}
+            role: {split: domains[role].split_hash(rows) for split, rows in parts[role].items()}
             for role in ROLES
         },
         duplicates=len(set(domains["source"].keys) & set(domains["target"].keys)),

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from dann_search.config.data import DataConfig
 from dann_search.data.domain import NO_LABEL
-from dann_search.data.fingerprint import split_hash
 from dann_search.data.open_domain import open_pair
 from dann_search.data.splits import split_domain
 from dann_search.data.store import INFO, ROLES, few_if_any, open_images, read_info
@@ -35,7 +34,7 @@ def target_train_labels(config: DataConfig, store: Path) -> NDArray[np.int64]:
     skipped = set(info.skipped)
     target = target.subset([row for row, key in enumerate(target.keys) if key not in skipped])
     rows = split_domain(target, config.splits_of("target"))["train"]
-    if split_hash(target, rows) != info.hashes["target"]["train"]:
+    if target.split_hash(rows) != info.hashes["target"]["train"]:
         raise InputError(
             f"domain {target.name}: its training images are no longer those that were searched, so "
             "their labels are not known; target_supervised needs the same images"
