@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 
-from dann_search.errors import printable
+from dann_search.errors import printable, some
 
 INVISIBLE = ("Cc", "Zl", "Zp")
 """Unicode's categories of control characters, line and paragraph separators."""
@@ -29,9 +29,8 @@ def changed_names(written: Iterable[str]) -> tuple[str, ...]:
     changed = sorted({one for one in written if class_name(one) != _composed(one)})
     if not changed:
         return ()
-    shown = ", ".join(f"{one!a} as '{class_name(one)}'" for one in changed[:5])
-    more = " …" if len(changed) > 5 else ""
-    return (f"class names with control characters or undecodable bytes are read: {shown}{more}",)
+    shown = some(f"{one!a} as '{class_name(one)}'" for one in changed)
+    return (f"class names with control characters or undecodable bytes are read: {shown}",)
 
 
 def _composed(name: str) -> str:

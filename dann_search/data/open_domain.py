@@ -24,7 +24,7 @@ from dann_search.data.manifest import load_manifest_domain
 from dann_search.data.remote import local_copy, local_manifest
 from dann_search.data.target_has_labels import SAY_SO, target_has_labels
 from dann_search.data.torchvision_sets import load_torchvision_domain
-from dann_search.errors import InputError, nearest
+from dann_search.errors import InputError, nearest, some
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
             count = int(np.isin(domain.labels, [domain.class_names.index(n) for n in alone]).sum())
             left_out.append(
                 f"{domain.name}: {count} images of {len(alone)} classes that {other.name} has not "
-                f"are left out ({_some(alone)})"
+                f"are left out ({some(alone)})"
             )
     if len(both) < 2:
         raise InputError(
@@ -171,7 +171,7 @@ def combine(domains: Sequence[Domain]) -> Domain:
     remarks = tuple(remark for domain in domains for remark in domain.remarks)
     for domain in domains:
         if lacking := sorted(set(names) - set(domain.class_names)):
-            remarks += (f"{domain.name}: lacks {_some(lacking)}, which other sources have",)
+            remarks += (f"{domain.name}: lacks {some(lacking)}, which other sources have",)
     aligned = [domain.with_classes(names) for domain in domains]
     where = [(domain, row) for domain in aligned for row in range(len(domain))]
 
@@ -250,15 +250,11 @@ def _unequal(
             else f"they share none: map their names under 'classes'; {SAY_SO}"
         )
     more = sorted(set(other.class_names) - set(domain.class_names))
-    instead = f"; {other.name} has {_some(more)} instead" if more else ""
+    instead = f"; {other.name} has {some(more)} instead" if more else ""
     return InputError(
-        f"domain {other.name} lacks {len(alone)} classes that {domain.name} has: {_some(alone)}; "
+        f"domain {other.name} lacks {len(alone)} classes that {domain.name} has: {some(alone)}; "
         f"{remedy}{instead}"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _local(place: str | Path, cache: Path) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dann_search.data.decode import EXTENSIONS
-from dann_search.errors import InputError, printable
+from dann_search.errors import InputError, printable, some
 
 OF_OTHER_TOOLS = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "lost+found"}
 """Folders that network drives, archivers and file systems leave behind; some hold thumbnails."""
@@ -75,10 +75,10 @@ class LeftOut:
         if self.repeated:
             found.append(
                 f"{len(self.repeated)} linked folders lead to folders that were read already and "
-                f"are left out: {_some(map(str, self.repeated))}"
+                f"are left out: {some(map(str, self.repeated))}"
             )
         if self.closed:
-            found.append(f"{len(self.closed)} places are left out: {_some(self.closed)}")
+            found.append(f"{len(self.closed)} places are left out: {some(self.closed)}")
         return tuple(printable(f"{root}: {sentence}" if root else sentence) for sentence in found)
 
     def found(self) -> str:
@@ -186,8 +186,3 @@ def _identities_to(root: Path) -> set[Identity]:
         for path in (root.absolute(), root.resolve())
         for folder in (path, *path.parents)
     }
-
-
-def _some(texts: Iterator[str] | list[str]) -> str:
-    shown = list(texts)
-    return ", ".join(shown[:SHOWN]) + (" …" if len(shown) > SHOWN else "")
