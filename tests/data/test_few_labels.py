@@ -10,14 +10,13 @@ from pydantic import ValidationError
 from dann_search.config.data import DataConfig
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.source import SettingError
+from dann_search.data.derived_store import write_few_store, write_joined_store
 from dann_search.data.domain import NO_LABEL
 from dann_search.data.folder import load_folder_domain
-from dann_search.data.joined_store import write_joined_store
 from dann_search.data.node_store import StoreSpec
 from dann_search.data.splits import split_domain
 from dann_search.data.store import few_if_any, labels_if_any, open_images, pack, read_info
 from dann_search.data.target_has_labels import fitted_to_target, why_label_free
-from dann_search.data.target_labels import write_few_store
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import InputError
 from tests.data.images import noise, write_domain
