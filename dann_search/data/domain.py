@@ -1,7 +1,7 @@
 """A domain: images of one label space with a content hash each, decoded only when packed."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -66,10 +66,15 @@ class Domain:
         bare = np.full(len(self), NO_LABEL, dtype=np.int64)
         return replace(self, class_names=(), labels=bare, labelled=False)
 
-    def with_classes(self, names: Sequence[str]) -> Self:
-        """Return the same images under another list of class names that contains all of theirs."""
-        index = np.array([names.index(name) for name in self.class_names] + [NO_LABEL])
-        return replace(self, class_names=tuple(names), labels=index[self.labels])
+    def with_classes(self, names: Sequence[str], renamed: Mapping[str, str] | None = None) -> Self:
+        """Return the same images under another list of class names.
+
+        Classes in ``renamed`` get other names before; those not in the list get no label.
+        """
+        new = [(renamed or {}).get(name, name) for name in self.class_names]
+        index = [names.index(name) if name in names else NO_LABEL for name in new]
+        labels = np.array([*index, NO_LABEL])[self.labels]
+        return replace(self, class_names=tuple(names), labels=labels)
 
     def class_of(self, row: int) -> str:
         """Return the class name of an image; empty where it has no label."""

@@ -1,7 +1,7 @@
 """A domain from a table of images: CSV or Parquet with the columns path, label and split."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from dann_search.data.class_names import changed_names, class_name
 from dann_search.data.decode import AS_IT_IS, EXTENSIONS, Preparation
 from dann_search.data.domain import Domain
 from dann_search.data.labelled_files import LabelledFile, domain_of_files
-from dann_search.data.manifest_tables import Row, csv_table, parquet_table, plain
+from dann_search.data.manifest_tables import Row, plain, read_table
 from dann_search.data.split_names import how_read, split_of
 from dann_search.data.walk import is_dangling, is_image
 from dann_search.errors import InputError
@@ -44,26 +44,25 @@ def load_manifest_domain(
         InputError: with the line of the first row at fault.
     """
     needed = ("path", "label") if labelled else ("path",)
-    names, rows = _table(manifest)(manifest, needed)
+    names, rows = read_table(manifest, needed)
     if not rows:
         raise InputError(f"{manifest}: no rows")
     rows, remarks = _with_labels(manifest, rows)
     _check_there(manifest, rows)
-    measured = labelled and not training_alone
-    files = [_entry(where, cells, manifest, measured) for where, cells in rows]
-    _check_unique(rows, files)
-    _check_splits(manifest, rows, files)
+    files = _files(manifest, rows, measured=labelled and not training_alone)
+    given = {item.split for item in files}
+    if given != {None} and (lacking := {"train", "test"} - given):
+        raise InputError(f"{manifest}: no row of the {' and '.join(sorted(lacking))} split")
     if labelled and not any(item.label for item in files):
         raise InputError(f"{manifest}: no row has a label")
-    remarks += _remarks(manifest, names, rows, needed)
-    return domain_of_files(manifest.stem, files, remarks, how=how)
-
-
-def _table(manifest: Path) -> Callable[..., tuple[Sequence[str], list[Row]]]:
-    kind = manifest.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise InputError(f"{manifest}: a manifest is a .csv or a .parquet file")
-    return csv_table if kind == ".csv" else parquet_table
+    written = {cells["split"] for _, cells in rows if "split" in cells}
+    if read := how_read({name: split_of(name) for name in sorted(written)}):
+        remarks.append(f"{manifest}: read as splits: {read}")
+    # pandas writes its index into a column without a name.
+    unread = [name or "(no name)" for name in names if plain(name) not in (*needed, "split")]
+    if unread:
+        remarks.append(f"{manifest}: columns that are not read: {', '.join(unread)}")
+    return domain_of_files(manifest.stem, files, tuple(remarks), how=how)
 
 
 def lacks_labels(manifest: Path) -> bool:
@@ -73,7 +72,7 @@ def lacks_labels(manifest: Path) -> bool:
         InputError: it has none of that name, but one that may be meant.
     """
     try:
-        names, _ = _table(manifest)(manifest, ("path",), rows=False)
+        names, _ = read_table(manifest, ("path",), rows=False)
     except InputError:
         return False  # said when it is loaded
     by_plain = {plain(name): name for name in names}
@@ -88,22 +87,7 @@ def lacks_labels(manifest: Path) -> bool:
     return True
 
 
-def _remarks(
-    manifest: Path, names: Sequence[str], rows: Sequence[Row], needed: Sequence[str]
-) -> tuple[str, ...]:
-    """Return what was made of names, and which columns nobody looks at."""
-    remarks = []
-    written = {cells["split"] for _, cells in rows if "split" in cells}
-    if how := how_read({name: split_of(name) for name in sorted(written)}):
-        remarks.append(f"{manifest}: read as splits: {how}")
-    # pandas writes its index into a column without a name.
-    read = (*needed, "split")
-    if unread := [name or "(no name)" for name in names if plain(name) not in read]:
-        remarks.append(f"{manifest}: columns that are not read: {', '.join(unread)}")
-    return tuple(remarks)
-
-
-def _with_labels(manifest: Path, rows: list[Row]) -> tuple[list[Row], tuple[str, ...]]:
+def _with_labels(manifest: Path, rows: list[Row]) -> tuple[list[Row], list[str]]:
     """Return the rows with their labels as classes are called, and remarks on how they were read.
 
     pandas turns whole numbers into floats where one is missing: a column of nothing but numbers,
@@ -128,7 +112,7 @@ def _with_labels(manifest: Path, rows: list[Row]) -> tuple[list[Row], tuple[str,
     return [
         (where, cells | {"label": index.get(cells["label"], "")} if "label" in cells else cells)
         for where, cells in rows
-    ], tuple(remarks)
+    ], remarks
 
 
 def _whole(label: str) -> bool:
@@ -153,41 +137,35 @@ def _check_there(manifest: Path, rows: Sequence[Row]) -> None:
     if len(missing) > 1:
         shown = "".join(f"\n    {line}" for line in missing[1:SHOWN])
         more = f"\n    … {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        raise InputError(
-            f"{missing[0]}; of {len(rows)} files {len(missing)} are missing; paths are relative to "
+        missing[0] += (
+            f"; of {len(rows)} files {len(missing)} are missing; paths are relative to "
             f"{manifest.parent}:{shown}{more}"
         )
     if missing:
         raise InputError(missing[0])
 
 
-def _entry(where: str, cells: dict[str, str], manifest: Path, measured: bool) -> LabelledFile:
-    file = manifest.parent / cells["path"]
-    if not is_image(file):
-        raise InputError(f"{where}: {file.name} is no image ({', '.join(sorted(EXTENSIONS))})")
-    label, split = cells.get("label") or None, cells.get("split")
-    if split is None:
-        return LabelledFile(file, label)
-    try:
-        meant = split_of(split)
-    except InputError as exc:
-        raise InputError(f"{where}: {exc}") from None
-    if measured and label is None and meant != "train":
-        raise InputError(f"{where}: an image of the {split} split needs a label")
-    return LabelledFile(file, label, meant)
+def _files(manifest: Path, rows: Sequence[Row], measured: bool) -> list[LabelledFile]:
+    """Return the image of each row; with ``measured``, those of val and test need labels.
 
-
-def _check_unique(rows: list[Row], files: list[LabelledFile]) -> None:
-    first: dict[str, str] = {}
-    for (where, _), item in zip(rows, files, strict=True):
-        path = os.path.realpath(item.file)
-        if path in first:
-            raise InputError(f"{where}: {item.file} stands already at {first[path]}")
-        first[path] = where
-
-
-def _check_splits(manifest: Path, rows: list[Row], files: list[LabelledFile]) -> None:
-    given = {item.split for item in files}
-    if given != {None} and not {"train", "test"} <= given:
-        lacking = " and ".join(sorted({"train", "test"} - {str(split) for split in given}))
-        raise InputError(f"{manifest}: no row of the {lacking} split")
+    Raises:
+        InputError: with the line of the first row at fault.
+    """
+    files: dict[str, tuple[str, LabelledFile]] = {}
+    for where, cells in rows:
+        file = manifest.parent / cells["path"]
+        if not is_image(file):
+            raise InputError(f"{where}: {file.name} is no image ({', '.join(sorted(EXTENSIONS))})")
+        label, split = cells.get("label") or None, cells.get("split")
+        try:
+            meant = None if split is None else split_of(split)
+        except InputError as exc:
+            raise InputError(f"{where}: {exc}") from None
+        if measured and label is None and meant not in (None, "train"):
+            raise InputError(f"{where}: an image of the {split} split needs a label")
+        first, _ = files.setdefault(
+            os.path.realpath(file), (where, LabelledFile(file, label, meant))
+        )
+        if first != where:
+            raise InputError(f"{where}: {file} stands already at {first}")
+    return [item for _, item in files.values()]

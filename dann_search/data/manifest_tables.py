@@ -13,10 +13,32 @@ Row = tuple[str, dict[str, str]]
 """Where a row stands, for messages, and its cells by column."""
 
 
-def csv_table(
+def read_table(
     manifest: Path, needed: Sequence[str], rows: bool = True
 ) -> tuple[Sequence[str], list[Row]]:
-    """Return the names of all columns, and the rows with the cells of those that are read."""
+    """Return the names of all columns, and the rows with the cells of those that are read.
+
+    Args:
+        manifest: a CSV or a Parquet file.
+        needed: columns that it must have.
+        rows: whether to return any.
+
+    Raises:
+        InputError: it cannot be read, or lacks a column.
+    """
+    kind = manifest.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise InputError(f"{manifest}: a manifest is a .csv or a .parquet file")
+    read = _csv_table if kind == ".csv" else _parquet_table
+    try:
+        return read(manifest, needed, rows)
+    except OSError as exc:
+        raise InputError(f"{manifest}: cannot be read: {exc.strerror or exc}") from None
+
+
+def _csv_table(
+    manifest: Path, needed: Sequence[str], rows: bool
+) -> tuple[Sequence[str], list[Row]]:
     found = []
     try:
         text = _decoded(manifest, manifest.read_bytes())
@@ -29,8 +51,6 @@ def csv_table(
             if None in cells or None in cells.values():
                 raise InputError(f"{where}: expected {len(names)} cells")
             found.append((where, {column: cells[name].strip() for column, name in columns}))
-    except OSError as exc:
-        raise InputError(f"{manifest}: cannot be read: {exc.strerror}") from None
     except csv.Error as exc:
         raise InputError(f"{manifest}: not a valid CSV file: {exc}") from None
     return names, found
@@ -69,10 +89,10 @@ def _delimiter(head: str, needed: Sequence[str]) -> str:
     return ","
 
 
-def parquet_table(
-    manifest: Path, needed: Sequence[str], rows: bool = True
+def _parquet_table(
+    manifest: Path, needed: Sequence[str], rows: bool
 ) -> tuple[Sequence[str], list[Row]]:
-    """Do the same for Parquet; missing values are empty."""
+    """Missing values are empty."""
     import pyarrow
     from pyarrow import parquet
 
@@ -82,8 +102,6 @@ def parquet_table(
         if not rows:
             return names, []
         table = parquet.read_table(manifest, columns=[name for _, name in columns])
-    except OSError as exc:
-        raise InputError(f"{manifest}: cannot be read: {exc.strerror or exc}") from None
     except pyarrow.ArrowException as exc:
         raise InputError(f"{manifest}: not a valid Parquet file: {exc}") from None
     return names, [

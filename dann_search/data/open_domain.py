@@ -219,21 +219,15 @@ def _renamed(domain: Domain, names: dict[str, str]) -> Domain:
                 f"domain {domain.name}: classes: it has no class '{name}'; "
                 f"{nearest(name, domain.class_names)}"
             )
-    if not names:
-        return domain
-    new = [names.get(name, name) for name in domain.class_names]
-    index = np.array([sorted(set(new)).index(name) for name in new] + [NO_LABEL])
-    return replace(domain, class_names=tuple(sorted(set(new))), labels=index[domain.labels])
+    new = sorted({names.get(name, name) for name in domain.class_names})
+    return domain.with_classes(new, renamed=names)
 
 
 def _only(domain: Domain, names: Sequence[str]) -> Domain:
     """Keep the images of these classes, in this order, and those without a label."""
     kept = [*(domain.class_names.index(name) for name in names), NO_LABEL]
     rows = np.flatnonzero(np.isin(domain.labels, kept)).tolist()
-    index = np.full(len(domain.class_names) + 1, NO_LABEL)
-    index[kept[:-1]] = np.arange(len(names))
-    part = domain.subset(rows)
-    return replace(part, class_names=tuple(names), labels=index[part.labels])
+    return domain.subset(rows).with_classes(names)
 
 
 def _unequal(

@@ -72,13 +72,13 @@ def target_has_labels(config: DomainConfig, cache: Path) -> bool:
     """
     if config.labelled is not None:
         return config.labelled
-    if isinstance(config.manifest, Path):
-        return not lacks_labels(config.manifest)
     if config.manifest is not None:
         try:
-            return not lacks_labels(local_copy(config.manifest, cache))
+            manifest = config.manifest
+            table = manifest if isinstance(manifest, Path) else local_copy(manifest, cache)
         except InputError:
             return True
+        return not lacks_labels(table)
     if isinstance(config.folder, Path):
         return not is_flat(config.folder)
     if config.folder is not None:
