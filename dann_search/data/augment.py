@@ -98,10 +98,7 @@ def draw(
 
 
 def _windows(u: Tensor, margin: int, strength: float) -> Tensor:
-    """Return left and top of each window, (n, 2): all places alike; nearer to the centre's by less.
-
-    The random numbers ``u`` are those by which ``crop_scale`` would place its crop.
-    """
+    """Return left and top of each window, (n, 2): uniform, and nearer to the centre by strength."""
     centre = margin // 2
     anywhere = (u * (margin + 1)).floor().clamp(max=margin)
     return (centre + (anywhere - centre) * strength).round().long()

@@ -126,12 +126,7 @@ def _all_below(root: Path, split: str | None, left_out: LeftOut) -> list[Labelle
 def _files_of_splits(
     root: Path, names: set[str], left_out: LeftOut, labelled: bool
 ) -> tuple[list[LabelledFile], tuple[str, ...]]:
-    """List the images of each split; return how its name was read, too.
-
-    Raises:
-        InputError: a folder may be several splits, there is no training or no test split, or images
-            lie beside the folders.
-    """
+    """List the images of each split; say how the names were read, where they are not plain."""
     try:
         splits = splits_by_name(names)
     except InputError as exc:
@@ -180,11 +175,7 @@ def _refuse_images_beside_folders(root: Path, left_out: LeftOut) -> None:
 
 
 def _files_of_classes(root: Path, left_out: LeftOut, layers: bool = True) -> list[LabelledFile]:
-    """List the images of each class folder; with ``layers``, see that they look like classes.
-
-    Raises:
-        InputError: they do not, there is no image in one, or two folders are one class.
-    """
+    """List the images of each class folder; with ``layers``, see that they look like classes."""
     classes = folders_in(root, left_out)
     by_class = {folder: list(images_below(folder, left_out)) for folder in classes}
     if not any(by_class.values()):
@@ -215,11 +206,9 @@ def _files_of_classes(root: Path, left_out: LeftOut, layers: bool = True) -> lis
 
 
 def _check_no_layer_between(root: Path, files: Iterable[Path]) -> None:
-    """See that the folders of ``root`` look like classes, given the images below them.
+    """Refuse a single folder with folders in it, and folders that hold folders of the same names.
 
-    Raises:
-        InputError: it holds a single folder, with folders in it, or all its folders (or those
-            named as splits) hold folders of the same names.
+    The first is one too many; the others are splits or domains.
     """
     folders: defaultdict[str, set[Path]] = defaultdict(set)
     for folder in {file.parent for file in files}:

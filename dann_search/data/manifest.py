@@ -146,11 +146,7 @@ def _check_there(manifest: Path, rows: Sequence[Row]) -> None:
 
 
 def _files(manifest: Path, rows: Sequence[Row], measured: bool) -> list[LabelledFile]:
-    """Return the image of each row; with ``measured``, those of val and test need labels.
-
-    Raises:
-        InputError: with the line of the first row at fault.
-    """
+    """Return the image of each row; with ``measured``, those of val and test need labels."""
     files: dict[str, tuple[str, LabelledFile]] = {}
     for where, cells in rows:
         file = manifest.parent / cells["path"]

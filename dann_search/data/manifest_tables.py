@@ -57,11 +57,7 @@ def _csv_table(
 
 
 def _decoded(manifest: Path, content: bytes) -> str:
-    """Return the text of a file in UTF-8, or in UTF-16 with a byte-order mark, as Excel writes it.
-
-    Raises:
-        InputError: it has another encoding, which cannot be known.
-    """
+    """Return the text of a file in UTF-8, or in UTF-16 with a mark, as Excel writes it."""
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if not utf16 and b"\0" in content:
         raise InputError(
@@ -124,11 +120,7 @@ def plain(name: str) -> str:
 
 
 def _columns(manifest: Path, names: Sequence[str], needed: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the columns that are read, each with its name in the file.
-
-    Raises:
-        InputError: one is missing or there twice.
-    """
+    """Return the columns that are read, each with its name in the file."""
     read = (*needed, "split")
     found = [(plain(name), name) for name in names if plain(name) in read]
     for column in read:

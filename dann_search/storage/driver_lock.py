@@ -16,7 +16,6 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from dann_search.errors import InputError, RunError
@@ -98,12 +97,7 @@ class DriverLock:
                 file.close()
             raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Give the lock back and leave an empty file; one that is another's by now stays.
 
         After ``forget`` there is no file, either. A folder that cannot be written raises nothing:
@@ -204,11 +198,7 @@ def _this_machine() -> dict[str, str]:
 
 
 def _read_beat(folder: ExperimentFolder, here: bool = False) -> dict[str, Any]:
-    """Return the heartbeat on storage, or the one ``here``; empty if no driver is there.
-
-    Raises:
-        RunError: storage does not answer.
-    """
+    """Return the heartbeat on storage, or the one ``here``; empty if no driver is there."""
     try:
         if folder.remote and not here:
             content = folder.remote.read(folder.lock.name) or b""
@@ -260,11 +250,7 @@ def _taken(file: IO[str]) -> bool:
 
 
 def _require_room(folder: Path) -> None:
-    """Write a little and take it away again.
-
-    Raises:
-        OSError: the file system is full or read-only.
-    """
+    """Write a little and remove it again, to fail now where the disk is full or read-only."""
     probe = folder / ".writable"
     try:
         probe.write_bytes(b"\1" * ROOM)
