@@ -268,8 +268,9 @@ def driver_is_here(lock: Path) -> bool:
     """Whether a process of this machine holds the lock."""
     if not lock.exists():
         return False
-    with open(lock, encoding="utf-8") as file:
+    with open(lock, encoding="utf-8") as file, contextlib.suppress(OSError):
         return not try_lock(file, fcntl.LOCK_SH)
+    return False  # where a file system has no locks, none is held
 
 
 def driver_is_alive(folder: ExperimentFolder) -> bool:
