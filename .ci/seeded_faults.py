@@ -534,7 +534,9 @@ FAULTS = (
         "dann_search/data/store.py",
         "if domain.labelled and (role, split) != UNLABELLED:",
         "if len(rows):",
-        ("tests/data/test_store.py::test_labels_of_target_training_images_are_written_nowhere",),
+        (
+            "tests/data/test_store.py::test_a_store_holds_all_images_and_no_label_of_target_training_images",
+        ),
     ),
     Fault(
         "training chosen by the test split",

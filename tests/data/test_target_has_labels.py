@@ -7,12 +7,13 @@ import fsspec
 import numpy as np
 import pytest
 
-from dann_search.config.data import DataConfig, DomainConfig
+from dann_search.config.data import DataConfig, DomainConfig, SplitsConfig
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extensions import VALIDATORS
 from dann_search.config.source import SettingError
-from dann_search.data.domain import NO_LABEL
+from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.open_domain import open_pair
+from dann_search.data.splits import split_domain
 from dann_search.data.store import labels_if_any, open_images, pack
 from dann_search.data.target_has_labels import target_has_labels, with_objective
 from dann_search.data.training_data import open_training_data
@@ -65,8 +66,9 @@ def test_a_flat_folder_and_a_table_without_labels_have_none(tmp_path: Path) -> N
 @pytest.mark.parametrize("column", ["Labels", "lable", "class", "category"])
 def test_a_column_that_may_hold_labels_is_asked_about(tmp_path: Path, column: str) -> None:
     table = write_table(tmp_path / "t.csv", f"path,{column}", "a.jpg,mug")
-    with pytest.raises(InputError, match=rf"no column 'label', but '{column}'.*labelled: false"):
-        labelled(tmp_path, manifest=table)
+    for manifest in (table, table.as_uri()):
+        with pytest.raises(InputError, match=rf"no column 'label', but '{column}'.*labelled: f"):
+            labelled(tmp_path, manifest=manifest)
 
 
 def test_it_takes_the_sources_classes_and_is_divided_by_content(
@@ -234,13 +236,8 @@ def test_an_objective_that_needs_labels_is_refused_not_replaced() -> None:
         with_objective(experiment_with(budget={"target": 0.9}), False)
 
 
-def test_a_hundred_thousand_images_are_divided_by_their_shares() -> None:
-
-    from dann_search.config.data import SplitsConfig
-    from dann_search.data.domain import Domain
-    from dann_search.data.splits import split_domain
-
-    count = 100_000
+def test_many_images_are_divided_by_their_shares() -> None:
+    count = 10_000
     domain = Domain(
         name="many",
         class_names=("bike", "mug"),
@@ -251,7 +248,6 @@ def test_a_hundred_thousand_images_are_divided_by_their_shares() -> None:
         labelled=False,
     )
     parts = split_domain(domain, SplitsConfig())
-    assert {split: len(rows) for split, rows in parts.items()} == {
-        "train": 60_000, "val": 20_000, "test": 20_000
-    }  # fmt: skip
+    sizes = {split: len(rows) for split, rows in parts.items()}
+    assert sizes == {"train": 6_000, "val": 2_000, "test": 2_000}
     assert all(rows.dtype == np.int64 for rows in parts.values())

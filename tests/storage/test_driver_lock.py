@@ -86,6 +86,7 @@ URL = "memory://runs/small"
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     """Makes this process another machine of the same name; its copy of the experiment."""
     monkeypatch.setattr("dann_search.storage.driver_lock.BEAT_S", 0.05)
+    monkeypatch.setattr("dann_search.storage.driver_lock.LOOK_S", 3.0)
 
     def become(name: str) -> ExperimentFolder:
         boot = tmp_path / f"{name}-boot"
