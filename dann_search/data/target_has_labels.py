@@ -10,10 +10,10 @@ from dann_search.config.source import SettingError
 from dann_search.data.decode import EXTENSIONS
 from dann_search.data.folder import is_flat
 from dann_search.data.manifest import lacks_labels
-from dann_search.data.remote import local_copy, names_behind
+from dann_search.data.remote import local_copy
 from dann_search.data.walk import is_hidden
-from dann_search.errors import InputError
-from dann_search.storage.remote_folder import cache_folder
+from dann_search.errors import InputError, RunError
+from dann_search.storage.remote_folder import RemoteFolder, cache_folder
 
 SAY_SO = "if the images of the target have no labels, say so: data.target.labelled: false"
 
@@ -82,7 +82,10 @@ def target_has_labels(config: DomainConfig, cache: Path) -> bool:
     if isinstance(config.folder, Path):
         return not is_flat(config.folder)
     if config.folder is not None:
-        paths = map(PurePosixPath, names_behind(config.folder))
+        try:
+            paths = map(PurePosixPath, RemoteFolder.of(config.folder).files())
+        except (InputError, RunError):
+            return True
         seen = [path for path in paths if not any(map(is_hidden, path.parts))]
         flat = all(len(path.parts) == 1 for path in seen)
         return not (flat and any(path.suffix.lower() in EXTENSIONS for path in seen))
