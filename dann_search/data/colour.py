@@ -40,14 +40,8 @@ def _saturate_and_turn(images: Tensor, draws: Draws) -> Tensor:
     how = images.device, images.dtype
     cos, sin = (turn(draws.hue) * draws.saturation for turn in (torch.cos, torch.sin))
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
-    turned = torch.stack(
-        [
-            torch.stack([one, zero, zero], 1),
-            torch.stack([zero, cos, -sin], 1),
-            torch.stack([zero, sin, cos], 1),
-        ],
-        1,
-    )
+    rows = [one, zero, zero], [zero, cos, -sin], [zero, sin, cos]
+    turned = torch.stack([torch.stack(row, 1) for row in rows], 1)
     matrix = inverse(YIQ, *how) @ sent(turned.to(images.dtype), images.device) @ constant(YIQ, *how)
     return torch.einsum("nij,njhw->nihw", matrix, images)
 
