@@ -7,11 +7,11 @@ import pytest
 from dann_search.data.store import StoreInfo, pack
 from dann_search.errors import InputError
 from tests.data.images import write_domain
-from tests.data.test_store import SIDE, config_of
+from tests.data.test_store import SIDE, amazon_to_webcam
 
 
 def packed(tmp_path: Path, **options: str) -> StoreInfo:
-    config = config_of(tmp_path).model_copy(update=options)
+    config = amazon_to_webcam(tmp_path).model_copy(update=options)
     return pack(config, SIDE, tmp_path / "store")
 
 

@@ -19,7 +19,7 @@ from dann_search.data.store import few_if_any, labels_if_any, open_images, pack,
 from dann_search.data.target_has_labels import fitted_to_target, why_label_free
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import InputError
-from tests.data.images import noise, write_domain
+from tests.data.images import config_of, noise, write_domain
 from tests.data.test_target_has_labels import write_flat, write_table
 
 SIDE = 12
@@ -33,10 +33,6 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     return write_domain(tmp_path / "target", {"bike": 10, "mug": 10}, seed=2)
-
-
-def config_of(source: Path, **target: Any) -> DataConfig:
-    return DataConfig.model_validate({"source": {"folder": source}, "target": target})
 
 
 def known(store: Path) -> dict[bytes, int]:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dann_search.config.data import DataConfig, DomainConfig
+from dann_search.config.data import DataConfig
 from dann_search.data.domain import SPLITS
 from dann_search.data.folder import load_folder_domain
 from dann_search.data.node_store import store_here, store_of
@@ -25,25 +25,22 @@ from dann_search.data.store import open_groups, open_images, open_labels, pack, 
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import InputError
 from dann_search.storage.layout import ExperimentFolder
-from tests.data.images import noise, write_domain
+from tests.data.images import config_of, noise, write_domain
 
 CLASSES = {"bike": 10, "mug": 10}
 SIDE = 12
 REAL_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "office_caltech_10.tar"
 
 
-def config_of(tmp_path: Path) -> DataConfig:
-    return DataConfig(
-        source=DomainConfig(folder=tmp_path / "amazon"),
-        target=DomainConfig(folder=tmp_path / "webcam"),
-    )
+def amazon_to_webcam(root: Path) -> DataConfig:
+    return config_of(root / "amazon", folder=root / "webcam")
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> DataConfig:
     write_domain(tmp_path / "amazon", CLASSES, seed=1)
     write_domain(tmp_path / "webcam", CLASSES, seed=2)
-    return config_of(tmp_path)
+    return amazon_to_webcam(tmp_path)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -96,7 +93,7 @@ def test_a_store_knows_which_measured_images_show_the_same(tmp_path: Path) -> No
         write_domain(tmp_path / "webcam" / split, CLASSES, seed=seed)
     mug = tmp_path / "webcam" / "test" / "mug"
     (mug / "copy.jpg").write_bytes((mug / "000.jpg").read_bytes())
-    pack(config_of(tmp_path), SIDE, tmp_path / "store")
+    pack(amazon_to_webcam(tmp_path), SIDE, tmp_path / "store")
     groups = open_groups(tmp_path / "store", "target", "test")
     assert groups is not None
     assert sorted(np.bincount(groups)) == [1] * 19 + [2]
@@ -325,7 +322,7 @@ def test_images_in_two_splits_that_a_user_gave_are_told(tmp_path: Path) -> None:
         write_domain(tmp_path / "webcam" / split, {"bike": 3, "mug": 3}, seed=number)
     copied = tmp_path / "webcam" / "test" / "mug" / "copy.jpg"
     copied.write_bytes((tmp_path / "webcam" / "train" / "mug" / "000.jpg").read_bytes())
-    info = pack(config_of(tmp_path), SIDE, tmp_path / "store")
+    info = pack(amazon_to_webcam(tmp_path), SIDE, tmp_path / "store")
     assert info.sizes["target"] == {"train": 6, "val": 6, "test": 7}
     assert info.remarks == [
         f"webcam: 1 images are in both its train and its test split, such as {copied}"
@@ -336,8 +333,8 @@ def test_an_unlabelled_target_is_trained_on(tmp_path: Path) -> None:
     write_domain(tmp_path / "amazon", CLASSES, seed=1)
     write_domain(tmp_path / "webcam", CLASSES, seed=2)
     write_domain(tmp_path / "more", {"anything": 7}, seed=3)
-    target = DomainConfig(folder=tmp_path / "webcam", unlabelled=tmp_path / "more")
-    config = config_of(tmp_path).model_copy(update={"target": target})
+    folders = {"folder": tmp_path / "webcam", "unlabelled": tmp_path / "more"}
+    config = config_of(tmp_path / "amazon", **folders)
     info = pack(config, SIDE, tmp_path / "store")
     assert info.sizes["target"] == {"train": 12 + 7, "val": 4, "test": 4}
     assert info.class_names == ["bike", "mug"]
@@ -361,7 +358,7 @@ def test_a_target_class_that_cannot_be_measured_is_refused(
     for number, (split, classes) in enumerate(splits.items(), start=2):
         write_domain(tmp_path / "webcam" / split, classes, seed=number)
     with pytest.raises(InputError, match=f"domain webcam: {message}"):
-        pack(config_of(tmp_path), SIDE, tmp_path / "store")
+        pack(amazon_to_webcam(tmp_path), SIDE, tmp_path / "store")
 
 
 @pytest.mark.skipif(not REAL_IMAGES.exists(), reason=f"real images are absent: {REAL_IMAGES}")
@@ -377,10 +374,7 @@ def test_real_photographs_are_packed(tmp_path: Path) -> None:
         ]  # fmt: skip
         tar.extractall(tmp_path, members, filter="data")
     root = tmp_path / "office_caltech_10"
-    config = DataConfig(
-        source=DomainConfig(folder=root / "amazon"), target=DomainConfig(folder=root / "dslr")
-    )
-    info = pack(config, 48, tmp_path / "store")
+    info = pack(config_of(root / "amazon", folder=root / "dslr"), 48, tmp_path / "store")
     assert set(info.class_names) == wanted
     files = sum(1 for _ in root.rglob("*.jpg"))
     assert sum(sum(splits.values()) for splits in info.sizes.values()) == files
