@@ -139,7 +139,7 @@ def write_few_store(store: Path, folder: Path) -> Iterator[Path]:
     sizes = read_info(store).sizes
     larger = max(ROLES, key=lambda role: sizes[role]["train"])
     links = VAL | {"target.train.images": f"{larger}.train.images"}
-    arrays = {
+    arrays: dict[str, list[NDArray[Any]]] = {
         "source.train.images": [open_images(store, "target", "train")[rows]],
         "source.train.labels": [few[rows]],
     }

@@ -123,16 +123,7 @@ def images_in(root: Path, left_out: LeftOut | None = None) -> list[Path]:
 
     Links that lead nowhere are among them: reading them says so.
     """
-    left_out, found = left_out or LeftOut(), []
-    for path in sorted(root.iterdir()):
-        if is_hidden(path.name):
-            left_out.note_hidden(path)
-        elif not path.is_dir() and (path.is_file() or is_dangling(path)):
-            if is_image(path):
-                found.append(path)
-            else:
-                left_out.note_file(path)
-    return found
+    return list(_below(root, None, left_out or LeftOut()))
 
 
 def images_below(root: Path, left_out: LeftOut | None = None) -> Iterator[Path]:
@@ -144,7 +135,8 @@ def images_below(root: Path, left_out: LeftOut | None = None) -> Iterator[Path]:
     yield from _below(root, _identities_to(root), left_out or LeftOut())
 
 
-def _below(folder: Path, read: set[Identity], left_out: LeftOut) -> Iterator[Path]:
+def _below(folder: Path, read: set[Identity] | None, left_out: LeftOut) -> Iterator[Path]:
+    """Yield the images below a folder but in those ``read``; None to enter no folder in it."""
     try:
         with os.scandir(folder) as found:  # knows most kinds without asking a slow disk again
             entries = sorted(found, key=lambda entry: entry.name)
@@ -156,6 +148,8 @@ def _below(folder: Path, read: set[Identity], left_out: LeftOut) -> Iterator[Pat
         if is_hidden(entry.name):
             left_out.note_hidden(path)
         elif path.is_dir() if entry.is_symlink() else entry.is_dir():
+            if read is None:
+                continue
             if (identity := _identity(path)) in read:
                 left_out.repeated.append(path)
                 continue

@@ -89,7 +89,7 @@ def test_what_moves_in_repeats_the_border() -> None:
     torch.testing.assert_close(result, batch)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(count=st.integers(1, 9), cut=st.integers(0, 9), seed=st.integers(0, 50))
 def test_rows_of_a_shared_batch_get_what_a_single_process_gives_them(
     count: int, cut: int, seed: int

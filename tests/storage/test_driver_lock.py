@@ -238,7 +238,7 @@ def test_readers_that_look_all_the_time_keep_no_driver_from_starting(tmp_path: P
     for reader in readers:
         reader.start()
     try:
-        for _ in range(30):
+        for _ in range(15):
             with DriverLock(folder):
                 pass
     finally:
