@@ -121,9 +121,9 @@ def folders_in(root: Path, left_out: LeftOut | None = None) -> list[Path]:
 def images_in(root: Path, left_out: LeftOut | None = None) -> list[Path]:
     """List the images of a folder that lie in no folder of it, sorted by name.
 
-    Links that lead nowhere are among them: reading them says so.
+    Links that lead nowhere and are called images are among them: reading them says so.
     """
-    return list(_below(root, None, left_out or LeftOut()))
+    return list(filter(is_image, _below(root, None, left_out or LeftOut())))
 
 
 def images_below(root: Path, left_out: LeftOut | None = None) -> Iterator[Path]:
