@@ -32,13 +32,8 @@ def load_manifest_domain(
 
     Paths are relative to the manifest's folder. The label may be empty for images of the training
     split; without a column ``split`` an image without a label belongs to the training split and the
-    others are divided by ratio.
-
-    Args:
-        manifest: the file.
-        labelled: whether its images have labels; otherwise a column of them is not read.
-        how: how pixels are prepared.
-        training_alone: whether only those of the training split need to have any.
+    others are divided by ratio. Unless ``labelled``, a column of labels is not read; with
+    ``training_alone``, no image but those of the training split needs one.
 
     Raises:
         InputError: with the line of the first row at fault.

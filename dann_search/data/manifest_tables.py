@@ -18,13 +18,8 @@ def read_table(
 ) -> tuple[Sequence[str], list[Row]]:
     """Return the names of all columns, and the rows with the cells of those that are read.
 
-    Args:
-        manifest: a CSV or a Parquet file.
-        needed: columns that it must have.
-        rows: whether to return any.
-
     Raises:
-        InputError: it cannot be read, or lacks a column.
+        InputError: it cannot be read, or lacks a column that is ``needed``.
     """
     kind = manifest.suffix.lower()
     if kind not in (".csv", ".parquet"):

@@ -42,15 +42,13 @@ class DomainPair:
 
 
 def open_pair(config: DataConfig, cache: Path) -> DomainPair:
-    """Open source and target. The classes of a target without labels are those of the source.
+    """Open source and target; copies of what lies behind URLs are in the folder ``cache``.
 
-    Args:
-        config: which.
-        cache: folder for copies of what lies behind URLs.
+    The classes of a target without labels are those of the source.
 
     Raises:
         InputError: a domain cannot be opened, a source has images without labels, or the classes
-        differ and ``shared_classes_only`` does not say to go on.
+            differ and ``shared_classes_only`` does not say to go on.
     """
     seen = config.transparency
     source = combine([open_domain(one, cache, transparency=seen) for one in config.sources])
@@ -117,11 +115,8 @@ def open_domain(
 ) -> Domain:
     """Open one domain under the class names that its config gives it.
 
-    Args:
-        config: which.
-        cache: folder for copies of what lies behind URLs.
-        labelled: whether it has labels besides those of its training images that its config names.
-        transparency: what is seen through transparent pixels.
+    ``labelled`` says whether it has labels besides those of its training images that its config
+    names.
     """
     how = Preparation(config.grey_bits, transparency)
     few = config.labels

@@ -63,10 +63,6 @@ def target_has_labels(config: DomainConfig, cache: Path) -> bool:
     A folder of images without folders in it has none, nor has a manifest without a column of
     labels. What cannot be read counts as labelled: opening it says what is wrong.
 
-    Args:
-        config: of the target.
-        cache: folder for copies of manifests behind URLs.
-
     Raises:
         InputError: a manifest has a column that may hold labels, under another name.
     """

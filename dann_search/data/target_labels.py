@@ -53,11 +53,6 @@ def write_supervised_store(config: DataConfig, store: Path, folder: Path) -> Ite
     The former source takes the place of the target's training images: it is not looked at, but
     counted, so that an epoch has as many steps as any other method's.
 
-    Args:
-        config: of the data that ``store`` was packed from.
-        store: the packed store.
-        folder: where the other one is put: links to the images, and the labels.
-
     Raises:
         InputError: as ``target_train_labels``.
     """

@@ -156,12 +156,8 @@ def check_services(names: Sequence[str]) -> None:
 class ServiceObserver(Observer):
     """Tells a service of a search, from a thread of its own.
 
-    Args:
-        name: of the service.
-        service: it.
-        space: the search space, for the parameters that count.
-        objective: objective that determines the best epoch.
-        tell: called with a message for the user, from any thread.
+    Parameters count as the search space says, and the best epoch is that by the objective.
+    Messages for the user go to ``tell``, from any thread.
     """
 
     def __init__(

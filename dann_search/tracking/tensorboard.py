@@ -79,13 +79,8 @@ def scalars(history: Sequence[dict[str, Any]], objective: str) -> dict[str, floa
 class TensorBoardWriter(Observer):
     """Writes the scalars of each trial as they arrive, and its hyperparameters.
 
-    Args:
-        folder: folder of the event files.
-        space: the search space.
-        objective: objective that determines the best epoch.
-        trials: number of trials of the search; with many, fewer epochs of each are written.
-        labelled: whether the target has labels. Without, there is no F1, and the objective takes
-            its place.
+    In a search of many trials fewer epochs of each are written. Where the target has no labels,
+    there is no F1, and the objective takes its place.
     """
 
     def __init__(
