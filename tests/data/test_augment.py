@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
-from dann_search.data.augment import augment, draw, normalize, prepare, to_float
-from dann_search.data.colour import change_colours
+from dann_search.data.augment import augment, change_colours, draw, normalize, prepare, to_float
 from dann_search.data.draws import Draws
 from dann_search.models import torchvision_models
 
