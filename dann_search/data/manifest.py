@@ -249,7 +249,7 @@ def _parquet_table(
         columns = _columns(manifest, names, needed)
         if not rows:
             return names, []
-        table = parquet._read_table(manifest, columns=[name for _, name in columns])
+        table = parquet.read_table(manifest, columns=[name for _, name in columns])
     except pyarrow.ArrowException as exc:
         raise InputError(f"{manifest}: not a valid Parquet file: {exc}") from None
     return names, [
