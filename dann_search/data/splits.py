@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +75,7 @@ def _divide(
         if sizes[0] < 1:
             raise InputError(
                 f"domain {domain.name}: {whose} {len(ordered)} distinct images, too "
-                f"few to have one in each of {_listed(wanted)}; add images"
+                f"few to have one in each of {', '.join(wanted[:-1])} and {wanted[-1]}; add images"
                 + (" or remove the class" if domain.labelled else "")
             )
         start = 0
@@ -111,7 +110,3 @@ def _sizes(count: int, shares: tuple[float, float, float]) -> tuple[int, int, in
     total = sum(shares)
     val, test = (max(1, round(count * share / total)) if share else 0 for share in shares[1:])
     return count - val - test, val, test
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"

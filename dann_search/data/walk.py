@@ -48,10 +48,6 @@ class LeftOut:
     repeated: list[Path] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
 
-    def note_file(self, path: Path) -> None:
-        """Count a file that is no image by its name."""
-        self.kinds[path.suffix or path.name] += 1
-
     def note_hidden(self, path: Path) -> None:
         """Count the images that a hidden file is, or a hidden folder holds."""
         if not path.is_dir():
@@ -165,7 +161,7 @@ def _below(folder: Path, read: set[Identity] | None, left_out: LeftOut) -> Itera
         elif is_image(path):
             yield path
         else:
-            left_out.note_file(path)
+            left_out.kinds[path.suffix or path.name] += 1
 
 
 def _identity(folder: Path) -> Identity:

@@ -166,7 +166,9 @@ class DriverLock:
                 with self._turn:
                     self.check()
                     self._beat()
-                if _stop_exists(self.folder):
+                remote, stop = self.folder.remote, self.folder.stop
+                # One request; whether a file exists takes two.
+                if remote.read(stop.name) is not None if remote else stop.exists():
                     self.stop_requested.set()
             except TakenOver:
                 return
@@ -180,12 +182,6 @@ def request_stop(folder: ExperimentFolder) -> None:
         folder.remote.write(folder.stop.name, b"stop")
     else:
         folder.stop.touch()
-
-
-def _stop_exists(folder: ExperimentFolder) -> bool:
-    if folder.remote:
-        return folder.remote.read(folder.stop.name) is not None  # one request; ``exists`` takes two
-    return folder.stop.exists()
 
 
 def _this_machine() -> dict[str, str]:

@@ -117,7 +117,7 @@ class RemoteFolder:
             try:
                 system.pipe_file(path, content)
             except OSError:
-                if _has_buckets(self.url):
+                if self.url.partition("://")[0].rpartition("::")[2].lower() in BUCKETS:
                     raise  # a bucket of that name must not be made: it may be mistyped
                 system.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
                 system.pipe_file(path, content)
@@ -248,7 +248,3 @@ def _each(action: Callable[[str], None], names: Iterable[str]) -> None:
 def _base(entry: dict[str, Any]) -> str:
     name: str = entry["name"]
     return name.rstrip("/").rsplit("/", 1)[-1]
-
-
-def _has_buckets(url: str) -> bool:
-    return url.partition("://")[0].rpartition("::")[2].lower() in BUCKETS
