@@ -36,6 +36,14 @@ def amazon_to_webcam(root: Path) -> DataConfig:
     return config_of(root / "amazon", folder=root / "webcam")
 
 
+def write_splits(root: Path, splits: dict[str, dict[str, int]]) -> DataConfig:
+    """A source without splits and a target with these, and so many images a class."""
+    write_domain(root / "amazon", CLASSES, seed=1)
+    for seed, (split, classes) in enumerate(splits.items(), start=2):
+        write_domain(root / "webcam" / split, classes, seed=seed)
+    return amazon_to_webcam(root)
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> DataConfig:
     write_domain(tmp_path / "amazon", CLASSES, seed=1)
@@ -88,12 +96,10 @@ def test_training_data_never_opens_the_test_split(config: DataConfig, tmp_path: 
 
 
 def test_a_store_knows_which_measured_images_show_the_same(tmp_path: Path) -> None:
-    write_domain(tmp_path / "amazon", CLASSES, seed=1)
-    for seed, split in enumerate(("train", "test"), 2):
-        write_domain(tmp_path / "webcam" / split, CLASSES, seed=seed)
+    config = write_splits(tmp_path, {"train": CLASSES, "test": CLASSES})
     mug = tmp_path / "webcam" / "test" / "mug"
     (mug / "copy.jpg").write_bytes((mug / "000.jpg").read_bytes())
-    pack(amazon_to_webcam(tmp_path), SIDE, tmp_path / "store")
+    pack(config, SIDE, tmp_path / "store")
     groups = open_groups(tmp_path / "store", "target", "test")
     assert groups is not None
     assert sorted(np.bincount(groups)) == [1] * 19 + [2]
@@ -317,25 +323,20 @@ def test_a_store_beyond_the_limit_is_refused_before_decoding(
 
 
 def test_images_in_two_splits_that_a_user_gave_are_told(tmp_path: Path) -> None:
-    write_domain(tmp_path / "amazon", CLASSES, seed=1)
-    for number, split in enumerate(("train", "val", "test"), start=2):
-        write_domain(tmp_path / "webcam" / split, {"bike": 3, "mug": 3}, seed=number)
+    config = write_splits(tmp_path, {split: {"bike": 3, "mug": 3} for split in SPLITS})
     copied = tmp_path / "webcam" / "test" / "mug" / "copy.jpg"
     copied.write_bytes((tmp_path / "webcam" / "train" / "mug" / "000.jpg").read_bytes())
-    info = pack(amazon_to_webcam(tmp_path), SIDE, tmp_path / "store")
+    info = pack(config, SIDE, tmp_path / "store")
     assert info.sizes["target"] == {"train": 6, "val": 6, "test": 7}
     assert info.remarks == [
         f"webcam: 1 images are in both its train and its test split, such as {copied}"
     ]
 
 
-def test_an_unlabelled_target_is_trained_on(tmp_path: Path) -> None:
-    write_domain(tmp_path / "amazon", CLASSES, seed=1)
-    write_domain(tmp_path / "webcam", CLASSES, seed=2)
-    write_domain(tmp_path / "more", {"anything": 7}, seed=3)
-    folders = {"folder": tmp_path / "webcam", "unlabelled": tmp_path / "more"}
-    config = config_of(tmp_path / "amazon", **folders)
-    info = pack(config, SIDE, tmp_path / "store")
+def test_an_unlabelled_target_is_trained_on(config: DataConfig, tmp_path: Path) -> None:
+    more = write_domain(tmp_path / "more", {"anything": 7}, seed=3)
+    target = config.target.model_copy(update={"unlabelled": more})
+    info = pack(config.model_copy(update={"target": target}), SIDE, tmp_path / "store")
     assert info.sizes["target"] == {"train": 12 + 7, "val": 4, "test": 4}
     assert info.class_names == ["bike", "mug"]
     assert len(open_training_data(tmp_path / "store").target_images) == 19
@@ -354,11 +355,9 @@ def test_an_unlabelled_target_is_trained_on(tmp_path: Path) -> None:
 def test_a_target_class_that_cannot_be_measured_is_refused(
     tmp_path: Path, splits: dict[str, dict[str, int]], message: str
 ) -> None:
-    write_domain(tmp_path / "amazon", CLASSES, seed=1)
-    for number, (split, classes) in enumerate(splits.items(), start=2):
-        write_domain(tmp_path / "webcam" / split, classes, seed=number)
+    config = write_splits(tmp_path, splits)
     with pytest.raises(InputError, match=f"domain webcam: {message}"):
-        pack(amazon_to_webcam(tmp_path), SIDE, tmp_path / "store")
+        pack(config, SIDE, tmp_path / "store")
 
 
 @pytest.mark.skipif(not REAL_IMAGES.exists(), reason=f"real images are absent: {REAL_IMAGES}")
