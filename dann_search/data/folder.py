@@ -50,7 +50,7 @@ def load_bare_folder(root: Path, how: Preparation = AS_IT_IS) -> Domain:
     """
     names, left_out = folder_names(root), LeftOut()
     if not _named_as_splits(names):
-        return _domain(root, _all_below(root, None, left_out), left_out, how)
+        return _domain(root, _all_below(root, left_out), left_out, how)
     files, said = _files_of_splits(root, names, left_out, labelled=False)
     return _domain(root, files, left_out, how, said)
 
@@ -67,13 +67,13 @@ def load_class_folders(root: Path, how: Preparation = AS_IT_IS) -> Domain:
 
 
 def load_unlabelled(root: Path, class_names: Sequence[str], how: Preparation = AS_IT_IS) -> Domain:
-    """List all images below a folder, for the training split, whatever folders they lie in.
+    """List all images below a folder, without labels, whatever folders they lie in.
 
     Raises:
         InputError: there is none.
     """
     left_out = LeftOut()
-    files = _all_below(root, "train", left_out)
+    files = _all_below(root, left_out)
     return domain_of_files("unlabelled", files, left_out.remarks(root), class_names, how)
 
 
@@ -115,12 +115,12 @@ def _domain(
     return domain_of_files(root.name, files, said + named + left_out.remarks(root), how=how)
 
 
-def _all_below(root: Path, split: str | None, left_out: LeftOut) -> list[LabelledFile]:
+def _all_below(root: Path, left_out: LeftOut) -> list[LabelledFile]:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
     if not (files := list(images_below(root, left_out))):
         raise InputError(f"{root}: no image in it {no_image(left_out)}")
-    return [LabelledFile(file, None, split) for file in files]
+    return [LabelledFile(file, None) for file in files]
 
 
 def _files_of_splits(

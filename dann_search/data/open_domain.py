@@ -140,7 +140,7 @@ def open_domain(
         raise SettingError(("data", "target", key), NEEDS_LABELS)
     if config.unlabelled is not None:
         place = _local(config.unlabelled, cache)
-        domain = _with_unlabelled(domain, load_unlabelled(place, domain.class_names, how))
+        domain = _with_more(domain, load_unlabelled(place, domain.class_names, how))
     if few is not None and few.folder is not None:
         domain = _with_few(domain, load_class_folders(_local(few.folder, cache), how=how))
     domain = _renamed(replace(domain, name=config.name), config.classes)
@@ -187,10 +187,10 @@ def combine(domains: Sequence[Domain]) -> Domain:
     )
 
 
-def _with_unlabelled(domain: Domain, more: Domain) -> Domain:
-    if domain.splits is None:
-        more = replace(more, splits=None)
-    return replace(combine([domain, more]), name=domain.name)
+def _with_more(domain: Domain, more: Domain) -> Domain:
+    """Add images to the training split."""
+    splits = None if domain.splits is None else ["train"] * len(more)
+    return replace(combine([domain, replace(more, splits=splits)]), name=domain.name)
 
 
 def _with_few(domain: Domain, few: Domain) -> Domain:
@@ -198,11 +198,9 @@ def _with_few(domain: Domain, few: Domain) -> Domain:
     if not domain.labelled:
         domain = domain.with_classes(few.class_names)
     check_classes(few, domain.class_names, domain.name)
-    few = few.with_classes(domain.class_names)
-    few = replace(few, splits=None if domain.splits is None else ["train"] * len(few))
     mask = np.concatenate([np.zeros(len(domain), bool), np.ones(len(few), bool)])
-    both = combine([domain, few])
-    return replace(both, name=domain.name, labelled=domain.labelled, few=mask)
+    both = _with_more(domain, few.with_classes(domain.class_names))
+    return replace(both, labelled=domain.labelled, few=mask)
 
 
 def _renamed(domain: Domain, names: dict[str, str]) -> Domain:
