@@ -143,6 +143,7 @@ def test_a_folder_beside_a_labelled_target_adds_its_labels_and_no_others(
     (shown / "mug" / "copy.jpg").write_bytes(Path(domain.places[tested]).read_bytes())
     info = pack(config_of(source, folder=target, labels={"folder": shown}), SIDE, tmp_path / "s")
     assert info.target_labelled and info.few_labels == [0, 3]
+    assert not any("lacks" in remark for remark in info.remarks)
     assert set(known(tmp_path / "s").values()) == {1}
     # The copied image is in train, though it would be in test.
     trained = {image.tobytes() for image in open_images(tmp_path / "s", "target", "train")}
