@@ -49,7 +49,7 @@ class StorageError(RunError):
     """Storage cannot be reached: no trial's fault, and it may be back in a while."""
 
 
-def in_one_line(exc: Exception) -> str:
+def in_one_line(exc: BaseException) -> str:
     """Return an error's kind and message for a notice: Matplotlib's have many lines."""
     return f"{type(exc).__name__}: {' '.join(str(exc).split())[:LONGEST]}"
 
