@@ -243,8 +243,8 @@ FAULTS = (
     Fault(
         "two drivers share a lock",
         "dann_search/storage/driver_lock.py",
-        "while not _locked(file, fcntl.LOCK_EX)",
-        "while not _locked(file, fcntl.LOCK_SH)",
+        "while not try_lock(file)",
+        "while not try_lock(file, fcntl.LOCK_SH)",
         (
             "tests/storage/test_driver_lock.py::test_a_second_driver_is_refused_and_told_which_process_runs",
         ),
@@ -534,7 +534,9 @@ FAULTS = (
         "dann_search/data/store.py",
         "if domain.labelled and (role, split) != UNLABELLED:",
         "if len(rows):",
-        ("tests/data/test_store.py::test_labels_of_target_training_images_are_written_nowhere",),
+        (
+            "tests/data/test_store.py::test_a_store_holds_all_images_and_no_label_of_target_training_images",
+        ),
     ),
     Fault(
         "training chosen by the test split",

@@ -1,4 +1,4 @@
-"""The ways a command can fail, and the nearest valid name for a wrong one."""
+"""The ways a command can fail, and how messages name things."""
 
 import difflib
 import importlib.util
@@ -49,7 +49,7 @@ class StorageError(RunError):
     """Storage cannot be reached: no trial's fault, and it may be back in a while."""
 
 
-def in_one_line(exc: Exception) -> str:
+def in_one_line(exc: BaseException) -> str:
     """Return an error's kind and message for a notice: Matplotlib's have many lines."""
     return f"{type(exc).__name__}: {' '.join(str(exc).split())[:LONGEST]}"
 
@@ -69,3 +69,9 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     if close:
         return f"did you mean '{by_small[close[0]]}'?"
     return f"valid: {', '.join(names)}"
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """List the first names, with ``…`` where there are more of them."""
+    shown = list(names)
+    return ", ".join(shown[:most]) + (" …" if len(shown) > most else "")

@@ -9,12 +9,18 @@ from torch import Tensor
 from dann_search.config.extensions import AUGMENTATIONS, AugmentationSpec
 from dann_search.config.trial import TrialConfig
 from dann_search.data.augmentations import COLUMNS
-from dann_search.data.colour import change_colours, erase
-from dann_search.data.device import constant, sent
+from dann_search.data.device import constant, inverse, sent
 from dann_search.data.draws import Draws
 from dann_search.data.image_pixels import centre_crop
 
 CROP = AUGMENTATIONS["crop_scale"]
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
+IN_PHASE, QUADRATURE = (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)
+"""The two axes of colour in the YIQ space, in which hue is an angle."""
+YIQ = (LUMA, IN_PHASE, QUADRATURE)
 
 
 def augment(
@@ -86,7 +92,7 @@ def draw(
         return None
     first, count = rows or (0, n)
     table = torch.rand(count, COLUMNS, generator=generator)
-    draws = Draws.of_nothing(n)
+    draws = Draws(n)
     for one, amount in active:
         numbers = _numbers(one, table)[first : first + n]
         weaker = one.neutral + (amount - one.neutral) * strength
@@ -98,10 +104,7 @@ def draw(
 
 
 def _windows(u: Tensor, margin: int, strength: float) -> Tensor:
-    """Return left and top of each window, (n, 2): all places alike; nearer to the centre's by less.
-
-    The random numbers ``u`` are those by which ``crop_scale`` would place its crop.
-    """
+    """Return left and top of each window, (n, 2): uniform, and nearer to the centre by strength."""
     centre = margin // 2
     anywhere = (u * (margin + 1)).floor().clamp(max=margin)
     return (centre + (anywhere - centre) * strength).round().long()
@@ -126,7 +129,7 @@ def _change(images: Tensor, draws: Draws | None, crop_size: int | None) -> Tenso
         return images
     if draws.moves:
         images = _move(images, draws, crop_size or images.shape[-1])
-    images = erase(change_colours(images, draws), draws)
+    images = _erase(change_colours(images, draws), draws)
     for change in draws.changes:
         images = change(images)
     return images
@@ -135,9 +138,9 @@ def _change(images: Tensor, draws: Draws | None, crop_size: int | None) -> Tenso
 def _move(images: Tensor, draws: Draws, side: int) -> Tensor:
     """Crop, rotate, shear, shift and flip in one interpolation, to ``side`` pixels."""
     cos, sin = torch.cos(draws.angle), torch.sin(draws.angle)
-    rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
     one, zero = torch.ones_like(cos), torch.zeros_like(cos)
-    shear = torch.stack([torch.stack([one, draws.shear], 1), torch.stack([zero, one], 1)], 1)
+    rotation = _matrices([cos, -sin], [sin, cos])
+    shear = _matrices([one, draws.shear], [zero, one])
     # The matrix maps places in the result to places in the image: flip first, crop last.
     linear = draws.crop[:, :, None] * (rotation @ shear) * draws.mirror[:, None, :]
     shift = draws.shift
@@ -148,6 +151,11 @@ def _move(images: Tensor, draws: Draws, side: int) -> Tensor:
     theta = sent(torch.cat([linear, shift[:, :, None]], 2).to(images.dtype), images.device)
     grid = F.affine_grid(theta, [*images.shape[:2], side, side], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _matrices(*rows: list[Tensor]) -> Tensor:
+    """Return a matrix for each image, (n, rows, columns), from entries of shape (n,)."""
+    return torch.stack([torch.stack(row, 1) for row in rows], 1)
 
 
 def _cut(images: Tensor, draws: Draws | None, crop_size: int | None) -> Tensor:
@@ -168,6 +176,54 @@ def _cut(images: Tensor, draws: Draws | None, crop_size: int | None) -> Tensor:
         if mirrored.any():
             images = torch.where(sent(mirrored, images.device), images.flip(dimension), images)
     return images
+
+
+def change_colours(images: Tensor, draws: Draws) -> Tensor:
+    """Change brightness, contrast, saturation, hue, grey levels and solarization of each image.
+
+    Args:
+        images: in [0, 1], shape (n, 3, side, side).
+        draws: on the CPU, so that checking for something to do does not wait for a GPU.
+    """
+    if bool((draws.brightness != 1).any() | (draws.contrast != 1).any()):
+        images = images * _each(draws.brightness, images)
+        mean = (images * _by_channel(LUMA, images)).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+        images = ((images - mean) * _each(draws.contrast, images) + mean).clamp(0, 1)
+    if bool((draws.saturation != 1).any() | (draws.hue != 0).any()):
+        images = _saturate_and_turn(images, draws).clamp(0, 1)
+    if bool((draws.levels < 256).any()):
+        levels = _each(draws.levels, images) - 1
+        images = torch.where(levels < 255, (images * levels).round() / levels, images)
+    if bool((draws.solarize < 1).any()):
+        images = torch.where(images > _each(draws.solarize, images), 1 - images, images)
+    return images
+
+
+def _saturate_and_turn(images: Tensor, draws: Draws) -> Tensor:
+    """Scale and rotate each pixel's colour about its brightness, in YIQ."""
+    how = images.device, images.dtype
+    cos, sin = (turn(draws.hue) * draws.saturation for turn in (torch.cos, torch.sin))
+    one, zero = torch.ones_like(cos), torch.zeros_like(cos)
+    turned = _matrices([one, zero, zero], [zero, cos, -sin], [zero, sin, cos])
+    matrix = inverse(YIQ, *how) @ sent(turned.to(images.dtype), images.device) @ constant(YIQ, *how)
+    return torch.einsum("nij,njhw->nihw", matrix, images)
+
+
+def _each(values: Tensor, images: Tensor) -> Tensor:
+    return sent(values.to(images.dtype), images.device)[:, None, None, None]
+
+
+def _erase(images: Tensor, draws: Draws) -> Tensor:
+    """Fill the rectangle of each image with its mean colour."""
+    if not bool(draws.erased.any()):
+        return images
+    side = images.shape[-1]
+    left, top, right, bottom = (sent(draws.erased, images.device) * side).round().unbind(1)
+    places = torch.arange(side, device=images.device)
+    columns = (places >= left[:, None]) & (places < right[:, None])
+    lines = (places >= top[:, None]) & (places < bottom[:, None])
+    hidden = (lines[:, :, None] & columns[:, None, :])[:, None]
+    return torch.where(hidden, images.mean((2, 3), keepdim=True), images)
 
 
 def to_float(images: Tensor, side: int) -> Tensor:

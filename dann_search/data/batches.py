@@ -55,13 +55,8 @@ def few_batches(
 ) -> Iterator[Tensor]:
     """Yield indices of each step, ``batch_size`` each, with every class drawn equally often.
 
-    Args:
-        labels: of the labelled target images, (m,); with fewer than a batch, each is drawn several
-            times.
-        batch_size: images of a step.
-        steps: of the epoch.
-        seed: of the training.
-        epoch: from 1.
+    They are of the labelled target images, whose ``labels`` (m,) are given. With fewer than a
+    batch, each is drawn several times.
     """
     drawn = _balanced(labels, steps * batch_size, epoch_seed(seed, epoch, FEW))
     yield from torch.split(drawn, batch_size)

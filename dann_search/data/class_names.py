@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterable
 
-from dann_search.errors import printable
+from dann_search.errors import printable, some
 
 INVISIBLE = ("Cc", "Zl", "Zp")
 """Unicode's categories of control characters, line and paragraph separators."""
@@ -26,13 +26,9 @@ def class_name(written: str) -> str:
 
 def changed_names(written: Iterable[str]) -> tuple[str, ...]:
     """Return a remark on names that lost characters, if there are any."""
-    changed = sorted({one for one in written if class_name(one) != _composed(one)})
+    composed = {one: unicodedata.normalize("NFC", one).strip() for one in written}
+    changed = sorted(one for one in composed if class_name(one) != composed[one])
     if not changed:
         return ()
-    shown = ", ".join(f"{one!a} as '{class_name(one)}'" for one in changed[:5])
-    more = " …" if len(changed) > 5 else ""
-    return (f"class names with control characters or undecodable bytes are read: {shown}{more}",)
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip()
+    shown = some(f"{one!a} as '{class_name(one)}'" for one in changed)
+    return (f"class names with control characters or undecodable bytes are read: {shown}",)

@@ -28,7 +28,7 @@ PATCHES = {"digits-m": 1, "digits-m4": 4}
 
 def load_digits_domain(name: str) -> Domain:
     """Load one of the embedded domains; the same images in every process and on every machine."""
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits, load_sample_images
 
     bunch = load_digits()
     raw = bunch.images.astype(np.uint8)  # (1797, 8, 8), values 0 to 16
@@ -39,7 +39,7 @@ def load_digits_domain(name: str) -> Domain:
         images = [np.repeat(_upscale(raw[i])[None], 3, axis=0) for i in mine]
     else:
         mine = np.repeat(np.flatnonzero(~in_source), PATCHES[name])
-        photographs = _photographs()
+        photographs = [np.asarray(one, dtype=np.uint8) for one in load_sample_images().images]
         images = [
             _blend(_upscale(raw[i]), photographs, hashes[i], (int(i), number % PATCHES[name]))
             for number, i in enumerate(mine)
@@ -62,12 +62,6 @@ def _upscale(digit: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Scale an 8 x 8 digit of values 0 to 16 to 28 x 28 pixels of 0 to 255."""
     scaled = np.minimum(digit.astype(np.float32) * (255 / 16), 255).astype(np.uint8)
     return np.asarray(PILImage.fromarray(scaled).resize((SIDE, SIDE), PILImage.Resampling.BICUBIC))
-
-
-def _photographs() -> list[NDArray[np.uint8]]:
-    from sklearn.datasets import load_sample_images
-
-    return [np.asarray(photograph, dtype=np.uint8) for photograph in load_sample_images().images]
 
 
 def _blend(

@@ -1,6 +1,7 @@
 """A domain: images of one label space with a content hash each, decoded only when packed."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -65,7 +66,33 @@ class Domain:
         bare = np.full(len(self), NO_LABEL, dtype=np.int64)
         return replace(self, class_names=(), labels=bare, labelled=False)
 
-    def with_classes(self, names: Sequence[str]) -> Self:
-        """Return the same images under another list of class names that contains all of theirs."""
-        index = np.array([names.index(name) for name in self.class_names] + [NO_LABEL])
-        return replace(self, class_names=tuple(names), labels=index[self.labels])
+    def with_classes(self, names: Sequence[str], renamed: Mapping[str, str] | None = None) -> Self:
+        """Return the same images under another list of class names.
+
+        Classes in ``renamed`` get other names before; those not in the list get no label.
+        """
+        new = [(renamed or {}).get(name, name) for name in self.class_names]
+        index = [names.index(name) if name in names else NO_LABEL for name in new]
+        labels = np.array([*index, NO_LABEL])[self.labels]
+        return replace(self, class_names=tuple(names), labels=labels)
+
+    def class_of(self, row: int) -> str:
+        """Return the class name of an image; empty where it has no label."""
+        label = int(self.labels[row])
+        return "" if label == NO_LABEL else self.class_names[label]
+
+    def fingerprint(self) -> str:
+        """Return a hash of all contents, class names and given splits, in this order."""
+        splits = self.splits or [""] * len(self)
+        return _hash(f"{key} {self.class_of(n)} {splits[n]}" for n, key in enumerate(self.keys))
+
+    def split_hash(self, rows: NDArray[np.int64]) -> str:
+        """Return a hash of the contents and class names of some images, in any order.
+
+        It is the same on every machine, under any file names.
+        """
+        return _hash(sorted(f"{self.keys[row]} {self.class_of(row)}" for row in rows.tolist()))
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -33,7 +33,7 @@ def without_conflicts(
         if not (conflicts := _conflicts(domain)):
             continue
         shown = "; ".join(
-            " and ".join(f"{domain.places[row]} ({_class_of(domain, row)})" for row in rows[:SHOWN])
+            " and ".join(f"{domain.places[row]} ({domain.class_of(row)})" for row in rows[:SHOWN])
             for rows in conflicts[:SHOWN]
         ) + ("; …" if len(conflicts) > SHOWN else "")
         found = f"{domain.name}: {len(conflicts)} images carry several labels, such as {shown}"
@@ -64,25 +64,6 @@ def _conflicts(domain: Domain) -> list[list[int]]:
     return [rows for rows in copies.values() if len({int(domain.labels[r]) for r in rows}) > 1]
 
 
-def _class_of(domain: Domain, row: int) -> str:
-    return domain.class_names[int(domain.labels[row])]
-
-
-def _differ(source: Domain, target: Domain, shared: Sequence[str]) -> int:
-    """Count the contents that carry another label in the target than in the source."""
-    labels: dict[str, set[int]] = defaultdict(set)
-    for key, label in zip(source.keys, source.labels.tolist(), strict=True):
-        labels[key].add(label)
-    wanted = set(shared)
-    return len(
-        {
-            key
-            for key, label in zip(target.keys, target.labels.tolist(), strict=True)
-            if key in wanted and label != NO_LABEL and label not in labels[key]
-        }
-    )
-
-
 def duplicate_remarks(domains: Mapping[str, Domain], parts: Mapping[str, Splits]) -> list[str]:
     """Describe each pair of sets that share images and must not, with examples.
 
@@ -106,9 +87,15 @@ def duplicate_remarks(domains: Mapping[str, Domain], parts: Mapping[str, Splits]
     rows = {key: row for row, key in enumerate(target.keys)}
     if shared := sorted(set(source.keys) & rows.keys()):
         places = [target.places[rows[key]] for key in shared[:SHOWN]]
-        differ = _differ(source, target, shared)
+        labelled = set(zip(source.keys, source.labels.tolist(), strict=True))
+        theirs = zip(target.keys, target.labels.tolist(), strict=True)
+        # Where the source has copies under several labels, any of them will do.
+        differ = {
+            key for key, label in theirs if label != NO_LABEL and (key, label) not in labelled
+        }.intersection(shared)
         remarks.append(
             f"{len(shared)} images are in both {source.name} and {target.name}, such as "
-            f"{', '.join(places)}" + (f"; {differ} of them under other labels" if differ else "")
+            f"{', '.join(places)}"
+            + (f"; {len(differ)} of them under other labels" if differ else "")
         )
     return remarks

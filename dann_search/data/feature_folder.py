@@ -5,14 +5,12 @@ hash of everything that decides its content, written under another name and then
 with the process that holds them.
 """
 
-import fcntl
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dann_search.storage.file_lock import locked, try_lock
+
 FEATURES = "features"
 """Folder in that of a packed store."""
 KEPT, BEGUN = ".npy", ".tmp"
 STORED = {torch.float32: "<f4", torch.float16: "<f2", torch.bfloat16: "<i2"}
 """NumPy has no bfloat16: its bits are kept."""
-WAIT_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class FeatureFolder:
             return found
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with _locked(self.path / f"{key}.lock", beat):
+            with locked(self.path / f"{key}.lock", beat):
                 if (found := _opened(path, count, dtype)) is not None:
                     return found
                 if not self._write(path, count, dtype, compute()):
@@ -99,7 +98,7 @@ class FeatureFolder:
 
     def _reserve(self, begun: Path, descriptor: int, size: int) -> bool:
         """Take the room for a file, that of the least recently used ones if need be."""
-        with _locked(self.path / ".lock"):
+        with locked(self.path / ".lock"):
             known = {path: stat for path in self.path.iterdir() if (stat := _stat(path, begun))}
             used = sum(one.st_size for one in known.values())
             for path in sorted(known, key=lambda path: known[path].st_mtime_ns):
@@ -122,12 +121,9 @@ def _stat(path: Path, own: Path) -> os.stat_result | None:
     try:
         if path.suffix == BEGUN:
             with open(path.with_suffix(".lock"), "a") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return path.stat()
-                path.unlink()
-                return None
+                if try_lock(lock):
+                    path.unlink()
+                    return None
         return path.stat()
     except FileNotFoundError:  # written or evicted meanwhile
         return None
@@ -152,23 +148,6 @@ def mapped_tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array)
 
 
-@contextmanager
-def _locked(path: Path, beat: Callable[[], None] = lambda: None) -> Iterator[None]:
-    with open(path, "a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                beat()
-                time.sleep(WAIT_S)
-        yield
-
-
-_said: set[str] = set()
-
-
+@cache
 def _say_once(line: str) -> None:
-    if line not in _said:
-        _said.add(line)
-        print(line, file=sys.stderr)
+    print(line, file=sys.stderr)

@@ -4,7 +4,6 @@ No other label of the target's training images leaves this file.
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from dann_search.config.data import DataConfig
 from dann_search.config.source import SettingError
 from dann_search.data.domain import NO_LABEL, Domain
+from dann_search.data.splits import contents_by_class
 from dann_search.errors import InputError, nearest
 
 TRAIN = ("data", "target", "labels", "train")
@@ -77,13 +77,7 @@ def _chosen(target: Domain, rows: NDArray[np.int64], config: DataConfig) -> NDAr
     wanted = config.target.labels.train
     if not isinstance(wanted, int):
         return rows
-    by_class: dict[int, dict[str, int]] = defaultdict(dict)
-    seen = set[str]()
-    # Of copies under several labels the smallest counts, as in splits.
-    for row in sorted(rows.tolist(), key=lambda row: int(target.labels[row])):
-        if (key := target.keys[row]) not in seen:
-            by_class[int(target.labels[row])][key] = row
-            seen.add(key)
+    by_class = contents_by_class(target, rows)
     counts = [len(by_class[label]) for label in range(len(target.class_names))]
     if min(counts) < wanted:
         name = target.class_names[int(np.argmin(counts))]
@@ -95,9 +89,9 @@ def _chosen(target: Domain, rows: NDArray[np.int64], config: DataConfig) -> NDAr
         )
     seed = config.splits_of("target").seed
     kept = [
-        images[key]
-        for images in by_class.values()
-        for key in sorted(images, key=lambda key: _seeded(key, seed))[:wanted]
+        min(contents[key], key=lambda row: int(target.labels[row]))
+        for contents in by_class.values()
+        for key in sorted(contents, key=lambda key: _seeded(key, seed))[:wanted]
     ]
     return np.array(sorted(kept), dtype=np.int64)
 

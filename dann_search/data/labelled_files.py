@@ -40,10 +40,18 @@ def domain_of_files(
     names = class_names or sorted({item.label for item in files if item.label is not None})
     index = {label: number for number, label in enumerate(names)}
     with ThreadPoolExecutor() as pool:
-        keys = list(pool.map(lambda item: _hash(item.file), files))
+        keys = list(pool.map(_hash, (item.file for item in files)))
         bits = list(pool.map(_bits, (item.file for item in files)))
     given = [item.split for item in files if item.split is not None]
-    how, remark = _with_range(how, files, bits)
+    deep = [number for number, one in enumerate(bits) if one]
+    if deep and how.grey_bits is None:
+        found = max(one for one in bits if one)
+        how = Preparation(found, how.transparency)
+        if found < 16:
+            remarks += (
+                f"{name}: {len(deep)} images of 16 bits hold values of {found} bits, such as "
+                f"{files[deep[0]].file}: {2**found - 1} becomes white (grey_bits says otherwise)",
+            )
     return Domain(
         name=name,
         class_names=tuple(names),
@@ -55,30 +63,13 @@ def domain_of_files(
         decode=lambda number, side: decode_image(files[number].file, side, how=how),
         places=[str(item.file) for item in files],
         splits=given or None,
-        remarks=remarks + tuple(f"{name}: {one}" for one in remark),
-        grey_bits=how.grey_bits if any(bits) else None,
+        remarks=remarks,
+        grey_bits=how.grey_bits if deep else None,
     )
 
 
 def _bits(file: Path) -> int | None:
     return bits_used(file) if file.suffix.lower() in DEEP else None
-
-
-def _with_range(
-    how: Preparation, files: Sequence[LabelledFile], bits: Sequence[int | None]
-) -> tuple[Preparation, list[str]]:
-    """Return the preparation with the range of the 16-bit grey images, and a remark on it."""
-    deep = [number for number, one in enumerate(bits) if one]
-    if not deep or how.grey_bits is not None:
-        return how, []
-    found = max(one for one in bits if one)
-    how = Preparation(found, how.transparency)
-    if found == 16:
-        return how, []
-    return how, [
-        f"{len(deep)} images of 16 bits hold values of {found} bits, such as "
-        f"{files[deep[0]].file}: {2**found - 1} becomes white (grey_bits says otherwise)"
-    ]
 
 
 def _hash(file: Path) -> str:

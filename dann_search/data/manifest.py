@@ -1,7 +1,13 @@
-"""A domain from a table of images: CSV or Parquet with the columns path, label and split."""
+"""A domain from a table of images: CSV or Parquet with the columns path, label and split.
 
+CSV is read as spreadsheets write it, Parquet as pandas does.
+"""
+
+import codecs
+import csv
+import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,7 +15,6 @@ from dann_search.data.class_names import changed_names, class_name
 from dann_search.data.decode import AS_IT_IS, EXTENSIONS, Preparation
 from dann_search.data.domain import Domain
 from dann_search.data.labelled_files import LabelledFile, domain_of_files
-from dann_search.data.manifest_tables import Row, csv_table, parquet_table, plain
 from dann_search.data.split_names import how_read, split_of
 from dann_search.data.walk import is_dangling, is_image
 from dann_search.errors import InputError
@@ -20,6 +25,9 @@ LIKE_LABELS = ("label", "class", "category", "target")
 MISSING = {"nan", "<na>", "n/a", "na", "none", "null", "nat"}
 """What may stand for a missing label, in any case."""
 SHOWN = 20
+
+Row = tuple[str, dict[str, str]]
+"""Where a row stands, for messages, and its cells by column."""
 
 
 def load_manifest_domain(
@@ -32,38 +40,32 @@ def load_manifest_domain(
 
     Paths are relative to the manifest's folder. The label may be empty for images of the training
     split; without a column ``split`` an image without a label belongs to the training split and the
-    others are divided by ratio.
-
-    Args:
-        manifest: the file.
-        labelled: whether its images have labels; otherwise a column of them is not read.
-        how: how pixels are prepared.
-        training_alone: whether only those of the training split need to have any.
+    others are divided by ratio. Unless ``labelled``, a column of labels is not read; with
+    ``training_alone``, no image but those of the training split needs one.
 
     Raises:
         InputError: with the line of the first row at fault.
     """
     needed = ("path", "label") if labelled else ("path",)
-    names, rows = _table(manifest)(manifest, needed)
+    names, rows = _read_table(manifest, needed)
     if not rows:
         raise InputError(f"{manifest}: no rows")
     rows, remarks = _with_labels(manifest, rows)
     _check_there(manifest, rows)
-    measured = labelled and not training_alone
-    files = [_entry(where, cells, manifest, measured) for where, cells in rows]
-    _check_unique(rows, files)
-    _check_splits(manifest, rows, files)
+    files = _files(manifest, rows, measured=labelled and not training_alone)
+    given = {item.split for item in files}
+    if given != {None} and (lacking := {"train", "test"} - given):
+        raise InputError(f"{manifest}: no row of the {' and '.join(sorted(lacking))} split")
     if labelled and not any(item.label for item in files):
         raise InputError(f"{manifest}: no row has a label")
-    remarks += _remarks(manifest, names, rows, needed)
-    return domain_of_files(manifest.stem, files, remarks, how=how)
-
-
-def _table(manifest: Path) -> Callable[..., tuple[Sequence[str], list[Row]]]:
-    kind = manifest.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise InputError(f"{manifest}: a manifest is a .csv or a .parquet file")
-    return csv_table if kind == ".csv" else parquet_table
+    written = {cells["split"] for _, cells in rows if "split" in cells}
+    if read := how_read({name: split_of(name) for name in sorted(written)}):
+        remarks.append(f"{manifest}: read as splits: {read}")
+    # pandas writes its index into a column without a name.
+    unread = [name or "(no name)" for name in names if _plain(name) not in (*needed, "split")]
+    if unread:
+        remarks.append(f"{manifest}: columns that are not read: {', '.join(unread)}")
+    return domain_of_files(manifest.stem, files, tuple(remarks), how=how)
 
 
 def lacks_labels(manifest: Path) -> bool:
@@ -73,10 +75,10 @@ def lacks_labels(manifest: Path) -> bool:
         InputError: it has none of that name, but one that may be meant.
     """
     try:
-        names, _ = _table(manifest)(manifest, ("path",), rows=False)
+        names, _ = _read_table(manifest, ("path",), rows=False)
     except InputError:
         return False  # said when it is loaded
-    by_plain = {plain(name): name for name in names}
+    by_plain = {_plain(name): name for name in names}
     if "label" in by_plain:
         return False
     for column, name in by_plain.items():
@@ -88,22 +90,7 @@ def lacks_labels(manifest: Path) -> bool:
     return True
 
 
-def _remarks(
-    manifest: Path, names: Sequence[str], rows: Sequence[Row], needed: Sequence[str]
-) -> tuple[str, ...]:
-    """Return what was made of names, and which columns nobody looks at."""
-    remarks = []
-    written = {cells["split"] for _, cells in rows if "split" in cells}
-    if how := how_read({name: split_of(name) for name in sorted(written)}):
-        remarks.append(f"{manifest}: read as splits: {how}")
-    # pandas writes its index into a column without a name.
-    read = (*needed, "split")
-    if unread := [name or "(no name)" for name in names if plain(name) not in read]:
-        remarks.append(f"{manifest}: columns that are not read: {', '.join(unread)}")
-    return tuple(remarks)
-
-
-def _with_labels(manifest: Path, rows: list[Row]) -> tuple[list[Row], tuple[str, ...]]:
+def _with_labels(manifest: Path, rows: list[Row]) -> tuple[list[Row], list[str]]:
     """Return the rows with their labels as classes are called, and remarks on how they were read.
 
     pandas turns whole numbers into floats where one is missing: a column of nothing but numbers,
@@ -128,7 +115,7 @@ def _with_labels(manifest: Path, rows: list[Row]) -> tuple[list[Row], tuple[str,
     return [
         (where, cells | {"label": index.get(cells["label"], "")} if "label" in cells else cells)
         for where, cells in rows
-    ], tuple(remarks)
+    ], remarks
 
 
 def _whole(label: str) -> bool:
@@ -153,41 +140,148 @@ def _check_there(manifest: Path, rows: Sequence[Row]) -> None:
     if len(missing) > 1:
         shown = "".join(f"\n    {line}" for line in missing[1:SHOWN])
         more = f"\n    … {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        raise InputError(
-            f"{missing[0]}; of {len(rows)} files {len(missing)} are missing; paths are relative to "
+        missing[0] += (
+            f"; of {len(rows)} files {len(missing)} are missing; paths are relative to "
             f"{manifest.parent}:{shown}{more}"
         )
     if missing:
         raise InputError(missing[0])
 
 
-def _entry(where: str, cells: dict[str, str], manifest: Path, measured: bool) -> LabelledFile:
-    file = manifest.parent / cells["path"]
-    if not is_image(file):
-        raise InputError(f"{where}: {file.name} is no image ({', '.join(sorted(EXTENSIONS))})")
-    label, split = cells.get("label") or None, cells.get("split")
-    if split is None:
-        return LabelledFile(file, label)
+def _files(manifest: Path, rows: Sequence[Row], measured: bool) -> list[LabelledFile]:
+    """Return the image of each row; with ``measured``, those of val and test need labels."""
+    files: dict[str, tuple[str, LabelledFile]] = {}
+    for where, cells in rows:
+        file = manifest.parent / cells["path"]
+        if not is_image(file):
+            raise InputError(f"{where}: {file.name} is no image ({', '.join(sorted(EXTENSIONS))})")
+        label, split = cells.get("label") or None, cells.get("split")
+        try:
+            meant = None if split is None else split_of(split)
+        except InputError as exc:
+            raise InputError(f"{where}: {exc}") from None
+        if measured and label is None and meant not in (None, "train"):
+            raise InputError(f"{where}: an image of the {split} split needs a label")
+        first, _ = files.setdefault(
+            os.path.realpath(file), (where, LabelledFile(file, label, meant))
+        )
+        if first != where:
+            raise InputError(f"{where}: {file} stands already at {first}")
+    return [item for _, item in files.values()]
+
+
+def _read_table(
+    manifest: Path, needed: Sequence[str], rows: bool = True
+) -> tuple[Sequence[str], list[Row]]:
+    """Return the names of all columns, and the rows with the cells of those that are read.
+
+    Raises:
+        InputError: it cannot be read, or lacks a column that is ``needed``.
+    """
+    kind = manifest.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise InputError(f"{manifest}: a manifest is a .csv or a .parquet file")
+    read = _csv_table if kind == ".csv" else _parquet_table
     try:
-        meant = split_of(split)
-    except InputError as exc:
-        raise InputError(f"{where}: {exc}") from None
-    if measured and label is None and meant != "train":
-        raise InputError(f"{where}: an image of the {split} split needs a label")
-    return LabelledFile(file, label, meant)
+        return read(manifest, needed, rows)
+    except OSError as exc:
+        raise InputError(f"{manifest}: cannot be read: {exc.strerror or exc}") from None
 
 
-def _check_unique(rows: list[Row], files: list[LabelledFile]) -> None:
-    first: dict[str, str] = {}
-    for (where, _), item in zip(rows, files, strict=True):
-        path = os.path.realpath(item.file)
-        if path in first:
-            raise InputError(f"{where}: {item.file} stands already at {first[path]}")
-        first[path] = where
+def _csv_table(
+    manifest: Path, needed: Sequence[str], rows: bool
+) -> tuple[Sequence[str], list[Row]]:
+    found = []
+    try:
+        text = _decoded(manifest, manifest.read_bytes())
+        delimiter = _delimiter(text.partition("\n")[0], needed)
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+        names = list(reader.fieldnames or [])
+        columns = _columns(manifest, names, needed)
+        for cells in reader if rows else ():
+            where = f"{manifest}:{reader.line_num}"
+            if None in cells or None in cells.values():
+                raise InputError(f"{where}: expected {len(names)} cells")
+            found.append((where, {column: cells[name].strip() for column, name in columns}))
+    except csv.Error as exc:
+        raise InputError(f"{manifest}: not a valid CSV file: {exc}") from None
+    return names, found
 
 
-def _check_splits(manifest: Path, rows: list[Row], files: list[LabelledFile]) -> None:
-    given = {item.split for item in files}
-    if given != {None} and not {"train", "test"} <= given:
-        lacking = " and ".join(sorted({"train", "test"} - {str(split) for split in given}))
-        raise InputError(f"{manifest}: no row of the {lacking} split")
+def _decoded(manifest: Path, content: bytes) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 with a mark, as Excel writes it."""
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not utf16 and b"\0" in content:
+        raise InputError(
+            f"{manifest}: not a valid CSV file: it holds zero bytes, as UTF-16 without a mark "
+            "does; save it as UTF-8 (iconv -f UTF-16LE -t UTF-8)"
+        )
+    try:
+        return content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as exc:
+        if utf16:
+            raise InputError(f"{manifest}: not a valid CSV file in UTF-16: {exc}") from None
+        line = content.count(b"\n", 0, exc.start) + 1
+        latin = content.split(b"\n")[line - 1].decode("latin-1").strip()
+        raise InputError(
+            f"{manifest}:{line}: not in UTF-8: byte 0x{content[exc.start]:02x}, in Latin-1 "
+            f"'{latin[:80]}'; save the file as UTF-8 (Excel: CSV UTF-8; iconv -f LATIN1 -t UTF-8)"
+        ) from None
+
+
+def _delimiter(head: str, needed: Sequence[str]) -> str:
+    """Return what parts the cells: a comma, or what Excel takes instead of it."""
+    for delimiter in ",;\t":
+        if set(needed) <= {_plain(name.strip(' "\r')) for name in head.split(delimiter)}:
+            return delimiter
+    return ","
+
+
+def _parquet_table(
+    manifest: Path, needed: Sequence[str], rows: bool
+) -> tuple[Sequence[str], list[Row]]:
+    """Missing values are empty."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        names = parquet.read_schema(manifest).names
+        columns = _columns(manifest, names, needed)
+        if not rows:
+            return names, []
+        table = parquet.read_table(manifest, columns=[name for _, name in columns])
+    except pyarrow.ArrowException as exc:
+        raise InputError(f"{manifest}: not a valid Parquet file: {exc}") from None
+    return names, [
+        (f"{manifest}: row {number}", {column: _text(cells[name]) for column, name in columns})
+        for number, cells in enumerate(table.to_pylist())
+    ]
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:  # NaN, pandas' missing value, is not equal to itself
+        return ""
+    if isinstance(value, bytes):
+        return os.fsdecode(value).strip()
+    return str(value).strip()
+
+
+def _plain(name: str) -> str:
+    """Return a column's name as it is compared: a blank or a capital is no other column."""
+    return name.strip().casefold()
+
+
+def _columns(manifest: Path, names: Sequence[str], needed: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the columns that are read, each with its name in the file."""
+    read = (*needed, "split")
+    found = [(_plain(name), name) for name in names if _plain(name) in read]
+    for column in read:
+        own = [name for short, name in found if short == column]
+        if len(own) > 1:
+            raise InputError(f"{manifest}: {len(own)} columns are '{column}'; leave one of them")
+        if not own and column != "split":
+            hint = "; cells are separated by commas, semicolons or tabs" * (len(names) == 1)
+            raise InputError(
+                f"{manifest}: no column '{column}'; it has {', '.join(names) or 'none'}{hint}"
+            )
+    return found

@@ -24,7 +24,7 @@ from dann_search.data.manifest import load_manifest_domain
 from dann_search.data.remote import local_copy, local_manifest
 from dann_search.data.target_has_labels import SAY_SO, target_has_labels
 from dann_search.data.torchvision_sets import load_torchvision_domain
-from dann_search.errors import InputError, nearest
+from dann_search.errors import InputError, nearest, some
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,13 @@ class DomainPair:
 
 
 def open_pair(config: DataConfig, cache: Path) -> DomainPair:
-    """Open source and target. The classes of a target without labels are those of the source.
+    """Open source and target; copies of what lies behind URLs are in the folder ``cache``.
 
-    Args:
-        config: which.
-        cache: folder for copies of what lies behind URLs.
+    The classes of a target without labels are those of the source.
 
     Raises:
         InputError: a domain cannot be opened, a source has images without labels, or the classes
-        differ and ``shared_classes_only`` does not say to go on.
+            differ and ``shared_classes_only`` does not say to go on.
     """
     seen = config.transparency
     source = combine([open_domain(one, cache, transparency=seen) for one in config.sources])
@@ -78,7 +76,7 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
             count = int(np.isin(domain.labels, [domain.class_names.index(n) for n in alone]).sum())
             left_out.append(
                 f"{domain.name}: {count} images of {len(alone)} classes that {other.name} has not "
-                f"are left out ({_some(alone)})"
+                f"are left out ({some(alone)})"
             )
     if len(both) < 2:
         raise InputError(
@@ -117,11 +115,8 @@ def open_domain(
 ) -> Domain:
     """Open one domain under the class names that its config gives it.
 
-    Args:
-        config: which.
-        cache: folder for copies of what lies behind URLs.
-        labelled: whether it has labels besides those of its training images that its config names.
-        transparency: what is seen through transparent pixels.
+    ``labelled`` says whether it has labels besides those of its training images that its config
+    names.
     """
     how = Preparation(config.grey_bits, transparency)
     few = config.labels
@@ -145,7 +140,7 @@ def open_domain(
         raise SettingError(("data", "target", key), NEEDS_LABELS)
     if config.unlabelled is not None:
         place = _local(config.unlabelled, cache)
-        domain = _with_unlabelled(domain, load_unlabelled(place, domain.class_names, how))
+        domain = _with_more(domain, load_unlabelled(place, domain.class_names, how))
     if few is not None and few.folder is not None:
         domain = _with_few(domain, load_class_folders(_local(few.folder, cache), how=how))
     domain = _renamed(replace(domain, name=config.name), config.classes)
@@ -171,7 +166,7 @@ def combine(domains: Sequence[Domain]) -> Domain:
     remarks = tuple(remark for domain in domains for remark in domain.remarks)
     for domain in domains:
         if lacking := sorted(set(names) - set(domain.class_names)):
-            remarks += (f"{domain.name}: lacks {_some(lacking)}, which other sources have",)
+            remarks += (f"{domain.name}: lacks {some(lacking)}, which other sources have",)
     aligned = [domain.with_classes(names) for domain in domains]
     where = [(domain, row) for domain in aligned for row in range(len(domain))]
 
@@ -192,10 +187,10 @@ def combine(domains: Sequence[Domain]) -> Domain:
     )
 
 
-def _with_unlabelled(domain: Domain, more: Domain) -> Domain:
-    if domain.splits is None:
-        more = replace(more, splits=None)
-    return replace(combine([domain, more]), name=domain.name)
+def _with_more(domain: Domain, more: Domain) -> Domain:
+    """Add images to the training split."""
+    splits = None if domain.splits is None else ["train"] * len(more)
+    return replace(combine([domain, replace(more, splits=splits)]), name=domain.name)
 
 
 def _with_few(domain: Domain, few: Domain) -> Domain:
@@ -203,11 +198,9 @@ def _with_few(domain: Domain, few: Domain) -> Domain:
     if not domain.labelled:
         domain = domain.with_classes(few.class_names)
     check_classes(few, domain.class_names, domain.name)
-    few = few.with_classes(domain.class_names)
-    few = replace(few, splits=None if domain.splits is None else ["train"] * len(few))
     mask = np.concatenate([np.zeros(len(domain), bool), np.ones(len(few), bool)])
-    both = combine([domain, few])
-    return replace(both, name=domain.name, labelled=domain.labelled, few=mask)
+    both = _with_more(domain, few.with_classes(domain.class_names))
+    return replace(both, labelled=domain.labelled, few=mask)
 
 
 def _renamed(domain: Domain, names: dict[str, str]) -> Domain:
@@ -219,21 +212,15 @@ def _renamed(domain: Domain, names: dict[str, str]) -> Domain:
                 f"domain {domain.name}: classes: it has no class '{name}'; "
                 f"{nearest(name, domain.class_names)}"
             )
-    if not names:
-        return domain
-    new = [names.get(name, name) for name in domain.class_names]
-    index = np.array([sorted(set(new)).index(name) for name in new] + [NO_LABEL])
-    return replace(domain, class_names=tuple(sorted(set(new))), labels=index[domain.labels])
+    new = sorted({names.get(name, name) for name in domain.class_names})
+    return domain.with_classes(new, renamed=names)
 
 
 def _only(domain: Domain, names: Sequence[str]) -> Domain:
     """Keep the images of these classes, in this order, and those without a label."""
     kept = [*(domain.class_names.index(name) for name in names), NO_LABEL]
     rows = np.flatnonzero(np.isin(domain.labels, kept)).tolist()
-    index = np.full(len(domain.class_names) + 1, NO_LABEL)
-    index[kept[:-1]] = np.arange(len(names))
-    part = domain.subset(rows)
-    return replace(part, class_names=tuple(names), labels=index[part.labels])
+    return domain.subset(rows).with_classes(names)
 
 
 def _unequal(
@@ -250,15 +237,11 @@ def _unequal(
             else f"they share none: map their names under 'classes'; {SAY_SO}"
         )
     more = sorted(set(other.class_names) - set(domain.class_names))
-    instead = f"; {other.name} has {_some(more)} instead" if more else ""
+    instead = f"; {other.name} has {some(more)} instead" if more else ""
     return InputError(
-        f"domain {other.name} lacks {len(alone)} classes that {domain.name} has: {_some(alone)}; "
+        f"domain {other.name} lacks {len(alone)} classes that {domain.name} has: {some(alone)}; "
         f"{remedy}{instead}"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _local(place: str | Path, cache: Path) -> Path:

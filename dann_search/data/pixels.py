@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from dann_search.data.decode import UnreadableImageError
-from dann_search.data.domain import Domain
+from dann_search.data.domain import SPLITS, Domain
 from dann_search.data.splits import Splits
 from dann_search.errors import InputError, printable
 
@@ -29,46 +29,46 @@ Failures = dict[int, str]
 
 
 def write_images(
-    domain: Domain,
-    parts: Splits,
+    domains: Mapping[str, Domain],
+    parts: Mapping[str, Splits],
     side: int,
     folder: Path,
-    role: str,
     progress: Callable[[int, int], None],
-) -> tuple[Failures, list[int]]:
+) -> tuple[dict[str, Failures], dict[str, list[int]]]:
     """Write ``ROLE.SPLIT.images.npy``, uint8 of shape (n, 3, side, side), for each split.
 
     Decoding runs in threads, as many as the machine has cores: Pillow lets go of the interpreter.
 
     Returns:
-        The images that cannot be decoded, and the numbers of those that are black.
+        By role, the images that cannot be decoded, and the numbers of those that are black.
     """
-    failed: Failures = {}
-    dark: list[int] = []
-    done = itertools.count(1)
+    failed: dict[str, Failures] = {role: {} for role in domains}
+    dark: dict[str, list[int]] = {role: [] for role in domains}
+    done, total = itertools.count(1), sum(map(len, domains.values()))
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         # Pillow warns of images above 89 megapixels, and refuses those above twice that.
         warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
-        for split, rows in parts.items():
+        for role, split in itertools.product(domains, SPLITS):
+            rows = parts[role][split]
             path = folder / f"{role}.{split}.images.npy"
             images = np.lib.format.open_memmap(
                 path, mode="w+", dtype=np.uint8, shape=(len(rows), 3, side, side)
             )
             reserve(path)
 
-            def decode(place: int, images=images, rows=rows) -> None:  # type: ignore[no-untyped-def]
+            def decode(place: int, role=role, images=images, rows=rows) -> None:  # type: ignore[no-untyped-def]
                 row = int(rows[place])
                 try:
-                    images[place] = pixels = domain.decode(row, side)
+                    images[place] = pixels = domains[role].decode(row, side)
                     if pixels.max() <= DARK:
-                        dark.append(row)
+                        dark[role].append(row)
                 except UnreadableImageError as exc:
-                    failed[row] = exc.reason
-                progress(next(done), len(domain))
+                    failed[role][row] = exc.reason
+                progress(next(done), total)
 
             list(pool.map(decode, range(len(rows))))
             images.flush()
-    return failed, sorted(dark)
+    return failed, {role: sorted(rows) for role, rows in dark.items()}
 
 
 def reserve(path: Path) -> None:
@@ -92,15 +92,13 @@ def reserve(path: Path) -> None:
             raise
 
 
-def dark_remark(domain: Domain, rows: Sequence[int]) -> list[str]:
-    """Return a remark on black images, if there are any."""
-    if not rows:
-        return []
-    return [
+def dark_remark(domain: Domain, rows: Sequence[int]) -> str:
+    """Return a remark on these black images."""
+    return (
         f"{domain.name}: {len(rows)} images are black, or nearly (no value above {DARK} of 255), "
         f"the first is {domain.places[rows[0]]}; 16-bit files that hold 8 or 12 bits become so: "
         "say how many with grey_bits, or scale the values of colour images to 16 bits"
-    ]
+    )
 
 
 def readable(
@@ -124,18 +122,14 @@ def readable(
     of_all = f"{len(lines)} of {sum(map(len, domains.values())):,} images cannot be read"
     record = folder / UNREADABLE
     record.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shown = [*lines[:SHOWN], *([f"… all in {record}"] if len(lines) > SHOWN else [])]
+    listed = "".join(f"\n    {line}" for line in shown)
     if policy == "error":
         raise InputError(
-            f"{of_all}:{_listed(lines, record)}\n"
-            "mend or remove them, or go on without them: data.unreadable: skip"
+            f"{of_all}:{listed}\nmend or remove them, or go on without them: data.unreadable: skip"
         )
     left = {
         role: domain.subset([row for row in range(len(domain)) if row not in failed[role]])
         for role, domain in domains.items()
     }
-    return left, f"{of_all} and are left out:{_listed(lines, record)}"
-
-
-def _listed(lines: Sequence[str], record: Path) -> str:
-    shown = [*lines[:SHOWN], *([f"… all in {record}"] if len(lines) > SHOWN else [])]
-    return "".join(f"\n    {line}" for line in shown)
+    return left, f"{of_all} and are left out:{listed}"

@@ -56,16 +56,6 @@ def local_manifest(place: str | Path, cache: Path) -> Path:
     return local_copy(folder, cache) / PurePosixPath(name).name
 
 
-def names_behind(url: str) -> list[str]:
-    """Return the path of each file behind a URL, relative to it; none where it does not answer."""
-    import fsspec
-
-    try:
-        return list(_listing(*fsspec.core.url_to_fs(url.rstrip("/"))))
-    except Exception:  # each file system has its own; said when the files are copied
-        return []
-
-
 def _listing(system: Any, path: str) -> dict[str, int]:
     """Size of each file, by its path relative to ``path``."""
     found = system.find(path, detail=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,32 +62,43 @@ def _divide(
 
     Within a class, the distinct contents are ordered by a seeded hash and cut at the cumulative
     shares, so the split depends on the contents alone, not on the order or the names of files.
-    Copies of one content go together; where they carry different labels, the smallest places them.
+    Copies of one content go together.
     """
-    copies: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        copies[domain.keys[row]].append(int(row))
-    by_class: dict[int, list[str]] = defaultdict(list)
-    for key, members in copies.items():
-        by_class[min(int(domain.labels[row]) for row in members)].append(key)
-
+    by_class = contents_by_class(domain, rows)
     parts: dict[str, list[int]] = {split: [] for split in SPLITS}
     wanted = [split for split, share in zip(SPLITS, shares, strict=True) if share]
     named = {label: f"class '{name}' has" for label, name in enumerate(domain.class_names)}
     for label, whose in (named if domain.labelled else {NO_LABEL: "it has"}).items():
-        ordered = sorted(by_class[label], key=lambda key: _seeded(key, seed))
+        contents = by_class[label]
+        ordered = sorted(contents, key=lambda key: _seeded(key, seed))
         sizes = _sizes(len(ordered), shares)
         if sizes[0] < 1:
             raise InputError(
                 f"domain {domain.name}: {whose} {len(ordered)} distinct images, too "
-                f"few to have one in each of {_listed(wanted)}; add images"
+                f"few to have one in each of {', '.join(wanted[:-1])} and {wanted[-1]}; add images"
                 + (" or remove the class" if domain.labelled else "")
             )
         start = 0
         for split, size in zip(SPLITS, sizes, strict=True):
             piece, start = ordered[start : start + size], start + size
-            parts[split].extend(row for key in piece for row in copies[key])
+            parts[split].extend(row for key in piece for row in contents[key])
     return {split: np.array(sorted(members), dtype=np.int64) for split, members in parts.items()}
+
+
+def contents_by_class(
+    domain: Domain, rows: NDArray[np.int64]
+) -> defaultdict[int, dict[str, list[int]]]:
+    """Group images by label and content: the rows of each content, by its hash, by its label.
+
+    Of copies under different labels the smallest counts.
+    """
+    copies: dict[str, list[int]] = defaultdict(list)
+    for row in rows.tolist():
+        copies[domain.keys[row]].append(row)
+    by_class: defaultdict[int, dict[str, list[int]]] = defaultdict(dict)
+    for key, members in copies.items():
+        by_class[min(int(domain.labels[row]) for row in members)][key] = members
+    return by_class
 
 
 def _seeded(key: str, seed: int) -> str:
@@ -100,7 +110,3 @@ def _sizes(count: int, shares: tuple[float, float, float]) -> tuple[int, int, in
     total = sum(shares)
     val, test = (max(1, round(count * share / total)) if share else 0 for share in shares[1:])
     return count - val - test, val, test
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"

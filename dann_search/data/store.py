@@ -4,11 +4,9 @@ Labels lie in a file of their own a split. Of the target's training labels none 
 that ``data.target.labels`` gives to training: what is not there cannot leak.
 """
 
-import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,13 @@ from dann_search.config.data import DataConfig
 from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.duplicates import content_groups, duplicate_remarks, without_conflicts
 from dann_search.data.few_labels import few_labels
-from dann_search.data.fingerprint import fingerprint, split_hash
 from dann_search.data.image_pixels import VERSION, Transparency
 from dann_search.data.open_domain import DomainPair, open_pair
 from dann_search.data.pixels import UNREADABLE, dark_remark, readable, write_images
 from dann_search.data.splits import Splits, split_domain
 from dann_search.errors import InputError, printable
 from dann_search.storage.atomic_file import write_atomically
+from dann_search.storage.file_lock import locked
 from dann_search.storage.remote_folder import cache_folder
 
 INFO = "store.json"
@@ -98,31 +96,25 @@ def pack(
         InputError: unreadable images, unequal classes, a class too small to split, no room.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder / ".lock"):
         pair = open_pair(config, cache_folder())
         made_from = {
             "data": config.model_dump(mode="json", exclude={"feature_limit_gib"}),
             "image_size": image_size,
             "pixels": VERSION,
-            "contents": {role: fingerprint(domain) for role, domain in pair.by_role.items()},
+            "contents": {role: domain.fingerprint() for role, domain in pair.by_role.items()},
         }
-        if (folder / INFO).exists():
-            if (info := read_info(folder)).made_from == made_from:
-                return info
-            (folder / INFO).unlink()
+        if (folder / INFO).exists() and (info := read_info(folder)).made_from == made_from:
+            return info
+        # What is there is of another store, or of one that was begun.
+        files = (file for role in ROLES for file in folder.glob(f"{role}.*"))
+        for old in (folder / INFO, folder / UNREADABLE, *files):
+            old.unlink(missing_ok=True)
         _check_room(config, image_size, pair, folder)
         info = _write(config, image_size, pair, folder, progress, made_from)
         # Written last and renamed: its presence says that the store is whole.
         write_atomically(folder / INFO, json.dumps(asdict(info), indent=1).encode())
         return info
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Alone in ``folder``; the lock goes with the process."""
-    with open(folder / ".lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _check_room(config: DataConfig, side: int, pair: DomainPair, folder: Path) -> None:
@@ -149,32 +141,30 @@ def _write(
     made_from: dict[str, Any],
 ) -> StoreInfo:
     """Decode all; where images are unreadable, say which, or divide the others anew."""
-    (folder / UNREADABLE).unlink(missing_ok=True)
     domains, told = without_conflicts(pair.by_role, config.conflicting_labels)
     while True:
         parts = {role: _split(role, domain, config) for role, domain in domains.items()}
-        written = {
-            role: write_images(domains[role], parts[role], side, folder, role, reporter)
-            for role, reporter in _reporters(domains, progress).items()
-        }
-        failed = {role: unreadable for role, (unreadable, _) in written.items()}
+        failed, dark = write_images(domains, parts, side, folder, progress)
         if not any(failed.values()):
             break
         domains, remark = readable(domains, failed, config.unreadable, folder)
         told.append(remark)
+    source, target = domains["source"], domains["target"]
     for role, splits in parts.items():
         for split, rows in splits.items():
             _write_labels(folder, role, split, domains[role], rows)
-    few = _write_few(folder, domains["target"], parts["target"]["train"], config)
-    (folder / HELD_OUT).unlink(missing_ok=True)
-    if not (target := domains["target"]).labelled:
+    counts: list[int] = []
+    if config.target.labels is not None:
+        few = few_labels(target, parts["target"]["train"], config)
+        np.save(folder / FEW, few)
+        counts = np.bincount(few[few != NO_LABEL], minlength=len(target.class_names)).tolist()
+    if not target.labelled:
         held_out = "".join(f"{target.places[row]}\n" for row in parts["target"]["test"])
         (folder / HELD_OUT).write_text(held_out, encoding="utf-8", errors="surrogateescape")
-    for role, (_, dark) in written.items():
-        told.extend(dark_remark(domains[role], dark))
+    told += [dark_remark(domains[role], rows) for role, rows in dark.items() if rows]
     remarks = [*pair.remarks, *told, *duplicate_remarks(domains, parts)]
     return StoreInfo(
-        class_names=list(domains["source"].class_names),
+        class_names=list(source.class_names),
         image_size=side,
         fixed_size=config.image_size is not None,
         crop_size=config.crop_size,
@@ -182,21 +172,19 @@ def _write(
         domains={role: domain.name for role, domain in domains.items()},
         sizes={role: {split: len(rows) for split, rows in parts[role].items()} for role in ROLES},
         hashes={
-            role: {split: split_hash(domains[role], rows) for split, rows in parts[role].items()}
+            role: {split: domains[role].split_hash(rows) for split, rows in parts[role].items()}
             for role in ROLES
         },
-        duplicates=len(set(domains["source"].keys) & set(domains["target"].keys)),
+        duplicates=len(set(source.keys) & set(target.keys)),
         skipped=sorted(
-            set(pair.source.keys)
-            .union(pair.target.keys)
-            .difference(*(domain.keys for domain in domains.values()))
+            set(pair.source.keys).union(pair.target.keys).difference(source.keys, target.keys)
         ),
         remarks=[printable(remark) for remark in remarks],
         made_from=made_from,
-        target_labelled=domains["target"].labelled,
-        grey_bits=domains["target"].grey_bits or domains["source"].grey_bits,
+        target_labelled=target.labelled,
+        grey_bits=target.grey_bits or source.grey_bits,
         transparency=config.transparency,
-        few_labels=few,
+        few_labels=counts,
     )
 
 
@@ -204,31 +192,12 @@ def _write_labels(
     folder: Path, role: str, split: str, domain: Domain, rows: NDArray[np.int64]
 ) -> None:
     """Write the labels of a split, and which of the target's measured images are copies."""
-    labels, groups = (folder / f"{role}.{split}.{kind}.npy" for kind in ("labels", "groups"))
-    for path in (labels, groups):
-        path.unlink(missing_ok=True)  # of a store that was begun here before
     if domain.labelled and (role, split) != UNLABELLED:
-        np.save(labels, domain.labels[rows])
-    if role == "source" or split == "train":
-        return
-    copies = content_groups([domain.keys[row] for row in rows])
-    if copies is not None:
-        np.save(groups, copies)
-
-
-def _write_few(
-    folder: Path, target: Domain, rows: NDArray[np.int64], config: DataConfig
-) -> list[int]:
-    """Write the labels of the training images ``rows`` that training may see; count each class."""
-    (folder / FEW).unlink(missing_ok=True)
-    if config.target.labels is None:
-        return []
-    few = few_labels(target, rows, config)
-    np.save(folder / FEW, few)
-    counts: list[int] = np.bincount(
-        few[few != NO_LABEL], minlength=len(target.class_names)
-    ).tolist()
-    return counts
+        np.save(folder / f"{role}.{split}.labels.npy", domain.labels[rows])
+    if role == "target" and split != "train":
+        copies = content_groups([domain.keys[row] for row in rows])
+        if copies is not None:
+            np.save(folder / f"{role}.{split}.groups.npy", copies)
 
 
 def _split(role: str, domain: Domain, config: DataConfig) -> Splits:
@@ -248,17 +217,6 @@ def _split(role: str, domain: Domain, config: DataConfig) -> Splits:
     return parts
 
 
-def _reporters(domains: dict[str, Domain], progress: Progress) -> dict[str, Progress]:
-    """One a role, counting on where the other ended."""
-    total = sum(map(len, domains.values()))
-    begun = {"source": 0, "target": len(domains["source"])}
-
-    def reporter(offset: int) -> Progress:
-        return lambda done, _: progress(offset + done, total)
-
-    return {role: reporter(offset) for role, offset in begun.items()}
-
-
 def open_images(folder: Path, role: str, split: str) -> NDArray[np.uint8]:
     """Memory-map the images of a split, shape (n, 3, side, side)."""
     images: NDArray[np.uint8] = np.load(folder / f"{role}.{split}.images.npy", mmap_mode="r")
@@ -276,17 +234,12 @@ def open_groups(folder: Path, role: str, split: str) -> NDArray[np.int64] | None
 
     Only of the target's validation and test images. Stores of version 0.1.0 do not say.
     """
-    path = folder / f"{role}.{split}.groups.npy"
-    if not path.exists():
-        return None
-    groups: NDArray[np.int64] = np.load(path)
-    return groups
+    return _loaded_if_any(folder / f"{role}.{split}.groups.npy")
 
 
 def labels_if_any(folder: Path, role: str, split: str) -> NDArray[np.int64] | None:
     """Read the labels of a split; None where there are none, as of the target's training split."""
-    path = folder / f"{role}.{split}.labels.npy"
-    return open_labels(folder, role, split) if path.exists() else None
+    return _loaded_if_any(folder / f"{role}.{split}.labels.npy")
 
 
 def few_if_any(folder: Path) -> NDArray[np.int64] | None:
@@ -294,9 +247,12 @@ def few_if_any(folder: Path) -> NDArray[np.int64] | None:
 
     Of shape (n,), ``NO_LABEL`` for all other images.
     """
-    path = folder / FEW
-    labels: NDArray[np.int64] | None = np.load(path) if path.exists() else None
-    return labels
+    return _loaded_if_any(folder / FEW)
+
+
+def _loaded_if_any(path: Path) -> NDArray[np.int64] | None:
+    found: NDArray[np.int64] | None = np.load(path) if path.exists() else None
+    return found
 
 
 def read_info(folder: Path) -> StoreInfo:

@@ -10,10 +10,10 @@ from dann_search.config.source import SettingError
 from dann_search.data.decode import EXTENSIONS
 from dann_search.data.folder import is_flat
 from dann_search.data.manifest import lacks_labels
-from dann_search.data.remote import local_copy, names_behind
+from dann_search.data.remote import local_copy
 from dann_search.data.walk import is_hidden
-from dann_search.errors import InputError
-from dann_search.storage.remote_folder import cache_folder
+from dann_search.errors import InputError, RunError
+from dann_search.storage.remote_folder import RemoteFolder, cache_folder
 
 SAY_SO = "if the images of the target have no labels, say so: data.target.labelled: false"
 
@@ -63,26 +63,25 @@ def target_has_labels(config: DomainConfig, cache: Path) -> bool:
     A folder of images without folders in it has none, nor has a manifest without a column of
     labels. What cannot be read counts as labelled: opening it says what is wrong.
 
-    Args:
-        config: of the target.
-        cache: folder for copies of manifests behind URLs.
-
     Raises:
         InputError: a manifest has a column that may hold labels, under another name.
     """
     if config.labelled is not None:
         return config.labelled
-    if isinstance(config.manifest, Path):
-        return not lacks_labels(config.manifest)
     if config.manifest is not None:
         try:
-            return not lacks_labels(local_copy(config.manifest, cache))
+            manifest = config.manifest
+            table = manifest if isinstance(manifest, Path) else local_copy(manifest, cache)
         except InputError:
             return True
+        return not lacks_labels(table)
     if isinstance(config.folder, Path):
         return not is_flat(config.folder)
     if config.folder is not None:
-        paths = map(PurePosixPath, names_behind(config.folder))
+        try:
+            paths = map(PurePosixPath, RemoteFolder.of(config.folder).files())
+        except (InputError, RunError):
+            return True
         seen = [path for path in paths if not any(map(is_hidden, path.parts))]
         flat = all(len(path.parts) == 1 for path in seen)
         return not (flat and any(path.suffix.lower() in EXTENSIONS for path in seen))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,7 +78,11 @@ def open_training_data(folder: Path, feature_limit_gib: float = 0.0) -> Training
     Features of frozen stages are kept beside it, up to so many GiB; none by default.
     """
     features = FeatureFolder(folder / FEATURES, int(feature_limit_gib * 2**30))
-    val_labels, few = labels_if_any(folder, "target", "val"), few_if_any(folder)
+    val_labels = labels_if_any(folder, "target", "val")
+    few: FewLabels | None = None
+    if (known := few_if_any(folder)) is not None:
+        rows = np.flatnonzero(known != NO_LABEL)
+        few = FewLabels(torch.from_numpy(rows), torch.from_numpy(known[rows]))
     return TrainingData(
         info=read_info(folder),
         source_images=stored_tensor(folder, "source", "train"),
@@ -87,14 +92,9 @@ def open_training_data(folder: Path, feature_limit_gib: float = 0.0) -> Training
         val_labels=None if val_labels is None else torch.from_numpy(val_labels),
         source_val_images=as_tensor(folder, "source", "val"),
         source_val_labels=torch.from_numpy(open_labels(folder, "source", "val")),
-        few=None if few is None else _labelled(torch.from_numpy(few)),
+        few=few,
         features=features if feature_limit_gib else None,
     )
-
-
-def _labelled(labels: Tensor) -> FewLabels:
-    rows = (labels != NO_LABEL).nonzero().squeeze(1)
-    return FewLabels(rows, labels[rows])
 
 
 def as_tensor(folder: Path, role: str, split: str) -> Tensor:

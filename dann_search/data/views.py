@@ -65,22 +65,14 @@ class Seen:
     def rows(self, rows: Tensor) -> Tensor:
         """Return images (m, 3, side, side), normalized, by their numbers (m,)."""
         images = self.images.index_select(0, rows).to(self.device)
-        if self.view is None:
+        if (view := self.view) is None:
             seen = to_float(centre_crop(images, self.crop_size), self.side)
             return normalize(seen, *self.normalization)
+        generator, changed = torch.Generator(), list[Tensor]()
         # One by one: whether others of its batch are moved decides how an image is interpolated,
         # and its view must not depend on them.
-        pairs = zip(torch.split(images, 1), rows.tolist(), strict=True)
-        return torch.cat([self._augmented(image, row, self.view) for image, row in pairs])
-
-    def _augmented(self, image: Tensor, row: int, view: View) -> Tensor:
-        generator = torch.Generator().manual_seed(epoch_seed(row, view.number, view.stream))
-        return prepare(
-            image,
-            self.side,
-            *self.normalization,
-            view.config,
-            generator,
-            strength=view.strength,
-            crop_size=self.crop_size,
-        )
+        for image, row in zip(torch.split(images, 1), rows.tolist(), strict=True):
+            generator.manual_seed(epoch_seed(row, view.number, view.stream))
+            how = (*self.normalization, view.config, generator, None, view.strength)
+            changed.append(prepare(image, self.side, *how, crop_size=self.crop_size))
+        return torch.cat(changed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dann_search.data.decode import EXTENSIONS
-from dann_search.errors import InputError, printable
+from dann_search.errors import InputError, printable, some
 
 OF_OTHER_TOOLS = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "lost+found"}
 """Folders that network drives, archivers and file systems leave behind; some hold thumbnails."""
@@ -48,10 +48,6 @@ class LeftOut:
     repeated: list[Path] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
 
-    def note_file(self, path: Path) -> None:
-        """Count a file that is no image by its name."""
-        self.kinds[path.suffix or path.name] += 1
-
     def note_hidden(self, path: Path) -> None:
         """Count the images that a hidden file is, or a hidden folder holds."""
         if not path.is_dir():
@@ -75,10 +71,10 @@ class LeftOut:
         if self.repeated:
             found.append(
                 f"{len(self.repeated)} linked folders lead to folders that were read already and "
-                f"are left out: {_some(map(str, self.repeated))}"
+                f"are left out: {some(map(str, self.repeated))}"
             )
         if self.closed:
-            found.append(f"{len(self.closed)} places are left out: {_some(self.closed)}")
+            found.append(f"{len(self.closed)} places are left out: {some(self.closed)}")
         return tuple(printable(f"{root}: {sentence}" if root else sentence) for sentence in found)
 
     def found(self) -> str:
@@ -121,18 +117,9 @@ def folders_in(root: Path, left_out: LeftOut | None = None) -> list[Path]:
 def images_in(root: Path, left_out: LeftOut | None = None) -> list[Path]:
     """List the images of a folder that lie in no folder of it, sorted by name.
 
-    Links that lead nowhere are among them: reading them says so.
+    Links that lead nowhere and are called images are among them: reading them says so.
     """
-    left_out, found = left_out or LeftOut(), []
-    for path in sorted(root.iterdir()):
-        if is_hidden(path.name):
-            left_out.note_hidden(path)
-        elif not path.is_dir() and (path.is_file() or is_dangling(path)):
-            if is_image(path):
-                found.append(path)
-            else:
-                left_out.note_file(path)
-    return found
+    return list(filter(is_image, _below(root, None, left_out or LeftOut())))
 
 
 def images_below(root: Path, left_out: LeftOut | None = None) -> Iterator[Path]:
@@ -144,7 +131,8 @@ def images_below(root: Path, left_out: LeftOut | None = None) -> Iterator[Path]:
     yield from _below(root, _identities_to(root), left_out or LeftOut())
 
 
-def _below(folder: Path, read: set[Identity], left_out: LeftOut) -> Iterator[Path]:
+def _below(folder: Path, read: set[Identity] | None, left_out: LeftOut) -> Iterator[Path]:
+    """Yield the images below a folder but in those ``read``; None to enter no folder in it."""
     try:
         with os.scandir(folder) as found:  # knows most kinds without asking a slow disk again
             entries = sorted(found, key=lambda entry: entry.name)
@@ -156,6 +144,8 @@ def _below(folder: Path, read: set[Identity], left_out: LeftOut) -> Iterator[Pat
         if is_hidden(entry.name):
             left_out.note_hidden(path)
         elif path.is_dir() if entry.is_symlink() else entry.is_dir():
+            if read is None:
+                continue
             if (identity := _identity(path)) in read:
                 left_out.repeated.append(path)
                 continue
@@ -171,7 +161,7 @@ def _below(folder: Path, read: set[Identity], left_out: LeftOut) -> Iterator[Pat
         elif is_image(path):
             yield path
         else:
-            left_out.note_file(path)
+            left_out.kinds[path.suffix or path.name] += 1
 
 
 def _identity(folder: Path) -> Identity:
@@ -186,8 +176,3 @@ def _identities_to(root: Path) -> set[Identity]:
         for path in (root.absolute(), root.resolve())
         for folder in (path, *path.parents)
     }
-
-
-def _some(texts: Iterator[str] | list[str]) -> str:
-    shown = list(texts)
-    return ", ".join(shown[:SHOWN]) + (" …" if len(shown) > SHOWN else "")

@@ -14,8 +14,9 @@ import numpy as np
 
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
+from dann_search.data.derived_store import write_few_store
 from dann_search.data.store import open_groups, open_labels, read_info
-from dann_search.data.target_labels import write_few_store, write_supervised_store
+from dann_search.data.target_labels import write_supervised_store
 from dann_search.errors import InputError, RunError
 from dann_search.evaluation.baselines import (
     SUPERVISED,

@@ -7,7 +7,7 @@ from typing import Any
 
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
-from dann_search.data.joined_store import write_joined_store
+from dann_search.data.derived_store import write_joined_store
 from dann_search.errors import RunError
 from dann_search.inference.best import keep, place_for, rebuild, weights_of
 from dann_search.outputs.models import BestModel, Refit, ValidationMetrics

@@ -16,10 +16,10 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 from dann_search.errors import InputError, RunError
+from dann_search.storage.file_lock import try_lock
 from dann_search.storage.layout import ExperimentFolder
 
 BEAT_S = 5.0
@@ -83,22 +83,21 @@ class DriverLock:
         file = open(self.path, "r+", encoding="utf-8")  # noqa: SIM115
         try:
             if not _taken(file) or _beats_on_elsewhere(self.folder):
-                raise self._refusal()
+                raise InputError(
+                    f"{self.folder}: a search is already running on this experiment"
+                    f"{_shown(_read_beat(self.folder))}; "
+                    f"watch it with: dann-search status {self.folder}"
+                )
             _require_room(self.path.parent)
             self._file = file
-            _remove_stop(self.folder)
+            self.folder.remove(self.folder.stop)
             self._beat()
         except BaseException:
             with contextlib.suppress(OSError):
                 file.close()
             raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Give the lock back and leave an empty file; one that is another's by now stays.
 
         After ``forget`` there is no file, either. A folder that cannot be written raises nothing:
@@ -109,7 +108,7 @@ class DriverLock:
         assert self._file
         with contextlib.suppress(RunError, OSError), self._file:
             self.check()
-            _remove_stop(self.folder)
+            self.folder.remove(self.folder.stop)
             if self._nothing_begun:
                 self.folder.remove(self.path)
                 return
@@ -149,13 +148,6 @@ class DriverLock:
                 self.stop_requested.set()
                 raise self._taken_over
 
-    def _refusal(self) -> InputError:
-        return InputError(
-            f"{self.folder}: a search is already running on this experiment"
-            f"{_shown(_read_beat(self.folder))}; "
-            f"watch it with: dann-search status {self.folder}"
-        )
-
     def _beat(self) -> None:
         assert self._file
         line = json.dumps({**self._who, "time": time.time()})
@@ -174,7 +166,9 @@ class DriverLock:
                 with self._turn:
                     self.check()
                     self._beat()
-                if _stop_exists(self.folder):
+                remote, stop = self.folder.remote, self.folder.stop
+                # One request; whether a file exists takes two.
+                if remote.read(stop.name) is not None if remote else stop.exists():
                     self.stop_requested.set()
             except TakenOver:
                 return
@@ -190,18 +184,6 @@ def request_stop(folder: ExperimentFolder) -> None:
         folder.stop.touch()
 
 
-def _stop_exists(folder: ExperimentFolder) -> bool:
-    if folder.remote:
-        return folder.remote.read(folder.stop.name) is not None  # one request; ``exists`` takes two
-    return folder.stop.exists()
-
-
-def _remove_stop(folder: ExperimentFolder) -> None:
-    if folder.remote:
-        folder.remote.remove(folder.stop.name)
-    folder.stop.unlink(missing_ok=True)
-
-
 def _this_machine() -> dict[str, str]:
     """Its name, and what tells it from others of that name: containers, clones."""
     try:
@@ -211,33 +193,20 @@ def _this_machine() -> dict[str, str]:
     return {"host": socket.gethostname(), "boot": boot}
 
 
-def _read_beat(folder: ExperimentFolder) -> dict[str, Any]:
-    """Return the heartbeat on storage: who wrote it, and when. Empty if no driver is there.
-
-    Raises:
-        RunError: storage does not answer.
-    """
-    if folder.remote:
-        return _parsed((folder.remote.read(folder.lock.name) or b"").decode(errors="replace"))
-    return _read_file(folder.lock)
-
-
-def _read_file(lock: Path) -> dict[str, Any]:
+def _read_beat(folder: ExperimentFolder, here: bool = False) -> dict[str, Any]:
+    """Return the heartbeat on storage, or the one ``here``; empty if no driver is there."""
     try:
-        return _parsed(lock.read_text(encoding="utf-8", errors="replace"))
-    except FileNotFoundError:
+        if folder.remote and not here:
+            content = folder.remote.read(folder.lock.name) or b""
+        else:
+            content = folder.lock.read_bytes()
+        # Only the first line: an earlier one, which was longer, may show behind it.
+        beat = json.loads(content.partition(b"\n")[0].decode(errors="replace"))
+    except (FileNotFoundError, ValueError):
         return {}
     except OSError as exc:
-        raise RunError(f"{lock}: cannot be read: {exc.strerror}") from None
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        # Only the first line: an earlier one, which was longer, may show behind it.
-        content = json.loads(text.partition("\n")[0])
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        raise RunError(f"{folder.lock}: cannot be read: {exc.strerror}") from None
+    return beat if isinstance(beat, dict) else {}
 
 
 def _shown(beat: dict[str, Any]) -> str:
@@ -250,7 +219,7 @@ def _is_left_here(folder: ExperimentFolder, beat: dict[str, Any]) -> bool:
     Behind a URL every copy of the experiment has a lock of its own.
     """
     same_machine = _this_machine().items() <= beat.items()
-    return same_machine and _read_file(folder.lock).get("id") == beat.get("id")
+    return same_machine and _read_beat(folder, here=True).get("id") == beat.get("id")
 
 
 def _beats_on_elsewhere(folder: ExperimentFolder) -> bool:
@@ -268,8 +237,8 @@ def _beats_on_elsewhere(folder: ExperimentFolder) -> bool:
 def _taken(file: IO[str]) -> bool:
     """Take the lock unless another driver has it; readers have a shared one for a moment."""
     until = time.monotonic() + READERS_S
-    while not _locked(file, fcntl.LOCK_EX):
-        if not _locked(file, fcntl.LOCK_SH) or time.monotonic() > until:
+    while not try_lock(file):
+        if not try_lock(file, fcntl.LOCK_SH) or time.monotonic() > until:
             return False
         fcntl.flock(file, fcntl.LOCK_UN)
         time.sleep(0.001)
@@ -277,11 +246,7 @@ def _taken(file: IO[str]) -> bool:
 
 
 def _require_room(folder: Path) -> None:
-    """Write a little and take it away again.
-
-    Raises:
-        OSError: the file system is full or read-only.
-    """
+    """Write a little and remove it again, to fail now where the disk is full or read-only."""
     probe = folder / ".writable"
     try:
         probe.write_bytes(b"\1" * ROOM)
@@ -295,20 +260,13 @@ def trouble_of(folder: ExperimentFolder) -> str | None:
     return trouble if isinstance(trouble, str) else None
 
 
-def _locked(file: IO[str], kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 def driver_is_here(lock: Path) -> bool:
     """Whether a process of this machine holds the lock."""
     if not lock.exists():
         return False
-    with open(lock, encoding="utf-8") as file:
-        return not _locked(file, fcntl.LOCK_SH)
+    with open(lock, encoding="utf-8") as file, contextlib.suppress(OSError):
+        return not try_lock(file, fcntl.LOCK_SH)
+    return False  # where a file system has no locks, none is held
 
 
 def driver_is_alive(folder: ExperimentFolder) -> bool:

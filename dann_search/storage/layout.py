@@ -27,6 +27,16 @@ def default_storage() -> str:
     return os.environ.get(STORAGE_VARIABLE) or "runs"
 
 
+class _Place:
+    """A file or folder in that of an experiment, by its path there."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, folder: "ExperimentFolder", owner: type | None = None) -> Path:
+        return folder.root / self.name
+
+
 @dataclass(frozen=True)
 class ExperimentFolder:
     """The folder of one experiment on storage.
@@ -37,6 +47,45 @@ class ExperimentFolder:
 
     root: Path
     url: str | None = None
+
+    record = _Place("experiment.yaml")
+    """The resolved experiment, versions, seeds and split hashes."""
+    study = _Place("study.db")
+    """Optuna's study, the one record of the search."""
+    study_journal = _Place("study.journal")
+    """The study in the form for shared file systems."""
+    lock = _Place("driver.lock")
+    """Held by the driver; who it is."""
+    stop = _Place("stop")
+    """Its presence asks the driver to stop."""
+    job = _Place("job.json")
+    """The Ray job that searches, where one was submitted."""
+    result = _Place("result.json")
+    """How the last search on it ended."""
+    leaderboard = _Place("leaderboard.csv")
+    """Every trial with every parameter."""
+    data = _Place("data")
+    """The packed store."""
+    extensions = _Place(EXTENSIONS)
+    """Copies of the files under ``extensions``."""
+    tensorboard = _Place("tensorboard")
+    """Event files, one folder a trial."""
+    trials = _Place("trials")
+    """What the trials trained, one folder each."""
+    best = _Place("best")
+    """The best model."""
+    best_refit = _Place("best-refit")
+    """The best model trained again, on training and validation images."""
+    refit = _Place("refit")
+    """Trainings of such models."""
+    compare = _Place("compare")
+    """Trainings of the comparison with baselines."""
+    supervised_data = _Place("compare/target_supervised-data")
+    """The target's training images with their labels, while its upper bound is trained."""
+    few_data = _Place("compare/target_few-data")
+    """The target's few labelled images, while a network is trained on them alone."""
+    ray = _Place("ray")
+    """Logs and files of Ray, Tune and Train: for looking into, never needed."""
 
     @classmethod
     def at(cls, place: str | Path) -> Self:
@@ -70,7 +119,7 @@ class ExperimentFolder:
     def fetch_below(self, path: Path) -> None:
         """Have all files below a folder in it here as they are on storage."""
         if self.remote:
-            (name,) = self._names([path])
+            name = self._name(path)
             changed = [name]
             while changed:
                 files = {*self.remote.files(name), *self.remote.known(name)}
@@ -90,7 +139,7 @@ class ExperimentFolder:
         the same model, whenever somebody looks and wherever this is cut off.
         """
         if self.remote:
-            (name,) = self._names([path])
+            name = self._name(path)
             here = self._names(file for file in path.rglob("*") if file.is_file())
             there = self.remote.files(name)
             self.remote.withdraw(*filter(_is_model_record, there))
@@ -102,7 +151,7 @@ class ExperimentFolder:
     def sizes(self, path: Path) -> dict[str, int]:
         """Bytes of each file below a folder in it, by name, wherever storage is."""
         if self.remote:
-            (name,) = self._names([path])
+            name = self._name(path)
             return self.remote.sizes(name)
         files = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
         return dict(zip(self._names(files), (file.stat().st_size for file in files), strict=True))
@@ -111,114 +160,22 @@ class ExperimentFolder:
         """Take a file away, here and on storage."""
         path.unlink(missing_ok=True)
         if self.remote:
-            self.remote.remove(*self._names([path]))
+            self.remote.remove(self._name(path))
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
     def _names(self, paths: Iterable[Path]) -> list[str]:
-        return [path.relative_to(self.root).as_posix() for path in paths]
-
-    @property
-    def record(self) -> Path:
-        """The resolved experiment, versions, seeds and split hashes."""
-        return self.root / "experiment.yaml"
-
-    @property
-    def study(self) -> Path:
-        """Optuna's study, the one record of the search."""
-        return self.root / "study.db"
-
-    @property
-    def study_journal(self) -> Path:
-        """The study in the form for shared file systems."""
-        return self.root / "study.journal"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the driver; who it is."""
-        return self.root / "driver.lock"
-
-    @property
-    def stop(self) -> Path:
-        """Its presence asks the driver to stop."""
-        return self.root / "stop"
-
-    @property
-    def job(self) -> Path:
-        """The Ray job that searches, where one was submitted."""
-        return self.root / "job.json"
-
-    @property
-    def result(self) -> Path:
-        """How the last search on it ended."""
-        return self.root / "result.json"
-
-    @property
-    def data(self) -> Path:
-        """The packed store."""
-        return self.root / "data"
-
-    @property
-    def extensions(self) -> Path:
-        """Copies of the files under ``extensions``."""
-        return self.root / EXTENSIONS
-
-    @property
-    def tensorboard(self) -> Path:
-        """Event files, one folder a trial."""
-        return self.root / "tensorboard"
-
-    @property
-    def best(self) -> Path:
-        """The best model."""
-        return self.root / "best"
-
-    @property
-    def best_refit(self) -> Path:
-        """The best model trained again, on training and validation images."""
-        return self.root / "best-refit"
+        return [self._name(path) for path in paths]
 
     def trial_model(self, number: int, refit: bool = False) -> Path:
         """Return the folder of a model of another trial than the best one."""
         return self.root / "models" / (f"trial-{number}-refit" if refit else f"trial-{number}")
 
-    @property
-    def refit(self) -> Path:
-        """Trainings of such models."""
-        return self.root / "refit"
-
-    @property
-    def compare(self) -> Path:
-        """Trainings of the comparison with baselines."""
-        return self.root / "compare"
-
     def tuned(self, search: str) -> "ExperimentFolder":
         """Return the search of a baseline of the comparison, an experiment of its own."""
         name = f"{self.compare.name}/tuned/{search}"
         return ExperimentFolder.at(f"{self.url}/{name}" if self.url else self.root / name)
-
-    @property
-    def supervised_data(self) -> Path:
-        """The target's training images with their labels, while its upper bound is trained."""
-        return self.compare / "target_supervised-data"
-
-    @property
-    def few_data(self) -> Path:
-        """The target's few labelled images, while a network is trained on them alone."""
-        return self.compare / "target_few-data"
-
-    @property
-    def ray(self) -> Path:
-        """Logs and files of Ray, Tune and Train: for looking into, never needed."""
-        return self.root / "ray"
-
-    @property
-    def leaderboard(self) -> Path:
-        """Every trial with every parameter."""
-        return self.root / "leaderboard.csv"
-
-    @property
-    def trials(self) -> Path:
-        """What the trials trained, one folder each."""
-        return self.root / "trials"
 
     def trial(self, number: int) -> Path:
         """Checkpoints and error of one trial."""

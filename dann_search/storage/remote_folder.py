@@ -7,14 +7,14 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dann_search.errors import InputError, RunError, StorageError
+from dann_search.storage.atomic_file import write_atomically
 
 
 class UnknownStorageError(InputError):
@@ -60,7 +60,8 @@ class RemoteFolder:
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
-        return bool(self._guarded("looked into", lambda: self._system().exists(self._at(name))))
+        with self._reached("looked into") as system:
+            return bool(system.exists(self._at(name)))
 
     def versions(self, names: Iterable[str]) -> dict[str, str | None]:
         """Return what changes whenever a file does, by name; None where there is no such file.
@@ -83,18 +84,10 @@ class RemoteFolder:
 
     def _entries(self, name: str) -> list[dict[str, Any]]:
         """List what is directly in one of its folders; nothing where there is none."""
-
-        def ask() -> list[dict[str, Any]]:
-            system = self._system()
+        with self._reached("listed") as system, contextlib.suppress(FileNotFoundError):
             system.invalidate_cache()
-            try:
-                entries: list[dict[str, Any]] = system.ls(self._at(name), detail=True)
-            except FileNotFoundError:
-                return []
-            return entries
-
-        found: list[dict[str, Any]] = self._guarded("listed", ask)
-        return found
+            return list(system.ls(self._at(name), detail=True))
+        return []
 
     def files(self, name: str = "") -> list[str]:
         """Names of all files below one of its folders, relative to this one."""
@@ -102,48 +95,32 @@ class RemoteFolder:
 
     def sizes(self, name: str = "") -> dict[str, int]:
         """Bytes of each of them."""
-
-        def ask() -> dict[str, int]:
-            system = self._system()
+        with self._reached("listed") as system:
             system.invalidate_cache()
             root = f"{self._at('').rstrip('/')}/"
-            found = system.find(self._at(name), detail=True)
             return {
                 path.removeprefix(root): int(info["size"])
-                for path, info in found.items()
+                for path, info in system.find(self._at(name), detail=True).items()
                 if path.startswith(root)
             }
 
-        found: dict[str, int] = self._guarded("listed", ask)
-        return found
-
     def read(self, name: str) -> bytes | None:
         """Content of a file; None where there is no such file."""
-
-        def ask() -> bytes | None:
-            try:
-                content: bytes = self._system().cat_file(self._at(name))
-            except FileNotFoundError:
-                return None
-            return content
-
-        found: bytes | None = self._guarded("read", ask)
-        return found
+        with self._reached("read") as system, contextlib.suppress(FileNotFoundError):
+            return bytes(system.cat_file(self._at(name)))
+        return None
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file there as a whole."""
-
-        def put() -> None:
-            system, path = self._system(), self._at(name)
+        with self._reached("written") as system:
+            path = self._at(name)
             try:
                 system.pipe_file(path, content)
             except OSError:
-                if _has_buckets(self.url):
+                if self.url.partition("://")[0].rpartition("::")[2].lower() in BUCKETS:
                     raise  # a bucket of that name must not be made: it may be mistyped
                 system.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
                 system.pipe_file(path, content)
-
-        self._guarded("written", put)
 
     def write_copy(self, name: str, content: bytes) -> None:
         """Put a file there that is the present state of the copy's, which may be in use."""
@@ -162,9 +139,9 @@ class RemoteFolder:
                 place.unlink(missing_ok=True)
             else:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                _replace(place, content)
+                write_atomically(place, content)
 
-        _at_once(bring, versions)
+        _each(bring, versions)
         self._note_versions(versions)
 
     def refresh(self, names: Iterable[str]) -> list[str]:
@@ -197,7 +174,7 @@ class RemoteFolder:
 
         pushed = list(names)
         if at_once:
-            _at_once(put, pushed)
+            _each(put, pushed)
         else:
             for name in pushed:
                 put(name)
@@ -214,7 +191,7 @@ class RemoteFolder:
         if versions:
             self.local.mkdir(parents=True, exist_ok=True)
             content = json.dumps({**self._versions(), **versions})
-            _replace(self.local / VERSIONS, content.encode())
+            write_atomically(self.local / VERSIONS, content.encode())
 
     def remove(self, name: str) -> None:
         """Take a file away, there and here."""
@@ -225,17 +202,14 @@ class RemoteFolder:
         """Take files away there; the copies stay, to be pushed again."""
 
         def delete(name: str) -> None:
-            with contextlib.suppress(FileNotFoundError):
-                self._system().rm_file(self._at(name))
+            with self._reached("written") as system, contextlib.suppress(FileNotFoundError):
+                system.rm_file(self._at(name))
 
-        _at_once(lambda name: self._guarded("written", partial(delete, name)), names)
+        _each(delete, names)
 
     def _at(self, name: str) -> str:
-        path: str = self._opened()[1]
+        path = self._opened()[1]
         return f"{path.rstrip('/')}/{name}" if name else path
-
-    def _system(self) -> Any:
-        return self._opened()[0]
 
     def _opened(self) -> tuple[Any, str]:
         import fsspec
@@ -249,9 +223,11 @@ class RemoteFolder:
             raise UnknownStorageError(message) from None
         return system, path
 
-    def _guarded(self, what: str, action: Any) -> Any:
+    @contextlib.contextmanager
+    def _reached(self, what: str) -> Iterator[Any]:
+        """Provide the file system; its errors say that the folder cannot be ``what``."""
         try:
-            return action()
+            yield self._opened()[0]
         except (InputError, RunError):
             raise
         # Each file system has its own errors: botocore's, aiohttp's, gcsfs's, …
@@ -262,7 +238,7 @@ class RemoteFolder:
             ) from exc
 
 
-def _at_once(action: Callable[[str], None], names: Iterable[str]) -> None:
+def _each(action: Callable[[str], None], names: Iterable[str]) -> None:
     """Do it for each name, several at a time: at a distance nearly all of it is waiting."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in pool.map(action, names):
@@ -272,17 +248,3 @@ def _at_once(action: Callable[[str], None], names: Iterable[str]) -> None:
 def _base(entry: dict[str, Any]) -> str:
     name: str = entry["name"]
     return name.rstrip("/").rsplit("/", 1)[-1]
-
-
-def _has_buckets(url: str) -> bool:
-    return url.partition("://")[0].rpartition("::")[2].lower() in BUCKETS
-
-
-def _replace(place: Path, content: bytes) -> None:
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, place)
-    except BaseException:
-        temporary.unlink(missing_ok=True)  # what is full must not be kept so
-        raise

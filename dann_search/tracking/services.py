@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
+from dann_search.errors import in_one_line
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.tensorboard import scalars
 
@@ -156,12 +157,8 @@ def check_services(names: Sequence[str]) -> None:
 class ServiceObserver(Observer):
     """Tells a service of a search, from a thread of its own.
 
-    Args:
-        name: of the service.
-        service: it.
-        space: the search space, for the parameters that count.
-        objective: objective that determines the best epoch.
-        tell: called with a message for the user, from any thread.
+    Parameters count as the search space says, and the best epoch is that by the objective.
+    Messages for the user go to ``tell``, from any thread.
     """
 
     def __init__(
@@ -225,18 +222,15 @@ class ServiceObserver(Observer):
                 self.failures = 0
             except (Exception, SystemExit) as exc:  # libraries of others may raise anything
                 self.failures += 1
-                self._failed(exc)
+                if self.failures == FAILURES:
+                    self._say(f"failed {FAILURES} times in a row; nothing more is sent to it")
+                elif not self.told:
+                    self.told = True
+                    text = without_secrets(in_one_line(exc))
+                    self._say(f"{text}; the search continues, and what it misses is in TensorBoard")
         for number in list(self._open):
             with suppress(Exception, SystemExit):
                 self._end(number, "interrupted")
-
-    def _failed(self, exc: BaseException) -> None:
-        if self.failures == FAILURES:
-            self._say(f"failed {FAILURES} times in a row; nothing more is sent to it")
-        elif not self.told:
-            self.told = True
-            text = without_secrets(f"{type(exc).__name__}: {' '.join(str(exc).split())[:300]}")
-            self._say(f"{text}; the search continues, and what it misses is in TensorBoard")
 
     def _say(self, text: str) -> None:
         with suppress(Exception):

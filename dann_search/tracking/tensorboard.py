@@ -15,7 +15,7 @@ from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, summary_v2
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from dann_search.config.parameter import Choice, Int, Parameter, Range
@@ -47,8 +47,6 @@ STATUS = {
     "pruned": api_pb2.STATUS_SUCCESS,
     "failed": api_pb2.STATUS_FAILURE,
 }
-
-
 SCALARS_BUDGET = 90_000_000
 """Bytes of scalars of all trials of a search together."""
 EPOCH_BYTES = 640
@@ -81,13 +79,8 @@ def scalars(history: Sequence[dict[str, Any]], objective: str) -> dict[str, floa
 class TensorBoardWriter(Observer):
     """Writes the scalars of each trial as they arrive, and its hyperparameters.
 
-    Args:
-        folder: folder of the event files.
-        space: the search space.
-        objective: objective that determines the best epoch.
-        trials: number of trials of the search; with many, fewer epochs of each are written.
-        labelled: whether the target has labels. Without, there is no F1, and the objective takes
-            its place.
+    In a search of many trials fewer epochs of each are written. Where the target has no labels,
+    there is no F1, and the objective takes its place.
     """
 
     def __init__(
@@ -102,9 +95,7 @@ class TensorBoardWriter(Observer):
         self.labelled = labelled
         self.every = epochs_between(space.fixed.epochs, trials)
         self.runs: dict[int, TrialRun] = {}
-        self._active: dict[int, dict[str, Any]] = {}
-        """Parameters of open trials."""
-        self._histories: dict[int, Sequence[dict[str, Any]]] = {}
+        """Of the trials that have not ended."""
         self._describe_experiment()
 
     def _describe_experiment(self) -> None:
@@ -113,102 +104,96 @@ class TensorBoardWriter(Observer):
             summary_v2.HParam(name, _domain(parameter))
             for name, parameter in self.space.parameters.items()
         ]
-        metrics = [
-            summary_v2.Metric(BEST_F1, display_name="best F1 (val)"),
-            summary_v2.Metric(TAGS["f1_macro_val"], display_name="last F1 (val)"),
-        ]
+        best, last, words = BEST_F1, TAGS["f1_macro_val"], "F1 (val)"
         if not self.labelled:
-            name = self.objective
-            metrics = [
-                summary_v2.Metric(f"best/{name}", display_name=f"best {name}"),
-                summary_v2.Metric(f"validators/{name}", display_name=f"last {name}"),
-            ]
+            words = self.objective
+            best, last = f"best/{words}", f"validators/{words}"
+        metrics = [
+            summary_v2.Metric(best, display_name=f"best {words}"),
+            summary_v2.Metric(last, display_name=f"last {words}"),
+        ]
         writer = EventFileWriter(str(self.folder / "experiment"))
         _add(writer, summary_v2.hparams_config_pb(hparams=hparams, metrics=metrics))
         writer.close()
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
         """Open the trial's run; a resumed trial is written again, so no step is there twice."""
-        self._active[number] = self.space.active(config.model_dump())
-        self._histories[number] = ()
-        with self._begun_anew_if_it_fails(number):
-            pass
+        folder = self.folder / f"trial-{number:04d}"
+        active = self.space.active(config.model_dump())
+        self.runs[number] = TrialRun(folder, active, self.objective, self.every)
+        self.runs[number].write(())
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
         """Write the epochs not yet in this run's file."""
-        self._histories[number] = history
-        with self._begun_anew_if_it_fails(number) as run:
-            run.go_on(history)
+        self.runs[number].write(history)
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """Close the run with its status; an interrupted one stays open for a resume."""
-        if number not in self._active:
-            return
-        with self._begun_anew_if_it_fails(number) as run:
-            run.go_on(self._histories[number])
+        if run := self.runs.get(number):
+            run.write(run.history)
             run.close(STATUS.get(state))
-        for known in (self.runs, self._active, self._histories):
-            known.pop(number)
-
-    @contextmanager
-    def _begun_anew_if_it_fails(self, number: int) -> Iterator["TrialRun"]:
-        """Give a trial's run; a file that could not be written is replaced at the next attempt."""
-        if number not in self.runs:
-            folder = self.folder / f"trial-{number:04d}"
-            shutil.rmtree(folder, ignore_errors=True)
-            active = self._active[number]
-            self.runs[number] = TrialRun(folder, active, self.objective, self.every)
-        try:
-            yield self.runs[number]
-        except OSError:
-            self.runs.pop(number).drop()
-            raise
+            self.runs.pop(number)
 
     def close(self) -> None:
         """Close all open runs."""
         while self.runs:
-            self.runs.popitem()[1].close()
+            _, run = self.runs.popitem()
+            if run.writer is not None:
+                run.close()
 
 
 class TrialRun:
-    """The event file of one trial."""
+    """The event file of one trial; one that cannot be written is replaced at the next attempt."""
 
     def __init__(self, folder: Path, active: dict[str, Any], objective: str, every: int):
-        self.objective, self.every = objective, every
+        self.folder, self.active, self.objective, self.every = folder, active, objective, every
         self.history: Sequence[dict[str, Any]] = ()
+        self.writer: Any = None
         self.seen = self.written = 0
-        self.writer = EventFileWriter(str(folder))
-        # Named as its run is: names are sorted as text.
-        start = summary_v2.hparams_pb(active, trial_id=folder.name, start_time_secs=time.time())
-        _add(self.writer, start)
 
-    def go_on(self, history: Sequence[dict[str, Any]]) -> None:
+    def write(self, history: Sequence[dict[str, Any]]) -> None:
         """Write the new epochs among all so far: the first, and every Nth after it."""
         self.history = history
-        for result in history[self.seen :]:
-            if result["epoch"] == 1 or result["epoch"] % self.every == 0:
-                self._write(result)
-        self.seen = len(history)
-        self.writer.flush()
+        with self._opened() as writer:
+            for result in history[self.seen :]:
+                if result["epoch"] == 1 or result["epoch"] % self.every == 0:
+                    self._write(result)
+            self.seen = len(history)
+            writer.flush()
+
+    def close(self, status: Any = None) -> None:
+        """Write the last epoch, whose values HParams shows, and the status."""
+        with self._opened() as writer:
+            if self.written < self.seen:
+                self._write(self.history[-1])
+            if status is not None:
+                _add(writer, _session_end(status))
+            writer.close()
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """Provide the writer of a file that begins with the trial's parameters."""
+        try:
+            if self.writer is None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                self.writer, self.seen, self.written = EventFileWriter(str(self.folder)), 0, 0
+                # Named as its run is: names are sorted as text.
+                name, now = self.folder.name, time.time()
+                start = summary_v2.hparams_pb(self.active, trial_id=name, start_time_secs=now)
+                _add(self.writer, start)
+            yield self.writer
+        except OSError:
+            broken, self.writer = self.writer, None
+            if broken is not None:
+                with suppress(OSError):
+                    broken.close()
+            raise
 
     def _write(self, result: dict[str, Any]) -> None:
         found = scalars(self.history[: result["epoch"]], self.objective)
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in found.items()]
         _add(self.writer, Summary(value=values), step=result["epoch"])
         self.written = result["epoch"]
-
-    def drop(self) -> None:
-        """Let go of a file that cannot be written; it is closed if that is possible."""
-        with suppress(OSError):
-            self.writer.close()
-
-    def close(self, status: Any = None) -> None:
-        """Write the last epoch, whose values HParams shows, and the status."""
-        if self.written < self.seen:
-            self._write(self.history[-1])
-        if status is not None:
-            _add(self.writer, _session_end(status))
-        self.writer.close()
 
 
 def _domain(parameter: Parameter) -> Any:
@@ -226,8 +211,6 @@ def _domain(parameter: Parameter) -> Any:
 
 
 def _session_end(status: Any) -> Summary:
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-
     data = plugin_data_pb2.HParamsPluginData(
         session_end_info=plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
     )

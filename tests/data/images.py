@@ -1,9 +1,12 @@
-"""Small folders of real image files, written by Pillow."""
+"""Small folders of real image files, written by Pillow, and configs that name them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from dann_search.config.data import DataConfig
 
 
 def noise(seed: int, height: int = 12, width: int = 16) -> Image.Image:
@@ -19,3 +22,8 @@ def write_domain(root: Path, classes: dict[str, int], seed: int = 0) -> Path:
         for number in range(count):
             noise(seed * 10_000 + label * 1_000 + number).save(root / name / f"{number:03}.jpg")
     return root
+
+
+def config_of(source: Path, **target: Any) -> DataConfig:
+    """A config of a source in a folder and a target of these keys."""
+    return DataConfig.model_validate({"source": {"folder": source}, "target": target})

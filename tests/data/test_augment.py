@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dann_search.config.trial import TrialConfig
-from dann_search.data.augment import augment, draw, normalize, prepare, to_float
-from dann_search.data.colour import change_colours
+from dann_search.data.augment import augment, change_colours, draw, normalize, prepare, to_float
 from dann_search.data.draws import Draws
 from dann_search.models import torchvision_models
 
@@ -39,6 +38,7 @@ def test_no_augmentation_is_the_identity() -> None:
 def test_a_flip_of_probability_one_mirrors_every_image() -> None:
     batch = images()
     torch.testing.assert_close(augmented(batch, horizontal_flip=1.0), batch.flip(3))
+    torch.testing.assert_close(augmented(batch, vertical_flip=1.0), batch.flip(2))
 
 
 def test_a_flip_of_probability_one_half_mirrors_some_images() -> None:
@@ -89,7 +89,7 @@ def test_what_moves_in_repeats_the_border() -> None:
     torch.testing.assert_close(result, batch)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(count=st.integers(1, 9), cut=st.integers(0, 9), seed=st.integers(0, 50))
 def test_rows_of_a_shared_batch_get_what_a_single_process_gives_them(
     count: int, cut: int, seed: int
@@ -123,19 +123,14 @@ def test_normalization_is_per_channel() -> None:
     assert result[0, :, 0, 0].tolist() == pytest.approx([1.0, 1.0, 0.0])
 
 
-def test_a_vertical_flip_turns_every_image_over() -> None:
-    batch = images()
-    torch.testing.assert_close(augmented(batch, vertical_flip=1.0), batch.flip(2))
-
-
 @pytest.mark.parametrize("smallest", [0.1, 0.5])
 def test_a_random_resized_crop_keeps_its_share_inside_the_image(smallest: float) -> None:
-    side = 200
+    side = 100
     ramp = (torch.arange(side) + 0.5) / side
     batch = torch.stack(
         [ramp.expand(side, side), ramp[:, None].expand(side, side), ramp * ramp[:, None]]
     )
-    result = augmented(batch.expand(300, 3, side, side), crop_scale=smallest)
+    result = augmented(batch.expand(150, 3, side, side), crop_scale=smallest)
     # Red and green say where each pixel came from.
     width = result[:, 0, 0, -1] - result[:, 0, 0, 0]
     height = result[:, 1, -1, 0] - result[:, 1, 0, 0]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dann_search.data.batches import epoch_seed, paired_batches, steps_per_epoch
 
 SIZES = st.integers(1, 120)
-PROFILE = settings(max_examples=80, deadline=None, derandomize=True)
+PROFILE = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def epoch_of(

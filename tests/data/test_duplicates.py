@@ -7,23 +7,28 @@ import pytest
 from dann_search.data.store import StoreInfo, pack
 from dann_search.errors import InputError
 from tests.data.images import write_domain
-from tests.data.test_store import SIDE, config_of
+from tests.data.test_store import SIDE, amazon_to_webcam
 
 
 def packed(tmp_path: Path, **options: str) -> StoreInfo:
-    config = config_of(tmp_path).model_copy(update=options)
+    config = amazon_to_webcam(tmp_path).model_copy(update=options)
     return pack(config, SIDE, tmp_path / "store")
 
 
 @pytest.fixture
-def conflicting(tmp_path: Path) -> Path:
-    """Two pictures of the target's mugs lie among its bikes, too."""
+def folders(tmp_path: Path) -> Path:
     for seed, domain in enumerate(("amazon", "webcam")):
         write_domain(tmp_path / domain, {"bike": 10, "mug": 10}, seed=seed)
-    for number in range(2):
-        content = (tmp_path / "webcam" / "mug" / f"00{number}.jpg").read_bytes()
-        (tmp_path / "webcam" / "bike" / f"x{number}.jpg").write_bytes(content)
     return tmp_path
+
+
+@pytest.fixture
+def conflicting(folders: Path) -> Path:
+    """Two pictures of the target's mugs lie among its bikes, too."""
+    for number in range(2):
+        content = (folders / "webcam" / "mug" / f"00{number}.jpg").read_bytes()
+        (folders / "webcam" / "bike" / f"x{number}.jpg").write_bytes(content)
+    return folders
 
 
 def test_a_picture_under_two_labels_is_told_with_its_paths(conflicting: Path) -> None:
@@ -50,19 +55,15 @@ def test_they_are_refused_where_that_is_asked_for(conflicting: Path) -> None:
         packed(conflicting, conflicting_labels="error")
 
 
-def test_copies_under_one_label_are_no_conflict(tmp_path: Path) -> None:
-    for seed, domain in enumerate(("amazon", "webcam")):
-        write_domain(tmp_path / domain, {"bike": 10, "mug": 10}, seed=seed)
-    mug = tmp_path / "webcam" / "mug"
+def test_copies_under_one_label_are_no_conflict(folders: Path) -> None:
+    mug = folders / "webcam" / "mug"
     (mug / "copy.jpg").write_bytes((mug / "000.jpg").read_bytes())
-    assert packed(tmp_path, conflicting_labels="error").remarks == []
+    assert packed(folders, conflicting_labels="error").remarks == []
 
 
-def test_a_picture_under_another_label_in_each_domain_is_told(tmp_path: Path) -> None:
-    for seed, domain in enumerate(("amazon", "webcam")):
-        write_domain(tmp_path / domain, {"bike": 10, "mug": 10}, seed=seed)
-    content = (tmp_path / "amazon" / "bike" / "000.jpg").read_bytes()
-    (tmp_path / "webcam" / "mug" / "000.jpg").write_bytes(content)
-    [remark] = packed(tmp_path).remarks
+def test_a_picture_under_another_label_in_each_domain_is_told(folders: Path) -> None:
+    content = (folders / "amazon" / "bike" / "000.jpg").read_bytes()
+    (folders / "webcam" / "mug" / "000.jpg").write_bytes(content)
+    [remark] = packed(folders).remarks
     assert remark.startswith("1 images are in both amazon and webcam, such as ")
     assert remark.endswith("; 1 of them under other labels")

@@ -41,12 +41,15 @@ def test_half_precision_keeps_its_bits(tmp_path: Path) -> None:
     assert found is not None and torch.equal(found, given)
 
 
-def test_threads_that_ask_at_once_wait_for_the_first(tmp_path: Path) -> None:
+def test_threads_that_ask_at_once_wait_for_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dann_search.storage.file_lock.WAIT_S", 0.01)
     folder, calls, beats = FeatureFolder(tmp_path, 10_000), list[int](), list[int]()
 
     def compute() -> Iterator[torch.Tensor]:
         calls.append(1)
-        time.sleep(0.5)
+        time.sleep(0.1)
         yield from parts()
 
     def ask() -> None:

@@ -10,17 +10,16 @@ from pydantic import ValidationError
 from dann_search.config.data import DataConfig
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.source import SettingError
+from dann_search.data.derived_store import write_few_store, write_joined_store
 from dann_search.data.domain import NO_LABEL
 from dann_search.data.folder import load_folder_domain
-from dann_search.data.joined_store import write_joined_store
 from dann_search.data.node_store import StoreSpec
 from dann_search.data.splits import split_domain
 from dann_search.data.store import few_if_any, labels_if_any, open_images, pack, read_info
 from dann_search.data.target_has_labels import fitted_to_target, why_label_free
-from dann_search.data.target_labels import write_few_store
 from dann_search.data.training_data import open_training_data
 from dann_search.errors import InputError
-from tests.data.images import noise, write_domain
+from tests.data.images import config_of, noise, write_domain
 from tests.data.test_target_has_labels import write_flat, write_table
 
 SIDE = 12
@@ -34,10 +33,6 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     return write_domain(tmp_path / "target", {"bike": 10, "mug": 10}, seed=2)
-
-
-def config_of(source: Path, **target: Any) -> DataConfig:
-    return DataConfig.model_validate({"source": {"folder": source}, "target": target})
 
 
 def known(store: Path) -> dict[bytes, int]:
@@ -148,6 +143,7 @@ def test_a_folder_beside_a_labelled_target_adds_its_labels_and_no_others(
     (shown / "mug" / "copy.jpg").write_bytes(Path(domain.places[tested]).read_bytes())
     info = pack(config_of(source, folder=target, labels={"folder": shown}), SIDE, tmp_path / "s")
     assert info.target_labelled and info.few_labels == [0, 3]
+    assert not any("lacks" in remark for remark in info.remarks)
     assert set(known(tmp_path / "s").values()) == {1}
     # The copied image is in train, though it would be in test.
     trained = {image.tobytes() for image in open_images(tmp_path / "s", "target", "train")}

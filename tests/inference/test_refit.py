@@ -14,7 +14,7 @@ import torch
 from dann_search import load_model
 from dann_search.cli import main
 from dann_search.config.experiment import ExperimentConfig
-from dann_search.data.joined_store import write_joined_store
+from dann_search.data.derived_store import write_joined_store
 from dann_search.data.store import open_images, open_labels, read_info
 from dann_search.data.training_data import as_tensor, open_training_data
 from dann_search.errors import InputError

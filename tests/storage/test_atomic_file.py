@@ -14,7 +14,7 @@ from dann_search.search.launch import prepare
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.study.study import StudyRecord
 from dann_search.tracking.trial_files import TrialFiles
-from tests.experiments import space_file
+from tests.experiments import tiny_space_file
 
 
 @pytest.fixture
@@ -66,14 +66,16 @@ def test_content_is_on_disk_before_its_name_and_the_name_before_anything_else(
     assert on_disk == steps("file", tmp_path.name)
 
 
-def test_record_study_and_trial_outlive_a_power_cut(tmp_path: Path, on_disk: list[str]) -> None:
-    experiment, space = load_experiment(space_file(tmp_path), stage_counts())
+def test_record_study_and_trial_outlive_a_power_cut(
+    tmp_path: Path, tiny_images: Path, on_disk: list[str]
+) -> None:
+    experiment, space = load_experiment(tiny_space_file(tmp_path, tiny_images), stage_counts())
     folder = prepare(experiment, space)
-    assert on_disk[-3:] == steps("experiment.yaml", "small")
+    assert on_disk[-3:] == steps("experiment.yaml", "tiny")
     assert steps("store.json", "data") == on_disk[-6:-3]
     on_disk.clear()
     StudyRecord(experiment, space, folder).close()
-    assert on_disk == [f"rename .study.db-{os.getpid()} study.db", "sync small"]
+    assert on_disk == [f"rename .study.db-{os.getpid()} study.db", "sync tiny"]
     on_disk.clear()
     files = TrialFiles(folder)
     files.trial_started(3, TrialConfig(), ())
@@ -82,11 +84,10 @@ def test_record_study_and_trial_outlive_a_power_cut(tmp_path: Path, on_disk: lis
     assert on_disk == steps("trial.json", "3")
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 300, b'{"trial": 0, "hist', b"null", b"\xff"])
 def test_what_older_versions_left_in_pieces_is_said_or_done_without(
-    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny_images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    experiment, space = load_experiment(space_file(tmp_path), stage_counts())
+    experiment, space = load_experiment(tiny_space_file(tmp_path, tiny_images), stage_counts())
     folder = prepare(experiment, space)
     record = StudyRecord(experiment, space, folder)
     trial = record.next_trial()
@@ -95,11 +96,14 @@ def test_what_older_versions_left_in_pieces_is_said_or_done_without(
     record.complete(trial.number)
     record.close()
     folder.trial_record(trial.number).parent.mkdir(parents=True)
-    folder.trial_record(trial.number).write_bytes(content)
-    assert read_epochs(folder, trial.number) == []
-    assert main(["leaderboard", str(folder.root)]) == 0
-    assert "0.500" in capsys.readouterr().out
-    folder.record.write_bytes(content)
-    for command in ("leaderboard", "status", "resume"):
-        assert main([command, str(folder.root)]) == 2
-        assert "experiment.yaml: " in capsys.readouterr().err
+    whole = folder.record.read_bytes()
+    for content in (b"", b"\0" * 300, b'{"trial": 0, "hist', b"null", b"\xff"):
+        folder.record.write_bytes(whole)
+        folder.trial_record(trial.number).write_bytes(content)
+        assert read_epochs(folder, trial.number) == []
+        assert main(["leaderboard", str(folder.root)]) == 0
+        assert "0.500" in capsys.readouterr().out
+        folder.record.write_bytes(content)
+        for command in ("leaderboard", "status", "resume"):
+            assert main([command, str(folder.root)]) == 2
+            assert "experiment.yaml: " in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """One driver an experiment, and no lock left in the way by a crash."""
 
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -86,6 +87,7 @@ URL = "memory://runs/small"
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     """Makes this process another machine of the same name; its copy of the experiment."""
     monkeypatch.setattr("dann_search.storage.driver_lock.BEAT_S", 0.05)
+    monkeypatch.setattr("dann_search.storage.driver_lock.LOOK_S", 3.0)
 
     def become(name: str) -> ExperimentFolder:
         boot = tmp_path / f"{name}-boot"
@@ -237,7 +239,7 @@ def test_readers_that_look_all_the_time_keep_no_driver_from_starting(tmp_path: P
     for reader in readers:
         reader.start()
     try:
-        for _ in range(30):
+        for _ in range(15):
             with DriverLock(folder):
                 pass
     finally:
@@ -256,3 +258,15 @@ def test_a_folder_that_cannot_be_written_is_bad_input(
     monkeypatch.setattr(Path, "touch" if code == errno.EROFS else "write_bytes", refused)
     with pytest.raises(InputError, match=f"{tmp_path}: cannot be written: {os.strerror(code)}"):
         DriverLock(ExperimentFolder(tmp_path)).__enter__()
+
+
+def test_a_file_system_without_locks_is_said_so_and_shows_no_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(InputError, match=os.strerror(errno.ENOLCK)):
+        DriverLock(ExperimentFolder(tmp_path)).__enter__()
+    assert not driver_is_alive(ExperimentFolder(tmp_path))

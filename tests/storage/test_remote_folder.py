@@ -184,6 +184,7 @@ def test_a_driver_behind_a_url_is_seen_and_stopped_from_elsewhere(
     remote: RemoteFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dann_search.storage.driver_lock.BEAT_S", 0.05)
+    monkeypatch.setattr("dann_search.storage.driver_lock.LOOK_S", 3.0)
     monkeypatch.setattr("socket.gethostname", lambda: "head")
     here = ExperimentFolder.at(URL)
     with DriverLock(here) as lock:
