@@ -12,7 +12,6 @@ from dann_search.config.load import (
     experiment_of,
     parse_experiment,
     read_source,
-    recorded_experiment,
     recorded_source,
 )
 from dann_search.config.source import SourceFile
@@ -146,7 +145,7 @@ def resume(
     check_registered(folder)
     source = recorded_source(folder.record, read_record(folder)["experiment"], sets)
     with source.placing():
-        content, space = recorded_experiment(source, stage_counts())
+        content, space = experiment_of(source, stage_counts(), is_record=True)
         if sets:
             _check_not_changed(folder, content, source)
         with_objective(content, recorded_store(folder).target_labelled)

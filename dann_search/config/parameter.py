@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from dann_search.config.strict import Strict
+from dann_search.config.strict import FieldError, Strict
 
 Scalar = bool | int | float | str
 
@@ -78,25 +78,6 @@ class Choice(Condition):
         return self.choice
 
 
-def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
-    low, high = bounds
-    if low > high:
-        raise ValueError(f"low must not exceed high, got [{low}, {high}]; write [{high}, {low}]")
-    return bounds
-
-
-def _reached(bounds: tuple[float, float], step: float) -> None:
-    """Refuse steps that do not end at ``high``: the largest value would be a surprise."""
-    low, high = bounds
-    steps = (high - low) / step
-    if abs(steps - round(steps)) > 1e-6:
-        last = low + math.floor(steps) * step
-        raise ValueError(
-            f"steps of {step:g} from {low:g} do not meet {high:g}; write [{low:g}, {last:.12g}] "
-            f"or [{low:g}, {last + step:.12g}]"
-        )
-
-
 class Range(Condition):
     """Base of parameters between two bounds, which backbones may override."""
 
@@ -111,6 +92,10 @@ class Range(Condition):
         """Bounds by backbone, as written under ``per_backbone``."""
         own: dict[str, tuple[float, float]] = getattr(self, "per_backbone", {})
         return own
+
+    @property
+    def _all_bounds(self) -> list[tuple[float, float]]:
+        return [self.bounds, *self.own_bounds.values()]
 
     @property
     def increment(self) -> float | None:
@@ -128,19 +113,14 @@ class Range(Condition):
         }
         return {**super().stated, **own}
 
-    def bounds_for(self, backbone: str) -> tuple[float, float]:
-        """Low and high for one backbone."""
-        return self.own_bounds.get(backbone, self.bounds)
-
     def contains(self, value: object) -> bool:
         """Whether ``value`` may be sampled for any backbone."""
-        return any(self.between(value, b) for b in (self.bounds, *self.own_bounds.values()))
+        return any(self.between(value, bounds) for bounds in self._all_bounds)
 
     @property
     def is_countable(self) -> bool:
         """Whether it has steps or a single value for every backbone."""
-        bounds = (self.bounds, *self.own_bounds.values())
-        return all(self.options_between(one) is not None for one in bounds)
+        return self.increment is not None or all(low == high for low, high in self._all_bounds)
 
     def between(self, value: object, bounds: tuple[float, float]) -> bool:
         """Whether ``value`` is between the bounds and on a step."""
@@ -170,12 +150,28 @@ class Range(Condition):
         return [min(step_value(low, self.increment, index), high) for index in range(count)]
 
     @model_validator(mode="after")
-    def _steps_meet_high(self) -> Self:
-        for bounds in (self.bounds, *self.own_bounds.values()):
-            _ordered(bounds)
-            if self.increment is not None:
-                _reached(bounds, self.increment)
+    def _bounds_make_sense(self) -> Self:
+        own = {("per_backbone", name): bounds for name, bounds in self.own_bounds.items()}
+        for path, bounds in {(self.kind,): self.bounds, **own}.items():
+            if problem := self._problem(*bounds):
+                raise FieldError(path, problem)
         return self
+
+    def _problem(self, low: float, high: float) -> str:
+        """Say what is wrong with bounds; empty where nothing is."""
+        if low > high:
+            return f"low must not exceed high, got [{low}, {high}]; write [{high}, {low}]"
+        if self.increment is None:
+            return ""
+        steps = (high - low) / self.increment
+        if abs(steps - round(steps)) <= 1e-6:
+            return ""
+        # The largest value would be a surprise.
+        last = low + math.floor(steps) * self.increment
+        return (
+            f"steps of {self.increment:g} from {low:g} do not meet {high:g}; write "
+            f"[{low:g}, {last:.12g}] or [{low:g}, {last + self.increment:.12g}]"
+        )
 
 
 Bounds = tuple[float, float]
@@ -191,8 +187,6 @@ class Uniform(Range):
     step: float | None = Field(None, gt=0)
     per_backbone: dict[str, Bounds] = Field(default_factory=dict)
 
-    _check = field_validator("uniform")(_ordered)
-
 
 class LogUniform(Range):
     """A positive real number whose logarithm is uniform from low to high."""
@@ -200,22 +194,13 @@ class LogUniform(Range):
     loguniform: Bounds
     per_backbone: dict[str, Bounds] = Field(default_factory=dict)
 
-    @field_validator("loguniform")
-    @classmethod
-    def _positive(cls, bounds: Bounds) -> Bounds:
-        if bounds[0] <= 0:
-            raise ValueError(
-                f"a log range needs low > 0, got [{bounds[0]:g}, {bounds[1]:g}]; "
-                "use a small positive low, or uniform"
+    def _problem(self, low: float, high: float) -> str:
+        if low <= 0:
+            return (
+                f"a log range needs low > 0, got [{low:g}, {high:g}]; use a small positive low, or "
+                "uniform"
             )
-        return _ordered(bounds)
-
-    @field_validator("per_backbone")
-    @classmethod
-    def _all_positive(cls, own: dict[str, Bounds]) -> dict[str, Bounds]:
-        for bounds in own.values():
-            cls._positive(bounds)
-        return own
+        return super()._problem(low, high)
 
 
 class Int(Range):
@@ -228,8 +213,6 @@ class Int(Range):
     int: tuple[builtins.int, builtins.int]
     step: builtins.int = Field(1, ge=1)
     per_backbone: dict[str, tuple[builtins.int, builtins.int]] = Field(default_factory=dict)
-
-    _check = field_validator("int")(_ordered)
 
 
 KINDS = ("choice", "uniform", "loguniform", "int")

@@ -6,8 +6,8 @@ from typing import Any
 
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Choice, Range, is_one_of
-from dann_search.config.source import KeyPath
-from dann_search.config.space import NOT_SEARCHED, Space, SpaceError
+from dann_search.config.source import KeyPath, SettingError
+from dann_search.config.space import NOT_SEARCHED, Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import nearest
 
@@ -100,7 +100,7 @@ def start_points(space: Space, stated: list[dict[str, Any]], published: bool) ->
     """Return the published recipes, then the user's points, without repetitions.
 
     Raises:
-        SpaceError: a point of the user lies outside of the space.
+        SettingError: a point of the user lies outside of the space.
     """
     recipes = published_recipes() if published else {}
     found = [StartPoint(origin, _fitted(space, values)) for origin, values in recipes.items()]
@@ -150,7 +150,7 @@ def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
     """Refuse values that no trial of this space could have."""
     path: KeyPath = ("search", "start_points", index)
     if not values:
-        raise SpaceError(path, "is empty: give some searched parameters their values")
+        raise SettingError(path, "is empty: give some searched parameters their values")
     for name, value in values.items():
         here = (*path, name)
         if name not in space.parameters:
@@ -158,11 +158,11 @@ def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
             if held is not None and held == value:
                 continue
             problem = f"'{name}' is not searched; {nearest(name, space.parameters)}"
-            raise SpaceError(here, problem)
+            raise SettingError(here, problem)
         named = values.get("backbone")
         backbones = [named] if named in space.backbones else space.backbones
         if not any(space.contains(name, value, one) for one in backbones):
-            raise SpaceError(here, f"{_allowed(space, name, backbones)}, got {shown(value)}")
+            raise SettingError(here, f"{_allowed(space, name, backbones)}, got {shown(value)}")
     for name in values:
         if name in space.parameters:
             _check_condition(space, (*path, name), name, values)
@@ -180,11 +180,11 @@ def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str
         if governing is None or other in values:
             held = values.get(other, getattr(space.fixed, other))
             if not is_one_of(held, wanted):
-                raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
+                raise SettingError(path, f"does not apply: {other} is {shown(held)}")
         elif not all(is_one_of(value, wanted) for value in governing.options or ()):
             options = " or ".join(map(shown, wanted if isinstance(wanted, list) else [wanted]))
             message = f"applies only where {other} is {options}: give this point its {other} too"
-            raise SpaceError(path, message)
+            raise SettingError(path, message)
 
 
 def _allowed(space: Space, name: str, backbones: Sequence[str]) -> str:
