@@ -33,9 +33,8 @@ from dann_search.storage.remote_folder import UnknownStorageError
 from dann_search.study.open_study import check_not_lost
 from dann_search.study.record import recorded_store, rewrite_record, write_record
 from dann_search.study.retention import Retention
-from dann_search.study.study import StudyRecord
+from dann_search.study.study import Counts, StudyRecord
 from dann_search.study.study_storage import study_place
-from dann_search.study.tally import Counts
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.services import SERVICES, ServiceObserver
 from dann_search.tracking.tensorboard import TensorBoardWriter

@@ -22,12 +22,9 @@ from dann_search.study.study_names import EXPERIMENT
 from dann_search.study.study_storage import (
     StudyPlace,
     check_whole,
-    close,
-    damage_told,
     find_study,
     identity,
     mend_journal,
-    open_study_storage,
     opened,
     study_place,
 )
@@ -56,19 +53,14 @@ def open_study(
         check_not_lost(folder, place, experiment.name)
         attributes = {SEARCHED: now, EXPERIMENT: identity(folder)}
         _create(place, experiment.name, warm_trials(space, known), attributes)
-    storage = open_study_storage(place)
-    try:
-        with damage_told(place):
-            check_whole(storage, place)
-            find_study(storage, place, experiment.name, folder)
-            remembered = RememberedStorage(storage, experiment.name)
-            study = optuna.load_study(study_name=experiment.name, storage=remembered)
-            before = study.user_attrs.get(SEARCHED, now)
-            study.get_trials(deepcopy=False)
+    with opened(place, stays_open=True) as storage:
+        check_whole(storage, place)
+        find_study(storage, place, experiment.name, folder)
+        remembered = RememberedStorage(storage, experiment.name)
+        study = optuna.load_study(study_name=experiment.name, storage=remembered)
+        before = study.user_attrs.get(SEARCHED, now)
+        study.get_trials(deepcopy=False)
         check_same(before, now, allow_wider)
-    except BaseException:
-        close(storage)
-        raise
     if before != now or SEARCHED not in study.user_attrs:
         study.set_user_attr(SEARCHED, now)
     return study

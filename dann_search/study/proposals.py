@@ -12,7 +12,6 @@ from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.storage.outages import is_of_old_outage
-from dann_search.study.finalists import Repetition, wanted
 from dann_search.study.first_trials import untried
 from dann_search.study.known_recipes import KnownRecipes
 from dann_search.study.optuna_private import storage_id
@@ -210,9 +209,9 @@ class Proposals:
         elif self.experiment.search.confirm is None or self._is_running:
             return None
         elif missing := self._repetitions():
-            one = missing[0]
-            again = {CONFIRMS: one.finalist, SEED: one.seed}
-            self.study.enqueue_trial(one.params, user_attrs=again)
+            finalist, seed = missing[0]
+            again = {CONFIRMS: finalist.number, SEED: seed}
+            self.study.enqueue_trial(finalist.params, user_attrs=again)
         else:
             return None
         trial = self.study.ask()
@@ -247,11 +246,29 @@ class Proposals:
         running = self._in_state(TrialState.RUNNING)
         return any(CONFIRMS not in trial.user_attrs for trial in running)
 
-    def _repetitions(self) -> list[Repetition]:
+    def _repetitions(self) -> list[tuple[FrozenTrial, int]]:
+        """List what confirms finalists and is not in the study: each with each of its new seeds.
+
+        Otherwise the winner may be the luckiest seed.
+        """
         confirm = self.experiment.search.confirm
         assert confirm is not None
-        trials = self.study.get_trials(deepcopy=False)
-        return wanted(confirm, own(trials), self.space.fixed.seed)
+        trials = own(self.study.get_trials(deepcopy=False))
+        again = [trial.user_attrs for trial in trials if CONFIRMS in trial.user_attrs]
+        there = {(one[CONFIRMS], one[SEED]) for one in again}
+        completed = {
+            t.number: t
+            for t in trials
+            if t.state == TrialState.COMPLETE
+            and CONFIRMS not in t.user_attrs
+            and t.intermediate_values
+        }
+        finalists = confirm.finalists(
+            {number: max(t.intermediate_values.values()) for number, t in completed.items()},
+            {number: t.user_attrs.get(CONFIG, number) for number, t in completed.items()},
+        )
+        seeds = confirm.new_seeds(self.space.fixed.seed)
+        return [(completed[n], seed) for n in finalists for seed in seeds if (n, seed) not in there]
 
     def _assign(self, trial: optuna.Trial) -> Assignment:
         # A trial cut off between asking and the last suggestion gets what is missing here.

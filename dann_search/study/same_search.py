@@ -83,19 +83,17 @@ def _grew(old: Any, new: Any) -> bool:
     """
     if not (isinstance(old, dict) and isinstance(new, dict)) or old.keys() != new.keys():
         return False
-    kinds = [kind for kind in RANGES if kind in old]
-    others = [key for key in old if key not in (*kinds, "per_backbone")]
-    if not kinds or any(old[key] != new[key] for key in others):
+    kind = next((one for one in RANGES if one in old), None)
+    if kind is None or any(old[k] != new[k] for k in old if k not in (kind, "per_backbone")):
         return False
-    pairs = [(old[kinds[0]], new[kinds[0]])]
-    own_old, own_new = old.get("per_backbone", {}), new.get("per_backbone", {})
-    if own_old.keys() != own_new.keys():
-        return False
-    pairs += [(own_old[name], own_new[name]) for name in own_old]
+    before = {"": old[kind], **old.get("per_backbone", {})}
+    now = {"": new[kind], **new.get("per_backbone", {})}
     step = old.get("step")
-    return all(
-        n[0] <= o[0] and o[1] <= n[1] and (step is None or _meets(o[0] - n[0], step))
-        for o, n in pairs
+    return before.keys() == now.keys() and all(
+        now[name][0] <= low
+        and high <= now[name][1]
+        and (step is None or _meets(low - now[name][0], step))
+        for name, (low, high) in before.items()
     )
 
 

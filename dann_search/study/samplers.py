@@ -89,7 +89,7 @@ def gp(search: SearchConfig, seed: int) -> BaseSampler:
 )
 def cmaes(search: SearchConfig, seed: int) -> BaseSampler:
     """Return Optuna's CmaEsSampler, made to read no pickle."""
-    from dann_search.study.cma_es import OwnCmaEs
+    from dann_search.study.sampler_view import OwnCmaEs
 
     return OwnCmaEs(seed=seed, warn_independent_sampling=False)
 
