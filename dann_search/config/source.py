@@ -71,16 +71,10 @@ class SourceFile:
 
         The nearest parent's where the file has no such key.
         """
-        key = dotted(path)
-        for length in range(len(path), 0, -1):
-            if path[:length] in self.overridden:
-                return f"{self.overridden[path[:length]]}: {key}"
-            if path[:length] in self.lines:
-                return f"{self.lines[path[:length]]}: {key}"
-        for overridden, origin in self.overridden.items():
-            if path and overridden[: len(path)] == path:
-                return f"{origin}: {key}"
-        return f"{self.name}: {key}" if key else self.name
+        n, key = len(path), dotted(path)
+        parts = (origin for one, origin in self.overridden.items() if n and one[:n] == path)
+        place = self._nearest(path) or next(parts, self.name)
+        return f"{place}: {key}" if key else f"{place}"
 
     def base(self, path: KeyPath) -> Path:
         """Return the folder that a relative path at ``path`` is relative to.
@@ -89,12 +83,18 @@ class SourceFile:
         """
         if self.relative_to:
             return self.relative_to
+        nearest = self._nearest(path)
+        if isinstance(nearest, str):
+            return Path.cwd()
+        return Path(nearest.file if nearest else self.name).parent.resolve()
+
+    def _nearest(self, path: KeyPath) -> "str | Place | None":
+        """Return the override or the line that states ``path``, or its nearest parent."""
         for length in range(len(path), 0, -1):
-            if path[:length] in self.overridden:
-                return Path.cwd()
-            if path[:length] in self.lines:
-                return Path(self.lines[path[:length]].file).parent.resolve()
-        return Path(self.name).parent.resolve()
+            part = path[:length]
+            if found := self.overridden.get(part) or self.lines.get(part):
+                return found
+        return None
 
     def error(self, path: KeyPath, message: str) -> InputError:
         """Return an error about the value at ``path``."""

@@ -12,7 +12,7 @@ from dann_search.study.budget import GRANTED, Budget
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import SPENT, STOPPED_BY
 from tests.experiments import space_file
-from tests.study.test_study import open_record
+from tests.studies import open_record, take
 
 
 class Clock:
@@ -33,8 +33,7 @@ def budget_of(record: StudyRecord, clock: Clock, **options: Any) -> Budget:
 def run_trial(
     record: StudyRecord, budget: Budget, score: float, state: str = "completed"
 ) -> str | None:
-    taken = record.next_trial()
-    assert taken
+    taken = take(record)
     budget.trial_started(taken.number, taken.config, [])
     record.report(taken.number, [score])
     if state == "failed":
@@ -59,8 +58,7 @@ def test_hours_of_the_clock_and_of_what_two_running_trials_reserve(
     record, clock = open_record(tmp_path, search__budget=limit), Clock()
     budget = budget_of(record, clock)
     for _ in range(2):
-        taken = record.next_trial()
-        assert taken
+        taken = take(record)
         budget.trial_started(taken.number, taken.config, [])
     clock.now += hours * 3600 - 1
     assert budget.reached() is None
@@ -161,8 +159,7 @@ def test_a_crash_gives_no_hours_back(tmp_path: Path) -> None:
     for _ in range(3):
         record = open_record(tmp_path, **changes)
         budget = budget_of(record, clock)
-        taken = record.next_trial()
-        assert taken
+        taken = take(record)
         budget.trial_started(taken.number, taken.config, [])
         clock.now += 1500
         budget.epochs_done(taken.number, [{}], 0)

@@ -17,7 +17,7 @@ from dann_search.study.sampler_view import StudyView, ViewingSampler
 from dann_search.study.samplers import check_sampler, make_sampler
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import ERROR
-from tests.study.test_study import open_record
+from tests.studies import open_record, take
 
 SPACE: dict[str, Any] = {
     "lambda_schedule": {"choice": ["linear", "ganin"]},
@@ -37,8 +37,7 @@ def search(record: StudyRecord, trials: int) -> list[dict[str, Any]]:
     """Run some trials of a smooth function that is best at lambda_max 0.8."""
     found = []
     for _ in range(trials):
-        taken = record.next_trial()
-        assert taken is not None
+        taken = take(record)
         values = record.space.active(taken.config.model_dump())
         record.report(taken.number, [1 - (values["lambda_max"] - 0.8) ** 2])
         record.complete(taken.number)
@@ -150,8 +149,7 @@ def test_a_gaussian_process_learns_from_trials_that_asha_stopped(tmp_path: Path)
     changes: dict[str, Any] = {"search__sampler": "gp", "search__trials": 12, "space": space}
     record = open_record(tmp_path, **changes, search__scheduler="asha", training__epochs=9)
     for count in range(4):
-        taken = record.next_trial()
-        assert taken is not None
+        taken = take(record)
         record.report(taken.number, [0.5 - count / 10])
         if record.should_stop(taken.number):
             record.prune(taken.number)
