@@ -6,13 +6,22 @@ from typing import Any
 
 import yaml
 
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.load import load_experiment
+from dann_search.config.space import Space, build_space
 from dann_search.config.start_points import KnownTrial
 from dann_search.models.registry import stage_counts
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.proposals import Assignment
 from dann_search.study.study import StudyRecord
 from tests.experiments import space_file
+
+
+def space_of(space: dict[str, Any], **training: Any) -> Space:
+    """The space of digits that a file's ``space`` and ``training`` describe."""
+    data = {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m"}}
+    content = {"name": "x", "data": data, "space": space, "training": training}
+    return build_space(ExperimentConfig.model_validate(content), stage_counts())
 
 
 def open_record(

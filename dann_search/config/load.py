@@ -14,7 +14,7 @@ from dann_search.config.extension_files import stated_extensions, use_extensions
 from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
 from dann_search.config.paths import check_data, check_weights, with_located_paths
-from dann_search.config.shipped import named_file
+from dann_search.config.shipped import named_file, write_new
 from dann_search.config.source import KeyPath, SourceFile, parse_yaml, read_yaml
 from dann_search.config.space import Space, build_space, unknown_backbone
 from dann_search.config.start_points import start_points
@@ -115,12 +115,7 @@ def write_resolved(experiment: ExperimentConfig, file: Path) -> None:
         InputError: the file exists, or cannot be written.
     """
     content = experiment.model_dump(mode="json")
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    try:
-        with open(file, "x", encoding="utf-8") as out:
-            out.write(text)
-    except OSError as exc:
-        raise InputError(f"{file}: cannot be written: {exc.strerror}") from None
+    write_new(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def override(source: SourceFile, sets: Sequence[str]) -> None:

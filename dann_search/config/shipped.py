@@ -63,6 +63,15 @@ def write_copy(name: str, out: Path, source: Path | None, target: Path | None) -
     for key, folder in (("source", source), ("target", target)):
         if folder is not None:
             text = _with_domain(text, key, folder)
+    write_new(out, text)
+
+
+def write_new(out: Path, text: str) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        InputError: it is, or cannot be written.
+    """
     try:
         with open(out, "x", encoding="utf-8") as file:
             file.write(text)

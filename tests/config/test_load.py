@@ -649,14 +649,14 @@ def load_or_refuse(folder: Path, text: str) -> None:
         assert isinstance(experiment, ExperimentConfig) and isinstance(space, Space)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
+@settings(max_examples=60, suppress_health_check=ONE_FOLDER, derandomize=True)
 @given(text=st.text(alphabet=st.characters(codec="utf-8"), max_size=60))
 def test_any_text_is_an_experiment_or_refused(tmp_path: Path, text: str) -> None:
     load_or_refuse(tmp_path, text)
     load_or_refuse(tmp_path, DATA + text)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
+@settings(max_examples=100, suppress_health_check=ONE_FOLDER, derandomize=True)
 @given(
     section=st.sampled_from(list(ExperimentConfig.model_fields)),
     name=NAMES,
@@ -671,7 +671,7 @@ def test_any_structure_is_an_experiment_or_refused(
     load_or_refuse(tmp_path, yaml.safe_dump(whole, allow_unicode=True))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
+@settings(max_examples=25, suppress_health_check=ONE_FOLDER, derandomize=True)
 @given(key=st.text(max_size=12), value=st.text(max_size=12))
 def test_any_override_is_taken_or_refused(tmp_path: Path, key: str, value: str) -> None:
     try:
