@@ -160,6 +160,8 @@ def test_an_unknown_key_of_a_domain_is_refused_with_the_nearest_one(tmp_path: Pa
         ("{manifest: a.csv}", "data.source.manifest: no such file: a.csv"),
         ("{dataset: digits, root: .}", "data.source: root is the folder of a torchvision data set; "
          "name one under dataset"),
+        ("{dataset: digits, labelled: false, classes: {a: b}}", "data.source.classes: the target "
+         "has no labels, so there is nothing to add this to; leave it out"),
         ("[{folder: imgs}, {dataset: digits}]", "data.source.0.folder: no such folder: imgs"),
         ("[]", "data.source: must be a list with at least one value, got []"),
         ("{dataset: digits, classes: [a]}", "data.source.classes: must be a section with keys, "
@@ -312,6 +314,12 @@ def test_a_bad_value_is_refused_with_the_rule(tmp_path: Path, text: str, expecte
         ("momentum: {uniform: [a, b]}", "momentum.uniform.0: must be a number, got 'a'"),
         ("momentum: {uniform: [0, .inf]}", "momentum.uniform.1: must be a finite number, got inf"),
         ("momentum: {uniform: [0, 2]}", "momentum.uniform.1: must be less than 1, got 2.0"),
+        ("momentum: {uniform: [0, 0.9], step: 0.4}", "momentum.uniform: steps of 0.4 from 0 do not "
+         "meet 0.9; write [0, 0.8] or [0, 1.2]"),
+        ("learning_rate: {uniform: [1, 4], per_backbone: {vgg16: [3, 1]}}", "learning_rate."
+         "per_backbone.vgg16: low must not exceed high, got [3.0, 1.0]; write [1.0, 3.0]"),
+        ("unfrozen_depth: {int: [0, 4], per_backbone: {resnet50: [0, 9]}}", "unfrozen_depth."
+         "per_backbone.resnet50: must be at most 5, got 9"),
         ("momentum: {choice: []}", "momentum.choice: must be a list with at least one value, "
          "got []"),
         ("momentum: {choice: [0.5, 0.50]}", "momentum.choice: the same value twice in [0.5, 0.5]"),

@@ -20,7 +20,7 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.study import study_storage
 from dann_search.study.study_storage import StudyPlace, open_study_storage, patience, study_place
 from tests.experiments import space_file
-from tests.studies import folder_of, open_record, take
+from tests.studies import finish, folder_of, open_record
 
 SPACE: dict[str, Any] = {
     "learning_rate": {"loguniform": [0.01, 0.1]},
@@ -97,23 +97,21 @@ def test_a_study_of_another_experiment_of_the_same_name_is_refused(tmp_path: Pat
         prepare(*load_experiment(elsewhere, stage_counts()))
 
 
-@pytest.mark.parametrize("command", ["status", "leaderboard", "report", "dashboard", "best"])
 def test_readers_refuse_a_study_of_another_experiment_as_a_search_does(
-    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = places(tmp_path)["url"]
     record = open_record(tmp_path, identity="a", search__study=url)
-    taken = take(record)
-    record.report(taken.number, [0.5])
-    record.complete(taken.number)
+    finish(record)
     record.close()
     folder = folder_of(tmp_path)
     assert [row.score for row in read_trials(folder)] == [0.5]
     content = yaml.safe_load(folder.record.read_text())
     folder.record.write_text(yaml.safe_dump({**content, "id": "b"}))
-    assert main([command, str(folder.root)]) == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert "its study 'small' belongs to another experiment of that name" in told
+    for command in ("status", "leaderboard", "report", "dashboard", "best"):
+        assert main([command, str(folder.root)]) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert "its study 'small' belongs to another experiment of that name" in told
 
 
 @pytest.mark.parametrize("moment", ["create_study", "add_trials", "set_user_attr"])
