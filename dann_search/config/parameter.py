@@ -151,9 +151,9 @@ class Range(Condition):
 
     @model_validator(mode="after")
     def _bounds_make_sense(self) -> Self:
-        own = {("per_backbone", name): bounds for name, bounds in self.own_bounds.items()}
-        for path, bounds in {(self.kind,): self.bounds, **own}.items():
+        for backbone, bounds in {"": self.bounds, **self.own_bounds}.items():
             if problem := self._problem(*bounds):
+                path = ("per_backbone", backbone) if backbone else (self.kind,)
                 raise FieldError(path, problem)
         return self
 

@@ -217,16 +217,16 @@ def _note_lines(
         return
     noted.add(id(node))
     above |= {id(node)}
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise InputError(f"{source.name}:{key.start_mark.line + 1}: duplicate key {name!r}")
-            seen.add(name)
-            source.lines[(*path, name)] = Place(source.name, key.start_mark.line + 1)
-            _note_lines(value, (*path, name), source, above, noted)
-    else:
-        for index, value in enumerate(node.value):
-            source.lines[(*path, index)] = Place(source.name, value.start_mark.line + 1)
-            _note_lines(value, (*path, index), source, above, noted)
+    parts: list[tuple[str | int, yaml.Node, yaml.Node]] = (
+        [(str(key.value), key, value) for key, value in node.value]
+        if isinstance(node, yaml.MappingNode)
+        else [(index, value, value) for index, value in enumerate(node.value)]
+    )
+    seen: set[str | int] = set()
+    for name, marked, value in parts:
+        line = marked.start_mark.line + 1
+        if name in seen:
+            raise InputError(f"{source.name}:{line}: duplicate key {name!r}")
+        seen.add(name)
+        source.lines[(*path, name)] = Place(source.name, line)
+        _note_lines(value, (*path, name), source, above, noted)

@@ -19,7 +19,7 @@ from dann_search.config.space import Space
 from dann_search.config.start_points import PUBLISHED, KnownTrial, StartPoint, start_points
 from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.study.study_names import CONFIG, ORIGIN, WARM
-from dann_search.study.suggest import distribution, study_name
+from dann_search.study.suggest import distributions, study_name
 
 GRID_LIMIT = 100_000
 
@@ -142,26 +142,22 @@ def warm_trials(space: Space, known: Sequence[KnownTrial]) -> list[FrozenTrial]:
     Raises:
         InputError: none of them fits.
     """
-    found, misfits = [], Counter[str]()
+    ranges, found, misfits = distributions(space), [], Counter[str]()
     for one in known:
         recipe = {**space.fixed.model_dump(), **one.config}
         if why := _misfit(space, recipe):
             misfits[why] += 1
             continue
-        values, backbone = space.active(recipe), str(recipe["backbone"])
-        found.append(
-            optuna.trial.create_trial(
-                state=TrialState.COMPLETE,
-                value=one.score,
-                params=named(space, values),
-                distributions={
-                    study_name(name, space, backbone): distribution(space, name, backbone)
-                    for name in values
-                },
-                user_attrs={WARM: one.origin, CONFIG: one.config},
-                constraints={WARM: 1.0},
-            )
+        values = named(space, space.active(recipe))
+        trial = optuna.trial.create_trial(
+            state=TrialState.COMPLETE,
+            value=one.score,
+            params=values,
+            distributions={name: ranges[name] for name in values},
+            user_attrs={WARM: one.origin, CONFIG: one.config},
+            constraints={WARM: 1.0},
         )
+        found.append(trial)
     if misfits and not found:
         ((why, _),) = misfits.most_common(1)
         raise SettingError(

@@ -1,4 +1,4 @@
-"""Recipes that were trained: results known, told to the sampler and not trained again."""
+"""Recipes that were trained: the sampler is told their result, and they are not trained again."""
 
 import random
 from collections.abc import Mapping
@@ -64,9 +64,8 @@ class KnownRecipes:
         trial.set_constraint(REPEATS, 1.0)
         found = self._result(self.study.get_trials(deepcopy=False)[earlier])
         state = TrialState.FAIL if found is None else TrialState.COMPLETE
-        frozen = self.study.get_trials(deepcopy=False)[trial.number]
         values = None if found is None else [found]
-        storage_of(self.study).set_trial_state_values(storage_id(frozen), state, values)
+        storage_of(self.study).set_trial_state_values(storage_id(trial), state, values)
         return False
 
     def _result(self, trial: FrozenTrial) -> float | None:

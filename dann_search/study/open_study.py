@@ -69,7 +69,7 @@ def open_study(
 
 
 def check_not_lost(folder: ExperimentFolder, place: StudyPlace, name: str) -> None:
-    """Refuse to create a study where one has been: trials would go on from others' checkpoints.
+    """Refuse to create a study where one has been: trials would continue from others' checkpoints.
 
     Raises:
         InputError: there are trials already, or a study of another kind.
@@ -150,7 +150,7 @@ def check_same(
 
     Raises:
         SettingError: at the first difference, with all of them; those that ``allow_wider`` would
-            let pass are said to be.
+            let pass are marked.
     """
     changed = {
         (section, name): (before[section].get(name), now[section].get(name))

@@ -135,7 +135,7 @@ class Proposals:
         self._total += count
 
     def keep_total(self) -> None:
-        """Write the total into the study, once it is sure that the search can go on.
+        """Write the total into the study, once the search can certainly continue.
 
         Otherwise a resume that failed to start and is repeated would add its trials twice.
         """

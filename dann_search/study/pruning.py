@@ -36,8 +36,8 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
     """Return the pruner of ``search.scheduler`` for trials of ``epochs`` epochs.
 
     ``asha`` is asynchronous successive halving (Li et al. 2020) as Optuna has it: a trial that
-    reaches a rung goes on if it is among the best half of those that ever did. ``hyperband`` (Li et
-    al. 2018) gives a share of the trials a later first rung.
+    reaches a rung continues if it is among the best half of those that ever did. ``hyperband`` (Li
+    et al. 2018) gives a share of the trials a later first rung.
     """
     match scheduler:
         case "asha":
@@ -98,7 +98,7 @@ def expected_epochs(scheduler: str, epochs: int, trials: int) -> float:
 
 
 def _halved(looks: list[int], epochs: int, trials: float) -> float:
-    """Return mean epochs where the k-th trial to be looked at goes on if in the best half of k."""
+    """Return mean epochs where the k-th trial at a rung continues if in the best half of k."""
     left, before, total = trials, 0, 0.0
     for look in looks:
         total += left * (look - before)

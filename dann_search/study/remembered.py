@@ -5,7 +5,7 @@ time was spent there. Here reads never leave memory, and what belongs together i
 transaction. A write returns when the storage behind has it.
 """
 
-# ruff: noqa: D102 - what the methods do is told by ``BaseStorage``.
+# ruff: noqa: D102 - the methods are documented by ``BaseStorage``.
 
 import json
 import threading

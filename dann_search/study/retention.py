@@ -1,4 +1,4 @@
-"""Which checkpoints a search keeps: those of its best trials, and of trials that may go on."""
+"""Which checkpoints a search keeps: those of its best trials, and of trials that may continue."""
 
 import queue
 import threading

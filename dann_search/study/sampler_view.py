@@ -34,15 +34,7 @@ BAD = "failed_by_its_recipe"
 """System attribute of a copy that stands for a failed trial."""
 
 
-def _differs(trial: FrozenTrial, ranges: Ranges) -> bool:
-    grown = any(ranges.get(name, old) != old for name, old in trial.distributions.items())
-    stopped = trial.state == TrialState.PRUNED
-    return grown or stopped or bool(trial.constraints) or _is_bad(trial)
-
-
 def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
-    if not _differs(trial, ranges):
-        return trial
     seen = copy.copy(trial)
     seen.distributions = {n: ranges.get(n, old) for n, old in trial.distributions.items()}
     attributes = trial.system_attrs.items()
@@ -55,8 +47,7 @@ def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
 
 def _is_bad(trial: FrozenTrial) -> bool:
     """Whether a trial failed by its own recipe."""
-    failed = trial.state == TrialState.FAIL
-    return failed and is_of_the_recipe(trial.user_attrs.get(ERROR, ""))
+    return trial.state == TrialState.FAIL and is_of_the_recipe(trial.user_attrs.get(ERROR, ""))
 
 
 def _tell_bad(trials: Sequence[FrozenTrial]) -> None:

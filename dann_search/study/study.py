@@ -164,7 +164,7 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """Trials that will not go on."""
+        """Trials that are over."""
         return self.completed + self.pruned + self.failed
 
 

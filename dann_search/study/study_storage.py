@@ -189,11 +189,10 @@ def mend_journal(file: Path) -> None:
 
 
 def _is_json(line: bytes) -> bool:
-    try:
+    with contextlib.suppress(ValueError):
         json.loads(line)
-    except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
 def close(storage: BaseStorage) -> None:
