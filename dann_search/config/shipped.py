@@ -38,13 +38,9 @@ def named_file(path: Path) -> Path:
 
 
 def write_copy(name: str, out: Path, source: Path | None, target: Path | None) -> None:
-    """Write a shipped file, comments included, for the user's own folders.
+    """Write a shipped file, comments included, for the user's own folders of source and target.
 
-    Args:
-        name: of the shipped file.
-        out: the new file; its name becomes that of the experiment.
-        source: folder of the source domain; None leaves what the file says.
-        target: folder of the target domain.
+    The name of the new file, ``out``, becomes that of the experiment.
 
     Raises:
         InputError: there is no such file or folder, or ``out`` exists or cannot be written.

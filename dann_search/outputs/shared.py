@@ -113,10 +113,7 @@ class PresentClasses(Output):
     ) -> Self:
         """Take the classes without images out of averages over all, in which they count as 0.
 
-        Args:
-            metrics: averages over all classes, by name.
-            ends: their intervals.
-            images: of each class.
+        ``metrics`` and their intervals ``ends`` are by name, ``images`` by class.
 
         Raises:
             ZeroDivisionError: no class has images.

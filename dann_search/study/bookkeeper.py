@@ -18,13 +18,7 @@ class Bookkeeper:
 
     While the study or the folder cannot be written the loop waits, and with it the trials. Once
     that has lasted too long nothing more is written: the search ends, its trials unfinished.
-
-    Args:
-        record: the study.
-        folder: of the experiment.
-        observers: told after the study has it.
-        outages: waits for storage.
-        give_up: called with the reason when nothing more can be written.
+    ``give_up`` is then called with the reason.
     """
 
     def __init__(

@@ -21,10 +21,7 @@ MOST = 10_000
 class KnownRecipes:
     """Knows which trial trained which recipe, and which recipes of a finite space are left.
 
-    Args:
-        study: of the search.
-        space: that it searches.
-        seed: of the order in which what is left is proposed.
+    What is left is proposed in an order that ``seed`` decides.
     """
 
     def __init__(self, study: optuna.Study, space: Space, seed: int):

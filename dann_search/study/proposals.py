@@ -52,11 +52,7 @@ class Assignment:
 class Proposals:
     """Takes trials from the study, or puts new ones in, until the search has its total.
 
-    Args:
-        study: whose sampler proposes.
-        experiment: of the search.
-        space: that it searches.
-        retry_failed: whether trials that failed by their own fault are taken up again, too.
+    Trials that failed by their own fault are taken up again only with ``retry_failed``.
     """
 
     def __init__(

@@ -50,11 +50,9 @@ def _writes(method: str) -> Any:
 
 
 class RememberedStorage(BaseStorage):
-    """One study of another storage. A trial's id is its number.
+    """The study ``name`` of the storage ``behind``. A trial's id is its number.
 
-    Args:
-        behind: where the study is kept. Nobody else may write to the study meanwhile.
-        name: of the study.
+    Nobody else may write to the study meanwhile.
     """
 
     def __init__(self, behind: BaseStorage, name: str):

@@ -59,13 +59,8 @@ def left_files(folder: ExperimentFolder) -> list[Path]:
 class Retention(Observer):
     """Deletes checkpoints as trials end, from a thread: storage may be slow.
 
-    What cannot be deleted stays, and ``gc`` takes it.
-
-    Args:
-        study: of the search.
-        folder: of the experiment; files that a killed driver's workers left there go at once.
-        search: how many models are kept.
-        tell: called with a line for the user.
+    What cannot be deleted stays, and ``gc`` takes it. Files that a killed driver's workers left in
+    the folder are deleted at once. ``tell`` is called with a line for the user.
     """
 
     def __init__(

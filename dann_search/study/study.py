@@ -31,10 +31,6 @@ class StudyRecord:
     A new study begins with the trials of another experiment in ``known`` that fit its space; the
     ranges of an old one may have grown if ``allow_wider``. Trials that failed because of storage
     are taken up again, all that failed if ``retry_failed``.
-
-    Attributes:
-        proposals: which trial comes next, and how many there will be.
-        tally: what the trials have come to.
     """
 
     def __init__(
