@@ -71,6 +71,11 @@ class TrialCounts(Output):
     pruned: int = Field(description="stopped early")
     failed: int = Field(description="given up with an error")
 
+    @property
+    def finished(self) -> int:
+        """All of them."""
+        return self.completed + self.pruned + self.failed
+
 
 class Metrics(Output):
     """Classification metrics over all classes of a model, 0 to 1; averages are unweighted."""

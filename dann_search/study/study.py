@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -12,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
+from dann_search.outputs.shared import TrialCounts
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.open_study import open_study
 from dann_search.study.optuna_private import storage_id, storage_of
@@ -149,21 +149,6 @@ class StudyRecord:
         close(self.storage.behind)
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Trials of the study by state."""
-
-    completed: int
-    pruned: int
-    failed: int
-    running: int
-
-    @property
-    def finished(self) -> int:
-        """Trials that are over."""
-        return self.completed + self.pruned + self.failed
-
-
 class Tally:
     """Reads the trials of a search; those that confirm a finalist are not among them."""
 
@@ -174,14 +159,13 @@ class Tally:
         trials = self.study.get_trials(deepcopy=False)
         return [t for t in own(trials) if CONFIRMS not in t.user_attrs]
 
-    def counts(self) -> Counts:
-        """Count trials by state."""
+    def counts(self) -> TrialCounts:
+        """Count the trials that are over."""
         states = [trial.state for trial in self._trials()]
-        return Counts(
+        return TrialCounts(
             completed=states.count(TrialState.COMPLETE),
             pruned=states.count(TrialState.PRUNED),
             failed=states.count(TrialState.FAIL),
-            running=states.count(TrialState.RUNNING),
         )
 
     def ended(self) -> list[float]:
