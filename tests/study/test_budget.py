@@ -5,13 +5,9 @@ from typing import Any
 
 import pytest
 
-from dann_search.config.load import load_experiment
-from dann_search.errors import InputError
-from dann_search.models.registry import stage_counts
 from dann_search.study.budget import GRANTED, Budget
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import SPENT, STOPPED_BY
-from tests.experiments import space_file
 from tests.studies import open_record, take
 
 
@@ -184,21 +180,3 @@ def test_patience_begins_anew_with_added_trials_but_not_after_a_crash(tmp_path: 
     budget = budget_of(record, Clock(), anew=True)
     assert budget.reached() is None
     assert [run_trial(record, budget, 0.2) for _ in range(3)] == [None, None, "no_improvement"]
-
-
-@pytest.mark.parametrize(
-    ("limits", "expected"),
-    [
-        ({"hours": 0}, "search.budget.hours: must be more than 0, got 0"),
-        ({"gpu_hours": -1}, "search.budget.gpu_hours: must be more than 0, got -1"),
-        ({"no_improvement": 0}, "search.budget.no_improvement: must be at least 1, got 0"),
-        ({"minutes": 5}, "search.budget.minutes: unknown key 'minutes'"),
-        ({"target": 85}, "macro-F1 lies between 0 and 1, got 85; write 0.85"),
-    ],
-)
-def test_a_budget_that_makes_no_sense_is_refused(
-    tmp_path: Path, limits: dict[str, float], expected: str
-) -> None:
-    with pytest.raises(InputError) as caught:
-        load_experiment(space_file(tmp_path, search__budget=limits), stage_counts())
-    assert expected in str(caught.value)

@@ -192,18 +192,6 @@ def test_a_database_that_cannot_be_reached_is_said_before_anything_starts(
     assert not Path(experiment.place).exists()
 
 
-@pytest.mark.parametrize(
-    ("study", "expected"),
-    [
-        ("sqlit", "unknown value 'sqlit'; did you mean 'sqlite'"),
-        ("postgresql://me:secret@host/x", "must hold no password"),
-    ],
-)
-def test_a_place_that_makes_no_sense_is_refused(tmp_path: Path, study: str, expected: str) -> None:
-    with pytest.raises(InputError, match=expected):
-        load_experiment(space_file(tmp_path, search__study=study), stage_counts())
-
-
 def test_a_password_is_taken_from_the_environment_and_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
