@@ -78,24 +78,23 @@ class Choice(Condition):
         return self.choice
 
 
+Bounds = tuple[float, float]
+
+
 class Range(Condition):
-    """Base of parameters between two bounds, which backbones may override."""
+    """Base of parameters between two bounds, which ``per_backbone`` overrides for some."""
+
+    per_backbone: dict[str, Bounds] = Field(default_factory=dict)
 
     @property
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> Bounds:
         """Low and high for backbones without bounds of their own."""
-        bounds: tuple[float, float] = getattr(self, self.kind)
+        bounds: Bounds = getattr(self, self.kind)
         return bounds
 
     @property
-    def own_bounds(self) -> dict[str, tuple[float, float]]:
-        """Bounds by backbone, as written under ``per_backbone``."""
-        own: dict[str, tuple[float, float]] = getattr(self, "per_backbone", {})
-        return own
-
-    @property
-    def _all_bounds(self) -> list[tuple[float, float]]:
-        return [self.bounds, *self.own_bounds.values()]
+    def _all_bounds(self) -> list[Bounds]:
+        return [self.bounds, *self.per_backbone.values()]
 
     @property
     def increment(self) -> float | None:
@@ -106,12 +105,10 @@ class Range(Condition):
     @property
     def stated(self) -> dict[tuple[str | builtins.int, ...], Scalar]:
         """Both ends of each range by their path."""
-        own: dict[tuple[str | builtins.int, ...], Scalar] = {
-            ("per_backbone", name, index): value
-            for name, bounds in self.own_bounds.items()
-            for index, value in enumerate(bounds)
-        }
-        return {**super().stated, **own}
+        found = super().stated
+        for name, bounds in self.per_backbone.items():
+            found |= {("per_backbone", name, index): end for index, end in enumerate(bounds)}
+        return found
 
     def contains(self, value: object) -> bool:
         """Whether ``value`` may be sampled for any backbone."""
@@ -122,7 +119,7 @@ class Range(Condition):
         """Whether it has steps or a single value for every backbone."""
         return self.increment is not None or all(low == high for low, high in self._all_bounds)
 
-    def between(self, value: object, bounds: tuple[float, float]) -> bool:
+    def between(self, value: object, bounds: Bounds) -> bool:
         """Whether ``value`` is between the bounds and on a step."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
@@ -139,7 +136,7 @@ class Range(Condition):
         """Every value within the common bounds; None without steps."""
         return self.options_between(self.bounds)
 
-    def options_between(self, bounds: tuple[float, float]) -> Sequence[Scalar] | None:
+    def options_between(self, bounds: Bounds) -> Sequence[Scalar] | None:
         """Return every value from low to high; None without steps."""
         low, high = bounds
         if self.increment is None:
@@ -151,7 +148,7 @@ class Range(Condition):
 
     @model_validator(mode="after")
     def _bounds_make_sense(self) -> Self:
-        for backbone, bounds in {"": self.bounds, **self.own_bounds}.items():
+        for backbone, bounds in {"": self.bounds, **self.per_backbone}.items():
             if problem := self._problem(*bounds):
                 path = ("per_backbone", backbone) if backbone else (self.kind,)
                 raise FieldError(path, problem)
@@ -174,9 +171,6 @@ class Range(Condition):
         )
 
 
-Bounds = tuple[float, float]
-
-
 class Uniform(Range):
     """A real number from low to high, both included, in multiples of ``step`` if there is one.
 
@@ -185,14 +179,12 @@ class Uniform(Range):
 
     uniform: Bounds
     step: float | None = Field(None, gt=0)
-    per_backbone: dict[str, Bounds] = Field(default_factory=dict)
 
 
 class LogUniform(Range):
     """A positive real number whose logarithm is uniform from low to high."""
 
     loguniform: Bounds
-    per_backbone: dict[str, Bounds] = Field(default_factory=dict)
 
     def _problem(self, low: float, high: float) -> str:
         if low <= 0:
@@ -212,7 +204,9 @@ class Int(Range):
     # The field has the name of the key in the file, which hides the type: hence builtins.int.
     int: tuple[builtins.int, builtins.int]
     step: builtins.int = Field(1, ge=1)
-    per_backbone: dict[str, tuple[builtins.int, builtins.int]] = Field(default_factory=dict)
+    per_backbone: dict[str, tuple[builtins.int, builtins.int]] = Field(  # type: ignore[assignment]
+        default_factory=dict
+    )
 
 
 KINDS = ("choice", "uniform", "loguniform", "int")

@@ -36,7 +36,7 @@ class Space:
         """Return low and high for one backbone; depths are clipped to the stages it has."""
         parameter = self.parameters[name]
         assert isinstance(parameter, Range)
-        low, high = parameter.own_bounds.get(backbone, parameter.bounds)
+        low, high = parameter.per_backbone.get(backbone, parameter.bounds)
         if name != "unfrozen_depth":
             return low, high
         step, top = parameter.increment or 1, self.stages[backbone]
@@ -52,7 +52,7 @@ class Space:
         if len(self.backbones) < 2:
             return False
         parameter = self.parameters[name]
-        own = isinstance(parameter, Range) and backbone in parameter.own_bounds
+        own = isinstance(parameter, Range) and backbone in parameter.per_backbone
         return own or name == "unfrozen_depth"
 
     def options(self, name: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
@@ -218,7 +218,7 @@ def _in_order(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
     def blockers(name: str) -> list[str]:
         # The range of a depth depends on the backbone.
         parameter = waiting[name]
-        own = isinstance(parameter, Range) and parameter.own_bounds
+        own = isinstance(parameter, Range) and parameter.per_backbone
         needed = [*parameter.when, *(["backbone"] if own or name == "unfrozen_depth" else [])]
         return [other for other in needed if other in waiting]
 
@@ -253,7 +253,7 @@ def _check_backbones(space: Space) -> None:
             )
             raise SettingError(path, unknown_backbone(name, space.stages))
     for name, parameter in space.parameters.items():
-        for backbone in parameter.own_bounds if isinstance(parameter, Range) else ():
+        for backbone in parameter.per_backbone if isinstance(parameter, Range) else ():
             if backbone not in space.backbones:
                 path = ("space", name, "per_backbone", backbone)
                 message = f"no trial has this backbone; {nearest(backbone, space.backbones)}"
