@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
-from dann_search.study.pruning import describe_scheduler, make_pruner, rungs
+from dann_search.study.pruning import describe_scheduler, make_pruner, rungs, stop_shares
 from dann_search.study.study import StudyRecord
 from tests.experiments import study_trials
 from tests.studies import folder_of, open_record, take
@@ -237,3 +237,10 @@ def test_hyperbands_brackets_are_described_as_optuna_makes_them(epochs: int, exp
     study.ask().report(0.1, 1)
     pruner.prune(study, study.trials[0])
     assert vars(pruner)["_n_brackets"] == expected.count("after") + expected.count("never")
+
+
+def test_as_many_trials_are_expected_to_stop_as_brackets_look() -> None:
+    assert stop_shares("hyperband", 20) == {2: 0.125, 4: 0.25, 8: 0.375, 16: 0.5}
+    assert stop_shares("asha", 20) == dict.fromkeys((2, 4, 8, 16), 0.5)
+    assert stop_shares("median", 20) == {5: 0.5}
+    assert stop_shares("none", 20) == {}
