@@ -12,7 +12,7 @@ from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.study.first_trials import Key, key_of, named
 from dann_search.study.optuna_private import storage_id, storage_of
-from dann_search.study.study_names import CONFIG, CONFIRMS, REPEATS, is_own
+from dann_search.study.study_names import CONFIG, CONFIRMS, REPEATS, best_score, is_own
 
 MOST = 10_000
 """Configurations of a space that are listed: with more, few searches try all of them."""
@@ -68,7 +68,7 @@ class KnownRecipes:
     def _result(self, trial: FrozenTrial) -> float | None:
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return None
-        return max(trial.intermediate_values.values(), default=None)
+        return best_score(trial) if trial.intermediate_values else None
 
     def _note(self, number: int, recipe: Mapping[str, Any]) -> None:
         key = self._key(recipe)

@@ -24,6 +24,8 @@ from dann_search.study.study_names import (
     SEED,
     STOPPED,
     TOTAL,
+    best_first,
+    best_score,
     own,
 )
 from dann_search.study.suggest import suggest
@@ -252,15 +254,9 @@ class Proposals:
         trials = own(self.study.get_trials(deepcopy=False))
         again = [trial.user_attrs for trial in trials if CONFIRMS in trial.user_attrs]
         there = {(one[CONFIRMS], one[SEED]) for one in again}
-        completed = {
-            t.number: t
-            for t in trials
-            if t.state == TrialState.COMPLETE
-            and CONFIRMS not in t.user_attrs
-            and t.intermediate_values
-        }
+        completed = {t.number: t for t in best_first(trials) if t.state == TrialState.COMPLETE}
         finalists = confirm.finalists(
-            {number: max(t.intermediate_values.values()) for number, t in completed.items()},
+            {number: best_score(t) for number, t in completed.items()},
             {number: t.user_attrs.get(CONFIG, number) for number, t in completed.items()},
         )
         seeds = confirm.new_seeds(self.space.fixed.seed)

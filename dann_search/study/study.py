@@ -20,7 +20,15 @@ from dann_search.study.pruning import make_pruner, with_best_so_far
 from dann_search.study.remembered import RememberedStorage
 from dann_search.study.sampler_view import ViewingSampler
 from dann_search.study.samplers import make_sampler
-from dann_search.study.study_names import BEST, CONFIRMS, ERROR, STOPPED, own
+from dann_search.study.study_names import (
+    BEST,
+    CONFIRMS,
+    ERROR,
+    STOPPED,
+    best_first,
+    best_score,
+    own,
+)
 from dann_search.study.study_storage import close
 from dann_search.study.suggest import distributions
 
@@ -179,17 +187,8 @@ class Tally:
 
     def best(self) -> tuple[int, float] | None:
         """Return number and score of the best trial: completed if any is, earliest on ties."""
-        trials = self._trials()
-        for state in (TrialState.COMPLETE, TrialState.PRUNED):
-            scores = [
-                (max(t.intermediate_values.values()), -t.number)
-                for t in trials
-                if t.state == state and t.intermediate_values
-            ]
-            if scores:
-                score, number = max(scores)
-                return -number, score
-        return None
+        first = next(iter(best_first(self._trials())), None)
+        return first and (first.number, best_score(first))
 
 
 def value_of(trial: FrozenTrial) -> float:

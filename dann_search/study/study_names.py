@@ -46,3 +46,23 @@ def own(trials: Iterable[Any]) -> list[Any]:
     found = [trial for trial in trials if is_own(trial)]
     again = {trial.user_attrs.get(RETRIES) for trial in found}
     return [trial for trial in found if trial.number not in again]
+
+
+def best_first(trials: Iterable[Any]) -> list[Any]:
+    """Return the trials of the search that have a model, best first: completed, then stopped ones.
+
+    Those that confirm a finalist are not among them.
+    """
+    models = [
+        trial
+        for trial in trials
+        if trial.state.name in ("COMPLETE", "PRUNED")
+        and trial.intermediate_values
+        and CONFIRMS not in trial.user_attrs
+    ]
+    return sorted(models, key=lambda t: (t.state.name != "COMPLETE", -best_score(t)))
+
+
+def best_score(trial: Any) -> float:
+    """Return the score of a trial's best epoch."""
+    return float(max(trial.intermediate_values.values()))
