@@ -11,7 +11,7 @@ from dann_search.config.grid import combinations, grid
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.study.first_trials import Key, key_of, named
-from dann_search.study.optuna_private import storage_id, storage_of
+from dann_search.study.optuna_private import storage_of
 from dann_search.study.study_names import CONFIG, CONFIRMS, REPEATS, best_score, is_own
 
 MOST = 10_000
@@ -62,7 +62,7 @@ class KnownRecipes:
         found = self._result(self.study.get_trials(deepcopy=False)[earlier])
         state = TrialState.FAIL if found is None else TrialState.COMPLETE
         values = None if found is None else [found]
-        storage_of(self.study).set_trial_state_values(storage_id(trial), state, values)
+        storage_of(self.study).set_trial_state_values(trial.number, state, values)
         return False
 
     def _result(self, trial: FrozenTrial) -> float | None:

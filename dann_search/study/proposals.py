@@ -14,7 +14,6 @@ from dann_search.errors import InputError
 from dann_search.storage.outages import is_of_old_outage
 from dann_search.study.first_trials import untried
 from dann_search.study.known_recipes import KnownRecipes
-from dann_search.study.optuna_private import storage_id
 from dann_search.study.study_names import (
     CONFIG,
     CONFIRMS,
@@ -40,13 +39,11 @@ class Assignment:
 
     Attributes:
         number: in the study.
-        storage_id: by which the study's storage knows it.
         config: its recipe.
         retries: number of the failed trial that it takes up again.
     """
 
     number: int
-    storage_id: int
     config: TrialConfig
     retries: int | None = None
 
@@ -79,7 +76,7 @@ class Proposals:
         trials = own(everything)
         self._searched = sum(CONFIRMS not in trial.user_attrs for trial in trials)
         self._unfinished = deque(
-            (trial.number, storage_id(trial))
+            trial.number
             for trial in trials
             if trial.state == TrialState.RUNNING
             and STOPPED not in trial.user_attrs
@@ -192,8 +189,8 @@ class Proposals:
 
     def _next_trial(self) -> Assignment | None:
         if self._unfinished:
-            _, known = self._unfinished.popleft()
-            return self._assign(optuna.Trial(self.study, known))
+            # In memory a trial's id is its number.
+            return self._assign(optuna.Trial(self.study, self._unfinished.popleft()))
         if self._waiting:
             self._waiting -= 1
         elif self._failed:
@@ -271,4 +268,4 @@ class Proposals:
             config = config.model_copy(update={"seed": trial.user_attrs[SEED]})
         if CONFIG not in trial.user_attrs:
             trial.set_user_attr(CONFIG, config.model_dump(mode="json"))
-        return Assignment(trial.number, storage_id(trial), config, trial.user_attrs.get(RETRIES))
+        return Assignment(trial.number, config, trial.user_attrs.get(RETRIES))

@@ -14,7 +14,7 @@ from dann_search.config.start_points import KnownTrial
 from dann_search.outputs.shared import TrialCounts
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.open_study import open_study
-from dann_search.study.optuna_private import storage_id, storage_of
+from dann_search.study.optuna_private import storage_of
 from dann_search.study.proposals import Assignment, Proposals
 from dann_search.study.pruning import make_pruner, with_best_so_far
 from dann_search.study.remembered import RememberedStorage
@@ -60,7 +60,6 @@ class StudyRecord:
         trials = own(self.study.get_trials(deepcopy=False))
         sampler = make_sampler(experiment.search, len(trials))
         self.study.sampler = ViewingSampler(sampler, distributions(space))
-        self._ids = {trial.number: storage_id(trial) for trial in trials}
         for trial in trials:
             if trial.state == TrialState.RUNNING and STOPPED in trial.user_attrs:
                 self.prune(trial.number)  # decided, but then came a crash
@@ -72,10 +71,8 @@ class StudyRecord:
     def next_trial(self) -> Assignment | None:
         """Take the next trial to be trained; see ``Proposals.next_trial``."""
         assignment = self._taken = self._taken or self.proposals.next_trial(self.together())
-        if assignment is not None:
-            self._ids[assignment.number] = assignment.storage_id
-            if assignment.retries is not None:
-                self.folder.move_trial(assignment.retries, assignment.number)
+        if assignment is not None and assignment.retries is not None:
+            self.folder.move_trial(assignment.retries, assignment.number)
         self._taken = None
         return assignment
 
@@ -85,7 +82,7 @@ class StudyRecord:
 
     def frozen(self, number: int) -> FrozenTrial:
         """Return the trial as stored."""
-        return self.storage.get_trial(self._ids[number])
+        return self.storage.get_trial(number)
 
     def report(self, number: int, scores: Sequence[float]) -> int:
         """Store the scores of epochs 1, 2, … not known yet; return how many were known.
@@ -97,7 +94,7 @@ class StudyRecord:
         known = self.frozen(number).intermediate_values
         for epoch, score in enumerate(scores, 1):
             if epoch not in known:
-                self.storage.set_trial_intermediate_value(self._ids[number], epoch, score)
+                self.storage.set_trial_intermediate_value(number, epoch, score)
         return len(known)
 
     def note_best(self, number: int, epoch: Mapping[str, Any]) -> None:
@@ -107,7 +104,7 @@ class StudyRecord:
 
     def note(self, number: int, name: str, value: Any) -> None:
         """Keep a fact about a trial beside its values."""
-        self.storage.set_trial_user_attr(self._ids[number], name, value)
+        self.storage.set_trial_user_attr(number, name, value)
 
     def should_stop(self, number: int) -> bool:
         """Return whether the pruner ends the trial after its last reported epoch.
@@ -143,9 +140,7 @@ class StudyRecord:
         if not self.frozen(number).state.is_finished():
             # The study's own tell would replace a pruned trial's value by its last one, of an
             # epoch that is not its best.
-            self.storage.set_trial_state_values(
-                self._ids[number], state, None if value is None else [value]
-            )
+            self.storage.set_trial_state_values(number, state, None if value is None else [value])
 
     def value(self, number: int) -> float | None:
         """Return a trial's value as in ``Tally.ended``; None for one that confirms a finalist."""
