@@ -82,7 +82,8 @@ class StudyRecord:
 
     def frozen(self, number: int) -> FrozenTrial:
         """Return the trial as stored."""
-        return self.storage.get_trial(number)
+        trial: FrozenTrial = self.storage.get_trial(number)
+        return trial
 
     def report(self, number: int, scores: Sequence[float]) -> int:
         """Store the scores of epochs 1, 2, … not known yet; return how many were known.

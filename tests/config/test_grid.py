@@ -59,7 +59,7 @@ Stated = dict[str, Any]
 def spaces(draw: st.DrawFn) -> tuple[Space, Stated]:
     """Spaces of some choices and ranges, each perhaps under conditions on earlier ones."""
     names = st.sampled_from(sorted({**CHOICES, **RANGES}))
-    chosen = draw(st.lists(names, unique=True, max_size=6))
+    chosen = draw(st.lists(names, unique=True, max_size=5))
     # What the effect of others depends on comes before them, or the conditions form a cycle.
     chosen.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
     space: dict[str, Any] = {}
