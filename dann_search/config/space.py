@@ -118,15 +118,14 @@ def build_space(experiment: ExperimentConfig, stages: Mapping[str, int]) -> Spac
 
 
 def _check_name(name: str, experiment: ExperimentConfig) -> None:
+    path = ("space", name)
     if name in NOT_SEARCHED:
-        message = f"'{name}' is the same for all trials; write it under training"
-        raise SettingError(("space", name), message)
+        raise SettingError(path, f"'{name}' is the same for all trials; write it under training")
     valid = [field for field in TrialConfig.model_fields if field not in NOT_SEARCHED]
     if name not in valid:
-        raise SettingError(("space", name), f"unknown parameter {name!r}; {nearest(name, valid)}")
+        raise SettingError(path, f"unknown parameter {name!r}; {nearest(name, valid)}")
     if name in experiment.training:
-        message = f"'{name}' is fixed under training and searched here; keep one"
-        raise SettingError(("space", name), message)
+        raise SettingError(path, f"'{name}' is fixed under training and searched here; keep one")
 
 
 def _check_kind(name: str, parameter: Parameter) -> None:
@@ -248,9 +247,8 @@ def _check_backbones(space: Space) -> None:
     searched = "backbone" in space.parameters
     for index, name in enumerate(space.backbones):
         if name not in space.stages:
-            path: KeyPath = (
-                ("space", "backbone", "choice", index) if searched else ("training", "backbone")
-            )
+            place: KeyPath = ("space", "backbone", "choice", index)
+            path = place if searched else ("training", "backbone")
             raise SettingError(path, unknown_backbone(name, space.stages))
     for name, parameter in space.parameters.items():
         for backbone in parameter.per_backbone if isinstance(parameter, Range) else ():
