@@ -29,8 +29,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.evaluation.baselines import ADABN, SOURCE_PLUS_FEW
 from dann_search.evaluation.comparison import BASE, stronger
 from dann_search.models.registry import spec_of, stage_counts
-from dann_search.outputs.adapted import Adapted
-from dann_search.outputs.comparison import Comparison
+from dann_search.outputs.comparison import Adapted, Comparison
 from dann_search.outputs.models import Evaluation
 from dann_search.outputs.search import SearchEnded
 from dann_search.results.leaderboard import finished

@@ -12,7 +12,6 @@ from dann_search.config.load import (
     experiment_of,
     parse_experiment,
     read_source,
-    recorded_experiment,
     recorded_source,
 )
 from dann_search.config.source import SourceFile
@@ -25,7 +24,7 @@ from dann_search.inference.best import write_best
 from dann_search.inference.label_use import of_each
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.search import SearchEnded
-from dann_search.outputs.shared import StoppedBy, TrialCounts
+from dann_search.outputs.shared import StoppedBy
 from dann_search.results.confirmation import confirmation_of
 from dann_search.results.leaderboard import best_trial, write_csv
 from dann_search.results.reader import (
@@ -146,7 +145,7 @@ def resume(
     check_registered(folder)
     source = recorded_source(folder.record, read_record(folder)["experiment"], sets)
     with source.placing():
-        content, space = recorded_experiment(source, stage_counts())
+        content, space = experiment_of(source, stage_counts(), is_record=True)
         if sets:
             _check_not_changed(folder, content, source)
         with_objective(content, recorded_store(folder).target_labelled)
@@ -249,7 +248,7 @@ def _write_results(experiment: ExperimentConfig, outcome: Outcome, lock: DriverL
     rows = read_trials(folder)
     best = best_trial(rows)
     # Interrupted trials may still get a model: only if there are none has every trial failed.
-    if best is None and counts.failed and not counts.running:
+    if best is None and counts.failed and all(row.state != "running" for row in rows):
         failed = [row for row in rows if row.state == "failed"]
         raise RunError(
             f"all {len(failed)} trials failed, the first with: {failed[0].error}; "
@@ -260,7 +259,7 @@ def _write_results(experiment: ExperimentConfig, outcome: Outcome, lock: DriverL
         write_best(folder)
     result = SearchEnded(
         experiment=str(folder),
-        trials=TrialCounts(completed=counts.completed, pruned=counts.pruned, failed=counts.failed),
+        trials=counts,
         objective=experiment.search.objective,
         best=best,
         confirmation=confirmation_of(experiment, rows) if best else None,

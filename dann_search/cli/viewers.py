@@ -27,7 +27,7 @@ def tensorboard(
     import subprocess
     import threading
 
-    from dann_search.outputs.viewers import TensorBoard
+    from dann_search.outputs.search import TensorBoard
     from dann_search.results.reader import find_experiment
     from dann_search.search.interrupts import interrupts
 
@@ -80,7 +80,7 @@ def dashboard(
 
     Example: dann-search dashboard quickstart --port 8081
     """
-    from dann_search.outputs.viewers import Dashboard
+    from dann_search.outputs.search import Dashboard
     from dann_search.results.dashboard import serve
     from dann_search.results.reader import find_experiment
 
@@ -114,7 +114,7 @@ def watch(
 
         status(experiment, watch=True, interval=2.0, as_json=as_json)
         return
-    from dann_search.outputs.viewers import LivePage
+    from dann_search.outputs.search import LivePage
     from dann_search.report.live import serve_live
     from dann_search.results.reader import open_experiment
 

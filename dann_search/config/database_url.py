@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 EXAMPLE = "postgresql://user:$DB_PASSWORD@host/database"
 VARIABLE = re.compile(r"\$([A-Za-z_]\w*)|\$\{(\w+)\}")
 SECRET_OPTION = re.compile("pass|pwd|secret|token", re.IGNORECASE)
-HIDDEN = "***"
 
 
 def check_url(url: str) -> None:
@@ -21,10 +20,8 @@ def check_url(url: str) -> None:
         ValueError: why; the URL is not repeated, for there may be a password in it.
     """
     parsed = _parsed(url)
-    secrets = [
-        parsed.password,
-        *(v for k, v in _options(parsed).items() if SECRET_OPTION.search(k)),
-    ]
+    options = _options(parsed).items()
+    secrets = [parsed.password, *(v for k, v in options if SECRET_OPTION.search(k))]
     if any(secret and not VARIABLE.fullmatch(secret) for secret in secrets):
         raise ValueError(
             "must hold no password, for it is copied into the experiment's record; take it "
@@ -48,7 +45,7 @@ def absolute_url(url: str, base: Path) -> str:
 def shown_url(url: str) -> str:
     """Return the URL as messages show it: without passwords and their variables."""
     parsed = _parsed(url)
-    hidden = {name: HIDDEN for name in _options(parsed) if SECRET_OPTION.search(name)}
+    hidden = {name: "***" for name in _options(parsed) if SECRET_OPTION.search(name)}
     return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
@@ -59,14 +56,10 @@ def connection_url(url: str) -> str:
         ValueError: a variable is not set.
     """
     parsed = _parsed(url)
-    complete = parsed.set(
-        username=expanded(parsed.username),
-        password=expanded(parsed.password),
-        host=expanded(parsed.host),
-        database=expanded(parsed.database),
-        query={name: expanded(value) or "" for name, value in _options(parsed).items()},
-    )
-    return complete.render_as_string(hide_password=False)
+    stated = {part: getattr(parsed, part) for part in ("username", "password", "host", "database")}
+    parts: dict[str, Any] = {part: expanded(text) for part, text in stated.items() if text}
+    query = {name: expanded(value) for name, value in _options(parsed).items()}
+    return parsed.set(**parts, query=query).render_as_string(hide_password=False)
 
 
 def _parsed(url: str) -> "URL":
@@ -92,20 +85,12 @@ def _is_sqlite(parsed: "URL") -> bool:
     return parsed.get_backend_name() == "sqlite"
 
 
-@overload
-def expanded(text: str) -> str: ...
-@overload
-def expanded(text: None) -> None: ...
-
-
-def expanded(text: str | None) -> str | None:
+def expanded(text: str) -> str:
     """Put the values of environment variables into a text.
 
     Raises:
         ValueError: one is not set.
     """
-    if text is None:
-        return None
     for match in VARIABLE.finditer(text):
         if not os.environ.get(name := match[1] or match[2]):
             raise ValueError(f"takes ${name} from the environment, where it is not set")

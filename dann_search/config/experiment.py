@@ -116,10 +116,10 @@ class SearchConfig(Strict):
     @field_validator("study")
     @classmethod
     def _kept_somewhere(cls, study: str) -> str:
-        if study not in STUDIES and "://" not in study:
-            raise ValueError(f"unknown value {shown(study)}; {nearest(study, STUDIES)}")
         if "://" in study:
             check_url(study)
+        elif study not in STUDIES:
+            raise ValueError(f"unknown value {shown(study)}; {nearest(study, STUDIES)}")
         return study
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""A file that extends another: its keys stand in the place of the other's, one by one."""
+"""A file that extends another: its keys replace the other's, one by one."""
 
 from pathlib import Path
 from typing import Any

@@ -114,11 +114,7 @@ def write_copies(folder: Path, files: Sequence[ExtensionFile]) -> None:
 
 
 def read_copies(folder: Path, hashes: Mapping[str, str]) -> tuple[ExtensionFile, ...]:
-    """Read the copies in a folder.
-
-    Args:
-        folder: of the copies.
-        hashes: SHA-256 of each, by name, as recorded.
+    """Read the copies in a folder, whose recorded ``hashes`` are SHA-256 by name.
 
     Raises:
         InputError: a copy is missing or was changed.

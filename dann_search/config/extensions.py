@@ -7,24 +7,30 @@ that register entries import torch inside their functions: this room is loaded b
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 from dann_search.config.entries import Code, Registry
 
 
-def _require_words(spec: Any, *names: str) -> None:
-    """Refuse an entry that something would have nothing to print of."""
-    for name in ("name", *names):
-        if not getattr(spec, name).strip():
-            raise ValueError(f"{type(spec).__name__} {spec.name!r} needs its {name!r}")
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """Base of descriptions. Something prints each text that has no default, so none is empty."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.default is MISSING and isinstance(value, str) and not value.strip():
+                raise ValueError(f"{type(self).__name__} {self.name!r} needs its {one.name!r}")
 
 
 Condition = Mapping[str, str | list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(_Named):
     """A number of the recipe that a method or an augmentation brings along.
 
     Attributes:
@@ -38,7 +44,6 @@ class Option:
         when: values that other fields must have for this one to have an effect.
     """
 
-    name: str
     neutral: float
     low: float = 0.0
     high: float = 1.0
@@ -49,7 +54,7 @@ class Option:
     when: Condition = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require_words(self, "description", "words")
+        super().__post_init__()
         if not self.name.isidentifier():
             raise ValueError(f"option name {self.name!r} must be letters, digits and '_'")
         if not self.low <= self.neutral <= self.high:
@@ -61,7 +66,7 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodSpec:
+class MethodSpec(_Named):
     """A way to use the target's images in training.
 
     Attributes:
@@ -90,7 +95,6 @@ class MethodSpec:
         options: further fields of the recipe, given to its loss by their names.
     """
 
-    name: str
     words: str
     term: str
     source: str
@@ -106,7 +110,7 @@ class MethodSpec:
     options: tuple[Option, ...] = ()
 
     def __post_init__(self) -> None:
-        _require_words(self, "words", "term", "source")
+        super().__post_init__()
         if not 0 < self.trade_off < math.inf:
             raise ValueError(f"{self.name}: trade_off must be above 0, got {self.trade_off}")
         if self.discriminator not in ("", "features", "conditioned"):
@@ -114,7 +118,7 @@ class MethodSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidatorSpec:
+class ValidatorSpec(_Named):
     """A label-free score of an epoch; the higher, the better.
 
     Attributes:
@@ -123,12 +127,8 @@ class ValidatorSpec:
         source: where it was published, for the docs.
     """
 
-    name: str
     words: str
     source: str
-
-    def __post_init__(self) -> None:
-        _require_words(self, "words", "source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ class AugmentationSpec(Option):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplerSpec:
+class SamplerSpec(_Named):
     """What proposes configurations.
 
     Attributes:
@@ -156,13 +156,9 @@ class SamplerSpec:
         install: what to give to pip where ``module`` is missing.
     """
 
-    name: str
     words: str
     module: str = ""
     install: str = ""
-
-    def __post_init__(self) -> None:
-        _require_words(self, "words")
 
 
 METHODS: Registry[MethodSpec] = Registry("method", "dann_search.training.methods")

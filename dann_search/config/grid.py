@@ -11,9 +11,8 @@ from dann_search.config.space import Space
 def combinations(space: Space) -> int | None:
     """How many configurations there are; None where some range has no steps."""
     governing = {name for p in space.parameters.values() for name in p.when}
-    if any(isinstance(p, Range) and p.own_bounds for p in space.parameters.values()):
-        governing.add("backbone")
-    if "unfrozen_depth" in space.parameters:
+    own = any(isinstance(p, Range) and p.per_backbone for p in space.parameters.values())
+    if own or "unfrozen_depth" in space.parameters:
         governing.add("backbone")
 
     def count(names: Sequence[str], values: dict[str, Any]) -> float:

@@ -8,16 +8,15 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from dann_search.config.data import DomainConfig, TargetLabels
-from dann_search.config.experiment import ExperimentConfig, WeightsFile
+from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extends import EXTENDS, OTHER, read_extended, take_from_other
 from dann_search.config.extension_files import stated_extensions, use_extensions
 from dann_search.config.messages import PAIR, describe, shown
 from dann_search.config.parameter import KINDS
 from dann_search.config.paths import check_data, check_weights, with_located_paths
-from dann_search.config.shipped import named_file
+from dann_search.config.shipped import named_file, write_new
 from dann_search.config.source import KeyPath, SourceFile, parse_yaml, read_yaml
-from dann_search.config.space import Space, SpaceError, build_space, unknown_backbone
+from dann_search.config.space import Space, build_space, unknown_backbone
 from dann_search.config.start_points import start_points
 from dann_search.config.strict import FieldError, leaf_types
 from dann_search.config.trial import TrialConfig
@@ -84,15 +83,29 @@ def read_source(
 
 
 def experiment_of(
-    source: SourceFile, stages: Mapping[str, int], *, check_files: bool = True
+    source: SourceFile,
+    stages: Mapping[str, int],
+    *,
+    check_files: bool = True,
+    is_record: bool = False,
 ) -> tuple[ExperimentConfig, Space]:
-    """Validate what was read, as ``load_experiment``; its ``extensions`` are used from now on."""
-    use_extensions(stated_extensions(source))
+    """Validate what was read, as ``load_experiment``; its ``extensions`` are used from now on.
+
+    Those of a record are in use already, from the experiment's folder, and its domains are not
+    needed any more: they are packed.
+    """
+    if not is_record:
+        use_extensions(stated_extensions(source))
     experiment = parse_experiment(source, stages)
     if check_files:
         check_weights(experiment, source)
-        check_data(experiment, source)
-    return experiment, _space_of(experiment, source, stages)
+        if not is_record:
+            check_data(experiment, source)
+    search = experiment.search
+    with source.placing():
+        space = build_space(experiment, stages)
+        start_points(space, search.start_points, search.published_first)
+    return experiment, space
 
 
 def write_resolved(experiment: ExperimentConfig, file: Path) -> None:
@@ -102,22 +115,7 @@ def write_resolved(experiment: ExperimentConfig, file: Path) -> None:
         InputError: the file exists, or cannot be written.
     """
     content = experiment.model_dump(mode="json")
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    try:
-        with open(file, "x", encoding="utf-8") as out:
-            out.write(text)
-    except OSError as exc:
-        raise InputError(f"{file}: cannot be written: {exc.strerror}") from None
-
-
-def _space_of(experiment: ExperimentConfig, source: SourceFile, stages: Mapping[str, int]) -> Space:
-    try:
-        built = build_space(experiment, stages)
-        search = experiment.search
-        start_points(built, search.start_points, search.published_first)
-        return built
-    except SpaceError as exc:
-        raise source.error(exc.path, str(exc)) from None
+    write_new(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def override(source: SourceFile, sets: Sequence[str]) -> None:
@@ -161,21 +159,6 @@ def recorded_source(record: Path, content: dict[str, Any], sets: Sequence[str]) 
     return source
 
 
-def recorded_experiment(
-    source: SourceFile, stages: Mapping[str, int]
-) -> tuple[ExperimentConfig, Space]:
-    """Validate a record. The domains themselves are not needed any more: they are packed.
-
-    The experiment's ``extensions`` are in use already, from its folder.
-
-    Raises:
-        InputError: the overrides leave no valid experiment, or its weights are gone.
-    """
-    experiment = parse_experiment(source, stages)
-    check_weights(experiment, source)
-    return experiment, _space_of(experiment, source, stages)
-
-
 def parse_experiment(source: SourceFile, stages: Mapping[str, int]) -> ExperimentConfig:
     """Validate an experiment file but for its space; its paths become absolute.
 
@@ -205,7 +188,7 @@ def _first_error(source: SourceFile, exc: ValidationError, prefix: KeyPath) -> I
     error = errors[0]
     kind, location = error["type"], (*prefix, *error["loc"])
     if isinstance(at := error.get("ctx", {}).get("error"), FieldError):
-        return source.error((*location, *at.path), str(at))
+        return source.error((*_path_of(source, location), *at.path), str(at))
     if kind in ("extra_forbidden", "invalid_key") or "[key]" in location:
         return _key_error(source, location)
     path = _path_of(source, location)
@@ -266,15 +249,9 @@ def _valid_keys(path: KeyPath) -> list[str]:
     """Return the keys that are valid at the place of ``path``."""
     if path[0] == "space":
         return [*KINDS, "step", "when", "per_backbone"]
-    model: Any = ExperimentConfig
-    if path[0] == "weights":
-        return list(WeightsFile.model_fields)
-    if path[:3] == ("data", "target", "labels") and len(path) > 3:
-        return list(TargetLabels.model_fields)
-    if path[0] == "data" and len(path) > 2 and path[1] in ("source", "target"):
-        return list(DomainConfig.model_fields)
-    for key in path[:-1]:
-        annotation = model.model_fields[str(key)].annotation
-        model = TrialConfig if key == "training" else leaf_types(annotation)[0]
-    assert issubclass(model, BaseModel)
+    model: type[BaseModel] = ExperimentConfig
+    for key in path[:-1]:  # names of backbones and numbers of sources are no fields
+        field = model.model_fields.get(str(key))
+        types = [TrialConfig] if key == "training" else leaf_types(field and field.annotation)
+        model = next((t for t in types if isinstance(t, type) and issubclass(t, BaseModel)), model)
     return [*model.model_fields, *([EXTENDS] if model is ExperimentConfig else [])]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from dann_search.config.strict import Strict
+from dann_search.config.strict import FieldError, Strict
 
 Scalar = bool | int | float | str
 
@@ -78,39 +78,23 @@ class Choice(Condition):
         return self.choice
 
 
-def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
-    low, high = bounds
-    if low > high:
-        raise ValueError(f"low must not exceed high, got [{low}, {high}]; write [{high}, {low}]")
-    return bounds
-
-
-def _reached(bounds: tuple[float, float], step: float) -> None:
-    """Refuse steps that do not end at ``high``: the largest value would be a surprise."""
-    low, high = bounds
-    steps = (high - low) / step
-    if abs(steps - round(steps)) > 1e-6:
-        last = low + math.floor(steps) * step
-        raise ValueError(
-            f"steps of {step:g} from {low:g} do not meet {high:g}; write [{low:g}, {last:.12g}] "
-            f"or [{low:g}, {last + step:.12g}]"
-        )
+Bounds = tuple[float, float]
 
 
 class Range(Condition):
-    """Base of parameters between two bounds, which backbones may override."""
+    """Base of parameters between two bounds, which ``per_backbone`` overrides for some."""
+
+    per_backbone: dict[str, Bounds] = Field(default_factory=dict)
 
     @property
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> Bounds:
         """Low and high for backbones without bounds of their own."""
-        bounds: tuple[float, float] = getattr(self, self.kind)
+        bounds: Bounds = getattr(self, self.kind)
         return bounds
 
     @property
-    def own_bounds(self) -> dict[str, tuple[float, float]]:
-        """Bounds by backbone, as written under ``per_backbone``."""
-        own: dict[str, tuple[float, float]] = getattr(self, "per_backbone", {})
-        return own
+    def _all_bounds(self) -> list[Bounds]:
+        return [self.bounds, *self.per_backbone.values()]
 
     @property
     def increment(self) -> float | None:
@@ -121,28 +105,21 @@ class Range(Condition):
     @property
     def stated(self) -> dict[tuple[str | builtins.int, ...], Scalar]:
         """Both ends of each range by their path."""
-        own: dict[tuple[str | builtins.int, ...], Scalar] = {
-            ("per_backbone", name, index): value
-            for name, bounds in self.own_bounds.items()
-            for index, value in enumerate(bounds)
-        }
-        return {**super().stated, **own}
-
-    def bounds_for(self, backbone: str) -> tuple[float, float]:
-        """Low and high for one backbone."""
-        return self.own_bounds.get(backbone, self.bounds)
+        found = super().stated
+        for name, bounds in self.per_backbone.items():
+            found |= {("per_backbone", name, index): end for index, end in enumerate(bounds)}
+        return found
 
     def contains(self, value: object) -> bool:
         """Whether ``value`` may be sampled for any backbone."""
-        return any(self.between(value, b) for b in (self.bounds, *self.own_bounds.values()))
+        return any(self.between(value, bounds) for bounds in self._all_bounds)
 
     @property
     def is_countable(self) -> bool:
         """Whether it has steps or a single value for every backbone."""
-        bounds = (self.bounds, *self.own_bounds.values())
-        return all(self.options_between(one) is not None for one in bounds)
+        return self.increment is not None or all(low == high for low, high in self._all_bounds)
 
-    def between(self, value: object, bounds: tuple[float, float]) -> bool:
+    def between(self, value: object, bounds: Bounds) -> bool:
         """Whether ``value`` is between the bounds and on a step."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
@@ -159,7 +136,7 @@ class Range(Condition):
         """Every value within the common bounds; None without steps."""
         return self.options_between(self.bounds)
 
-    def options_between(self, bounds: tuple[float, float]) -> Sequence[Scalar] | None:
+    def options_between(self, bounds: Bounds) -> Sequence[Scalar] | None:
         """Return every value from low to high; None without steps."""
         low, high = bounds
         if self.increment is None:
@@ -170,15 +147,28 @@ class Range(Condition):
         return [min(step_value(low, self.increment, index), high) for index in range(count)]
 
     @model_validator(mode="after")
-    def _steps_meet_high(self) -> Self:
-        for bounds in (self.bounds, *self.own_bounds.values()):
-            _ordered(bounds)
-            if self.increment is not None:
-                _reached(bounds, self.increment)
+    def _bounds_make_sense(self) -> Self:
+        for backbone, bounds in {"": self.bounds, **self.per_backbone}.items():
+            if problem := self._problem(*bounds):
+                path = ("per_backbone", backbone) if backbone else (self.kind,)
+                raise FieldError(path, problem)
         return self
 
-
-Bounds = tuple[float, float]
+    def _problem(self, low: float, high: float) -> str:
+        """Say what is wrong with bounds; empty where nothing is."""
+        if low > high:
+            return f"low must not exceed high, got [{low}, {high}]; write [{high}, {low}]"
+        if self.increment is None:
+            return ""
+        steps = (high - low) / self.increment
+        if abs(steps - round(steps)) <= 1e-6:
+            return ""
+        # The largest value would be a surprise.
+        last = low + math.floor(steps) * self.increment
+        return (
+            f"steps of {self.increment:g} from {low:g} do not meet {high:g}; write "
+            f"[{low:g}, {last:.12g}] or [{low:g}, {last + self.increment:.12g}]"
+        )
 
 
 class Uniform(Range):
@@ -189,33 +179,20 @@ class Uniform(Range):
 
     uniform: Bounds
     step: float | None = Field(None, gt=0)
-    per_backbone: dict[str, Bounds] = Field(default_factory=dict)
-
-    _check = field_validator("uniform")(_ordered)
 
 
 class LogUniform(Range):
     """A positive real number whose logarithm is uniform from low to high."""
 
     loguniform: Bounds
-    per_backbone: dict[str, Bounds] = Field(default_factory=dict)
 
-    @field_validator("loguniform")
-    @classmethod
-    def _positive(cls, bounds: Bounds) -> Bounds:
-        if bounds[0] <= 0:
-            raise ValueError(
-                f"a log range needs low > 0, got [{bounds[0]:g}, {bounds[1]:g}]; "
-                "use a small positive low, or uniform"
+    def _problem(self, low: float, high: float) -> str:
+        if low <= 0:
+            return (
+                f"a log range needs low > 0, got [{low:g}, {high:g}]; use a small positive low, or "
+                "uniform"
             )
-        return _ordered(bounds)
-
-    @field_validator("per_backbone")
-    @classmethod
-    def _all_positive(cls, own: dict[str, Bounds]) -> dict[str, Bounds]:
-        for bounds in own.values():
-            cls._positive(bounds)
-        return own
+        return super()._problem(low, high)
 
 
 class Int(Range):
@@ -227,9 +204,9 @@ class Int(Range):
     # The field has the name of the key in the file, which hides the type: hence builtins.int.
     int: tuple[builtins.int, builtins.int]
     step: builtins.int = Field(1, ge=1)
-    per_backbone: dict[str, tuple[builtins.int, builtins.int]] = Field(default_factory=dict)
-
-    _check = field_validator("int")(_ordered)
+    per_backbone: dict[str, tuple[builtins.int, builtins.int]] = Field(  # type: ignore[assignment]
+        default_factory=dict
+    )
 
 
 KINDS = ("choice", "uniform", "loguniform", "int")

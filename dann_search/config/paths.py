@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
-from dann_search.config.data import PLACES, DataConfig, DomainConfig
+from dann_search.config.data import PLACES, DomainConfig, TargetLabels
 from dann_search.config.database_url import absolute_url, expanded
 from dann_search.config.experiment import ExperimentConfig, SearchConfig
 from dann_search.config.messages import shown
 from dann_search.config.source import KeyPath, SourceFile
+from dann_search.config.strict import Strict
 from dann_search.errors import InputError
 from dann_search.storage.layout import STORAGE_VARIABLE, ExperimentFolder, default_storage
 from dann_search.storage.remote_folder import is_url
@@ -15,7 +17,6 @@ from dann_search.storage.remote_folder import is_url
 STUDY: KeyPath = ("search", "study")
 WARM_START: KeyPath = ("search", "warm_start")
 STORAGE: KeyPath = ("storage",)
-LABELS_FOLDER: KeyPath = ("data", "target", "labels", "folder")
 
 
 def with_located_paths(experiment: ExperimentConfig, source: SourceFile) -> ExperimentConfig:
@@ -24,48 +25,43 @@ def with_located_paths(experiment: ExperimentConfig, source: SourceFile) -> Expe
     Raises:
         InputError: a path is none.
     """
-    domains = [
-        domain.model_copy(
-            update={
-                key: _placed(source, (*path, key), place)
-                for key in ("root", *PLACES)
-                if (place := getattr(domain, key)) is not None
-            }
-        )
-        for path, domain in _domains(experiment.data)
-    ]
     weights = {
         name: entry.model_copy(update={"file": located(source, ("weights", name), entry.file)})
         for name, entry in experiment.weights.items()
     }
-    extensions = tuple(
-        located(source, ("extensions", number), path)
-        for number, path in enumerate(experiment.extensions)
-    )
-    stated = "storage" in source.content
-    storage = experiment.storage if stated else default_storage()
-    if is_url(storage):
+    if "storage" in source.content:
+        storage = _placed(source, STORAGE, experiment.storage)
+    elif is_url(storage := default_storage()):
         storage = _placed(source, STORAGE, str(storage))
     else:
-        base = source.base(STORAGE) if stated else Path.cwd()
-        storage = located(source, STORAGE, Path(storage), base)
-    if (few := domains[-1].labels) and isinstance(few.folder, Path):
-        place = located(source, LABELS_FOLDER, few.folder)
-        labels = few.model_copy(update={"folder": place})
-        domains[-1] = domains[-1].model_copy(update={"labels": labels})
-    one = isinstance(experiment.data.source, DomainConfig)
-    data = experiment.data.model_copy(
-        update={"source": domains[0] if one else tuple(domains[:-1]), "target": domains[-1]}
-    )
-    return experiment.model_copy(
-        update={
-            "data": data,
-            "weights": weights,
-            "extensions": extensions,
-            "storage": storage,
-            "search": _search(experiment.search, source),
-        }
-    )
+        storage = located(source, STORAGE, Path(storage), Path.cwd())
+    update = {
+        "data": _placed(source, ("data",), experiment.data),
+        "weights": weights,
+        "extensions": _placed(source, ("extensions",), experiment.extensions),
+        "storage": storage,
+        "search": _search(experiment.search, source),
+    }
+    return experiment.model_copy(update=update)
+
+
+def _placed(source: SourceFile, path: KeyPath, value: Any) -> Any:
+    """Return a value, or all of a section or list, with absolute paths and complete URLs."""
+    match value:
+        case Strict():
+            held = {name: getattr(value, name) for name in type(value).model_fields}
+            new = {name: _placed(source, (*path, name), one) for name, one in held.items()}
+            return value.model_copy(update={n: one for n, one in new.items() if one != held[n]})
+        case tuple():
+            return tuple(_placed(source, (*path, n), one) for n, one in enumerate(value))
+        case Path():
+            return located(source, path, value)
+        case str() if is_url(value):
+            try:
+                return expanded(value)
+            except ValueError as exc:
+                raise source.error(path, f"not a usable URL: {shown(value)} ({exc})") from None
+    return value
 
 
 def _search(search: SearchConfig, source: SourceFile) -> SearchConfig:
@@ -78,16 +74,6 @@ def _search(search: SearchConfig, source: SourceFile) -> SearchConfig:
         if ExperimentFolder(beside).record.is_file():
             update["warm_start"] = beside
     return search.model_copy(update=update)
-
-
-def _placed(source: SourceFile, path: KeyPath, place: str | Path) -> str | Path:
-    """Return a path as ``located`` does, or a URL with the values of its variables."""
-    if isinstance(place, Path):
-        return located(source, path, place)
-    try:
-        return expanded(place)
-    except ValueError as exc:
-        raise source.error(path, f"not a usable URL: {shown(place)} ({exc})") from None
 
 
 def located(source: SourceFile, path: KeyPath, value: Path, base: Path | None = None) -> Path:
@@ -114,16 +100,21 @@ def check_data(experiment: ExperimentConfig, source: SourceFile) -> None:
     Raises:
         InputError: one is not there.
     """
-    for path, domain in _domains(experiment.data):
+    data = experiment.data
+    several = isinstance(data.source, tuple)
+    sections: list[tuple[KeyPath, DomainConfig | TargetLabels | None]] = [
+        (("data", "source", n) if several else ("data", "source"), domain)
+        for n, domain in enumerate(data.sources)
+    ]
+    sections += [(("data", "target"), data.target)]
+    sections += [(("data", "target", "labels"), data.target.labels)]
+    for path, section in sections:
         for key in PLACES:
-            place = getattr(domain, key)
+            place = getattr(section, key, None)
             exists = os.path.isfile if key == "manifest" else os.path.isdir
             if isinstance(place, Path) and not exists(place):
                 kind = "file" if key == "manifest" else "folder"
                 raise source.error((*path, key), f"no such {kind}: {place}")
-    few = experiment.data.target.labels
-    if few and isinstance(few.folder, Path) and not os.path.isdir(few.folder):
-        raise source.error(LABELS_FOLDER, f"no such folder: {few.folder}")
 
 
 def check_cluster_storage(source: SourceFile) -> None:
@@ -137,12 +128,8 @@ def check_cluster_storage(source: SourceFile) -> None:
         "of the cluster mount"
     )
     value = str(source.content.get("storage") or default_storage())
-    own = (
-        value.partition("://")[0] in ("file", "local", "memory")
-        if is_url(value)
-        else (not os.path.isabs(value))
-    )
-    if not own:
+    scheme, is_elsewhere, _ = value.partition("://")
+    if scheme not in ("file", "local", "memory") if is_elsewhere else os.path.isabs(value):
         return
     what = f"{rule}, got {shown(value)}: of this machine, which the cluster does not see"
     if "storage" in source.content:
@@ -161,12 +148,3 @@ def check_weights(experiment: ExperimentConfig, source: SourceFile) -> None:
     for backbone, weights in experiment.weights.items():
         if not os.path.isfile(weights.file):
             raise source.error(("weights", backbone), f"no such file: {weights.file}")
-
-
-def _domains(data: DataConfig) -> list[tuple[KeyPath, DomainConfig]]:
-    """Every domain and its place in the file."""
-    if isinstance(data.source, DomainConfig):
-        sources: list[tuple[KeyPath, DomainConfig]] = [(("data", "source"), data.source)]
-    else:
-        sources = [(("data", "source", number), one) for number, one in enumerate(data.source)]
-    return [*sources, (("data", "target"), data.target)]

@@ -38,13 +38,9 @@ def named_file(path: Path) -> Path:
 
 
 def write_copy(name: str, out: Path, source: Path | None, target: Path | None) -> None:
-    """Write a shipped file, comments included, for the user's own folders.
+    """Write a shipped file, comments included, for the user's own folders of source and target.
 
-    Args:
-        name: of the shipped file.
-        out: the new file; its name becomes that of the experiment.
-        source: folder of the source domain; None leaves what the file says.
-        target: folder of the target domain.
+    The name of the new file, ``out``, becomes that of the experiment.
 
     Raises:
         InputError: there is no such file or folder, or ``out`` exists or cannot be written.
@@ -63,6 +59,15 @@ def write_copy(name: str, out: Path, source: Path | None, target: Path | None) -
     for key, folder in (("source", source), ("target", target)):
         if folder is not None:
             text = _with_domain(text, key, folder)
+    write_new(out, text)
+
+
+def write_new(out: Path, text: str) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        InputError: it is, or cannot be written.
+    """
     try:
         with open(out, "x", encoding="utf-8") as file:
             file.write(text)

@@ -71,16 +71,10 @@ class SourceFile:
 
         The nearest parent's where the file has no such key.
         """
-        key = dotted(path)
-        for length in range(len(path), 0, -1):
-            if path[:length] in self.overridden:
-                return f"{self.overridden[path[:length]]}: {key}"
-            if path[:length] in self.lines:
-                return f"{self.lines[path[:length]]}: {key}"
-        for overridden, origin in self.overridden.items():
-            if path and overridden[: len(path)] == path:
-                return f"{origin}: {key}"
-        return f"{self.name}: {key}" if key else self.name
+        n, key = len(path), dotted(path)
+        parts = (origin for one, origin in self.overridden.items() if n and one[:n] == path)
+        place = self._nearest(path) or next(parts, self.name)
+        return f"{place}: {key}" if key else f"{place}"
 
     def base(self, path: KeyPath) -> Path:
         """Return the folder that a relative path at ``path`` is relative to.
@@ -89,12 +83,18 @@ class SourceFile:
         """
         if self.relative_to:
             return self.relative_to
+        nearest = self._nearest(path)
+        if isinstance(nearest, str):
+            return Path.cwd()
+        return Path(nearest.file if nearest else self.name).parent.resolve()
+
+    def _nearest(self, path: KeyPath) -> "str | Place | None":
+        """Return the override or the line that states ``path``, or its nearest parent."""
         for length in range(len(path), 0, -1):
-            if path[:length] in self.overridden:
-                return Path.cwd()
-            if path[:length] in self.lines:
-                return Path(self.lines[path[:length]].file).parent.resolve()
-        return Path(self.name).parent.resolve()
+            part = path[:length]
+            if found := self.overridden.get(part) or self.lines.get(part):
+                return found
+        return None
 
     def error(self, path: KeyPath, message: str) -> InputError:
         """Return an error about the value at ``path``."""
@@ -217,16 +217,16 @@ def _note_lines(
         return
     noted.add(id(node))
     above |= {id(node)}
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise InputError(f"{source.name}:{key.start_mark.line + 1}: duplicate key {name!r}")
-            seen.add(name)
-            source.lines[(*path, name)] = Place(source.name, key.start_mark.line + 1)
-            _note_lines(value, (*path, name), source, above, noted)
-    else:
-        for index, value in enumerate(node.value):
-            source.lines[(*path, index)] = Place(source.name, value.start_mark.line + 1)
-            _note_lines(value, (*path, index), source, above, noted)
+    parts: list[tuple[str | int, yaml.Node, yaml.Node]] = (
+        [(str(key.value), key, value) for key, value in node.value]
+        if isinstance(node, yaml.MappingNode)
+        else [(index, value, value) for index, value in enumerate(node.value)]
+    )
+    seen: set[str | int] = set()
+    for name, marked, value in parts:
+        line = marked.start_mark.line + 1
+        if name in seen:
+            raise InputError(f"{source.name}:{line}: duplicate key {name!r}")
+        seen.add(name)
+        source.lines[(*path, name)] = Place(source.name, line)
+        _note_lines(value, (*path, name), source, above, noted)

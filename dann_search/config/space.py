@@ -10,20 +10,12 @@ from pydantic import ValidationError
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.messages import describe, shown
 from dann_search.config.parameter import Choice, Int, Parameter, Range
-from dann_search.config.source import KeyPath
+from dann_search.config.source import KeyPath, SettingError
 from dann_search.config.strict import leaf_types
 from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.errors import InputError, nearest
 
 NOT_SEARCHED = ("epochs", "seed")
-
-
-class SpaceError(ValueError):
-    """A space that cannot be searched; ``path`` is the key at fault."""
-
-    def __init__(self, path: KeyPath, message: str):
-        super().__init__(message)
-        self.path = path
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class Space:
         """Return low and high for one backbone; depths are clipped to the stages it has."""
         parameter = self.parameters[name]
         assert isinstance(parameter, Range)
-        low, high = parameter.bounds_for(backbone)
+        low, high = parameter.per_backbone.get(backbone, parameter.bounds)
         if name != "unfrozen_depth":
             return low, high
         step, top = parameter.increment or 1, self.stages[backbone]
@@ -60,7 +52,7 @@ class Space:
         if len(self.backbones) < 2:
             return False
         parameter = self.parameters[name]
-        own = isinstance(parameter, Range) and backbone in parameter.own_bounds
+        own = isinstance(parameter, Range) and backbone in parameter.per_backbone
         return own or name == "unfrozen_depth"
 
     def options(self, name: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
@@ -103,7 +95,7 @@ def build_space(experiment: ExperimentConfig, stages: Mapping[str, int]) -> Spac
     """Order and check the space of an experiment.
 
     Raises:
-        SpaceError: a name, backbone or condition is unknown, conditions form a cycle, or no trial
+        SettingError: a name, backbone or condition is unknown, conditions form a cycle, or no trial
             could have one of the values.
     """
     fixed = experiment.fixed
@@ -112,27 +104,28 @@ def build_space(experiment: ExperimentConfig, stages: Mapping[str, int]) -> Spac
         _check_name(name, experiment)
         _check_kind(name, parameter)
         checked[name] = _with_trial_values(name, parameter, fixed)
-    conditioned = {name: _with_implied(name, p, checked, fixed) for name, p in checked.items()}
+    implied = implied_conditions()
+    conditioned = {
+        name: _with_implied(name, parameter, implied.get(name, {}), checked, fixed)
+        for name, parameter in checked.items()
+    }
     space = Space(_in_order(conditioned), fixed, stages)
     _check_backbones(space)
-    _check_depth(space)
-    _check_linear_probe(space)
-    _check_batch_size(space, experiment.resources.workers_per_trial)
+    _check_limits(space, experiment.resources.workers_per_trial)
     if experiment.search.sampler == "grid":
         _check_countable(space)
     return space
 
 
 def _check_name(name: str, experiment: ExperimentConfig) -> None:
+    path = ("space", name)
     if name in NOT_SEARCHED:
-        message = f"'{name}' is the same for all trials; write it under training"
-        raise SpaceError(("space", name), message)
+        raise SettingError(path, f"'{name}' is the same for all trials; write it under training")
     valid = [field for field in TrialConfig.model_fields if field not in NOT_SEARCHED]
     if name not in valid:
-        raise SpaceError(("space", name), f"unknown parameter {name!r}; {nearest(name, valid)}")
+        raise SettingError(path, f"unknown parameter {name!r}; {nearest(name, valid)}")
     if name in experiment.training:
-        message = f"'{name}' is fixed under training and searched here; keep one"
-        raise SpaceError(("space", name), message)
+        raise SettingError(path, f"'{name}' is fixed under training and searched here; keep one")
 
 
 def _check_kind(name: str, parameter: Parameter) -> None:
@@ -145,7 +138,7 @@ def _check_kind(name: str, parameter: Parameter) -> None:
         kinds = {"unfrozen_depth": "{int: [0, 4]}", "batch_size": "{choice: [32, 64]}"}
         example = kinds.get(name, "{choice: […]}")
         message = f"cannot be searched by {parameter.kind}; write it like {example}"
-        raise SpaceError(("space", name, parameter.kind), message)
+        raise SettingError(("space", name, parameter.kind), message)
 
 
 def _with_trial_values(name: str, parameter: Parameter, fixed: TrialConfig) -> Parameter:
@@ -155,37 +148,41 @@ def _with_trial_values(name: str, parameter: Parameter, fixed: TrialConfig) -> P
         try:
             config = TrialConfig.model_validate({**fixed.model_dump(), name: value})
         except ValidationError as exc:
-            raise SpaceError(("space", name, *place), describe(exc.errors())) from None
+            raise SettingError(("space", name, *place), describe(exc.errors())) from None
         values.append(getattr(config, name))
     if not isinstance(parameter, Choice):
         return parameter
     if len(set(values)) < len(values):
         path: KeyPath = ("space", name, "choice")
-        raise SpaceError(path, f"the same value twice in {shown(list(parameter.choice))}")
+        raise SettingError(path, f"the same value twice in {shown(list(parameter.choice))}")
     return parameter.model_copy(update={"choice": values})
 
 
 def _with_implied(
-    name: str, parameter: Parameter, searched: Mapping[str, Parameter], fixed: TrialConfig
+    name: str,
+    parameter: Parameter,
+    conditions: Mapping[str, str | list[str]],
+    searched: Mapping[str, Parameter],
+    fixed: TrialConfig,
 ) -> Parameter:
+    """Return the parameter under its own conditions and those without which it has no effect."""
     for other, wanted in parameter.when.items():
         path: KeyPath = ("space", name, "when", other)
         known = set(TrialConfig.model_fields) - {name}
         if other == name:
-            raise SpaceError(path, f"'{name}' cannot depend on itself")
+            raise SettingError(path, f"'{name}' cannot depend on itself")
         if other not in known:
-            raise SpaceError(path, f"unknown parameter {other!r}; {nearest(other, known)}")
+            raise SettingError(path, f"unknown parameter {other!r}; {nearest(other, known)}")
         for value in wanted if isinstance(wanted, list) else [wanted]:
             if problem := _never(other, value, searched.get(other), fixed):
-                raise SpaceError(path, problem)
-    conditions = implied_conditions().get(name, {})
+                raise SettingError(path, problem)
     when: dict[str, Any] = {**conditions, **parameter.when}
     for other, implied in conditions.items():
         stated, possible = when[other], implied if isinstance(implied, list) else [implied]
         if isinstance(stated, list):
             when[other] = [value for value in stated if value in possible]
         if when[other] == [] or (not isinstance(stated, list) and stated not in possible):
-            raise SpaceError(
+            raise SettingError(
                 ("space", name, "when", other),
                 f"'{name}' has no effect where {other} is {shown(stated)}, "
                 f"only where it is {' or '.join(possible)}",
@@ -220,7 +217,7 @@ def _in_order(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
     def blockers(name: str) -> list[str]:
         # The range of a depth depends on the backbone.
         parameter = waiting[name]
-        own = isinstance(parameter, Range) and parameter.own_bounds
+        own = isinstance(parameter, Range) and parameter.per_backbone
         needed = [*parameter.when, *(["backbone"] if own or name == "unfrozen_depth" else [])]
         return [other for other in needed if other in waiting]
 
@@ -232,7 +229,7 @@ def _in_order(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
                 cycle.append(blockers(cycle[-1])[0])
             cycle = cycle[cycle.index(cycle[-1]) :]
             message = f"conditions form a cycle: {' -> '.join(cycle)}"
-            raise SpaceError(("space", cycle[0], "when"), message)
+            raise SettingError(("space", cycle[0], "when"), message)
         ordered[ready] = waiting.pop(ready)
     return ordered
 
@@ -250,44 +247,49 @@ def _check_backbones(space: Space) -> None:
     searched = "backbone" in space.parameters
     for index, name in enumerate(space.backbones):
         if name not in space.stages:
-            path: KeyPath = (
-                ("space", "backbone", "choice", index) if searched else ("training", "backbone")
-            )
-            raise SpaceError(path, unknown_backbone(name, space.stages))
+            place: KeyPath = ("space", "backbone", "choice", index)
+            path = place if searched else ("training", "backbone")
+            raise SettingError(path, unknown_backbone(name, space.stages))
     for name, parameter in space.parameters.items():
-        for backbone in parameter.own_bounds if isinstance(parameter, Range) else ():
+        for backbone in parameter.per_backbone if isinstance(parameter, Range) else ():
             if backbone not in space.backbones:
                 path = ("space", name, "per_backbone", backbone)
                 message = f"no trial has this backbone; {nearest(backbone, space.backbones)}"
-                raise SpaceError(path, message)
+                raise SettingError(path, message)
 
 
-def _check_depth(space: Space) -> None:
+def _check_limits(space: Space, workers: int) -> None:
+    """Check values whose limits depend on other settings.
+
+    No backbone may lack the stages to train, a probe must leave epochs in which stages are trained,
+    and batch norm needs two images a worker.
+    """
     deepest = max(space.backbones, key=lambda name: space.stages[name])
-    limit = space.stages[deepest]
-    parameter = space.parameters.get("unfrozen_depth")
-    path: KeyPath = ("training", "unfrozen_depth")
-    depth = space.fixed.unfrozen_depth
-    if isinstance(parameter, Int):
-        path, depth = ("space", "unfrozen_depth", "int"), parameter.int[1]
-        for backbone, (_, high) in parameter.per_backbone.items():
-            if high > space.stages[backbone]:
-                own: KeyPath = ("space", "unfrozen_depth", "per_backbone", backbone)
-                raise SpaceError(own, f"must be at most {space.stages[backbone]}, got {high}")
-    if depth is not None and depth > limit:
-        raise SpaceError(path, f"must be at most {limit} for {deepest}, got {depth}")
+    for path, depth in _stated(space, "unfrozen_depth"):
+        own = path[2:3] == ("per_backbone",)
+        limit = space.stages[str(path[-1]) if own else deepest]
+        if depth is not None and depth > limit:
+            of = "" if own else f" for {deepest}"
+            raise SettingError(path, f"must be at most {limit}{of}, got {depth}")
+    epochs = space.fixed.epochs
+    for path, probe in _stated(space, "linear_probe_epochs"):
+        if probe >= epochs:
+            raise SettingError(path, f"must be less than epochs ({epochs}), got {probe}")
+    for path, size in _stated(space, "batch_size"):
+        if size < 2 * workers:
+            raise SettingError(
+                path if path[0] == "space" else ("resources", "workers_per_trial"),
+                f"batch_size must be at least {2 * workers}, two images for each of {workers} "
+                f"workers, got {size}",
+            )
 
 
-def _check_linear_probe(space: Space) -> None:
-    """Refuse a probe after which no epoch is left, so that no stage would ever be trained."""
-    parameter = space.parameters.get("linear_probe_epochs")
-    path: KeyPath = ("training", "linear_probe_epochs")
-    longest, epochs = space.fixed.linear_probe_epochs, space.fixed.epochs
-    if parameter is not None:
-        path = ("space", "linear_probe_epochs", parameter.kind)
-        longest = max(map(int, parameter.stated.values()))
-    if longest >= epochs:
-        raise SpaceError(path, f"must be less than epochs ({epochs}), got {longest}")
+def _stated(space: Space, name: str) -> list[tuple[KeyPath, Any]]:
+    """Return all values that the file states of a setting, each with the key that it is under."""
+    if name not in space.parameters:
+        return [(("training", name), getattr(space.fixed, name))]
+    stated = space.parameters[name].stated
+    return [(("space", name, *place[:-1]), value) for place, value in stated.items()]
 
 
 def _check_countable(space: Space) -> None:
@@ -295,22 +297,4 @@ def _check_countable(space: Space) -> None:
         if any(space.options(name, {"backbone": one}) is None for one in space.backbones):
             steps = "" if parameter.kind == "loguniform" else "a step, or "
             message = f"'grid' needs values it can count, and {parameter.kind} has none; write "
-            raise SpaceError(("space", name), f"{message}{steps}{{choice: […]}}")
-
-
-def _check_batch_size(space: Space, workers: int) -> None:
-    """Batch norm needs two images a worker."""
-    parameter = space.parameters.get("batch_size")
-    path: KeyPath = ("resources", "workers_per_trial")
-    smallest = space.fixed.batch_size
-    if parameter is not None:
-        path, smallest = (
-            ("space", "batch_size", parameter.kind),
-            min(map(int, parameter.stated.values())),
-        )
-    if smallest < 2 * workers:
-        raise SpaceError(
-            path,
-            f"batch_size must be at least {2 * workers}, two images for each of {workers} workers, "
-            f"got {smallest}",
-        )
+            raise SettingError(("space", name), f"{message}{steps}{{choice: […]}}")

@@ -6,56 +6,53 @@ from typing import Any
 
 from dann_search.config.messages import shown
 from dann_search.config.parameter import Choice, Range, is_one_of
-from dann_search.config.source import KeyPath
-from dann_search.config.space import NOT_SEARCHED, Space, SpaceError
+from dann_search.config.source import KeyPath, SettingError
+from dann_search.config.space import NOT_SEARCHED, Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import nearest
 
 ALL_STAGES = 1000
 
+DANN: dict[str, Any] = {
+    "method": "dann",
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "lr_schedule": "ganin",
+    "discriminator_width": 1024,
+    "discriminator_depth": 2,
+    "lambda_schedule": "ganin",
+    "lambda_max": 1.0,
+    "unfrozen_depth": ALL_STAGES,
+}
+"""What the published recipes have in common."""
+
 PUBLISHED: dict[str, dict[str, Any]] = {
     # Ganin et al., JMLR 2016, sections 5.2.2 and 5.2.4: batches of 128, half of each domain; a
     # discriminator of 1024-1024. Its backbone on photographs is AlexNet, which no space has: the
     # sampler chooses one.
-    "DANN paper": {
-        "method": "dann",
+    "DANN paper": DANN
+    | {
         "backbone": "alexnet",
-        "optimizer": "sgd",
-        "momentum": 0.9,
         "learning_rate": 0.01,
         "head_lr_factor": 1.0,
-        "lr_schedule": "ganin",
         "batch_size": 64,
-        "discriminator_width": 1024,
-        "discriminator_depth": 2,
-        "lambda_schedule": "ganin",
         "lambda_gamma": 10.0,
-        "lambda_max": 1.0,
-        "unfrozen_depth": ALL_STAGES,
     },
     # tllib at c4aa59e, examples/domain_adaptation/image_classification/dann.py and .sh (Office-31):
     # --scale 0.08 1.0; at step i of 20 x 1,000 a lambda of 2 / (1 + exp(-i / 1000)) - 1 and rates
     # times (1 + i / 1000)^-0.75, which is gamma = 20 where schedules are stretched over the budget.
-    "tllib": {
-        "method": "dann",
+    "tllib": DANN
+    | {
         "backbone": "resnet50",
-        "optimizer": "sgd",
-        "momentum": 0.9,
         "learning_rate": 0.001,
         "head_lr_factor": 10.0,
-        "lr_schedule": "ganin",
         "lr_gamma": 20.0,
         "weight_decay": 0.001,
         "batch_size": 32,
         "batch_norm": "joint",
         "bottleneck": 256,
-        "discriminator_width": 1024,
-        "discriminator_depth": 2,
         "discriminator_norm": "batch",
-        "lambda_schedule": "ganin",
         "lambda_gamma": 20.0,
-        "lambda_max": 1.0,
-        "unfrozen_depth": ALL_STAGES,
         "horizontal_flip": 0.5,
         "crop_scale": 0.08,
     },
@@ -100,7 +97,7 @@ def start_points(space: Space, stated: list[dict[str, Any]], published: bool) ->
     """Return the published recipes, then the user's points, without repetitions.
 
     Raises:
-        SpaceError: a point of the user lies outside of the space.
+        SettingError: a point of the user lies outside of the space.
     """
     recipes = published_recipes() if published else {}
     found = [StartPoint(origin, _fitted(space, values)) for origin, values in recipes.items()]
@@ -115,8 +112,6 @@ def start_points(space: Space, stated: list[dict[str, Any]], published: bool) ->
 
 
 def _fitted(space: Space, wanted: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    named = wanted.get("backbone")
-    backbones = [named] if named in space.backbones else space.backbones
     return {
         backbone: {
             name: value
@@ -124,7 +119,7 @@ def _fitted(space: Space, wanted: Mapping[str, Any]) -> dict[str, dict[str, Any]
             if name in wanted
             and (value := nearest_value(space, name, wanted[name], backbone)) is not None
         }
-        for backbone in backbones
+        for backbone in _backbones(space, wanted)
     }
 
 
@@ -150,22 +145,25 @@ def _check(space: Space, index: int, values: Mapping[str, Any]) -> None:
     """Refuse values that no trial of this space could have."""
     path: KeyPath = ("search", "start_points", index)
     if not values:
-        raise SpaceError(path, "is empty: give some searched parameters their values")
+        raise SettingError(path, "is empty: give some searched parameters their values")
+    searched = [name for name in values if name in space.parameters]
     for name, value in values.items():
-        here = (*path, name)
-        if name not in space.parameters:
-            held = getattr(space.fixed, name, None)
-            if held is not None and held == value:
-                continue
+        if name in searched:
+            backbones = _backbones(space, values)
+            if not any(space.contains(name, value, one) for one in backbones):
+                problem = f"{_allowed(space, name, backbones)}, got {shown(value)}"
+                raise SettingError((*path, name), problem)
+        elif value is None or getattr(space.fixed, name, None) != value:
             problem = f"'{name}' is not searched; {nearest(name, space.parameters)}"
-            raise SpaceError(here, problem)
-        named = values.get("backbone")
-        backbones = [named] if named in space.backbones else space.backbones
-        if not any(space.contains(name, value, one) for one in backbones):
-            raise SpaceError(here, f"{_allowed(space, name, backbones)}, got {shown(value)}")
-    for name in values:
-        if name in space.parameters:
-            _check_condition(space, (*path, name), name, values)
+            raise SettingError((*path, name), problem)
+    for name in searched:
+        _check_condition(space, (*path, name), name, values)
+
+
+def _backbones(space: Space, values: Mapping[str, Any]) -> list[str]:
+    """Return the backbone that a point names, if the space has it; else all of them."""
+    named = values.get("backbone")
+    return [named] if named in space.backbones else space.backbones
 
 
 def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str, Any]) -> None:
@@ -180,11 +178,11 @@ def _check_condition(space: Space, path: KeyPath, name: str, values: Mapping[str
         if governing is None or other in values:
             held = values.get(other, getattr(space.fixed, other))
             if not is_one_of(held, wanted):
-                raise SpaceError(path, f"does not apply: {other} is {shown(held)}")
+                raise SettingError(path, f"does not apply: {other} is {shown(held)}")
         elif not all(is_one_of(value, wanted) for value in governing.options or ()):
             options = " or ".join(map(shown, wanted if isinstance(wanted, list) else [wanted]))
             message = f"applies only where {other} is {options}: give this point its {other} too"
-            raise SpaceError(path, message)
+            raise SettingError(path, message)
 
 
 def _allowed(space: Space, name: str, backbones: Sequence[str]) -> str:

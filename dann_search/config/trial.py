@@ -255,41 +255,30 @@ def weighed() -> list[str]:
     return [name for name in adapting() if not METHODS[name].by_statistics]
 
 
-def implied_conditions() -> dict[str, dict[str, str | list[str]]]:
+When = dict[str, str | list[str]]
+
+
+def implied_conditions() -> dict[str, When]:
     """Return, by name, what a parameter needs of others to have an effect.
 
     The space adds these conditions to what ``when`` says.
     """
-    adapts: dict[str, str | list[str]] = {"method": weighed()}
-    seen: dict[str, str | list[str]] = {"method": adapting()}
-    judged: dict[str, str | list[str]] = {
-        "method": [name for name, method in METHODS.items() if method.discriminator]
-    }
-    kept: dict[str, str | list[str]] = {"method": [n for n in METHODS if n != "from_scratch"]}
-    own: dict[str, dict[str, str | list[str]]] = {}
+    weighs: When = {"method": weighed()}
+    trains: When = {"method": adapting()}
+    judged: When = {"method": [name for name, one in METHODS.items() if one.discriminator]}
+    kept: When = {"method": [name for name in METHODS if name != "from_scratch"]}
+    found = {n: judged for n in TrialConfig.model_fields if n.startswith("discriminator_")}
     for name, method in METHODS.items():
-        own |= {option.name: {**option.when, "method": [name]} for option in method.options}
-    own |= {one.name: dict(one.when) for one in AUGMENTATIONS.values() if one.when}
-    return own | {
-        "lambda_schedule": adapts,
-        "lambda_max": adapts,
-        "lambda_delay": adapts,
-        "lambda_gamma": {**adapts, "lambda_schedule": "ganin"},
-        "lambda_warmup": {**adapts, "lambda_schedule": ["linear", "cosine"]},
-        "discriminator_width": judged,
-        "discriminator_depth": judged,
-        "discriminator_dropout": judged,
-        "discriminator_norm": judged,
-        "discriminator_gradient_penalty": judged,
-        "discriminator_lr_factor": judged,
-        "extra": adapts,
-        "extra_weight": {**adapts, "extra": possible_extras()},
-        "pseudo_labels": seen,
-        "pseudo_label_weight": seen,
-        "fine_tuning": kept,
+        found |= {option.name: {**option.when, "method": [name]} for option in method.options}
+    found |= {one.name: dict(one.when) for one in AUGMENTATIONS.values() if one.when}
+    found |= dict.fromkeys(("lambda_schedule", "lambda_max", "lambda_delay", "extra"), weighs)
+    found |= dict.fromkeys(("pseudo_labels", "pseudo_label_weight"), trains)
+    found |= dict.fromkeys(("fine_tuning", "linear_probe_epochs", "head_init"), kept)
+    return found | {
+        "lambda_gamma": {**weighs, "lambda_schedule": "ganin"},
+        "lambda_warmup": {**weighs, "lambda_schedule": ["linear", "cosine"]},
+        "extra_weight": {**weighs, "extra": possible_extras()},
         "lora_rank": {**kept, "fine_tuning": "lora"},
-        "linear_probe_epochs": kept,
-        "head_init": kept,
         "lr_gamma": {"lr_schedule": "ganin"},
         "momentum": {"optimizer": "sgd"},
     }

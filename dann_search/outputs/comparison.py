@@ -1,10 +1,12 @@
-"""What compare prints and returns; comparison.json holds the same object."""
+"""Results of compare, which comparison.json holds too, and of adapt, which compares at its end."""
 
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from dann_search.outputs.base import Output
+from dann_search.outputs.models import Evaluation
+from dann_search.outputs.search import SearchEnded
 from dann_search.outputs.shared import ClassRow, Interval
 
 if TYPE_CHECKING:
@@ -181,3 +183,24 @@ class Comparison(Output):
             for name, one in self.methods.items()
         ]
         return DataFrame(rows).set_index("method")
+
+
+class Adapted(Output):
+    """Whether adaptation helps on two domains, and all that says so."""
+
+    experiment: str = Field(description="folder or URL of the experiment")
+    answer: str = Field(description="whether adaptation helps here, in plain words")
+    search: SearchEnded = Field(description="the search, as launch returns it")
+    evaluation: Evaluation | None = Field(
+        description="the best model on the target's test split; null without target labels"
+    )
+    comparison: Comparison | None = Field(
+        description="its method against the baselines; null without target labels, and where the "
+        "budget ended before"
+    )
+    report: str | None = Field(
+        description="the report's HTML file; null where what draws it is not installed"
+    )
+    budget_s: float = Field(description="the budget, in seconds")
+    elapsed_s: float = Field(description="of this run alone, in seconds")
+    notes: list[str] = Field(description="what was left out, and why, one sentence each")

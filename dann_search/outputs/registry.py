@@ -7,7 +7,6 @@ from pydantic.json_schema import models_json_schema
 
 from dann_search.errors import InputError, nearest
 from dann_search.outputs import (
-    adapted,
     cluster,
     comparison,
     models,
@@ -15,7 +14,6 @@ from dann_search.outputs import (
     search,
     space,
     trials,
-    viewers,
 )
 from dann_search.outputs.base import Failure, Output
 
@@ -34,7 +32,7 @@ OUTPUTS: dict[str, dict[str, type[Output]]] = {
     },
     "attach": {"attach EXPERIMENT": search.SearchEnded, "attach UNSEEN": search.JobEnded},
     "stop": {"stop EXPERIMENT": search.Stopped},
-    "adapt": {"adapt SOURCE TARGET": adapted.Adapted},
+    "adapt": {"adapt SOURCE TARGET": comparison.Adapted},
     "init": {"init SPACE.yaml": space.NewFile},
     "space": {"space SPACE.yaml": space.SpaceSummary, "space --list": space.ShippedSpaces},
     "schema": {"schema [COMMAND]": space.JsonSchema},
@@ -47,11 +45,11 @@ OUTPUTS: dict[str, dict[str, type[Output]]] = {
     "evaluate": {"evaluate EXPERIMENT|MODEL_DIR": models.Evaluation},
     "export": {"export EXPERIMENT|MODEL_DIR --format FORMAT": models.Export},
     "predict": {"predict EXPERIMENT|MODEL_DIR PATH…": models.Predictions},
-    "tensorboard": {"tensorboard EXPERIMENT": viewers.TensorBoard},
-    "dashboard": {"dashboard EXPERIMENT": viewers.Dashboard},
+    "tensorboard": {"tensorboard EXPERIMENT": search.TensorBoard},
+    "dashboard": {"dashboard EXPERIMENT": search.Dashboard},
     "watch": {
         "watch EXPERIMENT": trials.Status,
-        "watch EXPERIMENT --serve": viewers.LivePage,
+        "watch EXPERIMENT --serve": search.LivePage,
     },
     "validate-cluster": {"validate-cluster cluster.yaml": cluster.ClusterFile},
     "doctor": {"doctor": cluster.Doctor},

@@ -71,6 +71,11 @@ class TrialCounts(Output):
     pruned: int = Field(description="stopped early")
     failed: int = Field(description="given up with an error")
 
+    @property
+    def finished(self) -> int:
+        """All of them."""
+        return self.completed + self.pruned + self.failed
+
 
 class Metrics(Output):
     """Classification metrics over all classes of a model, 0 to 1; averages are unweighted."""
@@ -113,10 +118,7 @@ class PresentClasses(Output):
     ) -> Self:
         """Take the classes without images out of averages over all, in which they count as 0.
 
-        Args:
-            metrics: averages over all classes, by name.
-            ends: their intervals.
-            images: of each class.
+        ``metrics`` and their intervals ``ends`` are by name, ``images`` by class.
 
         Raises:
             ZeroDivisionError: no class has images.

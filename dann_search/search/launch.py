@@ -19,6 +19,7 @@ from dann_search.data.store import INFO, pack
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import largest_native_size, registered, spec_of
 from dann_search.models.sizes import size_needed
+from dann_search.outputs.shared import TrialCounts
 from dann_search.results.reader import read_record, use_recorded_extensions
 from dann_search.search.checks import check_room_for_a_trial, check_search
 from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
@@ -35,7 +36,6 @@ from dann_search.study.record import recorded_store, rewrite_record, write_recor
 from dann_search.study.retention import Retention
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
-from dann_search.study.tally import Counts
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.services import SERVICES, ServiceObserver
 from dann_search.tracking.tensorboard import TensorBoardWriter
@@ -49,7 +49,7 @@ class Outcome:
     """How a search ended."""
 
     folder: ExperimentFolder
-    counts: Counts
+    counts: TrialCounts
     elapsed_s: float
     stopped_by: str
 

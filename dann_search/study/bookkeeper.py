@@ -18,13 +18,7 @@ class Bookkeeper:
 
     While the study or the folder cannot be written the loop waits, and with it the trials. Once
     that has lasted too long nothing more is written: the search ends, its trials unfinished.
-
-    Args:
-        record: the study.
-        folder: of the experiment.
-        observers: told after the study has it.
-        outages: waits for storage.
-        give_up: called with the reason when nothing more can be written.
+    ``give_up`` is then called with the reason.
     """
 
     def __init__(
@@ -55,15 +49,17 @@ class Bookkeeper:
             self.give_up(f"the study or the experiment's folder cannot be written: {exc}")
             return None
 
+    def _tell(self, event: str, *facts: Any) -> None:
+        """Call a method of every observer."""
+        for observer in self.observers:
+            self._hold(partial(getattr(observer, event), *facts))
+
     def next_trial(self) -> Assignment | None:
         """Take the next trial from the study."""
         assignment: Assignment | None = self._hold(self.record.next_trial)
         if assignment:
             known = self._hold(partial(self._scores, assignment.number)) or []
-            for observer in self.observers:
-                self._hold(
-                    partial(observer.trial_started, assignment.number, assignment.config, known)
-                )
+            self._tell("trial_started", assignment.number, assignment.config, known)
         return None if self.has_given_up else assignment
 
     @property
@@ -89,8 +85,7 @@ class Bookkeeper:
         is_first = number not in self._told
         if history and known is not None and (is_first or len(history) > len(known)):
             self._told.add(number)
-            for observer in self.observers:
-                self._hold(partial(observer.epochs_done, number, history, len(known)))
+            self._tell("epochs_done", number, history, len(known))
         return stops
 
     def _store(self, number: int, result: dict[str, Any]) -> bool:
@@ -128,16 +123,13 @@ class Bookkeeper:
             self.interrupted(number)
 
     def interrupted(self, number: int) -> None:
-        """Leave the trial unfinished in the study, for a resumed search to go on with."""
-        for observer in self.observers:
-            self._hold(partial(observer.trial_ended, number, "interrupted", None))
+        """Leave the trial unfinished in the study, for a resumed search to continue."""
+        self._tell("trial_ended", number, "interrupted", None)
 
     def _close(
         self, state: str, number: int, store: Callable[[], None], error: str | None = None
     ) -> None:
         # Before the study: a trial that is over there has its file, whenever this is cut off.
-        for observer in self.observers:
-            self._hold(partial(observer.trial_ending, number, state, error))
+        self._tell("trial_ending", number, state, error)
         self._hold(store)
-        for observer in self.observers:
-            self._hold(partial(observer.trial_ended, number, state, error))
+        self._tell("trial_ended", number, state, error)

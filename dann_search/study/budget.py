@@ -25,7 +25,7 @@ class Budget(Observer):
     """Observes a search and tells when its budget is spent.
 
     Hours are of the clock; CPU- and GPU-hours are those of running trials, times what each
-    reserves. After a crash a search goes on with what it has left. A search that had stopped by
+    reserves. After a crash a search continues with what is left. A search that had stopped by
     itself, or that is given more trials, gets the whole budget anew.
     """
 

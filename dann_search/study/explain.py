@@ -57,7 +57,7 @@ def sampled(experiment: ExperimentConfig, space: Space, count: int) -> list[Tria
 def _described(name: str, parameter: Parameter, space: Space) -> outputs.SearchedParameter:
     ranges, own = list(parameter.choice if isinstance(parameter, Choice) else parameter.bounds), {}
     if isinstance(parameter, Range):
-        own = {backbone: list(bounds) for backbone, bounds in parameter.own_bounds.items()}
+        own = {backbone: list(bounds) for backbone, bounds in parameter.per_backbone.items()}
     return outputs.SearchedParameter(
         name=name,
         kind=cast(Kind, parameter.kind),

@@ -19,7 +19,7 @@ from dann_search.config.space import Space
 from dann_search.config.start_points import PUBLISHED, KnownTrial, StartPoint, start_points
 from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.study.study_names import CONFIG, ORIGIN, WARM
-from dann_search.study.suggest import distribution, study_name
+from dann_search.study.suggest import distributions, study_name
 
 GRID_LIMIT = 100_000
 
@@ -85,26 +85,22 @@ def untried(
     if chance found it.
     """
     own = [trial for trial in trials if WARM not in trial.user_attrs]
-    there = [(trial.user_attrs.get(ORIGIN), key_of(_enqueued(trial))) for trial in own]
+    there = [
+        (trial.user_attrs.get(ORIGIN), key_of(trial.system_attrs.get("fixed_params", {})))
+        for trial in own
+    ]
     keys = {key for _, key in there}
     if experiment.search.sampler == "grid":
         keys |= {key_of(trial.params) for trial in own}
 
     def is_there(one: FirstTrial) -> bool:
         # Version 0.1.0 enqueued published recipes with fewer values.
-        key = key_of(one.params)
-        return key in keys or (one.origin in PUBLISHED and _was_part(one.origin, key, there))
+        key, published = key_of(one.params), one.origin in PUBLISHED
+        return key in keys or any(
+            published and one.origin == origin and values <= key for origin, values in there
+        )
 
     return [one for one in first_trials(experiment, space) if not is_there(one)]
-
-
-def _was_part(origin: str, key: Key, there: Sequence[tuple[str | None, Key]]) -> bool:
-    return any(origin == other and values <= key for other, values in there)
-
-
-def _enqueued(trial: FrozenTrial) -> Mapping[str, Any]:
-    values: Mapping[str, Any] = trial.system_attrs.get("fixed_params", {})
-    return values
 
 
 def key_of(params: Mapping[str, Any]) -> Key:
@@ -146,26 +142,22 @@ def warm_trials(space: Space, known: Sequence[KnownTrial]) -> list[FrozenTrial]:
     Raises:
         InputError: none of them fits.
     """
-    found, misfits = [], Counter[str]()
+    ranges, found, misfits = distributions(space), [], Counter[str]()
     for one in known:
         recipe = {**space.fixed.model_dump(), **one.config}
         if why := _misfit(space, recipe):
             misfits[why] += 1
             continue
-        values, backbone = space.active(recipe), str(recipe["backbone"])
-        found.append(
-            optuna.trial.create_trial(
-                state=TrialState.COMPLETE,
-                value=one.score,
-                params=named(space, values),
-                distributions={
-                    study_name(name, space, backbone): distribution(space, name, backbone)
-                    for name in values
-                },
-                user_attrs={WARM: one.origin, CONFIG: one.config},
-                constraints={WARM: 1.0},
-            )
+        values = named(space, space.active(recipe))
+        trial = optuna.trial.create_trial(
+            state=TrialState.COMPLETE,
+            value=one.score,
+            params=values,
+            distributions={name: ranges[name] for name in values},
+            user_attrs={WARM: one.origin, CONFIG: one.config},
+            constraints={WARM: 1.0},
         )
+        found.append(trial)
     if misfits and not found:
         ((why, _),) = misfits.most_common(1)
         raise SettingError(
@@ -183,26 +175,18 @@ def _misfit(space: Space, recipe: Mapping[str, Any]) -> str:
     backbone = str(recipe["backbone"])
     if backbone not in space.backbones:
         return f"no trial here has the backbone {backbone}"
-    active = space.active(recipe)
+    active, stages = space.active(recipe), space.stages[backbone]
+    conditions = implied_conditions()
     for name in TrialConfig.model_fields:
         there, here = recipe[name], getattr(space.fixed, name)
         if name in active:
             if not space.contains(name, there, backbone):
                 return f"{name} is {shown(there)} there, outside of what is searched here"
             continue
-        if name == "unfrozen_depth":
-            there, here = (_stages(space, backbone, depth) for depth in (there, here))
-        if there != here and name != "seed" and _has_effect(name, recipe):
-            return f"{name} is {shown(there)} there, {shown(here)} here"
+        if name == "unfrozen_depth":  # None trains all stages
+            there, here = (min(stages if d is None else d, stages) for d in (there, here))
+        if there != here and name != "seed":
+            needs = conditions.get(name, {})
+            if all(is_one_of(recipe[other], wanted) for other, wanted in needs.items()):
+                return f"{name} is {shown(there)} there, {shown(here)} here"
     return ""
-
-
-def _stages(space: Space, backbone: str, depth: int | None) -> int:
-    """Return how many stages a depth trains."""
-    stages = space.stages[backbone]
-    return stages if depth is None else min(depth, stages)
-
-
-def _has_effect(name: str, recipe: Mapping[str, Any]) -> bool:
-    conditions = implied_conditions().get(name, {})
-    return all(is_one_of(recipe[other], wanted) for other, wanted in conditions.items())

@@ -1,4 +1,4 @@
-"""Recipes that were trained: results known, told to the sampler and not trained again."""
+"""Recipes that were trained: the sampler is told their result, and they are not trained again."""
 
 import random
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from dann_search.config.grid import combinations, grid
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.study.first_trials import Key, key_of, named
-from dann_search.study.optuna_private import storage_id, storage_of
-from dann_search.study.study_names import CONFIG, CONFIRMS, REPEATS, is_own
+from dann_search.study.optuna_private import storage_of
+from dann_search.study.study_names import CONFIG, CONFIRMS, REPEATS, best_score, is_own
 
 MOST = 10_000
 """Configurations of a space that are listed: with more, few searches try all of them."""
@@ -21,10 +21,7 @@ MOST = 10_000
 class KnownRecipes:
     """Knows which trial trained which recipe, and which recipes of a finite space are left.
 
-    Args:
-        study: of the search.
-        space: that it searches.
-        seed: of the order in which what is left is proposed.
+    What is left is proposed in an order that ``seed`` decides.
     """
 
     def __init__(self, study: optuna.Study, space: Space, seed: int):
@@ -64,15 +61,14 @@ class KnownRecipes:
         trial.set_constraint(REPEATS, 1.0)
         found = self._result(self.study.get_trials(deepcopy=False)[earlier])
         state = TrialState.FAIL if found is None else TrialState.COMPLETE
-        frozen = self.study.get_trials(deepcopy=False)[trial.number]
         values = None if found is None else [found]
-        storage_of(self.study).set_trial_state_values(storage_id(frozen), state, values)
+        storage_of(self.study).set_trial_state_values(trial.number, state, values)
         return False
 
     def _result(self, trial: FrozenTrial) -> float | None:
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return None
-        return max(trial.intermediate_values.values(), default=None)
+        return best_score(trial) if trial.intermediate_values else None
 
     def _note(self, number: int, recipe: Mapping[str, Any]) -> None:
         key = self._key(recipe)

@@ -10,11 +10,10 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.study._frozen import FrozenStudy
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-__all__ = ["FrozenStudy", "one_transaction", "storage_id", "storage_of", "study_ids"]
+__all__ = ["one_transaction", "storage_id", "storage_of", "study_ids"]
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:

@@ -12,10 +12,8 @@ from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
 from dann_search.storage.outages import is_of_old_outage
-from dann_search.study.finalists import Repetition, wanted
 from dann_search.study.first_trials import untried
 from dann_search.study.known_recipes import KnownRecipes
-from dann_search.study.optuna_private import storage_id
 from dann_search.study.study_names import (
     CONFIG,
     CONFIRMS,
@@ -25,6 +23,8 @@ from dann_search.study.study_names import (
     SEED,
     STOPPED,
     TOTAL,
+    best_first,
+    best_score,
     own,
 )
 from dann_search.study.suggest import suggest
@@ -39,13 +39,11 @@ class Assignment:
 
     Attributes:
         number: in the study.
-        storage_id: by which the study's storage knows it.
         config: its recipe.
         retries: number of the failed trial that it takes up again.
     """
 
     number: int
-    storage_id: int
     config: TrialConfig
     retries: int | None = None
 
@@ -53,11 +51,7 @@ class Assignment:
 class Proposals:
     """Takes trials from the study, or puts new ones in, until the search has its total.
 
-    Args:
-        study: whose sampler proposes.
-        experiment: of the search.
-        space: that it searches.
-        retry_failed: whether trials that failed by their own fault are taken up again, too.
+    Trials that failed by their own fault are taken up again only with ``retry_failed``.
     """
 
     def __init__(
@@ -82,7 +76,7 @@ class Proposals:
         trials = own(everything)
         self._searched = sum(CONFIRMS not in trial.user_attrs for trial in trials)
         self._unfinished = deque(
-            (trial.number, storage_id(trial))
+            trial.number
             for trial in trials
             if trial.state == TrialState.RUNNING
             and STOPPED not in trial.user_attrs
@@ -136,7 +130,7 @@ class Proposals:
         self._total += count
 
     def keep_total(self) -> None:
-        """Write the total into the study, once it is sure that the search can go on.
+        """Write the total into the study, once the search can certainly continue.
 
         Otherwise a resume that failed to start and is repeated would add its trials twice.
         """
@@ -195,8 +189,8 @@ class Proposals:
 
     def _next_trial(self) -> Assignment | None:
         if self._unfinished:
-            _, known = self._unfinished.popleft()
-            return self._assign(optuna.Trial(self.study, known))
+            # In memory a trial's id is its number.
+            return self._assign(optuna.Trial(self.study, self._unfinished.popleft()))
         if self._waiting:
             self._waiting -= 1
         elif self._failed:
@@ -210,9 +204,9 @@ class Proposals:
         elif self.experiment.search.confirm is None or self._is_running:
             return None
         elif missing := self._repetitions():
-            one = missing[0]
-            again = {CONFIRMS: one.finalist, SEED: one.seed}
-            self.study.enqueue_trial(one.params, user_attrs=again)
+            finalist, seed = missing[0]
+            again = {CONFIRMS: finalist.number, SEED: seed}
+            self.study.enqueue_trial(finalist.params, user_attrs=again)
         else:
             return None
         trial = self.study.ask()
@@ -247,11 +241,23 @@ class Proposals:
         running = self._in_state(TrialState.RUNNING)
         return any(CONFIRMS not in trial.user_attrs for trial in running)
 
-    def _repetitions(self) -> list[Repetition]:
+    def _repetitions(self) -> list[tuple[FrozenTrial, int]]:
+        """List what confirms finalists and is not in the study: each with each of its new seeds.
+
+        Otherwise the winner may be the luckiest seed.
+        """
         confirm = self.experiment.search.confirm
         assert confirm is not None
-        trials = self.study.get_trials(deepcopy=False)
-        return wanted(confirm, own(trials), self.space.fixed.seed)
+        trials = own(self.study.get_trials(deepcopy=False))
+        again = [trial.user_attrs for trial in trials if CONFIRMS in trial.user_attrs]
+        there = {(one[CONFIRMS], one[SEED]) for one in again}
+        completed = {t.number: t for t in best_first(trials) if t.state == TrialState.COMPLETE}
+        finalists = confirm.finalists(
+            {number: best_score(t) for number, t in completed.items()},
+            {number: t.user_attrs.get(CONFIG, number) for number, t in completed.items()},
+        )
+        seeds = confirm.new_seeds(self.space.fixed.seed)
+        return [(completed[n], seed) for n in finalists for seed in seeds if (n, seed) not in there]
 
     def _assign(self, trial: optuna.Trial) -> Assignment:
         # A trial cut off between asking and the last suggestion gets what is missing here.
@@ -262,4 +268,4 @@ class Proposals:
             config = config.model_copy(update={"seed": trial.user_attrs[SEED]})
         if CONFIG not in trial.user_attrs:
             trial.set_user_attr(CONFIG, config.model_dump(mode="json"))
-        return Assignment(trial.number, storage_id(trial), config, trial.user_attrs.get(RETRIES))
+        return Assignment(trial.number, config, trial.user_attrs.get(RETRIES))

@@ -36,8 +36,8 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
     """Return the pruner of ``search.scheduler`` for trials of ``epochs`` epochs.
 
     ``asha`` is asynchronous successive halving (Li et al. 2020) as Optuna has it: a trial that
-    reaches a rung goes on if it is among the best half of those that ever did. ``hyperband`` (Li et
-    al. 2018) gives a share of the trials a later first rung.
+    reaches a rung continues if it is among the best half of those that ever did. ``hyperband`` (Li
+    et al. 2018) gives a share of the trials a later first rung.
     """
     match scheduler:
         case "asha":
@@ -57,39 +57,43 @@ def make_pruner(scheduler: str, epochs: int) -> optuna.pruners.BasePruner:
             return optuna.pruners.NopPruner()
 
 
+def brackets(scheduler: str, epochs: int) -> list[list[int]]:
+    """Return the epochs at which each bracket of trials is compared; only hyperband has several."""
+    match scheduler:
+        case "asha":
+            return [rungs(epochs)]
+        case "hyperband":
+            # As many as Optuna makes; each looks first one rung later than the one before it.
+            count = math.floor(math.log(epochs / grace_epochs(epochs), REDUCTION)) + 1
+            return [rungs(epochs)[skip:] for skip in range(count)]
+        case "median":
+            return [[median_from(epochs)]]
+        case _:
+            return [[]]
+
+
 def stop_shares(scheduler: str, epochs: int) -> dict[int, float]:
     """Return which share of the trials with so many epochs is stopped then, by epochs.
 
-    For trials in a random order, once several were compared.
+    For trials in a random order, once several were compared: half of those of a bracket.
     """
-    match scheduler:
-        case "asha":
-            return dict.fromkeys(rungs(epochs), 1 - 1 / REDUCTION)
-        case "hyperband":  # a bracket looks first one rung later than the one before it
-            looks = rungs(epochs)
-            brackets = len(looks) + 1
-            return {
-                epoch: (1 - 1 / REDUCTION) * place / brackets
-                for place, epoch in enumerate(looks, 1)
-            }
-        case "median":
-            return {median_from(epochs): 0.5}
-        case _:
-            return {}
+    looks = brackets(scheduler, epochs)
+    return {
+        epoch: (1 - 1 / REDUCTION) * sum(epoch in one for one in looks) / len(looks)
+        for epoch in sorted(set().union(*looks))
+    }
 
 
 def expected_epochs(scheduler: str, epochs: int, trials: int) -> float:
     """Return the epochs that a trial has on average, as a pruner usually leaves them."""
+    looks = brackets(scheduler, epochs)
     match scheduler:
-        case "asha":
-            # Scores of early epochs tie, and samplers learn: three recorded searches had 5.2 and
-            # 5.0 of 8 epochs and 2.7 of 6, where a random order would have left about 2.5.
-            halved = _halved(rungs(epochs), epochs, trials)
-            return halved + (epochs - halved) / 3
-        case "hyperband":
-            looks = [rungs(epochs)[skip:] for skip in range(len(rungs(epochs)) + 1)]
+        case "asha" | "hyperband":
             share = max(1.0, trials / len(looks))
-            return sum(_halved(one, epochs, share) for one in looks) / len(looks)
+            halved = sum(_halved(one, epochs, share) for one in looks) / len(looks)
+            # Scores of early epochs tie, and samplers learn: three recorded searches by asha had
+            # 5.2 and 5.0 of 8 epochs and 2.7 of 6, where a random order would have left about 2.5.
+            return halved + (epochs - halved) / 3 if scheduler == "asha" else halved
         case "median":
             compared = max(0, trials - 4) / trials  # four are completed before it stops any
             return epochs - compared * (epochs - median_from(epochs)) / 2
@@ -98,7 +102,7 @@ def expected_epochs(scheduler: str, epochs: int, trials: int) -> float:
 
 
 def _halved(looks: list[int], epochs: int, trials: float) -> float:
-    """Return mean epochs where the k-th trial to be looked at goes on if in the best half of k."""
+    """Return mean epochs where the k-th trial at a rung continues if in the best half of k."""
     left, before, total = trials, 0, 0.0
     for look in looks:
         total += left * (look - before)
@@ -125,16 +129,12 @@ def with_best_so_far(trial: FrozenTrial) -> FrozenTrial:
 
 def describe_scheduler(scheduler: str, epochs: int) -> str:
     """Describe what stops trials, and at which epochs it looks."""
-    first = grace_epochs(epochs)
+    looks = [_listed(one) for one in brackets(scheduler, epochs)]
     match scheduler:
-        case "asha" if rungs(epochs):
-            looks = _listed(rungs(epochs))
-            return f"asha: after {looks} of {epochs} epochs the best half of the trials goes on"
-        case "hyperband" if rungs(epochs):
-            # As many as Optuna makes; each looks first one rung later than the one before it.
-            count = math.floor(math.log(epochs / first, REDUCTION)) + 1
-            found = [_listed(rungs(epochs)[skip:]) for skip in range(count)]
-            parts = [f"after {one}" if one else "never" for one in found]
+        case "asha" if looks[0]:
+            return f"asha: after {looks[0]} of {epochs} epochs the best half of the trials goes on"
+        case "hyperband" if looks[0]:
+            parts = [f"after {one}" if one else "never" for one in looks]
             return (
                 f"hyperband: a bracket of trials is looked at {', one '.join(parts)}, of {epochs} "
                 "epochs; the best half of a bracket goes on"

@@ -5,31 +5,54 @@ time was spent there. Here reads never leave memory, and what belongs together i
 transaction. A write returns when the storage behind has it.
 """
 
-# ruff: noqa: D102 - what the methods do is told by ``BaseStorage``.
+# ruff: noqa: D102 - the methods are documented by ``BaseStorage``.
 
 import json
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from dann_search.study.optuna_private import FrozenStudy, one_transaction, storage_id
+from dann_search.study.optuna_private import one_transaction, storage_id
 
 STUDY = 0
 """Id of the only study, as ``InMemoryStorage`` counts."""
 
 
-class RememberedStorage(BaseStorage):
-    """One study of another storage. A trial's id is its number.
+def _reads(method: str) -> Any:
+    """Return a method of ``BaseStorage`` that asks memory alone."""
 
-    Args:
-        behind: where the study is kept. Nobody else may write to the study meanwhile.
-        name: of the study.
+    def read(self: "RememberedStorage", *arguments: Any, **options: Any) -> Any:
+        return getattr(self._known, method)(*arguments, **options)
+
+    return read
+
+
+def _writes(method: str) -> Any:
+    """Return a method of ``BaseStorage`` that writes to memory and, with its block, behind it."""
+
+    def write(self: "RememberedStorage", place: int, *arguments: Any, **options: Any) -> Any:
+        if method.endswith("_attr"):  # as it will be read after a crash: a tuple becomes a list
+            arguments, options = json.loads(json.dumps([arguments, options]))
+        with self.together():
+            result = getattr(self._known, method)(place, *arguments, **options)
+            is_study = method.startswith("set_study")
+            if is_study or place < len(self._ids):
+                number = None if is_study else place
+                self._pending.append((method, number, arguments, options))
+        return result
+
+    return write
+
+
+class RememberedStorage(BaseStorage):
+    """The study ``name`` of the storage ``behind``. A trial's id is its number.
+
+    Nobody else may write to the study meanwhile.
     """
 
     def __init__(self, behind: BaseStorage, name: str):
@@ -39,7 +62,7 @@ class RememberedStorage(BaseStorage):
         self._memory: InMemoryStorage | None = None
         self._ids: list[int] = []
         """Ids behind, by the trial's number; new trials have none until they are written."""
-        self._pending: list[tuple[str, int | None, tuple[Any, ...]]] = []
+        self._pending: list[tuple[str, int | None, Sequence[Any], dict[str, Any]]] = []
         """Writes by method, trial (None for the study) and further arguments."""
         self._depth = 0
 
@@ -88,89 +111,35 @@ class RememberedStorage(BaseStorage):
         if not (new or self._pending):
             return
         with one_transaction(behind):
-            for method, number, arguments in self._pending:
+            for method, number, arguments, options in self._pending:
                 place = self._study if number is None else self._ids[number]
-                getattr(behind, method)(place, *arguments)
+                getattr(behind, method)(place, *arguments, **options)
             made = [behind.create_new_trial(self._study, memory.get_trial(n)) for n in new]
         self._ids += made
         self._pending = []
-
-    def _write(self, method: str, number: int | None, *arguments: Any) -> Any:
-        with self.together():
-            place = STUDY if number is None else number
-            result = getattr(self._known, method)(place, *arguments)
-            if number is None or number < len(self._ids):
-                self._pending.append((method, number, arguments))
-        return result
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Write it with all it has by the end of the block of ``together``."""
         with self.together():
             return self._known.create_new_trial(study_id, template_trial)
 
-    def set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-    ) -> None:
-        self._write("set_trial_param", trial_id, param_name, param_value_internal, distribution)
+    set_trial_param = _writes("set_trial_param")
+    set_trial_state_values = _writes("set_trial_state_values")
+    set_trial_intermediate_value = _writes("set_trial_intermediate_value")
+    set_trial_user_attr = _writes("set_trial_user_attr")
+    set_trial_system_attr = _writes("set_trial_system_attr")
+    set_study_user_attr = _writes("set_study_user_attr")
+    set_study_system_attr = _writes("set_study_system_attr")
 
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        done: bool = self._write("set_trial_state_values", trial_id, state, values)
-        return done
-
-    def set_trial_intermediate_value(
-        self, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        self._write("set_trial_intermediate_value", trial_id, step, intermediate_value)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._write("set_trial_user_attr", trial_id, key, _as_read(value))
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._write("set_trial_system_attr", trial_id, key, _as_read(value))
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._write("set_study_user_attr", None, key, _as_read(value))
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._write("set_study_system_attr", None, key, _as_read(value))
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        return self._known.get_study_id_from_name(study_name)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        return self._known.get_study_name_from_id(study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        return self._known.get_study_directions(study_id)
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._known.get_study_user_attrs(study_id)
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._known.get_study_system_attrs(study_id)
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        return self._known.get_all_studies()
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self._known.get_trial(trial_id)
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        return self._known.get_all_trials(study_id, deepcopy, states)
-
-    def get_best_trial(self, study_id: int) -> FrozenTrial:
-        return self._known.get_best_trial(study_id)
+    get_study_id_from_name = _reads("get_study_id_from_name")
+    get_study_name_from_id = _reads("get_study_name_from_id")
+    get_study_directions = _reads("get_study_directions")
+    get_study_user_attrs = _reads("get_study_user_attrs")
+    get_study_system_attrs = _reads("get_study_system_attrs")
+    get_all_studies = _reads("get_all_studies")
+    get_trial = _reads("get_trial")
+    get_all_trials = _reads("get_all_trials")
+    get_best_trial = _reads("get_best_trial")
 
     def remove_session(self) -> None:
         self.behind.remove_session()
@@ -182,8 +151,3 @@ class RememberedStorage(BaseStorage):
 
     def delete_study(self, study_id: int) -> None:
         raise NotImplementedError
-
-
-def _as_read(value: Any) -> Any:
-    """Return what the storage will give for a value after a crash: a tuple becomes a list."""
-    return json.loads(json.dumps(value))

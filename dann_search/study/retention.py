@@ -1,4 +1,4 @@
-"""Which checkpoints a search keeps: those of its best trials, and of trials that may go on."""
+"""Which checkpoints a search keeps: those of its best trials, and of trials that may continue."""
 
 import queue
 import threading
@@ -12,7 +12,7 @@ from dann_search.config.experiment import SearchConfig
 from dann_search.errors import RunError
 from dann_search.storage.atomic_file import LEFT
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.study.study_names import CONFIRMS, ERROR, is_own
+from dann_search.study.study_names import CONFIRMS, ERROR, best_first, is_own
 from dann_search.tracking.observer import Observer
 from dann_search.training.result import is_of_the_recipe
 
@@ -31,15 +31,7 @@ def with_models(trials: Iterable[FrozenTrial], keep: int) -> set[int]:
     first, however many better ones a resumed search finds.
     """
     own = [trial for trial in trials if is_own(trial)]
-    over = (TrialState.COMPLETE, TrialState.PRUNED)
-    models = [
-        trial
-        for trial in own
-        if trial.state in over and trial.intermediate_values and CONFIRMS not in trial.user_attrs
-    ]
-    models.sort(
-        key=lambda t: (t.state != TrialState.COMPLETE, -max(t.intermediate_values.values()))
-    )
+    models = best_first(own)
     confirmed = {t.user_attrs[CONFIRMS] for t in own if CONFIRMS in t.user_attrs}
     return {trial.number for trial in models[:keep]} | confirmed
 
@@ -59,13 +51,8 @@ def left_files(folder: ExperimentFolder) -> list[Path]:
 class Retention(Observer):
     """Deletes checkpoints as trials end, from a thread: storage may be slow.
 
-    What cannot be deleted stays, and ``gc`` takes it.
-
-    Args:
-        study: of the search.
-        folder: of the experiment; files that a killed driver's workers left there go at once.
-        search: how many models are kept.
-        tell: called with a line for the user.
+    What cannot be deleted stays, and ``gc`` takes it. Files that a killed driver's workers left in
+    the folder are deleted at once. ``tell`` is called with a line for the user.
     """
 
     def __init__(

@@ -17,11 +17,11 @@ for a bad result.
 import copy
 import math
 from collections.abc import Container, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, CmaEsSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from dann_search.study.study_names import ERROR
@@ -34,15 +34,7 @@ BAD = "failed_by_its_recipe"
 """System attribute of a copy that stands for a failed trial."""
 
 
-def _differs(trial: FrozenTrial, ranges: Ranges) -> bool:
-    grown = any(ranges.get(name, old) != old for name, old in trial.distributions.items())
-    stopped = trial.state == TrialState.PRUNED
-    return grown or stopped or bool(trial.constraints) or _is_bad(trial)
-
-
 def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
-    if not _differs(trial, ranges):
-        return trial
     seen = copy.copy(trial)
     seen.distributions = {n: ranges.get(n, old) for n, old in trial.distributions.items()}
     attributes = trial.system_attrs.items()
@@ -55,8 +47,7 @@ def _seen(trial: FrozenTrial, ranges: Ranges) -> FrozenTrial:
 
 def _is_bad(trial: FrozenTrial) -> bool:
     """Whether a trial failed by its own recipe."""
-    failed = trial.state == TrialState.FAIL
-    return failed and is_of_the_recipe(trial.user_attrs.get(ERROR, ""))
+    return trial.state == TrialState.FAIL and is_of_the_recipe(trial.user_attrs.get(ERROR, ""))
 
 
 def _tell_bad(trials: Sequence[FrozenTrial]) -> None:
@@ -120,6 +111,16 @@ class StudyView:
         return self._as_seen(self._study_behind._get_trials(deepcopy, use_cache=use_cache), states)
 
 
+def _through_view(method: str) -> Any:
+    """Return a method of ``BaseSampler`` that has the sampler do it on the view of the study."""
+
+    def call(self: "ViewingSampler", study: optuna.Study, *arguments: Any, **options: Any) -> Any:
+        view = StudyView(study, self.ranges, self._known)
+        return getattr(self.sampler, method)(view, *arguments, **options)
+
+    return call
+
+
 class ViewingSampler(BaseSampler):
     """Wrap a sampler so that it sees a ``StudyView`` whose parameters have ``ranges``."""
 
@@ -127,47 +128,36 @@ class ViewingSampler(BaseSampler):
         self.sampler, self.ranges = sampler, ranges
         self._known: dict[int, FrozenTrial] = {}
 
-    def _view(self, study: optuna.Study) -> optuna.Study:
-        return cast(optuna.Study, StudyView(study, self.ranges, self._known))
-
     def reseed_rng(self) -> None:
         """As the sampler does."""
         self.sampler.reseed_rng()
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Of the view."""
-        return self.sampler.infer_relative_search_space(self._view(study), trial)
+    infer_relative_search_space = _through_view("infer_relative_search_space")
+    sample_relative = _through_view("sample_relative")
+    sample_independent = _through_view("sample_independent")
+    before_trial = _through_view("before_trial")
+    after_trial = _through_view("after_trial")
+
+
+class OwnCmaEs(CmaEsSampler):
+    """CMA-ES that ignores an optimizer's state that this process did not write.
+
+    Optuna keeps the optimizer pickled in the study, where anyone may have put it. A resumed search
+    begins a new generation with the solutions that the study has.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self._ours: set[int] = set()
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """From the view."""
-        return self.sampler.sample_relative(self._view(study), trial, search_space)
+        """Remember which trials carry our state: not one that brings it from an earlier run."""
+        if not any(key.startswith(self._attr_key_optimizer) for key in trial.system_attrs):
+            self._ours.add(trial._trial_id)
+        return super().sample_relative(study, trial, search_space)
 
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """From the view."""
-        return self.sampler.sample_independent(
-            self._view(study), trial, param_name, param_distribution
-        )
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """As the sampler does."""
-        self.sampler.before_trial(self._view(study), trial)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """As the sampler does."""
-        self.sampler.after_trial(self._view(study), trial, state, values)
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
+        ours = [trial for trial in completed_trials if trial._trial_id in self._ours]
+        return super()._restore_optimizer(ours)

@@ -89,7 +89,7 @@ def gp(search: SearchConfig, seed: int) -> BaseSampler:
 )
 def cmaes(search: SearchConfig, seed: int) -> BaseSampler:
     """Return Optuna's CmaEsSampler, made to read no pickle."""
-    from dann_search.study.cma_es import OwnCmaEs
+    from dann_search.study.sampler_view import OwnCmaEs
 
     return OwnCmaEs(seed=seed, warn_independent_sampling=False)
 
@@ -101,7 +101,7 @@ def cmaes(search: SearchConfig, seed: int) -> BaseSampler:
     )
 )
 def qmc(search: SearchConfig, seed: int) -> BaseSampler:
-    """Return a Sobol sampler. The sequence goes on in a resumed study, so its seed stays."""
+    """Return a Sobol sampler. A resumed study continues the sequence, so its seed stays."""
     from optuna.samplers import QMCSampler, RandomSampler
 
     return QMCSampler(

@@ -17,7 +17,7 @@ ORIGIN = "origin"
 WARM = "warm_start"
 """The trial of another experiment that this one repeats; it was not trained here."""
 STOPPED = "stopped"
-"""After which epoch the pruner ended it, even if it could not be told so any more."""
+"""After which epoch the pruner ended it, even if the trial never heard of it."""
 RETRIES = "retries"
 """Number of the failed trial that this one takes up again."""
 REPEATS = "repeats"
@@ -27,11 +27,11 @@ CONFIRMS = "confirms"
 SEED = "seed"
 """With which seed it does."""
 EXPERIMENT = "experiment"
-"""Of the study: what tells the experiment that it is of from others; written once it is whole."""
+"""Of the study: identity of its experiment; written once the study is whole."""
 TOTAL = "total_trials"
 """Of the study: trials it is to have."""
 STOPPED_BY = "stopped_by"
-"""Of the study: why the search last ended; None while it goes on."""
+"""Of the study: why the search last ended; None while it runs."""
 SPENT = "spent"
 """Of the study: hours by the clock, CPU- and GPU-hours of its trials."""
 
@@ -46,3 +46,23 @@ def own(trials: Iterable[Any]) -> list[Any]:
     found = [trial for trial in trials if is_own(trial)]
     again = {trial.user_attrs.get(RETRIES) for trial in found}
     return [trial for trial in found if trial.number not in again]
+
+
+def best_first(trials: Iterable[Any]) -> list[Any]:
+    """Return the trials of the search that have a model, best first: completed, then stopped ones.
+
+    Those that confirm a finalist are not among them.
+    """
+    models = [
+        trial
+        for trial in trials
+        if trial.state.name in ("COMPLETE", "PRUNED")
+        and trial.intermediate_values
+        and CONFIRMS not in trial.user_attrs
+    ]
+    return sorted(models, key=lambda t: (t.state.name != "COMPLETE", -best_score(t)))
+
+
+def best_score(trial: Any) -> float:
+    """Return the score of a trial's best epoch."""
+    return float(max(trial.intermediate_values.values()))

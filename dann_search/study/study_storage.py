@@ -36,6 +36,8 @@ CONNECT_TIMEOUT = {
     **dict.fromkeys(("pysqlite", "pg8000", "pyodbc"), "timeout"),
 }
 """By driver, the argument for how long a connection may take."""
+DAMAGE = (SQLAlchemyError, StorageInternalError, JSONDecodeError, UnicodeDecodeError)
+"""Errors of reading a damaged study."""
 STUDY: KeyPath = ("search", "study")
 PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 """What has another name on PyPI than the module that a database's dialect imports."""
@@ -60,11 +62,7 @@ class StudyPlace:
         Raises:
             InputError: the database cannot be opened.
         """
-        if self.url is None:
-            return self.file.exists()
-        with opened(self) as storage:
-            study = study_ids(storage).get(name)
-            return study is not None and not _is_half_made(storage, study)
+        return self._state(name) == "whole"
 
     def is_half_made(self, name: str) -> bool:
         """Whether a crash cut off the making of the study: in a database alone.
@@ -72,11 +70,16 @@ class StudyPlace:
         Raises:
             InputError: the database cannot be opened.
         """
-        if self.url is None:
-            return False  # a file is renamed when the study is whole
+        return self._state(name) == "half made"
+
+    def _state(self, name: str) -> str:
+        if self.url is None:  # a file is renamed when the study is whole
+            return "whole" if self.file.exists() else "absent"
         with opened(self) as storage:
             study = study_ids(storage).get(name)
-            return study is not None and _is_half_made(storage, study)
+            if study is None:
+                return "absent"
+            return "half made" if _is_half_made(storage, study) else "whole"
 
 
 def study_place(folder: ExperimentFolder, stated: str) -> StudyPlace:
@@ -186,11 +189,10 @@ def mend_journal(file: Path) -> None:
 
 
 def _is_json(line: bytes) -> bool:
-    try:
+    with contextlib.suppress(ValueError):
         json.loads(line)
-    except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
 def close(storage: BaseStorage) -> None:
@@ -201,31 +203,25 @@ def close(storage: BaseStorage) -> None:
 
 
 @contextlib.contextmanager
-def opened(place: StudyPlace) -> Iterator[BaseStorage]:
+def opened(place: StudyPlace, stays_open: bool = False) -> Iterator[BaseStorage]:
     """Open a storage for the block; report damage found in it as bad input.
+
+    It ``stays_open`` after the block where no error ends that.
 
     Raises:
         InputError: as ``open_study_storage``, or a part of it cannot be read.
     """
     storage = open_study_storage(place)
     try:
-        with damage_told(place):
-            yield storage
+        yield storage
+    except BaseException as exc:
+        stays_open = False
+        if isinstance(exc, DAMAGE):
+            raise _unreadable(place, exc) from None
+        raise
     finally:
-        close(storage)
-
-
-@contextlib.contextmanager
-def damage_told(place: StudyPlace) -> Iterator[None]:
-    """Report damage that the block finds in a study as bad input.
-
-    Raises:
-        InputError: a part of it cannot be read.
-    """
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError, JSONDecodeError, UnicodeDecodeError) as exc:
-        raise _unreadable(place, exc) from None
+        if not stays_open:
+            close(storage)
 
 
 def check_whole(storage: BaseStorage, place: StudyPlace) -> None:

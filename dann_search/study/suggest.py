@@ -36,16 +36,12 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
 
 
 def _ask(trial: optuna.Trial, name: str, values: BaseDistribution) -> Any:
-    match values:
-        case CategoricalDistribution():
-            return trial.suggest_categorical(name, values.choices)
-        case IntDistribution():
-            return trial.suggest_int(name, values.low, values.high, step=values.step)
-        case FloatDistribution():
-            return trial.suggest_float(
-                name, values.low, values.high, step=values.step, log=values.log
-            )
-    raise TypeError(values)
+    if isinstance(values, CategoricalDistribution):
+        return trial.suggest_categorical(name, values.choices)
+    if isinstance(values, IntDistribution):
+        return trial.suggest_int(name, values.low, values.high, step=values.step)
+    assert isinstance(values, FloatDistribution)
+    return trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
 
 
 def _as_written(value: Any, values: BaseDistribution) -> Any:

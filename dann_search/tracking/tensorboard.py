@@ -204,7 +204,7 @@ def _domain(parameter: Parameter) -> Any:
     if isinstance(parameter, Choice):
         return summary_v2.Discrete(parameter.choice)
     assert isinstance(parameter, Range)
-    lows, highs = zip(parameter.bounds, *parameter.own_bounds.values(), strict=True)
+    lows, highs = zip(parameter.bounds, *parameter.per_backbone.values(), strict=True)
     if isinstance(parameter, Int):
         return summary_v2.IntInterval(min(lows), max(highs))
     return summary_v2.RealInterval(float(min(lows)), float(max(highs)))

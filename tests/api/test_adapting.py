@@ -14,7 +14,7 @@ from dann_search.api import adapt_plan, adapting, launching, retraining
 from dann_search.cli import main
 from dann_search.errors import InputError
 from dann_search.models.build import build_backbone
-from dann_search.outputs.adapted import Adapted
+from dann_search.outputs.comparison import Adapted
 from dann_search.results.reader import read_trials
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.training.job import Failures, TrainingJob, train_here

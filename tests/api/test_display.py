@@ -13,7 +13,7 @@ from dann_search.cli.watch import LiveView
 from dann_search.results.lines import LinesView, SearchView
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
-from tests.study.test_study import open_record
+from tests.studies import open_record
 
 
 @pytest.fixture

@@ -140,15 +140,10 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(
     assert message(tmp_path, DATA + text) == expected
 
 
-def test_an_unknown_key_of_a_domain_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
-    text = "data:\n  source: {datset: digits}\n  target: {dataset: digits-m}\n"
-    expected = "space.yaml:2: data.source.datset: unknown key 'datset'; did you mean 'dataset'?"
-    assert message(tmp_path, text) == expected
-
-
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
+        ("{datset: digits}", "data.source.datset: unknown key 'datset'; did you mean 'dataset'?"),
         ("{dataset: digit}", "data.source.dataset: unknown value 'digit'; did you mean 'digits'?"),
         ("{folder: imgs}", "data.source.folder: no such folder: imgs"),
         ("{folder: ., dataset: digits}", "data.source: needs exactly one of: dataset, folder, "
@@ -160,6 +155,8 @@ def test_an_unknown_key_of_a_domain_is_refused_with_the_nearest_one(tmp_path: Pa
         ("{manifest: a.csv}", "data.source.manifest: no such file: a.csv"),
         ("{dataset: digits, root: .}", "data.source: root is the folder of a torchvision data set; "
          "name one under dataset"),
+        ("{dataset: digits, labelled: false, classes: {a: b}}", "data.source.classes: the target "
+         "has no labels, so there is nothing to add this to; leave it out"),
         ("[{folder: imgs}, {dataset: digits}]", "data.source.0.folder: no such folder: imgs"),
         ("[]", "data.source: must be a list with at least one value, got []"),
         ("{dataset: digits, classes: [a]}", "data.source.classes: must be a section with keys, "
@@ -192,6 +189,7 @@ def test_the_upper_bound_of_compare_is_no_method_of_a_search(tmp_path: Path) -> 
             "[{dataset: digits}, {dataset: digits}]",
             "the same domain is listed twice among the sources",
         ),
+        ("{dataset: digits-m}", "source and target are the same domain"),
         ("[{folder: .}, {dataset: digits-m}]", "source and target are the same domain"),
     ],
 )
@@ -224,11 +222,6 @@ def test_all_kinds_of_domains_are_read_with_their_places(tmp_path: Path) -> None
     assert type(data).model_validate_json(data.model_dump_json()) == data
 
 
-def test_one_domain_as_source_and_target_is_refused(tmp_path: Path) -> None:
-    text = DATA.replace("digits-m", "digits")
-    assert message(tmp_path, text) == "space.yaml:1: data: source and target are the same domain"
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -259,6 +252,12 @@ def test_one_domain_as_source_and_target_is_refused(tmp_path: Path) -> None:
          "must be less than epochs (3), got 3"),
         ("search: {budget: {hours: .inf}}", "search.budget.hours: must be a finite number, "
          "got inf"),
+        ("search: {budget: {hours: 0}}", "search.budget.hours: must be more than 0, got 0"),
+        ("search: {budget: {gpu_hours: -1}}", "search.budget.gpu_hours: must be more than 0, "
+         "got -1"),
+        ("search: {budget: {no_improvement: 0}}", "search.budget.no_improvement: must be at "
+         "least 1, got 0"),
+        ("search: {study: sqlit}", "search.study: unknown value 'sqlit'; did you mean 'sqlite'?"),
         ("search: {trials: 0}", "search.trials: must be at least 1, got 0"),
         ("resources: {gpus_per_worker: x}", "resources.gpus_per_worker: must be a number or "
          "'auto', got 'x'"),
@@ -312,6 +311,12 @@ def test_a_bad_value_is_refused_with_the_rule(tmp_path: Path, text: str, expecte
         ("momentum: {uniform: [a, b]}", "momentum.uniform.0: must be a number, got 'a'"),
         ("momentum: {uniform: [0, .inf]}", "momentum.uniform.1: must be a finite number, got inf"),
         ("momentum: {uniform: [0, 2]}", "momentum.uniform.1: must be less than 1, got 2.0"),
+        ("momentum: {uniform: [0, 0.9], step: 0.4}", "momentum.uniform: steps of 0.4 from 0 do not "
+         "meet 0.9; write [0, 0.8] or [0, 1.2]"),
+        ("learning_rate: {uniform: [1, 4], per_backbone: {vgg16: [3, 1]}}", "learning_rate."
+         "per_backbone.vgg16: low must not exceed high, got [3.0, 1.0]; write [1.0, 3.0]"),
+        ("unfrozen_depth: {int: [0, 4], per_backbone: {resnet50: [0, 9]}}", "unfrozen_depth."
+         "per_backbone.resnet50: must be at most 5, got 9"),
         ("momentum: {choice: []}", "momentum.choice: must be a list with at least one value, "
          "got []"),
         ("momentum: {choice: [0.5, 0.50]}", "momentum.choice: the same value twice in [0.5, 0.5]"),
@@ -449,6 +454,8 @@ def test_depth_may_exceed_the_stages_of_some_backbones_but_not_of_all(tmp_path: 
     ("item", "expected"),
     [
         ("x", "--set x: expected KEY=VALUE, such as training.epochs=5"),
+        ("extends=other.yaml", "--set extends=other.yaml: only a file can extend another; write it "
+         "there"),
         ("=3", "--set =3: expected KEY=VALUE, such as training.epochs=5"),
         ("training.epochs=[", "--set training.epochs=[: not valid YAML: expected the node content, "
          "but found '<stream end>'"),
@@ -614,11 +621,6 @@ def test_a_bad_search_is_refused_at_its_own_line(tmp_path: Path, text: str, expe
     assert message(tmp_path, f"{DATA}search:\n{text}\n") == f"space.yaml:{expected}"
 
 
-def test_a_file_cannot_be_extended_from_the_command_line(tmp_path: Path) -> None:
-    said = message(tmp_path, DATA, sets=["extends=other.yaml"])
-    assert said == "--set extends=other.yaml: only a file can extend another; write it there"
-
-
 def test_a_password_on_the_command_line_is_not_repeated(tmp_path: Path) -> None:
     said = message(tmp_path, DATA, sets=["search.study=postgresql://me:pass/word@host/x"])
     assert said.startswith("--set search.study=…: search.study: must hold no password")
@@ -649,14 +651,14 @@ def load_or_refuse(folder: Path, text: str) -> None:
         assert isinstance(experiment, ExperimentConfig) and isinstance(space, Space)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
+@settings(max_examples=60, suppress_health_check=ONE_FOLDER, derandomize=True)
 @given(text=st.text(alphabet=st.characters(codec="utf-8"), max_size=60))
 def test_any_text_is_an_experiment_or_refused(tmp_path: Path, text: str) -> None:
     load_or_refuse(tmp_path, text)
     load_or_refuse(tmp_path, DATA + text)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
+@settings(max_examples=100, suppress_health_check=ONE_FOLDER, derandomize=True)
 @given(
     section=st.sampled_from(list(ExperimentConfig.model_fields)),
     name=NAMES,
@@ -671,7 +673,7 @@ def test_any_structure_is_an_experiment_or_refused(
     load_or_refuse(tmp_path, yaml.safe_dump(whole, allow_unicode=True))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=ONE_FOLDER, derandomize=True)
+@settings(max_examples=25, suppress_health_check=ONE_FOLDER, derandomize=True)
 @given(key=st.text(max_size=12), value=st.text(max_size=12))
 def test_any_override_is_taken_or_refused(tmp_path: Path, key: str, value: str) -> None:
     try:

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from dann_search.config.data import DataConfig, SplitsConfig
 from dann_search.config.experiment import BudgetConfig, ConfirmConfig, ResourcesConfig, SearchConfig
-from dann_search.config.load import load_experiment
+from dann_search.config.load import parse_experiment
 from dann_search.config.schema import experiment_schema
-from dann_search.config.source import read_yaml
+from dann_search.config.source import SourceFile, read_yaml
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
@@ -82,7 +82,7 @@ def test_shorthands_are_known(schema: Draft202012Validator) -> None:
 
 def loads(content: dict[str, Any]) -> bool:
     try:
-        load_experiment(copy.deepcopy(content), stage_counts(), check_files=False)
+        parse_experiment(SourceFile("experiment", copy.deepcopy(content)), stage_counts())
     except InputError:
         return False
     return True
@@ -104,7 +104,7 @@ def test_what_the_loader_accepts_is_valid(schema: Draft202012Validator, section:
     assert accepted > len(SECTIONS[section].model_fields)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30)
 @given(generated=spaces())
 def test_every_generated_space_is_valid(
     schema: Draft202012Validator, generated: tuple[Space, Stated]

@@ -18,7 +18,7 @@ from dann_search.results import insight
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
 from tests.json_output import printed
-from tests.study.test_study import open_record
+from tests.studies import open_record
 
 SPACE: dict[str, Any] = {
     "optimizer": {"choice": ["sgd", "adamw"]},

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from dann_search.config.load import recorded_experiment, recorded_source
+from dann_search.config.load import experiment_of, recorded_source
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.evaluation.tensorboard_best import write_best_run
@@ -54,7 +54,7 @@ def watched(
 
 def space_of(folder: ExperimentFolder) -> Space:
     source = recorded_source(folder.record, read_record(folder)["experiment"], [])
-    return recorded_experiment(source, stage_counts())[1]
+    return experiment_of(source, stage_counts(), is_record=True)[1]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from dann_search.storage.outages import Outages
 from dann_search.study.bookkeeper import Bookkeeper
 from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
-from tests.study.test_study import open_record
+from tests.studies import open_record
 
 
 class Tune:

@@ -9,7 +9,7 @@ import pytest
 
 from dann_search.study.budget import Budget
 from dann_search.study.study import StudyRecord
-from tests.study.test_study import open_record
+from tests.studies import open_record
 
 
 def stopper_of(record: StudyRecord, clock: list[float]) -> Any:

@@ -5,14 +5,10 @@ from typing import Any
 
 import pytest
 
-from dann_search.config.load import load_experiment
-from dann_search.errors import InputError
-from dann_search.models.registry import stage_counts
 from dann_search.study.budget import GRANTED, Budget
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import SPENT, STOPPED_BY
-from tests.experiments import space_file
-from tests.study.test_study import open_record
+from tests.studies import open_record, take
 
 
 class Clock:
@@ -33,8 +29,7 @@ def budget_of(record: StudyRecord, clock: Clock, **options: Any) -> Budget:
 def run_trial(
     record: StudyRecord, budget: Budget, score: float, state: str = "completed"
 ) -> str | None:
-    taken = record.next_trial()
-    assert taken
+    taken = take(record)
     budget.trial_started(taken.number, taken.config, [])
     record.report(taken.number, [score])
     if state == "failed":
@@ -59,8 +54,7 @@ def test_hours_of_the_clock_and_of_what_two_running_trials_reserve(
     record, clock = open_record(tmp_path, search__budget=limit), Clock()
     budget = budget_of(record, clock)
     for _ in range(2):
-        taken = record.next_trial()
-        assert taken
+        taken = take(record)
         budget.trial_started(taken.number, taken.config, [])
     clock.now += hours * 3600 - 1
     assert budget.reached() is None
@@ -161,8 +155,7 @@ def test_a_crash_gives_no_hours_back(tmp_path: Path) -> None:
     for _ in range(3):
         record = open_record(tmp_path, **changes)
         budget = budget_of(record, clock)
-        taken = record.next_trial()
-        assert taken
+        taken = take(record)
         budget.trial_started(taken.number, taken.config, [])
         clock.now += 1500
         budget.epochs_done(taken.number, [{}], 0)
@@ -187,21 +180,3 @@ def test_patience_begins_anew_with_added_trials_but_not_after_a_crash(tmp_path: 
     budget = budget_of(record, Clock(), anew=True)
     assert budget.reached() is None
     assert [run_trial(record, budget, 0.2) for _ in range(3)] == [None, None, "no_improvement"]
-
-
-@pytest.mark.parametrize(
-    ("limits", "expected"),
-    [
-        ({"hours": 0}, "search.budget.hours: must be more than 0, got 0"),
-        ({"gpu_hours": -1}, "search.budget.gpu_hours: must be more than 0, got -1"),
-        ({"no_improvement": 0}, "search.budget.no_improvement: must be at least 1, got 0"),
-        ({"minutes": 5}, "search.budget.minutes: unknown key 'minutes'"),
-        ({"target": 85}, "macro-F1 lies between 0 and 1, got 85; write 0.85"),
-    ],
-)
-def test_a_budget_that_makes_no_sense_is_refused(
-    tmp_path: Path, limits: dict[str, float], expected: str
-) -> None:
-    with pytest.raises(InputError) as caught:
-        load_experiment(space_file(tmp_path, search__budget=limits), stage_counts())
-    assert expected in str(caught.value)

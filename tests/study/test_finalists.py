@@ -12,12 +12,10 @@ from dann_search.results.confirmation import confirmation_of
 from dann_search.results.leaderboard import finished, leaderboard, ranked
 from dann_search.results.reader import read_trials
 from dann_search.results.status import status
-from dann_search.storage.layout import ExperimentFolder
-from dann_search.study.proposals import Assignment
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import CONFIRMS, SEED
 from tests.json_output import printed
-from tests.study.test_study import open_record
+from tests.studies import finish, finish_all, folder_of, open_record, take
 
 CONFIRM: dict[str, Any] = {
     "search__trials": 4,
@@ -28,16 +26,9 @@ SEARCHED = [0.5, 0.9, 0.1, 0.8]
 AGAIN = {1: [0.3, 0.5], 3: [0.7, 0.8]}
 
 
-def finish(record: StudyRecord, taken: Assignment, score: float) -> None:
-    record.report(taken.number, [score])
-    record.complete(taken.number)
-
-
 def search(record: StudyRecord) -> None:
     for score in SEARCHED:
-        taken = record.next_trial()
-        assert taken and taken.config.seed == 7
-        finish(record, taken, score)
+        assert finish(record, score).config.seed == 7
 
 
 def test_finalists_are_trained_with_new_seeds_once_all_others_have_ended(tmp_path: Path) -> None:
@@ -45,8 +36,7 @@ def test_finalists_are_trained_with_new_seeds_once_all_others_have_ended(tmp_pat
     running = [record.next_trial() for _ in range(4)]
     assert (record.next_trial(), record.proposals.is_exhausted) == (None, False)
     for taken, score in zip(running, SEARCHED, strict=True):
-        assert taken
-        finish(record, taken, score)
+        finish(record, score, taken)
     again = [record.next_trial() for _ in range(4)]
     assert (record.next_trial(), record.proposals.is_exhausted) == (None, True)
     configs = [one.config for one in again if one]
@@ -61,12 +51,10 @@ def test_the_winner_has_the_best_mean_not_the_best_seed(tmp_path: Path) -> None:
     record = open_record(tmp_path, **CONFIRM)
     search(record)
     for score in (*AGAIN[1], *AGAIN[3]):
-        taken = record.next_trial()
-        assert taken
-        finish(record, taken, score)
+        finish(record, score)
     assert record.tally.counts().completed == 4
     record.close()
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     rows = read_trials(folder)
     assert [row.number for row in finished(rows)] == [3, 1, 0, 2]
     assert [row.number for row in ranked(rows)] == [3, 1, 0, 2, 7, 6, 5, 4]
@@ -77,17 +65,16 @@ def test_the_winner_has_the_best_mean_not_the_best_seed(tmp_path: Path) -> None:
 
 
 def test_a_lucky_new_seed_is_not_the_studys_best_trial(tmp_path: Path) -> None:
-    record = open_record(tmp_path, **CONFIRM)
+    record = open_record(tmp_path, **CONFIRM, search__study="sqlite")
     search(record)
     # One was asked for when a crash came, before anything else was written to it.
     record.study.enqueue_trial(record.study.trials[1].params, user_attrs={CONFIRMS: 1, SEED: 8})
     record.study.ask()
     record.close()
-    record = open_record(tmp_path, **CONFIRM)
-    while taken := record.next_trial():
-        finish(record, taken, 0.95)
+    record = open_record(tmp_path, **CONFIRM, search__study="sqlite")
+    finish_all(record, 0.95)
     record.close()
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     study = optuna.load_study(study_name="small", storage=f"sqlite:///{folder.study}")
     assert len(study.trials) == 8
     assert study.best_trial.number == finished(read_trials(folder))[0].number == 1
@@ -121,12 +108,8 @@ def test_a_search_that_ends_early_confirms_its_finalists_once_none_runs(tmp_path
     assert running
     record.proposals.end_early()
     assert (record.next_trial(), record.proposals.is_exhausted) == (None, False)
-    finish(record, running, 0.2)
-    seeds = []
-    while taken := record.next_trial():
-        seeds.append(taken.config.seed)
-        finish(record, taken, 0.6)
-    assert seeds == [8, 9, 8, 9]
+    finish(record, 0.2, running)
+    assert [taken.config.seed for taken in finish_all(record, 0.6)] == [8, 9, 8, 9]
     assert record.proposals.is_complete and record.tally.counts().completed == 5
     record.close()
     assert not open_record(tmp_path, **{**CONFIRM, "search__trials": 20}).proposals.is_complete
@@ -136,26 +119,19 @@ def test_added_trials_may_bring_new_finalists(tmp_path: Path) -> None:
     record = open_record(tmp_path, **CONFIRM)
     search(record)
     for _ in range(4):
-        taken = record.next_trial()
-        assert taken
-        finish(record, taken, 0.6)
+        finish(record, 0.6)
     assert record.proposals.is_complete
     record.proposals.add_trials(1)
-    taken = record.next_trial()
-    assert taken and taken.number == 8 and taken.config.seed == 7
-    finish(record, taken, 0.95)
-    seeds = []
-    while taken := record.next_trial():
-        seeds.append(taken.config.seed)
-        finish(record, taken, 0.6)
-    assert seeds == [8, 9]
+    taken = finish(record, 0.95)
+    assert (taken.number, taken.config.seed) == (8, 7)
+    assert [taken.config.seed for taken in finish_all(record, 0.6)] == [8, 9]
 
 
 def test_a_finalist_with_some_of_its_seeds_does_not_win_by_them(tmp_path: Path) -> None:
     record = open_record(tmp_path, **CONFIRM)
     search(record)
     taken = [record.next_trial() for _ in range(4)]
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     for done, (one, score) in enumerate(zip(taken, (0.3, 0.5, 0.99, 0.8), strict=True)):
         rows = read_trials(folder)
         # Trial 3 has a higher mean with its first seed alone: that does not count yet.
@@ -164,8 +140,7 @@ def test_a_finalist_with_some_of_its_seeds_does_not_win_by_them(tmp_path: Path) 
         assert found.confirmation == confirmation_of(record.experiment, rows)
         assert found.confirmation == Confirmation(done=done, of=4)
         assert (found.state, found.best and found.best.trial) == ("interrupted", 1)
-        assert one
-        finish(record, one, score)
+        finish(record, score, one)
     rows = read_trials(folder)
     assert [row.number for row in finished(rows)] == [3, 1, 0, 2]
     found = status(folder)
@@ -179,24 +154,21 @@ def test_the_confirmation_is_whole_when_the_search_has_nothing_left_to_train(
 ) -> None:
     """Search and results choose the finalists each for itself: they must choose the same."""
     record = open_record(tmp_path, **CONFIRM)
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     scores = [0.5, 0.9, 0.9, 0.9, 0.1, 0.2, 0.3, 0.4]  # a tie of three for two places
     for number, score in enumerate(scores):
         assert not record.proposals.is_complete
-        taken = record.next_trial()
-        assert taken
+        taken = take(record)
         if number == 6:
             record.fail(taken.number, "it diverged")  # over, and not tried again
         else:
-            finish(record, taken, score)
+            finish(record, score, taken)
         found = confirmation_of(record.experiment, read_trials(folder))
         assert found and found.is_whole == record.proposals.is_complete
     # Of trial 2 one seed is left; more trials bring a finalist that lacks its own.
     assert [row.number for row in finished(read_trials(folder))] == [2, 1, 3, 0]
     record.proposals.add_trials(1)
-    taken = record.next_trial()
-    assert taken
-    finish(record, taken, 0.95)
+    finish(record, 0.95)
     assert [row.number for row in finished(read_trials(folder))] == [8, 1, 2, 3, 0]
     record.close()
 
@@ -206,11 +178,9 @@ def test_console_and_json_say_that_the_confirmation_is_incomplete(
 ) -> None:
     record = open_record(tmp_path, **CONFIRM)
     search(record)
-    taken = record.next_trial()
-    assert taken
-    finish(record, taken, 0.1)
+    finish(record, 0.1)
     record.close()
-    folder = str(tmp_path / "runs" / "small")
+    folder = str(folder_of(tmp_path))
     for command in ("leaderboard", "status"):
         assert main([command, folder]) == 0
         assert "confirmation incomplete: 1 of 4 trainings" in capsys.readouterr().out

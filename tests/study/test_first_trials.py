@@ -12,12 +12,9 @@ from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
 from dann_search.models.registry import stage_counts
 from dann_search.results.reader import read_trials
-from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.first_trials import check_grid, warm_trials
-from dann_search.study.proposals import Assignment
-from dann_search.study.study import StudyRecord
 from tests.experiments import space_file
-from tests.study.test_study import open_record
+from tests.studies import finish_all, folder_of, open_record
 
 GRID: dict[str, Any] = {
     "lambda_schedule": {"choice": ["constant", "ganin"]},
@@ -26,23 +23,10 @@ GRID: dict[str, Any] = {
 }
 
 
-def finish(record: StudyRecord, taken: Assignment, score: float = 0.5) -> None:
-    record.report(taken.number, [score])
-    record.complete(taken.number)
-
-
-def run(record: StudyRecord) -> list[Assignment]:
-    taken = []
-    while assignment := record.next_trial():
-        finish(record, assignment)
-        taken.append(assignment)
-    return taken
-
-
 def test_published_recipes_then_start_points_then_the_sampler(tmp_path: Path) -> None:
     points = [{"learning_rate": 0.03, "unfrozen_depth": 2}]
     record = open_record(tmp_path, search__start_points=points)
-    configs = [one.config for one in run(record)]
+    configs = [one.config for one in finish_all(record)]
     assert configs[0].lambda_schedule == "ganin"
     assert (configs[0].lambda_gamma, configs[0].learning_rate) == (10.0, 0.01)
     assert configs[0].unfrozen_depth == 3
@@ -50,7 +34,7 @@ def test_published_recipes_then_start_points_then_the_sampler(tmp_path: Path) ->
     assert (configs[1].lambda_gamma, configs[1].learning_rate) == (20.0, 0.01)
     assert (configs[2].learning_rate, configs[2].unfrozen_depth) == (0.03, 2)
     record.close()
-    rows = read_trials(ExperimentFolder(tmp_path / "runs" / "small"))
+    rows = read_trials(folder_of(tmp_path))
     assert [row.origin for row in rows] == ["DANN paper", "tllib", "start point 1", None]
 
 
@@ -58,9 +42,9 @@ def test_a_recipe_that_comes_to_the_one_before_in_this_space_is_not_repeated(
     tmp_path: Path,
 ) -> None:
     record = open_record(tmp_path, space={"learning_rate": {"loguniform": [0.01, 0.1]}})
-    run(record)
+    finish_all(record)
     record.close()
-    rows = read_trials(ExperimentFolder(tmp_path / "runs" / "small"))
+    rows = read_trials(folder_of(tmp_path))
     assert [row.origin for row in rows] == ["DANN paper", None, None, None]
 
 
@@ -71,11 +55,11 @@ def test_a_point_that_was_put_in_but_not_taken_before_a_crash_is_not_put_in_agai
     params = first.proposals._first[0].params
     first.study.enqueue_trial(params)
     first.close()
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     assert read_trials(folder) == []
     second = open_record(tmp_path)
-    assert second.tally.counts().running == 0
-    configs = [one.config for one in run(second)]
+    assert [trial.state.name for trial in second.study.trials] == ["WAITING"]
+    configs = [one.config for one in finish_all(second)]
     assert len(configs) == 4
     assert [(c.learning_rate, c.lambda_gamma) for c in configs].count((0.01, 10.0)) == 1
 
@@ -91,7 +75,7 @@ def test_a_published_recipe_of_an_earlier_version_is_not_tried_again(tmp_path: P
     first.study.enqueue_trial(old, user_attrs={"origin": "DANN paper"})
     first.close()
     second = open_record(tmp_path, space=space)
-    taken = run(second)
+    taken = finish_all(second)
     found = [(one.config.learning_rate, second.study.trials[one.number].user_attrs.get("origin"))
              for one in taken]  # fmt: skip
     assert found[:2] == [(0.01, "DANN paper"), (0.001, "tllib")]
@@ -106,7 +90,7 @@ def test_a_grid_is_searched_whole_and_once_across_a_crash(tmp_path: Path) -> Non
     assert all(before)
     first.close()
     second = open_record(tmp_path, **changes)
-    taken = run(second)
+    taken = finish_all(second)
     assert [one.number for one in taken[:3]] == [0, 1, 2]
     found = [second.space.active(one.config.model_dump()) for one in taken]
     assert sorted(map(str, found)) == sorted(map(str, grid(second.space)))
@@ -119,14 +103,14 @@ def test_a_grid_that_changed_is_searched_whole_and_once(tmp_path: Path) -> None:
     grown = {"optimizer": optimizer, "lambda_max": {"uniform": [0, 0.4], "step": 0.1}}
     changes: dict[str, Any] = {"search__sampler": "grid", "search__trials": 100}
     record = open_record(tmp_path, space=before, **changes)
-    taken = run(record)
+    taken = finish_all(record)
     assert len(taken) == 6
     with pytest.raises(InputError, match="the grid is exhausted, each of its 6 points"):
         record.proposals.add_trials(5)
     record.close()
     record = open_record(tmp_path, space=grown, allow_wider=True, search__seed=5, **changes)
     assert record.proposals.total == 10
-    taken += run(record)
+    taken += finish_all(record)
     found = [str(record.space.active(one.config.model_dump())) for one in taken]
     assert sorted(found) == sorted(map(str, grid(record.space)))
 
@@ -135,14 +119,14 @@ def test_a_grid_begun_after_chance_leaves_out_what_chance_found(tmp_path: Path) 
     steps = {"uniform": [0.1, 0.4], "step": 0.1}  # Optuna finds 0.30000000000000004
     space = {"optimizer": {"choice": ["sgd", "adamw"]}, "lambda_max": steps}
     record = open_record(tmp_path, space=space, search__published_first=False, search__trials=6)
-    taken = run(record)
+    taken = finish_all(record)
     assert any(
         trial.params["lambda_max"] not in (0.1, 0.2, 0.3, 0.4) for trial in record.study.trials
     )
     record.close()
     record = open_record(tmp_path, space=space, search__sampler="grid", search__trials=6)
     record.proposals.add_trials(100)
-    later = [str(record.space.active(one.config.model_dump())) for one in run(record)]
+    later = [str(record.space.active(one.config.model_dump())) for one in finish_all(record)]
     found = {str(record.space.active(one.config.model_dump())) for one in taken}
     assert sorted([*found, *later]) == sorted(map(str, grid(record.space)))
 
@@ -150,16 +134,16 @@ def test_a_grid_begun_after_chance_leaves_out_what_chance_found(tmp_path: Path) 
 def test_start_points_set_on_a_resume_are_tried_next(tmp_path: Path) -> None:
     points = [{"learning_rate": 0.03}]
     record = open_record(tmp_path, search__start_points=points)
-    run(record)
+    finish_all(record)
     record.close()
     record = open_record(tmp_path, search__start_points=[{"learning_rate": 0.07}, *points])
     record.proposals.add_trials(2)
-    assert [one.config.learning_rate == 0.07 for one in run(record)] == [True, False]
+    assert [one.config.learning_rate == 0.07 for one in finish_all(record)] == [True, False]
 
 
 def test_a_part_of_a_grid_is_spread_over_it(tmp_path: Path) -> None:
     record = open_record(tmp_path, search__sampler="grid", search__trials=4, space=GRID)
-    taken = run(record)
+    taken = finish_all(record)
     assert len(taken) == 4
     assert len({one.config.unfrozen_depth for one in taken}) == 2
 
@@ -177,11 +161,11 @@ def test_a_grid_begins_with_the_start_points_and_has_each_point_once(tmp_path: P
     changes: dict[str, Any] = {"search__sampler": "grid", "search__published_first": False}
     changes |= {"search__start_points": points, "search__trials": 100, "space": space}
     record = open_record(tmp_path, **changes)
-    first, second, *_ = [record.space.active(one.config.model_dump()) for one in run(record)]
+    first, second, *_ = [record.space.active(one.config.model_dump()) for one in finish_all(record)]
     assert first == points[0]
     assert second["lambda_schedule"] == "constant"
     record.close()
-    rows = read_trials(ExperimentFolder(tmp_path / "runs" / "small"))
+    rows = read_trials(folder_of(tmp_path))
     assert [row.origin for row in rows[:3]] == ["start point 1", "start point 2", "grid"]
     assert len({str(row.params) for row in rows}) == len(rows) == (1 + 3) * 2
 
@@ -209,13 +193,13 @@ def known(score: float, **config: Any) -> KnownTrial:
 
 
 def test_trials_of_another_experiment_teach_the_sampler_but_are_not_ours(tmp_path: Path) -> None:
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     others = [known(0.99), known(0.2, learning_rate=0.5), known(0.3, backbone="vgg16")]
-    record = open_record(tmp_path, others)
+    record = open_record(tmp_path, others, search__study="sqlite")
     assert len(record.study.get_trials()) == 1  # the others lie outside
     assert record.tally.best() is None
     assert record.tally.counts().finished == 0
-    taken = run(record)
+    taken = finish_all(record)
     assert len(taken) == 4
     assert record.tally.best() == (taken[0].number, 0.5)
     record.close()
@@ -253,13 +237,9 @@ def test_a_trial_is_learned_from_if_this_space_could_have_proposed_it(
 ) -> None:
     _, space = load_experiment(space_file(tmp_path), stage_counts())
     if why:
-        with pytest.raises(InputError, match=f"lies in this space: {why}"):
+        with pytest.raises(
+            InputError, match=f"none of its 1 completed trials lies in this space: {why}"
+        ):
             warm_trials(space, [known(0.2, **change)])
     else:
         assert len(warm_trials(space, [known(0.2, **change)])) == 1
-
-
-def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:
-    _, space = load_experiment(space_file(tmp_path), stage_counts())
-    with pytest.raises(InputError, match="none of its 1 completed trials lies in this space"):
-        warm_trials(space, [known(0.2, learning_rate=0.5)])

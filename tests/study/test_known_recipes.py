@@ -17,7 +17,7 @@ from dann_search.study.proposals import Assignment
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import CONFIRMS, REPEATS
 from tests.experiments import space_file
-from tests.study.test_study import open_record
+from tests.studies import finish, finish_all, open_record
 
 FINITE: dict[str, Any] = {
     "space": {
@@ -31,20 +31,6 @@ FINITE: dict[str, Any] = {
 """Six recipes, of which the two with a constant lambda ignore gamma."""
 
 
-def finish(record: StudyRecord, taken: Assignment, score: float) -> None:
-    record.report(taken.number, [score])
-    record.complete(taken.number)
-
-
-def trained(record: StudyRecord, most: int = 50) -> list[Assignment]:
-    """Take trials one after another and finish each, until there are no more."""
-    found: list[Assignment] = []
-    while len(found) < most and (taken := record.next_trial()):
-        finish(record, taken, 0.1 * (len(found) + 1))
-        found.append(taken)
-    return found
-
-
 def recipes(record: StudyRecord, found: list[Assignment]) -> set[str]:
     return {str(record.space.active(one.config.model_dump())) for one in found}
 
@@ -53,14 +39,14 @@ def recipes(record: StudyRecord, found: list[Assignment]) -> set[str]:
 def test_a_finite_space_is_trained_once_and_the_search_ends(tmp_path: Path, sampler: str) -> None:
     record = open_record(tmp_path, **FINITE, search__sampler=sampler)
     assert record.proposals.total == 6
-    found = trained(record)
+    found = finish_all(record)
     assert len(found) == len(recipes(record, found)) == 6
     assert record.proposals.is_complete and record.tally.counts().completed == 6
 
 
 def test_the_sampler_is_told_what_a_repeated_recipe_came_to(tmp_path: Path) -> None:
     record = open_record(tmp_path, **FINITE, search__sampler="random")
-    found = trained(record)
+    found = finish_all(record)
     repeats = [t for t in record.study.trials if REPEATS in t.user_attrs]
     assert len(repeats) + len(found) == len(record.study.trials) and repeats
     for trial in repeats:
@@ -82,13 +68,12 @@ def test_what_was_trained_is_known_after_a_crash(tmp_path: Path) -> None:
     first = open_record(tmp_path, **FINITE)
     begun = [first.next_trial() for _ in range(3)]
     for one in begun[:2]:
-        assert one
-        finish(first, one, 0.5)
+        finish(first, 0.5, one)
     first.close()
     second = open_record(tmp_path, **FINITE)
     assert second.next_trial() == begun[2]
-    finish(second, begun[2], 0.4)  # type: ignore[arg-type]
-    later = trained(second)
+    finish(second, 0.4, begun[2])
+    later = finish_all(second)
     assert len(later) == 3 and len(recipes(second, [*filter(None, begun), *later])) == 6
     with pytest.raises(InputError, match=r"--add-trials 3: each of the configurations .* 6 trials"):
         second.proposals.add_trials(3)
@@ -96,13 +81,13 @@ def test_what_was_trained_is_known_after_a_crash(tmp_path: Path) -> None:
 
 def test_a_recipe_without_an_end_of_values_is_proposed_as_before(tmp_path: Path) -> None:
     record = open_record(tmp_path, search__trials=6)
-    assert len(trained(record)) == 6 == len(record.study.trials)
+    assert len(finish_all(record)) == 6 == len(record.study.trials)
 
 
 def test_finalists_are_different_recipes(tmp_path: Path) -> None:
     changes = {**FINITE, "search__trials": 6, "search__confirm": {"top": 3, "seeds": 1}}
     record = open_record(tmp_path, **changes)
-    found = trained(record)
+    found = finish_all(record)
     again = [record.study.trials[one.number].user_attrs[CONFIRMS] for one in found[6:]]
     assert len(again) == 3 and len(recipes(record, found[6:])) == 3
 
@@ -126,7 +111,7 @@ def test_space_and_launch_say_that_the_space_has_an_end(tmp_path: Path) -> None:
 
 def test_status_counts_no_more_trials_than_there_are_recipes(tmp_path: Path) -> None:
     record = open_record(tmp_path, **FINITE)
-    trained(record)
+    finish_all(record)
     place = record.experiment.place
     record.close()
     state = read_search(ExperimentFolder.at(place))

@@ -20,7 +20,7 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.study import study_storage
 from dann_search.study.study_storage import StudyPlace, open_study_storage, patience, study_place
 from tests.experiments import space_file
-from tests.study.test_study import open_record
+from tests.studies import finish, folder_of, open_record
 
 SPACE: dict[str, Any] = {
     "learning_rate": {"loguniform": [0.01, 0.1]},
@@ -49,7 +49,7 @@ def test_a_search_goes_on_from_each_kind_of_place(tmp_path: Path, kind: str) -> 
     record.complete(first.number)
     record.report(second.number, [0.1])
     record.close()
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     assert folder.study.exists() == (kind == "auto")
     assert folder.study_journal.exists() == (kind == "journal")
     again = open_record(tmp_path, **changes)
@@ -80,7 +80,7 @@ def test_two_experiments_in_one_database_do_not_meet(tmp_path: Path) -> None:
     one = open_record(tmp_path, name="one", search__study=url)
     two = open_record(tmp_path, name="two", search__study=url)
     one.next_trial()
-    assert (one.tally.counts().running, two.tally.counts().running) == (1, 0)
+    assert (len(one.study.trials), len(two.study.trials)) == (1, 0)
     one.close()
     two.close()
     assert sorted(optuna.get_all_study_names(url)) == ["one", "two"]
@@ -97,24 +97,21 @@ def test_a_study_of_another_experiment_of_the_same_name_is_refused(tmp_path: Pat
         prepare(*load_experiment(elsewhere, stage_counts()))
 
 
-@pytest.mark.parametrize("command", ["status", "leaderboard", "report", "dashboard", "best"])
 def test_readers_refuse_a_study_of_another_experiment_as_a_search_does(
-    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = places(tmp_path)["url"]
     record = open_record(tmp_path, identity="a", search__study=url)
-    taken = record.next_trial()
-    assert taken
-    record.report(taken.number, [0.5])
-    record.complete(taken.number)
+    finish(record)
     record.close()
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     assert [row.score for row in read_trials(folder)] == [0.5]
     content = yaml.safe_load(folder.record.read_text())
     folder.record.write_text(yaml.safe_dump({**content, "id": "b"}))
-    assert main([command, str(folder.root)]) == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert "its study 'small' belongs to another experiment of that name" in told
+    for command in ("status", "leaderboard", "report", "dashboard", "best"):
+        assert main([command, str(folder.root)]) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert "its study 'small' belongs to another experiment of that name" in told
 
 
 @pytest.mark.parametrize("moment", ["create_study", "add_trials", "set_user_attr"])
@@ -141,7 +138,7 @@ def test_a_study_whose_making_was_cut_off_is_made_anew_by_its_experiment_alone(
         at: Any = optuna if moment == "create_study" else optuna.Study
         patch.setattr(at, moment, cut_off(getattr(at, moment)))
         open_record(tmp_path, known=known, identity="a", search__study=url)
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     assert read_trials(folder) == []
     path = space_file(tmp_path, storage=str(tmp_path / "other"), search__study=url)
     elsewhere = load_experiment(path, stage_counts())
@@ -195,18 +192,6 @@ def test_a_database_that_cannot_be_reached_is_said_before_anything_starts(
     assert not Path(experiment.place).exists()
 
 
-@pytest.mark.parametrize(
-    ("study", "expected"),
-    [
-        ("sqlit", "unknown value 'sqlit'; did you mean 'sqlite'"),
-        ("postgresql://me:secret@host/x", "must hold no password"),
-    ],
-)
-def test_a_place_that_makes_no_sense_is_refused(tmp_path: Path, study: str, expected: str) -> None:
-    with pytest.raises(InputError, match=expected):
-        load_experiment(space_file(tmp_path, search__study=study), stage_counts())
-
-
 def test_a_password_is_taken_from_the_environment_and_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,49 +204,50 @@ def test_a_password_is_taken_from_the_environment_and_never_shown(
 
 
 def test_a_study_of_another_optuna_is_said_to_need_an_upgrade(tmp_path: Path) -> None:
-    open_record(tmp_path).close()
-    file = ExperimentFolder(tmp_path / "runs" / "small").study
+    open_record(tmp_path, search__study="sqlite").close()
+    file = folder_of(tmp_path).study
     with sqlite3.connect(file) as database:
         database.execute("update alembic_version set version_num = 'v2.6.0.a'")
     with pytest.raises(InputError, match=r"made by another version of Optuna.*storage upgrade"):
-        open_record(tmp_path)
+        open_record(tmp_path, search__study="sqlite")
 
 
 def test_a_lost_study_is_not_made_anew_over_its_trials(tmp_path: Path) -> None:
-    record = open_record(tmp_path)
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    record = open_record(tmp_path, search__study="sqlite")
+    folder = folder_of(tmp_path)
     record.next_trial()
     record.close()
     folder.study.unlink()
-    open_record(tmp_path).close()  # cut off before anything was trained: nothing is lost
+    open_record(
+        tmp_path, search__study="sqlite"
+    ).close()  # cut off before anything was trained: nothing is lost
     folder.trial(0).mkdir(parents=True)
     folder.study.unlink()
     with pytest.raises(InputError, match=r"the study 'small' is not there, but .*trials holds"):
-        open_record(tmp_path)
+        open_record(tmp_path, search__study="sqlite")
     assert not folder.study.exists()
     with pytest.raises(InputError, match=r"the study 'small' is not there, but .*trials holds"):
         open_record(tmp_path, search__study=places(tmp_path)["url"])
 
 
 def test_a_study_of_another_kind_is_not_made_beside_one(tmp_path: Path) -> None:
-    open_record(tmp_path).close()
+    open_record(tmp_path, search__study="sqlite").close()
     with pytest.raises(InputError, match=r"no study is made there, for there is .*study\.db"):
         open_record(tmp_path, search__study="journal")
 
 
 @pytest.mark.parametrize("tail", [b'{"op_code": 5, "work', b"\0" * 40, b'{"op\0\0}\n'])
 def test_a_journal_that_ends_in_pieces_loses_those_alone(tmp_path: Path, tail: bytes) -> None:
-    changes: dict[str, Any] = {"search__study": "journal"}
-    record = open_record(tmp_path, **changes)
+    record = open_record(tmp_path)
     first = record.next_trial()
     assert first
     record.report(first.number, [0.5])
     record.close()
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    folder = folder_of(tmp_path)
     with open(folder.study_journal, "ab") as file:
         file.write(tail)
     assert [row.score for row in read_trials(folder)] == [0.5]  # a reader does without them
-    record = open_record(tmp_path, **changes)
+    record = open_record(tmp_path)
     assert record.next_trial() == first
     record.report(first.number, [0.5, 0.6])
     record.complete(first.number)
@@ -270,21 +256,21 @@ def test_a_journal_that_ends_in_pieces_loses_those_alone(tmp_path: Path, tail: b
 
 
 def test_what_is_no_journal_is_left_as_it_is(tmp_path: Path) -> None:
-    open_record(tmp_path, search__study="journal").close()
-    file = ExperimentFolder(tmp_path / "runs" / "small").study_journal
+    open_record(tmp_path).close()
+    file = folder_of(tmp_path).study_journal
     file.write_bytes(b"notes of mine\nand more\n")
     with pytest.raises(InputError, match=r"study\.journal cannot be read: "):
-        open_record(tmp_path, search__study="journal")
+        open_record(tmp_path)
     assert file.read_bytes() == b"notes of mine\nand more\n"
 
 
 def test_a_journal_damaged_in_its_middle_is_said_to_be(tmp_path: Path) -> None:
-    open_record(tmp_path, search__study="journal").close()
-    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    open_record(tmp_path).close()
+    folder = folder_of(tmp_path)
     content = folder.study_journal.read_bytes()
     folder.study_journal.write_bytes(content[:20] + content[40:])
     with pytest.raises(InputError, match=r"study\.journal cannot be read: "):
-        open_record(tmp_path, search__study="journal")
+        open_record(tmp_path)
     with pytest.raises(InputError, match=r"study\.journal cannot be read: "):
         read_trials(folder)
 

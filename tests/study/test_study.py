@@ -6,46 +6,21 @@ from typing import Any
 
 import optuna
 import pytest
-import yaml
 from optuna.trial import TrialState
 
-from dann_search.config.load import load_experiment
 from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
-from dann_search.models.registry import stage_counts
-from dann_search.storage.layout import ExperimentFolder
-from dann_search.study.pruning import describe_scheduler, make_pruner, rungs
+from dann_search.study.pruning import describe_scheduler, make_pruner, rungs, stop_shares
 from dann_search.study.study import StudyRecord
-from tests.experiments import space_file, study_trials
-
-
-def open_record(
-    tmp_path: Path,
-    known: Sequence[KnownTrial] = (),
-    allow_wider: bool = False,
-    identity: str | None = None,
-    **changes: Any,
-) -> StudyRecord:
-    """The study of a small experiment, whose record is written but whose data are not packed."""
-    experiment, space = load_experiment(space_file(tmp_path, **changes), stage_counts())
-    folder = ExperimentFolder.at(experiment.place)
-    folder.root.mkdir(parents=True, exist_ok=True)
-    record = {"experiment": experiment.model_dump(mode="json"), "versions": {}, "data": {}}
-    folder.record.write_text(yaml.safe_dump({**record, **({"id": identity} if identity else {})}))
-    return StudyRecord(experiment, space, folder, known, allow_wider)
-
-
-def take(record: StudyRecord) -> int:
-    assignment = record.next_trial()
-    assert assignment is not None
-    return assignment.number
+from tests.experiments import study_trials
+from tests.studies import folder_of, open_record, take
 
 
 def test_a_crash_between_checkpoint_and_report_leaves_no_gap_and_no_step_twice(
     tmp_path: Path,
 ) -> None:
     record = open_record(tmp_path)
-    number = take(record)
+    number = take(record).number
     assert record.report(number, [0.1]) == 0
     assert record.report(number, [0.1, 0.3, 0.2]) == 1
     assert record.report(number, [0.1, 0.3, 0.2]) == 3
@@ -54,7 +29,7 @@ def test_a_crash_between_checkpoint_and_report_leaves_no_gap_and_no_step_twice(
 
 def test_the_value_of_a_completed_trial_is_its_best_epochs(tmp_path: Path) -> None:
     record = open_record(tmp_path)
-    number = take(record)
+    number = take(record).number
     record.report(number, [0.1, 0.3, 0.2])
     record.complete(number)
     assert record.frozen(number).value == 0.3
@@ -73,7 +48,7 @@ def test_unfinished_trials_come_first_after_a_crash_with_their_own_configuration
     second = open_record(tmp_path)
     again = [second.next_trial(), second.next_trial()]
     assert again == taken[1:]
-    assert take(second) == 3
+    assert take(second).number == 3
     assert second.next_trial() is None
 
 
@@ -89,7 +64,7 @@ def test_a_resumed_sampler_does_not_propose_its_old_trials_again(tmp_path: Path)
 
 def test_a_stopped_trial_is_pruned_with_all_its_values(tmp_path: Path) -> None:
     record = open_record(tmp_path, search__scheduler="asha", training__epochs=18)
-    numbers = [take(record) for _ in range(3)]
+    numbers = [take(record).number for _ in range(3)]
     stops = []
     for number, score in zip(numbers, (0.9, 0.2, 0.95), strict=True):
         for epoch in range(1, rungs(18)[0] + 1):
@@ -110,7 +85,7 @@ def test_a_trial_is_stopped_by_its_best_epoch_so_far_not_by_its_last(tmp_path: P
         )
         stopped = {}
         for scores in ([0.5, 0.5], [0.6, 0.1], [0.4, 0.45]):
-            number = take(record)
+            number = take(record).number
             record.report(number, scores)
             stopped[scores[0]] = record.should_stop(number)
             assert record.frozen(number).intermediate_values == dict(enumerate(scores, 1))
@@ -130,7 +105,7 @@ def test_hyperband_stops_early_and_remembers_across_a_crash(tmp_path: Path) -> N
     for half in range(2):
         record = open_record(tmp_path, **changes)
         for index in range(12):
-            number = take(record)
+            number = take(record).number
             score = 0.9 if half == 0 and index < 3 else 0.1 + index / 1000
             for epoch in range(1, 10):
                 record.report(number, [score] * epoch)
@@ -148,7 +123,7 @@ def test_hyperband_stops_early_and_remembers_across_a_crash(tmp_path: Path) -> N
 
 def stopped_after(record: StudyRecord, scores: Sequence[float]) -> int | None:
     """Run a trial; the epoch after which it was stopped, None where it was not."""
-    number = take(record)
+    number = take(record).number
     for epoch in range(1, len(scores) + 1):
         record.report(number, scores[:epoch])
         if epoch < len(scores) and record.should_stop(number):
@@ -179,20 +154,20 @@ def test_a_trial_that_was_to_stop_when_a_crash_came_does_not_go_on(tmp_path: Pat
     changes: dict[str, Any] = {"search__scheduler": "asha", "training__epochs": 9}
     record = open_record(tmp_path, **changes)
     for score in (0.9, 0.2):
-        record.report(take(record), [score, score])
+        record.report(take(record).number, [score, score])
     assert [record.should_stop(number) for number in (0, 1)] == [False, True]
     record.close()
     again = open_record(tmp_path, **changes)
     assert again.frozen(1).state == TrialState.PRUNED
-    assert [take(again), take(again)] == [0, 2]
+    assert [take(again).number, take(again).number] == [0, 2]
 
 
 def test_the_rungs_survive_a_crash(tmp_path: Path) -> None:
     record = open_record(tmp_path, search__scheduler="asha", training__epochs=9)
-    number = take(record)
+    number = take(record).number
     record.report(number, [0.9, 0.9])
     assert not record.should_stop(number)
-    other = take(record)
+    other = take(record).number
     record.close()
     again = open_record(tmp_path, search__scheduler="asha", training__epochs=9)
     again.report(other, [0.2, 0.2])
@@ -201,7 +176,7 @@ def test_the_rungs_survive_a_crash(tmp_path: Path) -> None:
 
 def test_a_failed_trial_keeps_its_error_and_counts_towards_the_total(tmp_path: Path) -> None:
     record = open_record(tmp_path, search__trials=1)
-    number = take(record)
+    number = take(record).number
     record.fail(number, "the loss became nan")
     assert record.frozen(number).user_attrs["error"] == "the loss became nan"
     done = [record.proposals.is_complete]
@@ -213,7 +188,7 @@ def test_a_failed_trial_keeps_its_error_and_counts_towards_the_total(tmp_path: P
 
 def test_a_finished_trial_is_never_told_again(tmp_path: Path) -> None:
     record = open_record(tmp_path)
-    number = take(record)
+    number = take(record).number
     record.report(number, [0.4])
     record.prune(number)
     record.fail(number, "late")
@@ -222,19 +197,19 @@ def test_a_finished_trial_is_never_told_again(tmp_path: Path) -> None:
 
 
 def test_plain_optuna_opens_the_study(tmp_path: Path) -> None:
-    record = open_record(tmp_path)
+    record = open_record(tmp_path, search__study="sqlite")
     take(record)
     record.close()
-    (trial,) = study_trials(ExperimentFolder(tmp_path / "runs" / "small"))
+    (trial,) = study_trials(folder_of(tmp_path))
     assert trial.user_attrs["config"]["epochs"] == 3
 
 
 def test_a_study_of_another_experiment_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "small"
-    folder.mkdir(parents=True)
-    optuna.create_study(study_name="other", storage=f"sqlite:///{folder}/study.db")
+    folder = folder_of(tmp_path)
+    folder.root.mkdir(parents=True)
+    optuna.create_study(study_name="other", storage=f"sqlite:///{folder.study}")
     with pytest.raises(InputError, match="holds the studies \\['other'\\], not 'small'"):
-        open_record(tmp_path)
+        open_record(tmp_path, search__study="sqlite")
 
 
 @pytest.mark.parametrize(
@@ -262,3 +237,10 @@ def test_hyperbands_brackets_are_described_as_optuna_makes_them(epochs: int, exp
     study.ask().report(0.1, 1)
     pruner.prune(study, study.trials[0])
     assert vars(pruner)["_n_brackets"] == expected.count("after") + expected.count("never")
+
+
+def test_as_many_trials_are_expected_to_stop_as_brackets_look() -> None:
+    assert stop_shares("hyperband", 20) == {2: 0.125, 4: 0.25, 8: 0.375, 16: 0.5}
+    assert stop_shares("asha", 20) == dict.fromkeys((2, 4, 8, 16), 0.5)
+    assert stop_shares("median", 20) == {5: 0.5}
+    assert stop_shares("none", 20) == {}

@@ -86,7 +86,7 @@ def dimension(name: str, parameter: Parameter) -> Dimension:
     if isinstance(parameter, Choice):
         return Dimension(name, values=list(parameter.choice))
     assert isinstance(parameter, Range)
-    bounds = [parameter.bounds, *parameter.own_bounds.values()]
+    bounds = [parameter.bounds, *parameter.per_backbone.values()]
     return Dimension(
         name,
         low=min(low for low, _ in bounds),
