@@ -1,14 +1,25 @@
 """The interface of an adaptation method."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+    from torch.nn import Module
 
-    from dann_search.models.network import DannNetwork
+    from dann_search.models.network import DannNetwork as Network
+else:  # names in annotations: torch takes seconds to import
+    Module = Network = Tensor = Any
+
+__all__ = [
+    "Adaptation",
+    "Module",
+    "Network",
+    "Tensor",
+    "Terms",
+    "domain_terms",
+    "second_classifier",
+]
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Adaptation(Protocol):
 
     def __call__(
         self,
-        network: DannNetwork,
+        network: Network,
         features: Tensor,
         logits: Tensor,
         domains: Tensor,
@@ -76,7 +87,7 @@ def domain_terms(
     return Terms(total / (2 * batch_size), right)
 
 
-def second_classifier(size: int, classes: int) -> nn.Module:
+def second_classifier(size: int, classes: int) -> Module:
     """Build a classifier of features (n, size) like the network's own, with other weights."""
     from torch import nn
 
