@@ -6,12 +6,13 @@ from torch import Tensor, nn
 from dann_search.config.trial import TrialConfig
 from dann_search.models.backbone import plain_name
 from dann_search.models.network import DannNetwork
+from dann_search.training.checkpoint import with_prefix
 from dann_search.training.schedules import lr_factor_at
 
 HEADS, DISCRIMINATOR = -1, -2
 """Groups of what is not in the backbone."""
 
-SCALER = "scaler"
+SCALER = "scaler/"
 SCALING = ("scale", "_growth_tracker")
 """What moves of fp16's gradient scaler."""
 
@@ -83,7 +84,7 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """Momentum and the like as ``<parameter>/<kind>``; empty before the first step."""
         scaler = self.scaler.state_dict()
-        return {f"{SCALER}/{kind}": torch.tensor(scaler[kind]) for kind in SCALING if scaler} | {
+        return {f"{SCALER}{kind}": torch.tensor(scaler[kind]) for kind in SCALING if scaler} | {
             f"{name}/{kind}": value
             for name, p in self.named.items()
             for kind, value in self.torch.state.get(p, {}).items()
@@ -92,16 +93,12 @@ class Optimizer:
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Put back what ``state`` gave."""
-        if scaling := {
-            kind: state[f"{SCALER}/{kind}"].item()
-            for kind in SCALING
-            if f"{SCALER}/{kind}" in state
-        }:
+        if scaling := {kind: one.item() for kind, one in with_prefix(state, SCALER).items()}:
             self.scaler.load_state_dict(self.scaler.state_dict() | scaling)
         for key, value in state.items():
-            name, kind = key.rsplit("/", 1)
-            if name == SCALER:
+            if key.startswith(SCALER):
                 continue
+            name, kind = key.rsplit("/", 1)
             parameter = self.named[name]
             # AdamW's count of steps is a number; all else lies as its parameter does.
             like = parameter if value.shape == parameter.shape else value.to(parameter.device)

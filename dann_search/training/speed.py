@@ -20,7 +20,7 @@ from dann_search.models.build import build_network
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import registered, spec_of
 from dann_search.training.epoch_steps import Batches
-from dann_search.training.frozen_stages import FrozenOutput
+from dann_search.training.hooks import Hooks
 from dann_search.training.loop import Training
 from dann_search.training.predict import predict_logits
 from dann_search.training.threads import with_threads
@@ -97,11 +97,9 @@ def measured(
         if rows < config.batch_size and step < seconds:
             rows = min(config.batch_size, max(rows, int(rows * seconds / (2 * step))))
             step, batches = timed(rows, seconds)
-        images: Tensor | FrozenOutput = _zeros(info, rows)
-        if batches.frozen:
-            images = batches.frozen.of("target", "train").part(torch.arange(rows))
+        images = batches.seen("target", "train")
         begun = time.perf_counter()
-        predict_logits(network, images, spec_of(config.backbone), side, device)
+        predict_logits(network, images, rows=torch.arange(rows))
         each = (time.perf_counter() - begun) / rows
     return Speed(step * config.batch_size / rows, each)
 
@@ -128,10 +126,12 @@ def _timed(
             raise _Enough
 
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(config, data, Path(folder), device, network=network)
+        training = Training(
+            config, data, Path(folder), device=device, hooks=Hooks(beat=beat), network=network
+        )
         begun = before = time.perf_counter()
         with suppress(_Enough):
-            for _ in training.train_epoch(config.epochs, beat):
+            for _ in training.train_epoch(config.epochs):
                 pass
     return statistics.median(times[1:] or times), training.batches
 

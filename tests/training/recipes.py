@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from dann_search.config.experiment import F1_MACRO
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
 from dann_search.data.training_data import TrainingData
+from dann_search.training.hooks import Hooks
 from dann_search.training.loop import train
+from dann_search.training.ranks import ALONE, Ranks
 from dann_search.training.result import EpochResult, History
 
 SIDE = 16
@@ -71,12 +74,16 @@ def run(
     data: TrainingData,
     folder: Path,
     stop_after: int | None = None,
-    **options: Any,
+    *,
+    ranks: Ranks = ALONE,
+    objective: str = F1_MACRO,
+    **hooks: Any,
 ) -> History:
     """Train in ``folder``, at most ``stop_after`` epochs; the history as last reported."""
     folder.mkdir(parents=True, exist_ok=True)
     history: History = ()
-    epochs = train(config, data, folder, **options)
+    options: dict[str, Any] = {"ranks": ranks, "objective": objective}
+    epochs = train(config, data, folder, hooks=Hooks(**hooks), **options)
     for history in epochs:
         if len(history) == stop_after:
             break

@@ -23,10 +23,12 @@ from dann_search.training.checkpoint import (
     save_checkpoint,
     save_last,
 )
-from dann_search.training.loop import DivergedError, dropout_seed, train
-from dann_search.training.result import best_epoch, score_of
-from dann_search.training.seeding import reset_torch
-from dann_search.training.step import adapted_loss
+from dann_search.training.epoch_steps import input_side
+from dann_search.training.hooks import Hooks
+from dann_search.training.loop import train
+from dann_search.training.result import DivergedError, best_epoch, score_of
+from dann_search.training.seeding import dropout_seed, reset_torch
+from dann_search.training.step import step_loss
 from tests.data.images import write_domain
 from tests.training.recipes import disturbed_torch, metrics, recipe, run, tiny_data, with_images
 
@@ -68,7 +70,7 @@ RECIPES = pytest.mark.parametrize(
 def test_a_training_cut_off_or_paused_ends_as_if_it_had_not_been(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    config, data = recipe(**changes), tiny_data()
+    config, data = recipe(epochs=2, **changes), tiny_data()
     whole = run(config, data, tmp_path / "whole")
     assert len(run(config, data, tmp_path / "cut", stop_after=1)) == 1
     with disturbed_torch():
@@ -140,7 +142,7 @@ def test_an_epoch_is_told_when_it_is_on_disk_and_the_next_one_begins_before(
     folder = tmp_path / "slow"
     folder.mkdir()
     with disturbed_torch():
-        for history in train(config, data, folder, beat=lambda: beats.append(1)):
+        for history in train(config, data, folder, hooks=Hooks(beat=lambda: beats.append(1))):
             assert load_checkpoint(folder / LAST).history == history
             assert history[-1].validators
             torch.rand(7)  # as careless code in the middle of an epoch
@@ -178,7 +180,7 @@ def test_a_disk_that_is_full_for_a_while_is_told_to_who_keeps_and_written_again(
 def test_an_epoch_that_fails_is_told_after_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = adapted_loss
+    steps = step_loss
     calls = iter(range(100))
 
     def until_the_second_epoch(*arguments: Any) -> Any:
@@ -186,7 +188,7 @@ def test_an_epoch_that_fails_is_told_after_the_one_before(
             raise RuntimeError("of the fourth step")
         return steps(*arguments)
 
-    monkeypatch.setattr(loop, "adapted_loss", until_the_second_epoch)
+    monkeypatch.setattr(loop, "step_loss", until_the_second_epoch)
     told = []
     with pytest.raises(RuntimeError, match="of the fourth step"):
         for history in train(recipe(), tiny_data(), tmp_path):
@@ -307,7 +309,6 @@ def test_weights_broken_by_the_very_last_step_end_the_trial_too(tmp_path: Path) 
 
 def test_images_are_scaled_to_the_backbones_side_unless_the_user_chose_one(tmp_path: Path) -> None:
     from dann_search.models.catalog import CATALOG
-    from dann_search.training.loop import input_side
 
     data = tiny_data()
     assert input_side(recipe(), data) == data.info.image_size

@@ -1,8 +1,8 @@
 """What a validator may see: outputs on both domains, and labels of the source only."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,20 +45,12 @@ class ValidationView:
 
     def thinned(self, most: int = MOST_ROWS) -> Self:
         """Return at most ``most`` rows of each domain, evenly spaced, the same in every epoch."""
-        source = _rows(len(self.source_logits), most)
-        target = _rows(len(self.target_logits), most)
-        return replace(
-            self,
-            source_logits=self.source_logits[source],
-            source_features=self.source_features[source],
-            source_labels=self.source_labels[source],
-            target_logits=self.target_logits[target],
-            target_features=self.target_features[target],
-        )
 
+        def thin(values: NDArray[Any]) -> NDArray[Any]:
+            count = len(values)
+            return values[np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)]
 
-def _rows(count: int, most: int) -> NDArray[np.int64]:
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+        return replace(self, **{one.name: thin(getattr(self, one.name)) for one in fields(self)})
 
 
 def softmax(logits: Floats) -> Floats:
