@@ -1,4 +1,4 @@
-"""A trial's checkpoints: ``last`` to go on from, ``best`` to keep.
+"""A trial's checkpoints: ``last`` to continue from, ``best`` to keep.
 
 One safetensors file each, written atomically. The record (format, history) lies in the file's own
 header, so that weights and record are never of different epochs. So does a digest of both, which

@@ -85,15 +85,14 @@ class Training:
         reset_torch(config.seed)
         self.config, self.data, self.folder = config, data, folder
         self.device, self.ranks, self.objective, self.hooks = device, ranks, objective, hooks
-        self.batches = Batches(config, data, device, ranks, weights, hooks.beat)
-        side, stages = self.batches.side, len(self.batches.spec.stages)
-        network = network or build_network(config, data.classes, weights, side=side)
+        batches = self.batches = Batches(config, data, device, ranks, weights, hooks.beat)
+        network = network or build_network(config, data.classes, weights, side=batches.side)
         # Convolutions run 1.1 to 1.7 times as fast so (docs/benchmarks.md); images follow suit.
         self.network = network.to(device).to(  # type: ignore[call-overload]
             memory_format=torch.channels_last
         )
-        if kept := are_kept(config, side, stages):
-            self.batches.frozen = FrozenStages(self.network, kept, config, data)
+        if kept := are_kept(config, batches.side, len(batches.spec.stages)):
+            batches.frozen = FrozenStages(self.network, kept, config, data)
         self.optimizer = Optimizer(self.network, config)
         self.average = WeightAverage(self.network, config.ema_decay)
         self.frozen_hash, self.recipe = frozen_hash(self.network), recipe_hash(config)
@@ -176,10 +175,9 @@ class Training:
             return pseudo_labels(predict_logits(self.network, seen, self.ranks, *how))
 
     def _loss(self, step: Step, lam: float) -> tuple[Tensor, Tensor]:
-        config = self.config
+        config, sizes = self.config, (self.config.batch_size, self.config.label_smoothing)
         adaptation = adaptation_of(config, step.labels, step.pseudo)
         with autocast(self.device, config.precision):
-            sizes = config.batch_size, config.label_smoothing
             return step_loss(self.network, step, adaptation, lam, *sizes)
 
     def _result(
@@ -188,29 +186,29 @@ class Training:
         """Validate, and put together what the epoch has to tell."""
         config = self.config
         with self.average.applied():
-            outputs = validation_outputs(self.network, self.batches)
+            source, target = validation_outputs(self.network, self.batches)
         # The last step's update may be the one that broke the weights, after a loss still finite.
-        require_finite(LOGITS, outputs.logit_sum, epoch, config)
+        logit_sum = float(source.logits.sum() + target.logits.sum())
+        require_finite(LOGITS, logit_sum, epoch, config)
         validators: dict[str, float] = {}
-        threads = torch.get_num_threads()
-        self._score = lambda: validators.update(label_free_scores(outputs, self.data, threads))
+        seen = source, target, self.data, torch.get_num_threads()
+        self._score = lambda: validators.update(label_free_scores(*seen))
         label_loss, method_loss, domain_accuracy, further = means
         adversarial = config.adversarial
         weighs = config.adapts and not config.by_statistics
-        adds = weighs and (not adversarial or config.adds_further)
-        adds = adds or pseudo_labels_at(epoch, config)
-        backbone_rate, head_rate = self.optimizer.rates
+        more = not adversarial or config.adds_further
+        adds = (weighs and more) or pseudo_labels_at(epoch, config)
         return EpochResult(
             epoch=epoch,
-            **target_metrics(outputs, self.data),
+            **target_metrics(target, self.data),
             label_loss=label_loss,
             # Nothing but the discriminator's own loss is shown as such.
             domain_loss=method_loss if adversarial else None,
             domain_accuracy=domain_accuracy if adversarial else None,
             adaptation_loss=further + (0.0 if adversarial else method_loss) if adds else None,
             lambda_=lam if weighs else None,
-            learning_rate=backbone_rate,
-            head_learning_rate=head_rate,
+            learning_rate=self.optimizer.rates[0],
+            head_learning_rate=self.optimizer.rates[1],
             images_per_s=self.batches.steps * self.batches.images / trained_s,
             seconds=time.perf_counter() - start,
             validators=validators,
@@ -279,7 +277,7 @@ def train(
 
     A thread computes the label-free scores and writes it while the next epoch begins: the history
     is yielded after the step in which that ends, and by the end of that epoch. With several workers
-    none goes on before.
+    none continues before.
 
     Where ``folder`` holds a checkpoint of the recipe, training continues after it. The history up
     to it is yielded first, in case its last epoch was saved but never reported. A pause ends it.

@@ -121,25 +121,23 @@ def peak_of(
     matters = {name: getattr(config, name) for name in MATTERS}
     rows = -(-config.batch_size // workers)
     sizes = _sizes(TrialConfig(**{**matters, "batch_size": rows}), classes, side, few)
-    return sizes.on_gpu(workers) if gpu else sizes.on_cpus(workers)
+    gradients = 1 if workers == 1 else 2  # sent in one piece
+    kept = sizes.weights + sizes.trained * (gradients + sizes.copies)
+    step, validation = sizes.step, sizes.validation
+    if gpu:  # weights are copied from the machine's memory; batches and activations are not there
+        machine = CUDA_PROCESS + 2 * sizes.weights + sizes.snapshot
+        return Peak(int(machine), int(CUDA_CONTEXT + kept + max(sum(step), sum(validation))))
+    # What the heap has grown to in training it still has in validation.
+    heap = FRAGMENTATION * max(step[0], validation[0])
+    mapped = max(step[1] + sizes.snapshot, validation[1])
+    return Peak(int(PROCESS + kept + heap + mapped))
 
 
 MATTERS = (
-    "method",
-    "backbone",
-    "unfrozen_depth",
-    "fine_tuning",
-    "lora_rank",
-    "batch_size",
-    "optimizer",
-    "momentum",
-    "ema_decay",
-    "precision",
-    "batch_norm",
-    "bottleneck",
-    "discriminator_width",
+    "method", "backbone", "unfrozen_depth", "fine_tuning", "lora_rank", "batch_size", "optimizer",
+    "momentum", "ema_decay", "precision", "batch_norm", "bottleneck", "discriminator_width",
     "discriminator_depth",
-)
+)  # fmt: skip
 """Fields of a recipe that memory depends on."""
 
 
@@ -155,25 +153,6 @@ class _Sizes:
     """Of a checkpoint that is written while the next epoch begins."""
     step: tuple[int, int]
     validation: tuple[int, int]
-
-    def kept(self, workers: int) -> int:
-        """From the first step on: weights, gradients (sent in one piece) and copies of both."""
-        gradients = 1 if workers == 1 else 2
-        return self.weights + self.trained * (gradients + self.copies)
-
-    def on_cpus(self, workers: int) -> Peak:
-        """What the heap has grown to in training it still has in validation."""
-        heap = FRAGMENTATION * max(self.step[0], self.validation[0])
-        mapped = max(self.step[1] + self.snapshot, self.validation[1])
-        return Peak(int(PROCESS + self.kept(workers) + heap + mapped))
-
-    def on_gpu(self, workers: int) -> Peak:
-        """Weights are copied from the machine's memory; batches and activations are not there."""
-        tensors = max(sum(self.step), sum(self.validation))
-        return Peak(
-            int(CUDA_PROCESS + 2 * self.weights + self.snapshot),
-            int(CUDA_CONTEXT + self.kept(workers) + tensors),
-        )
 
 
 @contextmanager

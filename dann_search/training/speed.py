@@ -86,17 +86,15 @@ def measured(
     config = config.model_copy(update={"pseudo_labels": 0.0, "ema_decay": 0.0})
     side = info.side_seen(spec_of(config.backbone).image_size)
 
-    def timed(rows: int, seconds: float) -> tuple[float, Batches]:
-        data = _data(info, rows, keeps_features)
-        return _timed(config, data, network, rows, seconds)
-
     with with_threads(threads):
         network = _blank(config, info, side).to(device)
         rows = min(config.batch_size, FEW)
-        step, batches = timed(rows, seconds / 4)
+        data = _data(info, rows, keeps_features)
+        step, batches = _timed(config, data, network, rows, seconds / 4)
         if rows < config.batch_size and step < seconds:
             rows = min(config.batch_size, max(rows, int(rows * seconds / (2 * step))))
-            step, batches = timed(rows, seconds)
+            data = _data(info, rows, keeps_features)
+            step, batches = _timed(config, data, network, rows, seconds)
         images = batches.seen("target", "train")
         begun = time.perf_counter()
         predict_logits(network, images, rows=torch.arange(rows))

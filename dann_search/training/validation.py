@@ -1,6 +1,6 @@
 """What is measured of a network after an epoch: metrics on the target, and label-free scores."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from dann_search.data.training_data import TrainingData
 from dann_search.models.domain_batch_norm import of_source
@@ -12,21 +12,8 @@ from dann_search.training.validators import validate
 from dann_search.training.validators.view import ValidationView
 
 
-@dataclass(frozen=True)
-class ValidationOutputs:
-    """A network's outputs on the validation splits, the same on every worker."""
-
-    source: Outputs
-    target: Outputs
-
-    @property
-    def logit_sum(self) -> float:
-        """Not finite where any logit is not."""
-        return float(self.source.logits.sum() + self.target.logits.sum())
-
-
-def validation_outputs(network: DannNetwork, batches: Batches) -> ValidationOutputs:
-    """Run the network on both validation splits, each worker on its share.
+def validation_outputs(network: DannNetwork, batches: Batches) -> tuple[Outputs, Outputs]:
+    """Run the network on the validation splits of source and target, each worker on its share.
 
     Where batch norm has statistics for each domain, each is normalized by its own, as in training.
     """
@@ -37,30 +24,30 @@ def validation_outputs(network: DannNetwork, batches: Batches) -> ValidationOutp
 
     with of_source(network):
         source = outputs("source")
-    return ValidationOutputs(source, outputs("target"))
+    return source, outputs("target")
 
 
-def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> dict[str, float | None]:
+def target_metrics(target: Outputs, data: TrainingData) -> dict[str, float | None]:
     """Return metrics on the target's validation labels, by field of ``EpochResult``.
 
     They are the oracle's view; each is None where the target has no labels.
     """
     if data.val_labels is None:
         return {f"{one.name}_val": None for one in fields(ClassificationMetrics)}
-    predicted = outputs.target.logits.argmax(1).numpy()
+    predicted = target.logits.argmax(1).numpy()
     found = classification_metrics(data.val_labels.numpy(), predicted, data.classes)
     return {f"{name}_val": value for name, value in vars(found).items()}
 
 
 def label_free_scores(
-    outputs: ValidationOutputs, data: TrainingData, threads: int
+    source: Outputs, target: Outputs, data: TrainingData, threads: int
 ) -> dict[str, float]:
     """Compute every validator's value, with at most ``threads``, from no label of the target."""
     view = ValidationView(
-        source_logits=outputs.source.logits.double().numpy(),
-        source_features=outputs.source.features.double().numpy(),
+        source_logits=source.logits.double().numpy(),
+        source_features=source.features.double().numpy(),
         source_labels=data.source_val_labels.numpy(),
-        target_logits=outputs.target.logits.double().numpy(),
-        target_features=outputs.target.features.double().numpy(),
+        target_logits=target.logits.double().numpy(),
+        target_features=target.features.double().numpy(),
     )
     return validate(view, threads)

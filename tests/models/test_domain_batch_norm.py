@@ -125,11 +125,11 @@ def test_validation_sees_each_domain_by_its_own_statistics() -> None:
     for _ in range(3):
         network.features_of_both(*domains())
     batches = Batches(recipe(batch_norm="domain"), data, torch.device("cpu"))
-    seen = validation_outputs(network, batches)
+    source, target = validation_outputs(network, batches)
     by_target = predict_outputs(network, batches.seen("source", "val"))
     with of_source(network):
         by_source = predict_outputs(network, batches.seen("source", "val"))
-    assert torch.equal(seen.source.features, by_source.features)
+    assert torch.equal(source.features, by_source.features)
     assert not torch.equal(by_source.features, by_target.features)
     alone = predict_outputs(network, batches.seen("target", "val"))
-    assert torch.equal(seen.target.logits, alone.logits)
+    assert torch.equal(target.logits, alone.logits)

@@ -4,22 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.nn import Module
+    from torch import Tensor as Tensor
+    from torch.nn import Module as Module
 
-    from dann_search.models.network import DannNetwork as Network
+    from dann_search.models.network import DannNetwork
+
+    Network = DannNetwork
 else:  # names in annotations: torch takes seconds to import
     Module = Network = Tensor = Any
-
-__all__ = [
-    "Adaptation",
-    "Module",
-    "Network",
-    "Tensor",
-    "Terms",
-    "domain_terms",
-    "second_classifier",
-]
 
 
 @dataclass(frozen=True)
