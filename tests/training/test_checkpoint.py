@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, only what was trained, and only for the network they fit."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +26,17 @@ from dann_search.training.loop import train
 from tests.training.recipes import metrics, recipe, run, tiny_data
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    run(recipe(epochs=2, unfrozen_depth=2), tiny_data(), folder)
+    return folder
+
+
 @pytest.fixture
-def trained(tmp_path: Path) -> Path:
-    """A trial of two epochs with its lowest stage frozen."""
-    run(recipe(epochs=2, unfrozen_depth=2), tiny_data(), tmp_path / "trial")
+def trained(trained_once: Path, tmp_path: Path) -> Path:
+    """A trial of two epochs with its lowest stage frozen, to do with as one likes."""
+    shutil.copytree(trained_once, tmp_path / "trial")
     return tmp_path / "trial"
 
 

@@ -21,9 +21,9 @@ from dann_search.training.memory import peak_of
 from dann_search.training.methods import dann
 from dann_search.training.step import Step, step_loss
 from tests.data.images import noise
-from tests.training.recipes import SIDE, metrics, recipe, run, tiny_data, with_images
+from tests.training.recipes import SIDE, metrics, recipe, run, tiny_data
 from tests.training.test_loop import assert_same_weights
-from tests.training.test_step import BATCH, LABELS, STEP, batch, linear_network
+from tests.training.test_step import BATCH, LABELS, STEP, batch, small_network
 
 FEW_LABELS = torch.tensor([2, 1, 0, 1])
 
@@ -31,11 +31,11 @@ FEW_LABELS = torch.tensor([2, 1, 0, 1])
 def few_data(**few: Any) -> TrainingData:
     """The tiny data with two labelled target images of each class."""
     rows = torch.arange(6)
-    return with_images(tiny_data(), few=FewLabels(**{"rows": rows, "labels": rows % 3, **few}))
+    return replace(tiny_data(), few=FewLabels(**{"rows": rows, "labels": rows % 3, **few}))
 
 
 def test_their_label_loss_is_added_with_weight_1() -> None:
-    network, few = linear_network(), (batch(3), FEW_LABELS)
+    network, few = small_network(), (batch(3), FEW_LABELS)
     plain, plain_parts = step_loss(network, STEP, dann.loss, 0.4, BATCH)
     loss, parts = step_loss(network, replace(STEP, few=few), dann.loss, 0.4, BATCH)
     of_few = nn.functional.cross_entropy(network(batch(3)), FEW_LABELS)
@@ -49,7 +49,7 @@ def test_their_label_loss_is_added_with_weight_1() -> None:
 
 
 def test_shares_of_workers_add_up_to_the_whole_batch() -> None:
-    network = linear_network()
+    network = small_network()
 
     def loss(rows: slice) -> Tensor:
         few = (batch(3)[rows], FEW_LABELS[rows])
@@ -60,7 +60,7 @@ def test_shares_of_workers_add_up_to_the_whole_batch() -> None:
 
 
 def test_they_pass_batch_norm_with_the_other_target_images() -> None:
-    network = linear_network()
+    network = small_network()
     network.bottleneck = nn.BatchNorm1d(5, momentum=1.0).double()
     network.train()
     few = (batch(3) + 5, FEW_LABELS)

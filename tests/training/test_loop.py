@@ -30,7 +30,7 @@ from dann_search.training.result import DivergedError, best_epoch, score_of
 from dann_search.training.seeding import dropout_seed, reset_torch
 from dann_search.training.step import step_loss
 from tests.data.images import write_domain
-from tests.training.recipes import disturbed_torch, metrics, recipe, run, tiny_data, with_images
+from tests.training.recipes import disturbed_torch, metrics, recipe, run, tiny_data
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
@@ -198,7 +198,7 @@ def test_an_epoch_that_fails_is_told_after_the_one_before(
 
 def test_training_learns_what_there_is_to_learn(tmp_path: Path) -> None:
     data = tiny_data()
-    same = with_images(data, val_images=data.source_images, val_labels=data.source_labels)
+    same = replace(data, val_images=data.source_images, val_labels=data.source_labels)
     history = run(recipe(method="source_only", epochs=6, batch_size=8), same, tmp_path)
     assert (best_epoch(history).f1_macro_val or 0.0) > 0.9
     assert history[-1].label_loss < history[0].label_loss
@@ -248,7 +248,7 @@ def test_methods_without_an_adversary_never_look_at_a_target_image(
     config, data = recipe(method=method, batch_norm=batch_norm, epochs=2), tiny_data()
     poison = torch.full((len(data.target_images), 1, 3, 5), float("nan"))
     clean = run(config, data, tmp_path / "clean")
-    poisoned = run(config, with_images(data, target_images=poison), tmp_path / "poisoned")
+    poisoned = run(config, replace(data, target_images=poison), tmp_path / "poisoned")
     assert metrics(poisoned) == metrics(clean)
     assert_same_weights(tmp_path / "clean", tmp_path / "poisoned")
 
@@ -256,7 +256,7 @@ def test_methods_without_an_adversary_never_look_at_a_target_image(
 def test_dann_does_look_at_target_images(tmp_path: Path) -> None:
     """The guard of the test above: poison is felt where it is looked at."""
     data = tiny_data()
-    other = with_images(data, target_images=255 - data.target_images)
+    other = replace(data, target_images=255 - data.target_images)
     clean, changed = run(recipe(), data, tmp_path / "a"), run(recipe(), other, tmp_path / "b")
     assert metrics(clean) != metrics(changed)
 
@@ -320,12 +320,12 @@ def test_images_are_scaled_to_the_backbones_side_unless_the_user_chose_one(tmp_p
 def test_validators_read_no_label_of_the_target(tmp_path: Path) -> None:
     data = tiny_data()
     assert data.val_labels is not None
-    other = with_images(data, val_labels=data.val_labels.flip(0))
+    other = replace(data, val_labels=data.val_labels.flip(0))
     config = recipe(epochs=1)
     before, after = (run(config, d, tmp_path / str(i))[0] for i, d in enumerate((data, other)))
     assert before.f1_macro_val != after.f1_macro_val
     assert before.validators == after.validators != {}
-    relabelled = with_images(data, source_val_labels=data.source_val_labels.flip(0))
+    relabelled = replace(data, source_val_labels=data.source_val_labels.flip(0))
     source = run(config, relabelled, tmp_path / "source")[0]
     assert source.validators["source_accuracy"] != before.validators["source_accuracy"]
 

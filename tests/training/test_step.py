@@ -1,33 +1,29 @@
 """One step of DANN, by hand on a linear network."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dann_search.config.trial import adapting
-from dann_search.models.backbone import StagedBackbone
 from dann_search.models.network import DannNetwork
 from dann_search.training.adaptation import adaptation_of
 from dann_search.training.methods import dann, mcc
 from dann_search.training.precision import autocast
 from dann_search.training.step import Step, step_loss
-from tests.training.recipes import recipe
+from tests.training.recipes import linear_network, recipe
 
 CLASSES, BATCH = 3, 4
 LABELS = torch.tensor([0, 1, 2, 0])
 
 
-def linear_network() -> DannNetwork:
-    """Features = W x for images of one pixel; one linear layer as discriminator."""
-    torch.manual_seed(0)
-    config = recipe(bottleneck=0)
-    network = DannNetwork(
-        StagedBackbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5), CLASSES, config
-    )
-    network.discriminator = nn.Linear(5, 1)
-    return network.double()
+def small_network() -> DannNetwork:
+    """With one linear layer as discriminator."""
+    network = linear_network()
+    network.discriminator = nn.Linear(5, 1).double()
+    return network
 
 
 def batch(seed: int) -> Tensor:
@@ -71,7 +67,7 @@ def by_hand(network: DannNetwork) -> tuple[Tensor, Tensor, Tensor]:
 def test_the_discriminator_learns_and_features_get_minus_lambda_times_its_gradient(
     lam: float,
 ) -> None:
-    network = linear_network()
+    network = small_network()
     found, _ = gradients(network, lam)
     with torch.no_grad():
         label, domain, discriminator = by_hand(network)
@@ -81,7 +77,7 @@ def test_the_discriminator_learns_and_features_get_minus_lambda_times_its_gradie
 
 
 def test_reported_parts_are_the_two_losses_and_the_share_of_right_domains() -> None:
-    network = linear_network()
+    network = small_network()
     _, parts = gradients(network, 0.5)
     with torch.no_grad():
         source, target = network.features(batch(1)), network.features(batch(2))
@@ -94,7 +90,7 @@ def test_reported_parts_are_the_two_losses_and_the_share_of_right_domains() -> N
 
 
 def test_shares_of_workers_add_up_to_the_whole_batch() -> None:
-    network = linear_network()
+    network = small_network()
     whole, parts = step_loss(network, STEP, dann.loss, 0.4, BATCH)
     shares = []
     for rows in (slice(0, 1), slice(1, 4)):
@@ -105,7 +101,7 @@ def test_shares_of_workers_add_up_to_the_whole_batch() -> None:
 
 
 def test_source_loss_is_the_cross_entropy_of_the_source_alone() -> None:
-    network = linear_network()
+    network = small_network()
     loss, parts = step_loss(network, replace(STEP, target=None), dann.loss, 0.4, BATCH)
     torch.testing.assert_close(loss, nn.functional.cross_entropy(network(batch(1)), LABELS))
     assert parts[1:].tolist() == [0.0, 0.0, 0.0]
@@ -114,13 +110,12 @@ def test_source_loss_is_the_cross_entropy_of_the_source_alone() -> None:
 @pytest.mark.parametrize("method", [*adapting(), "dann and its options"])
 def test_a_method_computes_in_fp32_whatever_the_recipes_precision(method: str) -> None:
     more = {"extra": "deep_coral", "discriminator_gradient_penalty": 1.0}
-    config = recipe(bottleneck=0, **(more if " " in method else {"method": method}))
+    options: dict[str, Any] = more if " " in method else {"method": method}
+    config = recipe(bottleneck=0, **options)
     images = [400 * batch(seed).float() for seed in (1, 2)]
     losses = list[float]()
     for precision in ("fp32", "fp16"):
-        torch.manual_seed(0)
-        trunk = StagedBackbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5)
-        network = DannNetwork(trunk, CLASSES, config)
+        network = linear_network(**options).float()
         with autocast(torch.device("cpu"), precision):
             strong = images[1] / 2 if config.strong_views else None
             step = Step(source=images[0], labels=LABELS, target=images[1], strong=strong)
