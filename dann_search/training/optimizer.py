@@ -32,21 +32,19 @@ class Optimizer:
         self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")
         self.named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         top = len(network.backbone.stage_names) - 1
-        groups: dict[int, list[nn.Parameter]] = {top: []}
+        by_group: dict[int, list[nn.Parameter]] = {top: [], HEADS: [], DISCRIMINATOR: []}
         for name, parameter in self.named.items():
-            groups.setdefault(_group_of(name, network), []).append(parameter)
-        head_rate = config.learning_rate * config.head_lr_factor
-        rates = {
-            group: config.learning_rate * config.stage_lr_decay ** (top - group)
-            for group in groups
-            if group >= 0
-        }
-        rates |= {HEADS: head_rate, DISCRIMINATOR: head_rate * config.discriminator_lr_factor}
-        self.base_rates = list(rates.values())
-        self._shown = [list(rates).index(group) for group in (top, HEADS)]
-        self.torch = _build(
-            [{"params": groups.get(group, []), "lr": rate} for group, rate in rates.items()], config
-        )
+            by_group.setdefault(_group_of(name, network), []).append(parameter)
+
+        def rate(group: int) -> float:
+            if group >= 0:
+                return config.learning_rate * config.stage_lr_decay ** (top - group)
+            factor = config.discriminator_lr_factor if group == DISCRIMINATOR else 1.0
+            return config.learning_rate * config.head_lr_factor * factor
+
+        groups = [{"params": some, "lr": rate(group)} for group, some in by_group.items()]
+        self.base_rates = [rate(group) for group in by_group]
+        self.torch = _build(groups, config)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -56,8 +54,8 @@ class Optimizer:
     @property
     def rates(self) -> tuple[float, float]:
         """Learning rates of the backbone's top stage and of the heads as last set."""
-        backbone, heads = (float(self.torch.param_groups[i]["lr"]) for i in self._shown)
-        return backbone, heads
+        backbone, heads, *_ = self.torch.param_groups
+        return float(backbone["lr"]), float(heads["lr"])
 
     def set_progress(self, p: float) -> None:
         """Set the rates for progress ``p`` in [0, 1]."""
