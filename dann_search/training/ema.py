@@ -37,10 +37,7 @@ class WeightAverage:
         torch._foreach_lerp_(list(self.average.values()), list(self._weights.values()), share)
 
     def average_statistics(self, ranks: Ranks) -> None:
-        """Average its batch-norm statistics over workers, each of which has its own.
-
-        Every worker then validates, and the chief saves, the same network.
-        """
+        """Average its batch-norm statistics over workers, as ``Ranks.average_statistics`` does."""
         if self.decay and ranks.size > 1:
             with self.applied():
                 ranks.average_statistics(self.network)

@@ -37,15 +37,12 @@ nanosecond and copies some 2 bytes; a GPU makes 10,000 and is sent 20 bytes."""
 
 @dataclass(frozen=True)
 class StageCost:
-    """What the first stages of a backbone cost for one image.
-
-    Attributes:
-        operations: floating-point operations of all of them.
-        numbers: that the last of them returns; of the pooled features after the top stage.
-    """
+    """What the first stages of a backbone cost for one image."""
 
     operations: int
+    """Floating-point operations of all of them."""
     numbers: int
+    """That the last of them returns; of the pooled features after the top stage."""
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -72,12 +69,8 @@ def cost_of(backbone: str, frozen: int, side: int) -> StageCost | None:
 def are_kept(config: TrialConfig, side: int, stages: int) -> StageCost | None:
     """Return the cost of a recipe's frozen stages if their output is computed once, else None.
 
-    Depends on nothing but the recipe and the side, so that a recipe has one result everywhere.
-
-    Args:
-        config: the recipe.
-        side: pixels at which the network sees images.
-        stages: of the backbone.
+    Depends on nothing but the recipe, the side in pixels at which the network sees images, and the
+    number of the backbone's stages, so that a recipe has one result everywhere.
     """
     depth = config.unfrozen_depth if config.fine_tunes else None
     if not config.views or depth is None or depth >= stages:
@@ -89,11 +82,7 @@ def are_kept(config: TrialConfig, side: int, stages: int) -> StageCost | None:
 class FrozenStages:
     """The frozen stages of a trial's network, and what they make of its images.
 
-    Args:
-        network: as built and moved to its device; it is given features from now on.
-        cost: of its frozen stages.
-        config: the recipe.
-        data: images.
+    The network, as built and moved to its device, is given features from now on.
     """
 
     def __init__(

@@ -20,12 +20,7 @@ PER_CLASS = 32
 
 @torch.no_grad()
 def start_from_class_means(network: DannNetwork, batches: Batches) -> None:
-    """Set the classifier's weights; the same on every worker.
-
-    Args:
-        network: as built, before any step.
-        batches: the source's images, as the network sees them.
-    """
+    """Set the weights of a classifier as built, before any step; the same on every worker."""
     data, of_source_images = batches.data, batches.seen("source", "train")
     of_class = [(data.source_labels == label).nonzero() for label in range(data.classes)]
     rows = torch.cat([found[:PER_CLASS, 0] for found in of_class])

@@ -42,12 +42,7 @@ CUDA_CONTEXT = 2**30
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes that a worker takes at most.
-
-    Attributes:
-        machine: of the memory of its machine.
-        gpu: of the memory of its GPU; 0 where it trains on CPUs.
-    """
+    """Bytes that a worker takes at most of its machine's memory, and of its GPU's if it has one."""
 
     machine: int
     gpu: int = 0
@@ -105,18 +100,11 @@ def peak_of(
     gpu: bool = False,
     few: bool = False,
 ) -> Peak:
-    """Estimate what one worker of a trial takes at its peak, in training or validation.
+    """Estimate what one of a trial's ``workers`` takes at its peak, in training or validation.
 
     Recipes that differ in what takes no memory, such as rates, share one calculation, which takes
-    about a second.
-
-    Args:
-        config: the recipe.
-        classes: number of classes.
-        side: pixels at which the network sees images.
-        workers: of the trial, which share its batch.
-        gpu: whether it trains on a GPU.
-        few: whether some of the target's training images have labels to train on.
+    about a second. ``side`` is in pixels, as the network sees images; with ``few``, some of the
+    target's training images have labels to train on.
     """
     matters = {name: getattr(config, name) for name in MATTERS}
     rows = -(-config.batch_size // workers)

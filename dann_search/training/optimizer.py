@@ -20,9 +20,7 @@ SCALING = ("scale", "_growth_tracker")
 class Optimizer:
     """The trained parameters in groups, their rates a function of progress.
 
-    Args:
-        network: on the device where it is trained.
-        config: optimizer, rates, clipping and precision.
+    The network is on the device where it is trained before its optimizer is made.
     """
 
     def __init__(self, network: DannNetwork, config: TrialConfig):

@@ -8,13 +8,7 @@ from dann_search.training.seeding import undisturbed
 
 
 class Saving:
-    """An epoch's label-free scores and checkpoint, made by a thread.
-
-    Args:
-        history: up to the epoch.
-        write: makes them, and makes them again where it failed.
-        writer: the thread.
-    """
+    """An epoch's label-free scores and checkpoint, which a thread makes by ``write``."""
 
     def __init__(self, history: History, write: Callable[[], None], writer: ThreadPoolExecutor):
         self.history, self._write = history, write

@@ -37,7 +37,7 @@ def _set_flags() -> None:
 
 
 def torch_state() -> dict[str, Tensor]:
-    """State of torch's own generators, of the CPU and of the GPU where there is one in use."""
+    """Return the state of torch's generators, of the CPU and of a GPU that is in use."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state["cuda"] = torch.cuda.get_rng_state()

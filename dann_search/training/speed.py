@@ -56,7 +56,7 @@ class _OneForAll(FeatureFolder):
         compute: Callable[[], Iterator[Tensor]],
         beat: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """Compute them for the first image; arguments as of ``FeatureFolder.of``."""
+        """Compute them for the first image."""
         first = next(compute())[:1]
         return first.expand(count, *first.shape[1:])
 
@@ -71,16 +71,9 @@ def measured(
 ) -> Speed:
     """Train steps of a recipe for about ``seconds``, and validate a few images.
 
-    A batch that takes longer is cut, and its time scaled up. At least one step is trained.
-
-    Args:
-        config: the recipe; its batch size is that of one worker.
-        info: gives the side of the images and the number of classes.
-        seconds: to spend on steps.
-        threads: of a worker.
-        device: that trains.
-        keeps_features: whether there is room for what frozen stages make of images, which is then
-            computed once in a search and not part of a step.
+    A batch that takes longer is cut, and its time scaled up. At least one step is trained. The
+    recipe's batch size is that of one worker, who has so many ``threads``. Where there is room for
+    what frozen stages make of images, it is computed once in a search and not part of a step.
     """
     # Stages are unfrozen by the last epoch; pseudo labels are no matter of steps.
     config = config.model_copy(update={"pseudo_labels": 0.0, "ema_decay": 0.0})
