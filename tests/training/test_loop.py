@@ -261,10 +261,7 @@ def test_dann_does_look_at_target_images(tmp_path: Path) -> None:
     assert metrics(clean) != metrics(changed)
 
 
-@pytest.mark.parametrize(
-    "garbled", ["target.train.labels", "target.test.labels", "target.test.images"]
-)
-def test_what_training_must_not_know_changes_nothing(tmp_path: Path, garbled: str) -> None:
+def test_what_training_must_not_know_changes_nothing(tmp_path: Path) -> None:
     """From a packed store of real files: garbled, and then deleted."""
     for role, seed in (("amazon", 1), ("webcam", 2)):
         write_domain(tmp_path / role, {"bike": 30, "mug": 30}, seed)
@@ -277,12 +274,11 @@ def test_what_training_must_not_know_changes_nothing(tmp_path: Path, garbled: st
     pack(config, 16, store)
     trial = recipe(epochs=2, pseudo_labels=0.5)
     clean = run(trial, open_training_data(store), tmp_path / "clean")
-    file = store / f"{garbled}.npy"
-    if file.exists():
-        np.save(file, np.random.default_rng(0).permutation(np.load(file)) * 0 + 7)
-    else:
-        np.save(file, np.full(36, 7))
-    assert metrics(run(trial, open_training_data(store), tmp_path / "garbled")) == metrics(clean)
+    for garbled in ("target.train.labels", "target.test.labels", "target.test.images"):
+        file = store / f"{garbled}.npy"
+        np.save(file, np.load(file) * 0 + 7 if file.exists() else np.full(36, 7))
+        again = run(trial, open_training_data(store), tmp_path / garbled)
+        assert metrics(again) == metrics(clean)
     for secret in (*store.glob("target.test.*"), *store.glob("target.train.labels.*")):
         secret.unlink()
     assert metrics(run(trial, open_training_data(store), tmp_path / "deleted")) == metrics(clean)
