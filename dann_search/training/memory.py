@@ -154,13 +154,11 @@ def _without_data(network: DannNetwork, precision: str) -> Iterator[LiveBytes]:
 
     with FakeTensorMode(), LiveBytes() as live:
         for module in network.modules():  # nn.Module.to knows no way from meta to fake tensors
-            for name, p in module._parameters.items():
-                if p is not None:
-                    fake = torch.empty(p.shape, dtype=p.dtype)
-                    module._parameters[name] = nn.Parameter(fake, p.requires_grad)
-            for name, b in module._buffers.items():
-                if b is not None:
-                    module._buffers[name] = torch.empty(b.shape, dtype=b.dtype)
+            for name, p in module.named_parameters(recurse=False):
+                fake = torch.empty(p.shape, dtype=p.dtype)
+                module._parameters[name] = nn.Parameter(fake, p.requires_grad)
+            for name, b in module.named_buffers(recurse=False):
+                module._buffers[name] = torch.empty(b.shape, dtype=b.dtype)
         yield live
 
 
