@@ -52,7 +52,7 @@ FAULTS = (
     Fault(
         "every view has the features of the first",
         "dann_search/training/frozen_stages.py",
-        '"view": view.record if view else None,',
+        '"view": seen.view.record if seen.view else None,',
         '"view": None,',
         (
             "tests/training/test_frozen_stages.py"
@@ -312,8 +312,8 @@ FAULTS = (
     Fault(
         "an epoch told before its checkpoint is saved",
         "dann_search/training/saving.py",
-        "    keep(saving.finish)\n    with undisturbed():\n        yield saving.history",
-        "    with undisturbed():\n        yield saving.history\n    keep(saving.finish)",
+        "        keep(self.finish)\n        with undisturbed():\n            yield self.history",
+        "        with undisturbed():\n            yield self.history\n        keep(self.finish)",
         ("tests/training/test_loop.py::test_a_resumed_training_first_tells_what_it_had_saved",),
     ),
     Fault(
@@ -326,8 +326,7 @@ FAULTS = (
     Fault(
         "the seed of an epoch not set",
         "dann_search/training/loop.py",
-        "        reset_torch(dropout_seed(self.config.seed, epoch, self.ranks.rank))\n"
-        "        backbone",
+        "        reset_torch(seed)\n        backbone",
         "        backbone",
         (
             "tests/training/test_loop.py"
@@ -337,7 +336,7 @@ FAULTS = (
     Fault(
         "momentum lost at a resume",
         "dann_search/training/loop.py",
-        "        self.optimizer.load_state(checkpoint.optimizer)\n",
+        "            self.optimizer.load_state(checkpoint.optimizer)\n",
         "",
         (
             "tests/search/test_in_process.py"
@@ -476,7 +475,7 @@ FAULTS = (
     Fault(
         "one weight for every method",
         "dann_search/training/adaptation.py",
-        "trade_off * lam",
+        "METHODS[name].trade_off * lam",
         "lam",
         (
             "tests/training/test_methods.py::test_every_method_learns_an_easy_problem_at_its_own_trade_off[mdd]",

@@ -111,7 +111,8 @@ def _train_ours(task: Task) -> dict[str, float]:
     from dann_search.data.training_data import open_training_data
     from dann_search.models.build import build_network
     from dann_search.training.checkpoint import BEST, LAST, load_checkpoint, restore_network
-    from dann_search.training.loop import input_side, train
+    from dann_search.training.epoch_steps import input_side
+    from dann_search.training.loop import train
 
     config, weights = config_of(task), weights_of(task)
     with tempfile.TemporaryDirectory() as name:
@@ -149,16 +150,20 @@ def score(network: Any, task: Task) -> dict[str, float]:
 
     from dann_search.data.store import open_labels
     from dann_search.data.training_data import as_tensor
+    from dann_search.data.views import Seen
     from dann_search.models.registry import spec_of
     from dann_search.training.metrics import classification_metrics
     from dann_search.training.predict import predict_logits
 
     logits = predict_logits(
         network,
-        as_tensor(task.store, "target", "test"),
-        spec_of(BACKBONE, weights_of(task)),
-        TRANSFERS[task.transfer][3],
-        torch.device("cpu"),
+        Seen(
+            as_tensor(task.store, "target", "test"),
+            TRANSFERS[task.transfer][3],
+            spec_of(BACKBONE, weights_of(task)).normalization,
+            None,
+            torch.device("cpu"),
+        ),
     )
     labels = open_labels(task.store, "target", "test")
     metrics = classification_metrics(labels, logits.argmax(1).numpy(), _classes(task))

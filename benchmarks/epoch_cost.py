@@ -72,7 +72,7 @@ def trainings_of(backbone: str, field: str, data: TrainingData) -> dict[int | st
 
 def training_seconds(training: Training) -> float:
     """Of one more epoch, validation left out."""
-    for _ in training.train_epoch(len(training.history) + 1, lambda: None):
+    for _ in training.train_epoch(len(training.history) + 1):
         pass
     last = training.history[-1]
     return 2 * BATCH * STEPS / last.images_per_s

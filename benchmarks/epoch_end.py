@@ -52,7 +52,7 @@ def wait(config: TrialConfig, data: TrainingData, still: list[tuple[float, float
     with tempfile.TemporaryDirectory() as folder:
         training = Training(config, data, Path(folder), torch.device("cpu"))
         for epoch in range(1, EPOCHS + 1):
-            for _ in training.train_epoch(epoch, lambda: None):
+            for _ in training.train_epoch(epoch):
                 pass
             begun = time.perf_counter()
             write = training.snapshot()

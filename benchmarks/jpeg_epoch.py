@@ -59,7 +59,7 @@ def ours(config: TrialConfig, store: Path, scratch: Path) -> tuple[Epoch, int]:
     training = Training(config, open_training_data(store), scratch, torch.device("cpu"))
 
     def epoch() -> float:
-        for _ in training.train_epoch(len(training.history) + 1, lambda: None):
+        for _ in training.train_epoch(len(training.history) + 1):
             pass
         return training.batches.steps * training.batches.images / training.history[-1].images_per_s
 

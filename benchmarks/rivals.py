@@ -21,7 +21,7 @@ from dann_search.data.batches import paired_batches, steps_per_epoch
 from dann_search.data.training_data import TrainingData, open_training_data
 from dann_search.models.build import build_network
 from dann_search.models.registry import spec_of
-from dann_search.training.loop import input_side
+from dann_search.training.epoch_steps import input_side
 from dann_search.training.schedules import lr_factor_at
 from dann_search.training.seeding import reset_torch
 

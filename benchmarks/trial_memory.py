@@ -58,12 +58,13 @@ def measured(side: int, steps: int = 3, **recipe: Any) -> int:
     from dann_search.config.extensions import METHODS
     from dann_search.config.trial import TrialConfig
     from dann_search.data.augment import prepare
+    from dann_search.data.views import Seen
     from dann_search.models.build import build_network
     from dann_search.models.registry import spec_of
     from dann_search.training.optimizer import Optimizer
     from dann_search.training.precision import autocast
     from dann_search.training.predict import batch_size_for, predict_outputs
-    from dann_search.training.step import adapted_loss
+    from dann_search.training.step import Step, step_loss
 
     torch.set_num_threads(1)
     config = TrialConfig.model_validate({"pretrained": False, **recipe})
@@ -83,12 +84,13 @@ def measured(side: int, steps: int = 3, **recipe: Any) -> int:
         )
         labels, adaptation = torch.zeros(n, dtype=torch.long), METHODS.code(config.method)
         with autocast(cpu, config.precision):
-            loss, _ = adapted_loss(network, adaptation, source, labels, target, 0.5, n)
+            step = Step(source=source, labels=labels, target=target)
+            loss, _ = step_loss(network, step, adaptation, 0.5, n)
         optimizer.backward(loss)
         optimizer.step()
-    del loss, source, target
-    images = pixels(batch_size_for(side))
-    predict_outputs(network, images, spec, side, cpu, precision=config.precision)
+    del loss, step, source, target
+    images = Seen(pixels(batch_size_for(side)), side, spec.normalization, None, cpu)
+    predict_outputs(network, images, precision=config.precision)
     status = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
 

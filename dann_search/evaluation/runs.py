@@ -128,11 +128,12 @@ def predict_run(run: BaselineRun, experiment: ExperimentConfig, store: Path) -> 
     import torch
 
     from dann_search.data.training_data import as_tensor, open_training_data
+    from dann_search.data.views import Seen
     from dann_search.inference.batched_logits import find_device
     from dann_search.models.build import build_network
     from dann_search.models.registry import spec_of
     from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
-    from dann_search.training.loop import input_side
+    from dann_search.training.epoch_steps import input_side
     from dann_search.training.predict import predict_logits
 
     data = open_training_data(store)
@@ -140,13 +141,12 @@ def predict_run(run: BaselineRun, experiment: ExperimentConfig, store: Path) -> 
     side = input_side(run.config, data)
     network = build_network(run.config, data.classes, experiment.weights, side=side)
     restore_network(network, load_checkpoint(run.folder / BEST), run.folder / BEST)
+    normalization = spec_of(run.config.backbone, experiment.weights).normalization
+    images = as_tensor(store, "target", "test")
     logits = predict_logits(
         # The memory format of training and validation, in which convolutions run fastest.
         network.to(device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        as_tensor(store, "target", "test"),
-        spec_of(run.config.backbone, experiment.weights),
-        side,
-        device,
+        Seen(images, side, normalization, None, device),
     )
     classes: NDArray[np.int64] = logits.argmax(1).numpy()
     return classes

@@ -25,6 +25,7 @@ from dann_search.data.augment import augment, to_float
 from dann_search.data.batches import epoch_seed, paired_batches
 from dann_search.data.domain import NO_LABEL
 from dann_search.data.training_data import TrainingData, open_training_data
+from dann_search.data.views import Seen
 from dann_search.errors import in_one_line
 from dann_search.evaluation.confusion import write_confusion
 from dann_search.inference.batched_logits import find_device
@@ -37,8 +38,7 @@ from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.store import packed_store
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint, restore_network
-from dann_search.training.epoch_steps import AUGMENT_SOURCE, AUGMENT_TARGET
-from dann_search.training.loop import input_side
+from dann_search.training.epoch_steps import AUGMENT_SOURCE, AUGMENT_TARGET, input_side
 from dann_search.training.predict import Outputs, predict_outputs
 
 RUN = "best"
@@ -134,7 +134,7 @@ def _open(folder: ExperimentFolder) -> PicturedTrial:
     network.to(device)
 
     def outputs(images: Tensor) -> Outputs:
-        return predict_outputs(network, images, spec, side, device)
+        return predict_outputs(network, Seen(images, side, spec.normalization, None, device))
 
     with of_source(network):
         source = outputs(data.source_val_images[_sample(len(data.source_val_images))])

@@ -1,7 +1,7 @@
 """A backbone as an ordered list of named stages, so that unfrozen depth means the same for all."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,8 @@ class Backbone(nn.Module):
         """Like ``nn.Module.train``, but what is frozen stays in eval mode."""
         super().train(mode)
         if mode and self._held:
-            trained = set(self._names(lambda stage: stage >= self._held))
+            stages = {name: self.stage_of(plain_name(name)) for name in self.state_dict()}
+            trained = {name for name, stage in stages.items() if stage >= self._held}
             _keep_in_eval(self, "", trained)
         return self
 
@@ -89,7 +90,7 @@ class Backbone(nn.Module):
         return self.frozen == len(self.stage_names)
 
     def frozen_stages(self, images: Tensor) -> Tensor:
-        """Run the frozen stages alone; ``other_stages`` goes on with what they return."""
+        """Run the frozen stages alone; ``other_stages`` continues with what they return."""
         features: Tensor = self(images)
         return features
 
@@ -100,22 +101,18 @@ class Backbone(nn.Module):
     @property
     def frozen_names(self) -> frozenset[str]:
         """State-dict names of what is never trained."""
-        below = frozenset(self._names(lambda stage: stage < self.frozen))
-        if not self.adapted:
-            return below
-        moving = (is_adapter(name) or is_statistic(name) for name in self.state_dict())
-        kept = (name for name, moves in zip(self.state_dict(), moving, strict=True) if not moves)
-        return below | frozenset(kept)
+
+        def is_frozen(name: str) -> bool:
+            if self.adapted and not (is_adapter(name) or is_statistic(name)):
+                return True
+            return self.stage_of(plain_name(name)) < self.frozen
+
+        return frozenset(filter(is_frozen, self.state_dict()))
 
     def frozen_state(self) -> dict[str, Tensor]:
         """Return the state of the frozen stages by plain names, both domains' statistics as one."""
-        state = self.state_dict()
-        kept = (name for name in state if name == plain_name(name))
-        return {name: state[name] for name in kept if self.stage_of(name) < self.frozen}
-
-    def _names(self, wanted: Callable[[int], bool]) -> Iterator[str]:
-        """Yield the state-dict names of the stages that are wanted."""
-        return (name for name in self.state_dict() if wanted(self.stage_of(plain_name(name))))
+        plain = ((n, value) for n, value in self.state_dict().items() if n == plain_name(n))
+        return {name: value for name, value in plain if self.stage_of(name) < self.frozen}
 
 
 def _keep_in_eval(module: nn.Module, prefix: str, trained: set[str]) -> None:

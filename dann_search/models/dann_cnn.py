@@ -15,19 +15,16 @@ from dann_search.models.backbone import Backbone, StagedBackbone
 
 @dataclass(frozen=True)
 class Layout:
-    """One of the networks.
-
-    Attributes:
-        convolutions: channels and kernel size, a stage each.
-        pooling: kernel size and stride of the max pooling after each convolution.
-        last_pooled: whether it also follows the last one.
-        positions: side of the grid that is flattened into features; 1 for their mean.
-    """
+    """One of the networks."""
 
     convolutions: tuple[tuple[int, int], ...]
+    """Channels and kernel size, a stage each."""
     pooling: tuple[int, int]
+    """Kernel size and stride of the max pooling after each convolution."""
     last_pooled: bool
+    """Whether it also follows the last one."""
     positions: int
+    """Side of the grid that is flattened into features; 1 for their mean."""
 
 
 LAYOUTS: Mapping[str, Layout] = {

@@ -15,15 +15,10 @@ RANDOM_SIZE = 1024
 def build_discriminator(
     size: int, width: int, depth: int, dropout: float, norm: str = "none"
 ) -> nn.Sequential:
-    """``depth`` hidden layers of ``width`` units, then one logit.
+    """Build ``depth`` hidden layers of ``width`` units, each with dropout, then one logit.
 
-    Args:
-        size: length of what it sees.
-        width: hidden units a layer.
-        depth: hidden layers; 0 for a linear discriminator.
-        dropout: probability, after each hidden layer.
-        norm: ``batch`` for batch norm after each hidden layer, before its ReLU; ``spectral`` for
-            weights divided by their largest singular value (Miyato et al. 2018); or ``none``.
+    ``norm`` is ``batch`` for batch norm after each hidden layer, before its ReLU; ``spectral`` for
+    weights divided by their largest singular value (Miyato et al. 2018); or ``none``.
     """
 
     def linear(inputs: int, outputs: int) -> nn.Module:

@@ -62,19 +62,9 @@ def spec_of(name: str, weights: Mapping[str, WeightsFile] | None = None) -> Back
         InputError: timm is not installed, or does not know the name.
         KeyError: there is no such backbone.
     """
-    spec = _spec_of(name)
+    spec = CATALOG.get(name) or (_timm_spec(name) if name.startswith(TIMM) else BACKBONES[name])
     file = (weights or {}).get(name)
-    if file is None:
-        return spec
-    return replace(spec, mean=file.mean or spec.mean, std=file.std or spec.std)
-
-
-def _spec_of(name: str) -> BackboneSpec:
-    if name in CATALOG:
-        return CATALOG[name]
-    if name.startswith(TIMM):
-        return _timm_spec(name)
-    return BACKBONES[name]
+    return replace(spec, mean=file.mean or spec.mean, std=file.std or spec.std) if file else spec
 
 
 @cache

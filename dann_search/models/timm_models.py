@@ -46,10 +46,11 @@ class TimmBackbone(Backbone):
         if type(network).__module__.rsplit(".")[-1] in ANY_GRID:
             matcher["stem"] = EMBEDDING
         groups = group_with_matcher(network.state_dict().items(), matcher, reverse=True)
-        stages = _stage_names(len(set(groups.values())))
-        super().__init__(stages, feature_size=_feature_size(network))
-        self.network = network
         numbers = {group: number for number, group in enumerate(sorted(set(groups.values())))}
+        stages = ["stem", *(f"stage{number}" for number in range(1, len(numbers)))]
+        size = int(getattr(network, "head_hidden_size", None) or network.num_features)
+        super().__init__(stages, feature_size=size)
+        self.network = network
         self._stage_of = {name: numbers[group] for name, group in groups.items()}
 
     def stage_of(self, name: str) -> int:
@@ -97,14 +98,6 @@ class TimmBackbone(Backbone):
                     stage = self._stage_of[plain_name(f"{path}.{next(iter(state))}")]
                 found.append((module, stage))
         return found
-
-
-def _stage_names(count: int) -> list[str]:
-    return ["stem", *(f"stage{number}" for number in range(1, count))]
-
-
-def _feature_size(network: Any) -> int:
-    return int(getattr(network, "head_hidden_size", None) or network.num_features)
 
 
 def describe(name: str) -> BackboneSpec:

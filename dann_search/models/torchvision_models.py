@@ -1,6 +1,7 @@
 """torchvision's classification networks, cut into stages."""
 
 from collections.abc import Callable
+from itertools import compress
 from typing import Any
 
 import torch
@@ -45,29 +46,27 @@ def _shufflenet(network: Any) -> Backbone:
 
 def _inception(network: Any) -> Backbone:
     """Without the auxiliary head: it trains the middle from scratch, fine-tuning does without."""
-    parts = dict(network.named_children())
-    names = list(parts)
-    cut = {"stem": "Conv2d_1a", "mixed5": "Mixed_5", "mixed6": "Mixed_6", "mixed7": "Mixed_7"}
-    stages = {
-        stage: [parts[name] for name in names if name.startswith(start)]
-        for stage, start in cut.items()
-    }
-    stages["stem"] = [parts[name] for name in names[: names.index("Mixed_5b")]]
+    names, parts = zip(*network.named_children(), strict=True)
+    stages = {"stem": list(parts[: names.index("Mixed_5b")])}
+    for number in (5, 6, 7):
+        mixed = [name.startswith(f"Mixed_{number}") for name in names]
+        stages[f"mixed{number}"] = list(compress(parts, mixed))
     return _named(stages, network.fc.in_features)
 
 
 def _convnext(network: Any) -> Backbone:
     # The norm before the classifier is part of the representation, and sits behind the pooling.
-    f, norm = network.features, network.classifier[0]
-    stages = {"stem": [f[0]], "stage1": [f[1]], "stage2": [f[2], f[3]], "stage3": [f[4], f[5]]}
-    return _named({**stages, "stage4": [f[6], f[7], network.avgpool, norm]}, 768)
+    return _in_pairs(network, [network.avgpool, network.classifier[0]], 768)
 
 
 def _swin(network: Any) -> Backbone:
+    return _in_pairs(network, [network.norm, network.permute], network.head.in_features)
+
+
+def _in_pairs(network: Any, behind: list[nn.Module], feature_size: int) -> Backbone:
     f = network.features
     stages = {"stem": [f[0]], "stage1": [f[1]], "stage2": [f[2], f[3]], "stage3": [f[4], f[5]]}
-    top = [f[6], f[7], network.norm, network.permute]
-    return _named({**stages, "stage4": top}, network.head.in_features)
+    return _named({**stages, "stage4": [f[6], f[7], *behind]}, feature_size)
 
 
 class _Patches(nn.Module):

@@ -24,15 +24,18 @@ def load_weights(backbone: str, files: Mapping[str, WeightsFile]) -> dict[str, T
     if not weights:
         return None
     if backbone.startswith(TIMM):
-        return _from_timm(backbone)
+        from dann_search.models.timm_models import download
+
+        try:
+            return download(backbone)
+        # The hub's client raises errors of its own, of its HTTP library and of the system.
+        except Exception as exc:
+            raise _missing(backbone, "Name", exc) from None
+    url = weights
     if not weights.startswith("https://"):
         from dann_search.models.torchvision_models import weights_url
 
-        weights = weights_url(weights)
-    return _from_url(backbone, weights)
-
-
-def _from_url(backbone: str, url: str) -> dict[str, Tensor]:
+        url = weights_url(weights)
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if cached.exists():
         return read_state(cached)
@@ -44,16 +47,6 @@ def _from_url(backbone: str, url: str) -> dict[str, Tensor]:
     except (OSError, RuntimeError) as exc:
         raise _missing(backbone, f"Put {cached.name} into {cached.parent}, or name", exc) from None
     return state
-
-
-def _from_timm(backbone: str) -> dict[str, Tensor]:
-    from dann_search.models.timm_models import download
-
-    try:
-        return download(backbone)
-    # The hub's client raises errors of its own, of its HTTP library and of the system.
-    except Exception as exc:
-        raise _missing(backbone, "Name", exc) from None
 
 
 def _missing(backbone: str, remedy: str, exc: Exception) -> InputError:

@@ -34,7 +34,7 @@ from dann_search.results.reader import TrialRow
 from dann_search.results.store import packed_store
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST as CHECKPOINT
-from dann_search.training.loop import input_side
+from dann_search.training.epoch_steps import input_side
 
 PLAIN = "trained without adaptation"
 Floats = NDArray[np.float64]

@@ -19,12 +19,13 @@ from dann_search.config.trial import TrialConfig
 from dann_search.data.domain import NO_LABEL
 from dann_search.data.store import labels_if_any
 from dann_search.data.training_data import TrainingData, as_tensor
+from dann_search.data.views import Seen
 from dann_search.models.build import build_network
 from dann_search.models.domain_batch_norm import of_source
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import spec_of
 from dann_search.training.checkpoint import load_checkpoint, restore_network
-from dann_search.training.loop import input_side
+from dann_search.training.epoch_steps import input_side
 from dann_search.training.predict import Outputs, predict_outputs
 from dann_search.training.threads import with_threads
 
@@ -100,7 +101,7 @@ class Recipe:
         spec = spec_of(self.config.backbone, self.weights)
         side, device = input_side(self.config, self.data), torch.device("cpu")
         pieces = [
-            predict_outputs(network, batch, spec, side, device)
+            predict_outputs(network, Seen(batch, side, spec.normalization, None, device))
             for batch in torch.split(images, BATCH)
         ]
         return Outputs(

@@ -240,6 +240,7 @@ class SlotWorker:
 
     def _epochs(self, order: Order, folder: TrialFolder, outages: Outages) -> "Iterator[History]":
         from dann_search.config.trial import TrialConfig
+        from dann_search.training.hooks import Hooks
         from dann_search.training.loop import train
 
         return train(
@@ -250,11 +251,13 @@ class SlotWorker:
             ranks=self.ranks,
             weights=self.config.weights,
             objective=self.config.objective,
-            on_begin=lambda: self._began(order),
-            beat=self.watchdog.beat,
-            pause=self._pause,
-            settle=self._await_verdict,
-            keep=outages.hold,
+            hooks=Hooks(
+                on_begin=lambda: self._began(order),
+                beat=self.watchdog.beat,
+                pause=self._pause,
+                settle=self._await_verdict,
+                keep=outages.hold,
+            ),
         )
 
     def _pause(self) -> bool:

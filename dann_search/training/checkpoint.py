@@ -1,4 +1,4 @@
-"""A trial's checkpoints: ``last`` to go on from, ``best`` to keep.
+"""A trial's checkpoints: ``last`` to continue from, ``best`` to keep.
 
 One safetensors file each, written atomically. The record (format, history) lies in the file's own
 header, so that weights and record are never of different epochs. So does a digest of both, which
@@ -31,6 +31,8 @@ PREVIOUS = "previous.safetensors"
 """``last`` of the epoch before, for the day that a power cut leaves ``last`` in pieces."""
 DIGEST = "sha256"
 """Of a file's tensors and record, in its header."""
+KINDS = ("model", "optimizer", "average", "within")
+"""Fields of a checkpoint that hold tensors; its file has them under these prefixes."""
 DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
@@ -80,12 +82,16 @@ def trained_state(network: DannNetwork) -> dict[str, Tensor]:
 
 def frozen_hash(network: DannNetwork) -> str:
     """Hash the weights of the frozen stages; an empty hash where all stages are trained."""
-    digest = hashlib.sha256()
     frozen = _frozen_names(network)
-    for name, value in network.state_dict().items():
-        if name in frozen:
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return weights_hash({n: value for n, value in network.state_dict().items() if n in frozen})
+
+
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """Hash tensors by name and content."""
+    digest = hashlib.sha256()
+    for name, value in state.items():
+        digest.update(name.encode())
+        digest.update(_bytes_of(value.detach().cpu().contiguous()))
     return digest.hexdigest()
 
 
@@ -105,10 +111,11 @@ def checkpoint_bytes(config: TrialConfig, classes: int) -> tuple[int, int]:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write under a temporary name, flush to disk, rename: readers see the old file or the new."""
-    tensors = {f"model.{name}": value for name, value in checkpoint.model.items()}
-    tensors |= {f"optimizer.{name}": value for name, value in checkpoint.optimizer.items()}
-    tensors |= {f"average.{name}": value for name, value in checkpoint.average.items()}
-    tensors |= {f"within.{name}": value for name, value in checkpoint.within.items()}
+    tensors = {
+        f"{kind}.{name}": value.detach().cpu().contiguous()
+        for kind in KINDS
+        for name, value in getattr(checkpoint, kind).items()
+    }
     record = {
         "format": FORMAT,
         "torch": torch.__version__,
@@ -116,7 +123,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "recipe": checkpoint.recipe,
         "history": [asdict(result) for result in checkpoint.history],
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     said = json.dumps(record)
     header = {"record": said, DIGEST: _digest(tensors, said)}
     write_atomically(path, _safetensors(tensors, header))
@@ -202,10 +208,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(
             history=tuple(EpochResult(**result) for result in record["history"]),
             frozen_hash=record["frozen_hash"],
-            model=with_prefix(tensors, "model."),
-            optimizer=with_prefix(tensors, "optimizer.") | _format_1_momentum(tensors),
-            average=with_prefix(tensors, "average."),
-            within=with_prefix(tensors, "within."),
+            **{kind: with_prefix(tensors, f"{kind}.") for kind in KINDS},
             recipe=record.get("recipe", ""),
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as exc:
@@ -244,11 +247,6 @@ def save_last(folder: Path, checkpoint: Checkpoint, *, final: bool) -> None:
     save_checkpoint(folder / LAST, checkpoint)
     if final:
         (folder / PREVIOUS).unlink(missing_ok=True)
-
-
-def _format_1_momentum(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    momentum = with_prefix(tensors, "momentum.")
-    return {f"{name}/momentum_buffer": value for name, value in momentum.items()}
 
 
 def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -18,11 +18,12 @@ class WeightAverage:
     without the random weights that training began with, which would still make up 79 % of an
     average with a decay of 0.999 after 240 steps (the correction of Adam's moments, Kingma and Ba
     2015, section 3). Moving batch-norm statistics are averaged too, so that they fit the weights.
+    With a decay of 0 there is no average, and nothing here does anything.
     """
 
     def __init__(self, network: DannNetwork, decay: float):
         self.network, self.decay = network, decay
-        state = trained_state(network)
+        state = trained_state(network) if decay else {}
         # The network's own tensors, which change in place.
         self._weights = {name: v for name, v in state.items() if v.is_floating_point()}
         self.average = {name: v.detach().clone() for name, v in self._weights.items()}
@@ -30,19 +31,17 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, steps: int) -> None:
         """Take in the weights after so many steps of the trial."""
+        if not self.decay:
+            return
         share = (1 - self.decay) / (1 - self.decay**steps)
         torch._foreach_lerp_(list(self.average.values()), list(self._weights.values()), share)
 
     def average_statistics(self, ranks: Ranks) -> None:
-        """Average its batch-norm statistics over workers, each of which has its own.
-
-        Every worker then validates, and the chief saves, the same network.
-        """
-        if ranks.size == 1:
-            return
-        with self.applied():
-            ranks.average_statistics(self.network)
-            self._put(self.average, self._weights)
+        """Average its batch-norm statistics over workers, as ``Ranks.average_statistics`` does."""
+        if self.decay and ranks.size > 1:
+            with self.applied():
+                ranks.average_statistics(self.network)
+                self._put(self.average, self._weights)
 
     def load(self, average: dict[str, Tensor]) -> None:
         """Continue a saved average."""

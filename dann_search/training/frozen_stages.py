@@ -24,29 +24,25 @@ from dann_search.data.image_pixels import VERSION
 from dann_search.data.training_data import TrainingData
 from dann_search.data.views import Seen, View
 from dann_search.models.build import build_backbone
-from dann_search.models.catalog import BackboneSpec
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import registered
-from dann_search.training.precision import autocast
+from dann_search.training.checkpoint import weights_hash
+from dann_search.training.precision import DTYPES, autocast
 
 AT_ONCE = 32
 WORTH = 500
 """Floating-point operations that a byte of features must save. A core of a CPU makes some 20 a
 nanosecond and copies some 2 bytes; a GPU makes 10,000 and is sent 20 bytes."""
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """What the first stages of a backbone cost for one image.
-
-    Attributes:
-        operations: floating-point operations of all of them.
-        numbers: that the last of them returns; of the pooled features after the top stage.
-    """
+    """What the first stages of a backbone cost for one image."""
 
     operations: int
+    """Floating-point operations of all of them."""
     numbers: int
+    """That the last of them returns; of the pooled features after the top stage."""
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -73,12 +69,8 @@ def cost_of(backbone: str, frozen: int, side: int) -> StageCost | None:
 def are_kept(config: TrialConfig, side: int, stages: int) -> StageCost | None:
     """Return the cost of a recipe's frozen stages if their output is computed once, else None.
 
-    Depends on nothing but the recipe and the side, so that a recipe has one result everywhere.
-
-    Args:
-        config: the recipe.
-        side: pixels at which the network sees images.
-        stages: of the backbone.
+    Depends on nothing but the recipe, the side in pixels at which the network sees images, and the
+    number of the backbone's stages, so that a recipe has one result everywhere.
     """
     depth = config.unfrozen_depth if config.fine_tunes else None
     if not config.views or depth is None or depth >= stages:
@@ -90,67 +82,38 @@ def are_kept(config: TrialConfig, side: int, stages: int) -> StageCost | None:
 class FrozenStages:
     """The frozen stages of a trial's network, and what they make of its images.
 
-    Args:
-        network: as built and moved to its device; it is given features from now on.
-        cost: of its frozen stages.
-        config: the recipe.
-        data: images.
-        spec: of the backbone, for its normalization.
-        side: pixels at which it sees images.
-        device: of the network.
+    The network, as built and moved to its device, is given features from now on.
     """
 
     def __init__(
-        self,
-        network: DannNetwork,
-        cost: StageCost,
-        config: TrialConfig,
-        data: TrainingData,
-        spec: BackboneSpec,
-        side: int,
-        device: torch.device,
+        self, network: DannNetwork, cost: StageCost, config: TrialConfig, data: TrainingData
     ):
         self.network, self.config, self.data = network, config, data
-        self.spec, self.side, self.device = spec, side, device
         self._opened: dict[tuple[str, str, int], tuple[View | None, Tensor | None]] = {}
         needed = 4 * cost.numbers * images_seen(config, data)
         self._code = own_code(config)
         fits = data.features is not None and needed <= data.features.limit
         self._folder = data.features if fits and self._code is not None else None
-        self._stages = self._hash() if self._folder else ""
+        self._stages = weights_hash(network.backbone.frozen_state()) if self._folder else ""
         network.begins_after_frozen = True
 
-    def of(
-        self,
-        role: str,
-        split: str,
-        view: View | None = None,
-        beat: Callable[[], None] = lambda: None,
-    ) -> "FrozenOutput":
-        """Return what they make of a split in a view, None for images as they are.
+    def of(self, seen: Seen, role: str, split: str, beat: Callable[[], None]) -> "FrozenOutput":
+        """Return what they make of a split in a view.
 
         Where a folder keeps it and nobody has written it yet, all of it is computed now.
         """
-        seen = Seen(
-            self.data.images_of(role, split),
-            self.side,
-            (self.spec.mean, self.spec.std),
-            self.data.info.crop_size,
-            self.device,
-            view,
-        )
-        output = FrozenOutput(self, seen)
+        output = FrozenOutput(**vars(seen), stages=self)
         if self._folder is None:
             return output
-        place = role, split, view.stream if view else -1
+        place = role, split, seen.view.stream if seen.view else -1
         known, kept = self._opened.get(place, (None, None))
-        if place not in self._opened or known != view:
-            key = self._key(role, split, view)
+        if place not in self._opened or known != seen.view:
+            key = self._key(seen, role, split)
             parts = partial(output.in_parts, beat)
             dtype = DTYPES[self.config.precision]
             kept = self._folder.of(key, len(seen.images), dtype, parts, beat)
-            self._opened[place] = view, kept
-        return FrozenOutput(self, seen, kept)
+            self._opened[place] = seen.view, kept
+        return replace(output, kept=kept)
 
     @torch.no_grad()
     def run(self, images: Tensor) -> Tensor:
@@ -159,70 +122,53 @@ class FrozenStages:
         self.network.eval()
         missing = AT_ONCE - len(images)
         whole = torch.cat([images, images.new_zeros(missing, *images.shape[1:])])
-        with autocast(self.device, self.config.precision):
+        with autocast(images.device, self.config.precision):
             maps = self.network.backbone.frozen_stages(whole)[: len(images)]
         self.network.train(training)
         maps = maps.permute(0, 2, 3, 1) if maps.ndim == 4 else maps
         return maps.to(DTYPES[self.config.precision]).contiguous()
 
-    def _hash(self) -> str:
-        """Hash the weights of the frozen stages, whatever is done to the others."""
-        backbone, digest = self.network.backbone, hashlib.sha256()
-        for name, value in backbone.frozen_state().items():
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
-
-    def _key(self, role: str, split: str, view: View | None) -> str:
+    def _key(self, seen: Seen, role: str, split: str) -> str:
         info, frozen = self.data.info, self.network.backbone.frozen
         decides = {
             "stages": [self._stages, self._code, self.config.backbone, frozen],
-            "computed": [torch.__version__, self.device.type, self.config.precision, AT_ONCE],
+            "computed": [torch.__version__, seen.device.type, self.config.precision, AT_ONCE],
             "images": [role, split, info.hashes.get(role, {}).get(split), info.image_size],
             "prepared": [VERSION, info.pixels, info.grey_bits, info.transparency],
-            "seen": [self.side, info.crop_size, self.spec.mean, self.spec.std],
-            "view": view.record if view else None,
+            "seen": [seen.side, seen.crop_size, *seen.normalization],
+            "view": seen.view.record if seen.view else None,
         }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True)
-class FrozenOutput:
+@dataclass(frozen=True, kw_only=True)
+class FrozenOutput(Seen):
     """What frozen stages make of a split in one view.
 
     Attributes:
         stages: whose output it is.
-        seen: the images.
         kept: the output, (n, …); None where it is computed whenever it is asked for.
     """
 
     stages: FrozenStages
-    seen: Seen
     kept: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.seen.images)
 
     def rows(self, rows: Tensor) -> Tensor:
         """Return the output for images by their numbers (m,), as the other stages want it."""
         if self.kept is None:
-            parts = [self.stages.run(self.seen.rows(some)) for some in torch.split(rows, AT_ONCE)]
-            maps = torch.cat(parts)
+            maps = torch.cat([self._run(some) for some in torch.split(rows, AT_ONCE)])
         else:
-            maps = self.kept.index_select(0, rows).to(self.stages.device)
+            maps = self.kept.index_select(0, rows).to(self.device)
         return maps.permute(0, 3, 1, 2) if maps.ndim == 4 else maps
-
-    def part(self, rows: Tensor) -> "FrozenOutput":
-        """Return the output for some images alone, by their numbers (m,)."""
-        seen = replace(self.seen, images=self.seen.images.index_select(0, rows))
-        kept = None if self.kept is None else self.kept.index_select(0, rows)
-        return FrozenOutput(self.stages, seen, kept)
 
     def in_parts(self, beat: Callable[[], None]) -> Iterator[Tensor]:
         """Yield the output for all images, some at a time, on the CPU."""
-        for rows in torch.split(torch.arange(len(self)), AT_ONCE):
-            yield self.stages.run(self.seen.rows(rows)).cpu()
+        for rows in torch.split(torch.arange(len(self.images)), AT_ONCE):
+            yield self._run(rows).cpu()
             beat()
+
+    def _run(self, rows: Tensor) -> Tensor:
+        return self.stages.run(super().rows(rows))
 
 
 def images_seen(config: TrialConfig, data: TrainingData) -> int:

@@ -6,13 +6,9 @@ mean of all features, and s the mean squared distance of a feature from its clas
 keeps logits small enough to learn from.
 """
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dann_search.data.image_pixels import centre_crop
-from dann_search.data.training_data import TrainingData
 from dann_search.models.domain_batch_norm import of_source
 from dann_search.models.network import DannNetwork
 from dann_search.training.epoch_steps import Batches
@@ -23,54 +19,31 @@ PER_CLASS = 32
 
 
 @torch.no_grad()
-def start_from_class_means(
-    network: DannNetwork, batches: Batches, beat: Callable[[], None] = lambda: None
-) -> None:
-    """Set the classifier's weights; the same on every worker.
-
-    Args:
-        network: as built, before any step.
-        batches: the source's images, and how the network sees them.
-        beat: called after every batch.
-    """
-    rows, labels = _first_of_each_class(batches.data)
-    images, crop_size = batches.data.source_images, batches.data.info.crop_size
-    frozen = batches.frozen.of("source", "train", None, beat) if batches.frozen else None
-    size = batch_size_for(batches.side) * batches.ranks.size
-    found = []
-    for some in torch.split(rows, size):
-        found.append(
-            predict_logits(
-                _BeforeBottleneck(network),
-                frozen.part(some)
-                if frozen
-                else centre_crop(images.index_select(0, some), crop_size),
-                batches.spec,
-                batches.side,
-                batches.device,
-                batches.ranks,
-                batches.config.precision,
-            )
+def start_from_class_means(network: DannNetwork, batches: Batches) -> None:
+    """Set the weights of a classifier as built, before any step; the same on every worker."""
+    data, of_source_images = batches.data, batches.seen("source", "train")
+    of_class = [(data.source_labels == label).nonzero() for label in range(data.classes)]
+    rows = torch.cat([found[:PER_CLASS, 0] for found in of_class])
+    # Each worker computes its share of every batch.
+    found = [
+        predict_logits(
+            network,
+            of_source_images,
+            batches.ranks,
+            batches.config.precision,
+            batches.beat,
+            forward=network.backbone_features,
+            rows=some,
         )
-        beat()
+        for some in torch.split(rows, batch_size_for(batches.side) * batches.ranks.size)
+    ]
     # All at once, normalized by themselves: statistics of a bottleneck are not known yet.
     network.train()
     with of_source(network):
         features: Tensor = network.bottleneck(torch.cat(found).to(batches.device))
-    weight, bias = nearest_mean(features.cpu().double(), labels, batches.data.classes)
+    weight, bias = nearest_mean(features.cpu().double(), data.source_labels[rows], data.classes)
     network.classifier.weight.copy_(weight.float())
     network.classifier.bias.copy_(bias.float())
-
-
-class _BeforeBottleneck(nn.Module):
-    """A network up to the features of its backbone."""
-
-    def __init__(self, network: DannNetwork):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network.backbone_features(images)
 
 
 def nearest_mean(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -86,10 +59,3 @@ def nearest_mean(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor
     spread = (features - means[labels]).square().sum(1).mean().clamp_min(1e-6)
     lengths = means.square().sum(1) - centre.square().sum()
     return (means - centre) / spread, -lengths / (2 * spread)
-
-
-def _first_of_each_class(data: TrainingData) -> tuple[Tensor, Tensor]:
-    """Return the rows of up to ``PER_CLASS`` source images of each class, and their labels."""
-    labels = data.source_labels
-    rows = torch.cat([(labels == c).nonzero()[:PER_CLASS, 0] for c in range(data.classes)])
-    return rows, labels[rows]

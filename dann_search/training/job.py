@@ -6,10 +6,7 @@ from pathlib import Path
 
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
-from dann_search.data.training_data import open_training_data
-from dann_search.errors import RunError
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.training.loop import train
 
 DONE = "done"
 """File in a training's folder that says all its epochs are trained."""
@@ -66,24 +63,6 @@ TrainAll = Callable[[Sequence[TrainingJob], ExperimentConfig], Failures]
 """Trains all jobs that are not done; one that fails, as by diverging, does not keep others back."""
 
 
-def train_here(
-    jobs: Sequence[TrainingJob],
-    experiment: ExperimentConfig,
-    progress: Callable[[str], None] = lambda line: None,
-) -> Failures:
-    """Train jobs one after another in this process, from their checkpoints where there are any."""
-    tell_done(jobs, progress)
-    waiting = [job for job in jobs if not job.is_done]
-    failures: Failures = {}
-    for number, job in enumerate(waiting, len(jobs) - len(waiting) + 1):
-        try:
-            _train(job, experiment)
-        except RunError as exc:
-            failures[job.name] = str(exc)
-        tell_ended(job, failures, number, len(jobs), progress)
-    return failures
-
-
 def tell_done(jobs: Sequence[TrainingJob], progress: Callable[[str], None]) -> None:
     """Say how many jobs an earlier run has done."""
     if done := sum(job.is_done for job in jobs):
@@ -98,13 +77,3 @@ def tell_ended(
         progress(f"{job.name} failed: {failures[job.name]} ({number} of {of})")
     else:
         progress(f"trained {job.name} ({number} of {of})")
-
-
-def _train(job: TrainingJob, experiment: ExperimentConfig) -> None:
-    job.folder.mkdir(parents=True, exist_ok=True)
-    data = open_training_data(job.store, experiment.data.feature_limit_gib)
-    weights, objective = experiment.weights, experiment.search.objective
-    for history in train(job.config, data, job.folder, weights=weights, objective=objective):
-        if len(history) >= job.epochs:
-            break
-    job.mark_done()

@@ -42,12 +42,7 @@ CUDA_CONTEXT = 2**30
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes that a worker takes at most.
-
-    Attributes:
-        machine: of the memory of its machine.
-        gpu: of the memory of its GPU; 0 where it trains on CPUs.
-    """
+    """Bytes that a worker takes at most of its machine's memory, and of its GPU's if it has one."""
 
     machine: int
     gpu: int = 0
@@ -105,41 +100,32 @@ def peak_of(
     gpu: bool = False,
     few: bool = False,
 ) -> Peak:
-    """Estimate what one worker of a trial takes at its peak, in training or validation.
+    """Estimate what one of a trial's ``workers`` takes at its peak, in training or validation.
 
     Recipes that differ in what takes no memory, such as rates, share one calculation, which takes
-    about a second.
-
-    Args:
-        config: the recipe.
-        classes: number of classes.
-        side: pixels at which the network sees images.
-        workers: of the trial, which share its batch.
-        gpu: whether it trains on a GPU.
-        few: whether some of the target's training images have labels to train on.
+    about a second. ``side`` is in pixels, as the network sees images; with ``few``, some of the
+    target's training images have labels to train on.
     """
     matters = {name: getattr(config, name) for name in MATTERS}
     rows = -(-config.batch_size // workers)
     sizes = _sizes(TrialConfig(**{**matters, "batch_size": rows}), classes, side, few)
-    return sizes.on_gpu(workers) if gpu else sizes.on_cpus(workers)
+    gradients = 1 if workers == 1 else 2  # sent in one piece
+    kept = sizes.weights + sizes.trained * (gradients + sizes.copies)
+    step, validation = sizes.step, sizes.validation
+    if gpu:  # weights are copied from the machine's memory; batches and activations are not there
+        machine = CUDA_PROCESS + 2 * sizes.weights + sizes.snapshot
+        return Peak(int(machine), int(CUDA_CONTEXT + kept + max(sum(step), sum(validation))))
+    # What the heap has grown to in training it still has in validation.
+    heap = FRAGMENTATION * max(step[0], validation[0])
+    mapped = max(step[1] + sizes.snapshot, validation[1])
+    return Peak(int(PROCESS + kept + heap + mapped))
 
 
 MATTERS = (
-    "method",
-    "backbone",
-    "unfrozen_depth",
-    "fine_tuning",
-    "lora_rank",
-    "batch_size",
-    "optimizer",
-    "momentum",
-    "ema_decay",
-    "precision",
-    "batch_norm",
-    "bottleneck",
-    "discriminator_width",
+    "method", "backbone", "unfrozen_depth", "fine_tuning", "lora_rank", "batch_size", "optimizer",
+    "momentum", "ema_decay", "precision", "batch_norm", "bottleneck", "discriminator_width",
     "discriminator_depth",
-)
+)  # fmt: skip
 """Fields of a recipe that memory depends on."""
 
 
@@ -156,25 +142,6 @@ class _Sizes:
     step: tuple[int, int]
     validation: tuple[int, int]
 
-    def kept(self, workers: int) -> int:
-        """From the first step on: weights, gradients (sent in one piece) and copies of both."""
-        gradients = 1 if workers == 1 else 2
-        return self.weights + self.trained * (gradients + self.copies)
-
-    def on_cpus(self, workers: int) -> Peak:
-        """What the heap has grown to in training it still has in validation."""
-        heap = FRAGMENTATION * max(self.step[0], self.validation[0])
-        mapped = max(self.step[1] + self.snapshot, self.validation[1])
-        return Peak(int(PROCESS + self.kept(workers) + heap + mapped))
-
-    def on_gpu(self, workers: int) -> Peak:
-        """Weights are copied from the machine's memory; batches and activations are not there."""
-        tensors = max(sum(self.step), sum(self.validation))
-        return Peak(
-            int(CUDA_PROCESS + 2 * self.weights + self.snapshot),
-            int(CUDA_CONTEXT + self.kept(workers) + tensors),
-        )
-
 
 @contextmanager
 def _without_data(network: DannNetwork, precision: str) -> Iterator[LiveBytes]:
@@ -187,13 +154,11 @@ def _without_data(network: DannNetwork, precision: str) -> Iterator[LiveBytes]:
 
     with FakeTensorMode(), LiveBytes() as live:
         for module in network.modules():  # nn.Module.to knows no way from meta to fake tensors
-            for name, p in module._parameters.items():
-                if p is not None:
-                    fake = torch.empty(p.shape, dtype=p.dtype)
-                    module._parameters[name] = nn.Parameter(fake, p.requires_grad)
-            for name, b in module._buffers.items():
-                if b is not None:
-                    module._buffers[name] = torch.empty(b.shape, dtype=b.dtype)
+            for name, p in module.named_parameters(recurse=False):
+                fake = torch.empty(p.shape, dtype=p.dtype)
+                module._parameters[name] = nn.Parameter(fake, p.requires_grad)
+            for name, b in module.named_buffers(recurse=False):
+                module._buffers[name] = torch.empty(b.shape, dtype=b.dtype)
         yield live
 
 

@@ -6,12 +6,13 @@ from torch import Tensor, nn
 from dann_search.config.trial import TrialConfig
 from dann_search.models.backbone import plain_name
 from dann_search.models.network import DannNetwork
+from dann_search.training.checkpoint import with_prefix
 from dann_search.training.schedules import lr_factor_at
 
 HEADS, DISCRIMINATOR = -1, -2
 """Groups of what is not in the backbone."""
 
-SCALER = "scaler"
+SCALER = "scaler/"
 SCALING = ("scale", "_growth_tracker")
 """What moves of fp16's gradient scaler."""
 
@@ -19,9 +20,7 @@ SCALING = ("scale", "_growth_tracker")
 class Optimizer:
     """The trained parameters in groups, their rates a function of progress.
 
-    Args:
-        network: on the device where it is trained.
-        config: optimizer, rates, clipping and precision.
+    The network is on the device where it is trained before its optimizer is made.
     """
 
     def __init__(self, network: DannNetwork, config: TrialConfig):
@@ -31,21 +30,19 @@ class Optimizer:
         self.scaler = torch.amp.GradScaler(device, enabled=config.precision == "fp16")
         self.named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         top = len(network.backbone.stage_names) - 1
-        groups: dict[int, list[nn.Parameter]] = {top: []}
+        by_group: dict[int, list[nn.Parameter]] = {top: [], HEADS: [], DISCRIMINATOR: []}
         for name, parameter in self.named.items():
-            groups.setdefault(_group_of(name, network), []).append(parameter)
-        head_rate = config.learning_rate * config.head_lr_factor
-        rates = {
-            group: config.learning_rate * config.stage_lr_decay ** (top - group)
-            for group in groups
-            if group >= 0
-        }
-        rates |= {HEADS: head_rate, DISCRIMINATOR: head_rate * config.discriminator_lr_factor}
-        self.base_rates = list(rates.values())
-        self._shown = [list(rates).index(group) for group in (top, HEADS)]
-        self.torch = _build(
-            [{"params": groups.get(group, []), "lr": rate} for group, rate in rates.items()], config
-        )
+            by_group.setdefault(_group_of(name, network), []).append(parameter)
+
+        def rate(group: int) -> float:
+            if group >= 0:
+                return config.learning_rate * config.stage_lr_decay ** (top - group)
+            factor = config.discriminator_lr_factor if group == DISCRIMINATOR else 1.0
+            return config.learning_rate * config.head_lr_factor * factor
+
+        groups = [{"params": some, "lr": rate(group)} for group, some in by_group.items()]
+        self.base_rates = [rate(group) for group in by_group]
+        self.torch = _build(groups, config)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -55,8 +52,8 @@ class Optimizer:
     @property
     def rates(self) -> tuple[float, float]:
         """Learning rates of the backbone's top stage and of the heads as last set."""
-        backbone, heads = (float(self.torch.param_groups[i]["lr"]) for i in self._shown)
-        return backbone, heads
+        backbone, heads, *_ = self.torch.param_groups
+        return float(backbone["lr"]), float(heads["lr"])
 
     def set_progress(self, p: float) -> None:
         """Set the rates for progress ``p`` in [0, 1]."""
@@ -83,7 +80,7 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """Momentum and the like as ``<parameter>/<kind>``; empty before the first step."""
         scaler = self.scaler.state_dict()
-        return {f"{SCALER}/{kind}": torch.tensor(scaler[kind]) for kind in SCALING if scaler} | {
+        return {f"{SCALER}{kind}": torch.tensor(scaler[kind]) for kind in SCALING if scaler} | {
             f"{name}/{kind}": value
             for name, p in self.named.items()
             for kind, value in self.torch.state.get(p, {}).items()
@@ -92,16 +89,12 @@ class Optimizer:
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Put back what ``state`` gave."""
-        if scaling := {
-            kind: state[f"{SCALER}/{kind}"].item()
-            for kind in SCALING
-            if f"{SCALER}/{kind}" in state
-        }:
+        if scaling := {kind: one.item() for kind, one in with_prefix(state, SCALER).items()}:
             self.scaler.load_state_dict(self.scaler.state_dict() | scaling)
         for key, value in state.items():
-            name, kind = key.rsplit("/", 1)
-            if name == SCALER:
+            if key.startswith(SCALER):
                 continue
+            name, kind = key.rsplit("/", 1)
             parameter = self.named[name]
             # AdamW's count of steps is a number; all else lies as its parameter does.
             like = parameter if value.shape == parameter.shape else value.to(parameter.device)

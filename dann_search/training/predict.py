@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dann_search.data.augment import normalize, to_float
-from dann_search.models.catalog import BackboneSpec
+from dann_search.data.views import Seen
 from dann_search.models.network import DannNetwork
-from dann_search.training.frozen_stages import FrozenOutput
 from dann_search.training.precision import autocast
 from dann_search.training.ranks import ALONE, Ranks
 
@@ -38,43 +36,32 @@ class Outputs:
 
 def predict_outputs(
     network: DannNetwork,
-    images: Tensor | FrozenOutput,
-    spec: BackboneSpec,
-    side: int,
-    device: torch.device,
+    images: Seen,
     ranks: Ranks = ALONE,
     precision: str = "fp32",
     beat: Callable[[], None] = lambda: None,
 ) -> Outputs:
     """Compute logits and features; arguments as of ``predict_logits``."""
-    with_features = _WithFeatures(network)
-    both = predict_logits(with_features, images, spec, side, device, ranks, precision, beat)
+
+    def both(images: Tensor) -> Tensor:
+        features = network.features(images)
+        return torch.cat([network.classifier(features), features], 1)
+
+    found = predict_logits(network, images, ranks, precision, beat, forward=both)
     classes = network.classifier.out_features
-    return Outputs(both[:, :classes], both[:, classes:])
-
-
-class _WithFeatures(nn.Module):
-    """A network that gives its features beside its logits, in one tensor."""
-
-    def __init__(self, network: DannNetwork):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.network.features(images)
-        return torch.cat([self.network.classifier(features), features], 1)
+    return Outputs(found[:, :classes], found[:, classes:])
 
 
 @torch.no_grad()
 def predict_logits(
     network: nn.Module,
-    images: Tensor | FrozenOutput,
-    spec: BackboneSpec,
-    side: int,
-    device: torch.device,
+    images: Seen,
     ranks: Ranks = ALONE,
     precision: str = "fp32",
     beat: Callable[[], None] = lambda: None,
+    *,
+    forward: Callable[[Tensor], Tensor] | None = None,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Compute logits of a whole split, each worker its share.
 
@@ -82,45 +69,36 @@ def predict_logits(
 
     Args:
         network: put into evaluation mode.
-        images: uint8, (n, 3, h, w); what frozen stages made of them where the network begins
-            after those.
-        spec: of the backbone, for its normalization.
-        side: pixels at which the network sees images.
-        device: of the network.
+        images: the split as the network sees it, on the network's device.
         ranks: this worker among those of the trial.
         precision: of the forward passes.
         beat: called after every batch, a sign of life.
+        forward: what is computed of a batch; the network's logits if None.
+        rows: numbers of the images (n,), where not all of the split are wanted.
 
     Returns:
         fp32 logits (n, classes), all of them on every worker, on the CPU.
     """
     network.eval()
+    rows = torch.arange(len(images.images)) if rows is None else rows
+    mine = rows[ranks.share(len(rows))]
 
-    def batch(rows: slice) -> Tensor:
-        if isinstance(images, FrozenOutput):
-            return images.rows(torch.arange(rows.start, rows.stop))
-        return normalize(to_float(images[rows].to(device), side), spec.mean, spec.std)
-
-    def forward(rows: slice) -> Tensor:
-        with autocast(device, precision):
-            logits: Tensor = network(batch(rows))
-        return logits.float()
-
-    def in_batches(mine: slice) -> Iterator[Tensor]:
-        start, size = mine.start, batch_size_for(side)
-        while start < mine.stop or start == mine.start:
+    def in_batches() -> Iterator[Tensor]:
+        start, size = 0, batch_size_for(images.side)
+        while start < len(mine) or start == 0:
             try:
-                yield forward(slice(start, min(start + size, mine.stop)))
+                with autocast(images.device, precision):
+                    logits = (forward or network)(images.rows(mine[start : start + size]))
             except RuntimeError as exc:
                 if size == 1 or not is_out_of_memory(exc):
                     raise
                 size //= 2
             else:
+                yield logits.float()
                 start += size
                 beat()
 
-    mine = in_batches(ranks.share(len(images)))
-    return ranks.gather_rows(torch.cat(list(mine)), len(images)).cpu()
+    return ranks.gather_rows(torch.cat(list(in_batches())), len(rows)).cpu()
 
 
 def is_out_of_memory(exc: Exception) -> bool:

@@ -1,24 +1,21 @@
 """What an epoch of training reports, and the one rule of which epoch is best."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dann_search.config.experiment import F1_MACRO
-
-__all__ = [
-    "F1_MACRO",
-    "EpochResult",
-    "History",
-    "best_epoch",
-    "best_of",
-    "is_of_the_recipe",
-    "score_of",
-]
+from dann_search.config.experiment import F1_MACRO as F1_MACRO
+from dann_search.config.trial import TrialConfig
+from dann_search.errors import RunError
 
 OUT_OF_MEMORY = "out of memory"
 LOSS, LOGITS = "loss", "sum of validation logits"
 """What is no longer finite where a training has diverged."""
+
+
+class DivergedError(RunError):
+    """The loss became infinite or not a number."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,16 @@ def score_of(epoch: Mapping[str, Any], objective: str) -> float:
         epoch["f1_macro_val"] if objective == F1_MACRO else epoch["validators"][objective]
     )
     return score
+
+
+def require_finite(what: str, value: float, epoch: int, config: TrialConfig) -> None:
+    """Raise a DivergedError where ``what`` is no longer finite."""
+    if not math.isfinite(value):
+        rate, factor = config.learning_rate, config.head_lr_factor
+        raise DivergedError(
+            f"the {what} became {value} in epoch {epoch}; the learning rate "
+            f"({rate:g}, heads {rate * factor:g}) is probably too high"
+        )
 
 
 def is_of_the_recipe(error: str) -> bool:

@@ -8,6 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dann_search.data.batches import epoch_seed
+
+GLOBAL = 4
+"""Stream of random numbers for what draws from torch's own generator, as dropout does."""
+
+
+def dropout_seed(seed: int, epoch: int, rank: int) -> int:
+    """Return the seed of torch's own generator for an epoch; each worker drops other features."""
+    # Spread over 32 bits: torch's generator of the CPU looks at no more.
+    return epoch_seed(seed, epoch, GLOBAL) + rank * 0x9E3779B9
+
 
 def reset_torch(seed: int) -> None:
     """Seed every generator and put back the flags that change results."""
@@ -26,7 +37,7 @@ def _set_flags() -> None:
 
 
 def torch_state() -> dict[str, Tensor]:
-    """State of torch's own generators, of the CPU and of the GPU where there is one in use."""
+    """Return the state of torch's generators, of the CPU and of a GPU that is in use."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state["cuda"] = torch.cuda.get_rng_state()

@@ -20,7 +20,7 @@ from dann_search.models.build import build_network
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import registered, spec_of
 from dann_search.training.epoch_steps import Batches
-from dann_search.training.frozen_stages import FrozenOutput
+from dann_search.training.hooks import Hooks
 from dann_search.training.loop import Training
 from dann_search.training.predict import predict_logits
 from dann_search.training.threads import with_threads
@@ -56,7 +56,7 @@ class _OneForAll(FeatureFolder):
         compute: Callable[[], Iterator[Tensor]],
         beat: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """Compute them for the first image; arguments as of ``FeatureFolder.of``."""
+        """Compute them for the first image."""
         first = next(compute())[:1]
         return first.expand(count, *first.shape[1:])
 
@@ -71,37 +71,26 @@ def measured(
 ) -> Speed:
     """Train steps of a recipe for about ``seconds``, and validate a few images.
 
-    A batch that takes longer is cut, and its time scaled up. At least one step is trained.
-
-    Args:
-        config: the recipe; its batch size is that of one worker.
-        info: gives the side of the images and the number of classes.
-        seconds: to spend on steps.
-        threads: of a worker.
-        device: that trains.
-        keeps_features: whether there is room for what frozen stages make of images, which is then
-            computed once in a search and not part of a step.
+    A batch that takes longer is cut, and its time scaled up. At least one step is trained. The
+    recipe's batch size is that of one worker, who has so many ``threads``. Where there is room for
+    what frozen stages make of images, it is computed once in a search and not part of a step.
     """
     # Stages are unfrozen by the last epoch; pseudo labels are no matter of steps.
     config = config.model_copy(update={"pseudo_labels": 0.0, "ema_decay": 0.0})
     side = info.side_seen(spec_of(config.backbone).image_size)
 
-    def timed(rows: int, seconds: float) -> tuple[float, Batches]:
-        data = _data(info, rows, keeps_features)
-        return _timed(config, data, network, rows, seconds)
-
     with with_threads(threads):
         network = _blank(config, info, side).to(device)
         rows = min(config.batch_size, FEW)
-        step, batches = timed(rows, seconds / 4)
+        data = _data(info, rows, keeps_features)
+        step, batches = _timed(config, data, network, rows, seconds / 4)
         if rows < config.batch_size and step < seconds:
             rows = min(config.batch_size, max(rows, int(rows * seconds / (2 * step))))
-            step, batches = timed(rows, seconds)
-        images: Tensor | FrozenOutput = _zeros(info, rows)
-        if batches.frozen:
-            images = batches.frozen.of("target", "train").part(torch.arange(rows))
+            data = _data(info, rows, keeps_features)
+            step, batches = _timed(config, data, network, rows, seconds)
+        images = batches.seen("target", "train")
         begun = time.perf_counter()
-        predict_logits(network, images, spec_of(config.backbone), side, device)
+        predict_logits(network, images, rows=torch.arange(rows))
         each = (time.perf_counter() - begun) / rows
     return Speed(step * config.batch_size / rows, each)
 
@@ -128,10 +117,12 @@ def _timed(
             raise _Enough
 
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(config, data, Path(folder), device, network=network)
+        training = Training(
+            config, data, Path(folder), device=device, hooks=Hooks(beat=beat), network=network
+        )
         begun = before = time.perf_counter()
         with suppress(_Enough):
-            for _ in training.train_epoch(config.epochs, beat):
+            for _ in training.train_epoch(config.epochs):
                 pass
     return statistics.median(times[1:] or times), training.batches
 

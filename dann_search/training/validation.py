@@ -1,78 +1,53 @@
 """What is measured of a network after an epoch: metrics on the target, and label-free scores."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import torch
+from dataclasses import fields
 
 from dann_search.data.training_data import TrainingData
-from dann_search.models.catalog import BackboneSpec
 from dann_search.models.domain_batch_norm import of_source
 from dann_search.models.network import DannNetwork
-from dann_search.training.frozen_stages import FrozenStages
+from dann_search.training.epoch_steps import Batches
 from dann_search.training.metrics import ClassificationMetrics, classification_metrics
 from dann_search.training.predict import Outputs, predict_outputs
-from dann_search.training.ranks import Ranks
 from dann_search.training.validators import validate
 from dann_search.training.validators.view import ValidationView
 
 
-@dataclass(frozen=True)
-class ValidationOutputs:
-    """A network's outputs on the validation splits, the same on every worker."""
+def validation_outputs(network: DannNetwork, batches: Batches) -> tuple[Outputs, Outputs]:
+    """Run the network on the validation splits of source and target, each worker on its share.
 
-    source: Outputs
-    target: Outputs
-
-    @property
-    def logit_sum(self) -> float:
-        """Not finite where any logit is not."""
-        return float(self.source.logits.sum() + self.target.logits.sum())
-
-
-def validation_outputs(
-    network: DannNetwork,
-    data: TrainingData,
-    spec: BackboneSpec,
-    side: int,
-    device: torch.device,
-    ranks: Ranks,
-    precision: str = "fp32",
-    beat: Callable[[], None] = lambda: None,
-    frozen: FrozenStages | None = None,
-) -> ValidationOutputs:
-    """Run the network on both validation splits, each worker on its share.
-
-    Where ``frozen`` stages are given, it begins after them. Where batch norm has statistics for
-    each domain, each is normalized by its own, as in training.
+    Where batch norm has statistics for each domain, each is normalized by its own, as in training.
     """
 
     def outputs(role: str) -> Outputs:
-        images = frozen.of(role, "val", None, beat) if frozen else data.images_of(role, "val")
-        return predict_outputs(network, images, spec, side, device, ranks, precision, beat)
+        how = batches.ranks, batches.config.precision, batches.beat
+        return predict_outputs(network, batches.seen(role, "val"), *how)
 
     with of_source(network):
         source = outputs("source")
-    return ValidationOutputs(source, outputs("target"))
+    return source, outputs("target")
 
 
-def target_metrics(outputs: ValidationOutputs, data: TrainingData) -> ClassificationMetrics | None:
-    """Against the target's validation labels, the oracle's view; None where it has none."""
+def target_metrics(target: Outputs, data: TrainingData) -> dict[str, float | None]:
+    """Return metrics on the target's validation labels, by field of ``EpochResult``.
+
+    They are the oracle's view; each is None where the target has no labels.
+    """
     if data.val_labels is None:
-        return None
-    predicted = outputs.target.logits.argmax(1).numpy()
-    return classification_metrics(data.val_labels.numpy(), predicted, data.classes)
+        return {f"{one.name}_val": None for one in fields(ClassificationMetrics)}
+    predicted = target.logits.argmax(1).numpy()
+    found = classification_metrics(data.val_labels.numpy(), predicted, data.classes)
+    return {f"{name}_val": value for name, value in vars(found).items()}
 
 
 def label_free_scores(
-    outputs: ValidationOutputs, data: TrainingData, threads: int
+    source: Outputs, target: Outputs, data: TrainingData, threads: int
 ) -> dict[str, float]:
-    """Every validator's value, with at most ``threads``; no label of the target is looked at."""
+    """Compute every validator's value, with at most ``threads``, from no label of the target."""
     view = ValidationView(
-        source_logits=outputs.source.logits.double().numpy(),
-        source_features=outputs.source.features.double().numpy(),
+        source_logits=source.logits.double().numpy(),
+        source_features=source.features.double().numpy(),
         source_labels=data.source_val_labels.numpy(),
-        target_logits=outputs.target.logits.double().numpy(),
-        target_features=outputs.target.features.double().numpy(),
+        target_logits=target.logits.double().numpy(),
+        target_features=target.features.double().numpy(),
     )
     return validate(view, threads)

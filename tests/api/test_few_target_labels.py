@@ -25,9 +25,9 @@ from dann_search.models.registry import stage_counts
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.record import recorded_store
-from dann_search.training.job import train_here
 from tests.experiments import run_search, tiny_space_file, write_tiny_images
 from tests.json_output import printed
+from tests.train_here import train_here
 
 
 def write_file(root: Path, **changes: Any) -> Path:

@@ -21,10 +21,10 @@ from dann_search.results.reader import read_experiment
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import STORAGE_VARIABLE, ExperimentFolder
 from dann_search.study.record import recorded_store
-from dann_search.training.job import train_here
 from dann_search.training.loop import train
 from tests.experiments import run_search, tiny_space_file, write_tiny_images
 from tests.json_output import failed, printed
+from tests.train_here import train_here
 
 CLASSES = ["class-0", "class-1", "class-2"]
 

@@ -27,9 +27,10 @@ from dann_search.storage.compare_lock import alone
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST
-from dann_search.training.job import Failures, TrainAll, TrainingJob, train_here
+from dann_search.training.job import Failures, TrainAll, TrainingJob
 from tests.data.images import write_domain
 from tests.json_output import printed
+from tests.train_here import train_here
 
 METHODS = ["dann", "source_only", "from_scratch"]
 

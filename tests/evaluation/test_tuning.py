@@ -21,8 +21,9 @@ from dann_search.models.registry import stage_counts
 from dann_search.results.reader import read_experiment, read_search, read_trials
 from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.training.job import Failures, TrainingJob, train_here
+from dann_search.training.job import Failures, TrainingJob
 from tests.experiments import space_file
+from tests.train_here import train_here
 
 
 def here(lines: list[str]) -> Tuning:

@@ -18,6 +18,7 @@ from dann_search.cli.tables import best_model
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels
 from dann_search.data.training_data import as_tensor
+from dann_search.data.views import Seen
 from dann_search.errors import InputError, RunError
 from dann_search.evaluation.evaluate import evaluate_target, predict_classes
 from dann_search.evaluation.scoring import score
@@ -41,7 +42,9 @@ def test_the_model_predicts_exactly_as_the_trained_network(experiment: Experimen
     path = experiment.trial(first.number) / BEST
     restore_network(network, load_checkpoint(path), path)
     images = as_tensor(experiment.data, "target", "val")
-    expected = predict_logits(network, images, CATALOG["dann_cnn"], 16, torch.device("cpu"))
+    expected = predict_logits(
+        network, Seen(images, 16, CATALOG["dann_cnn"].normalization, None, torch.device("cpu"))
+    )
     model = load_model(write_best(experiment).folder)
     with torch.no_grad():
         assert torch.equal(model(images), expected)

@@ -24,6 +24,7 @@ from dann_search.data.open_domain import open_pair
 from dann_search.data.splits import split_domain
 from dann_search.data.store import pack
 from dann_search.data.training_data import as_tensor, open_training_data, stored_tensor
+from dann_search.data.views import Seen
 from dann_search.errors import RunError
 from dann_search.evaluation.evaluation_set import labelled_images
 from dann_search.inference.batched_logits import logits_of, stored_batches
@@ -37,7 +38,8 @@ from dann_search.inference.model_files import write_model
 from dann_search.inference.predict import predict_files
 from dann_search.models.backbone import Backbone
 from dann_search.models.catalog import CATALOG
-from dann_search.training.loop import input_side, train
+from dann_search.training.epoch_steps import input_side
+from dann_search.training.loop import train
 from dann_search.training.predict import predict_logits
 from tests.data.images import noise
 from tests.inference.models import make_sensitive, random_model
@@ -129,10 +131,13 @@ def arrays(files: list[Path]) -> list[Any]:
 WAYS: dict[str, Callable[[Case], Any]] = {
     "validation": lambda case: predict_logits(
         case.model.network,
-        as_tensor(case.store, "target", "test"),
-        SPEC,
-        input_side(RECIPE, open_training_data(case.store)),
-        torch.device("cpu"),
+        Seen(
+            as_tensor(case.store, "target", "test"),
+            input_side(RECIPE, open_training_data(case.store)),
+            SPEC.normalization,
+            None,
+            torch.device("cpu"),
+        ),
     ),
     "evaluate": lambda case: logits_of(
         case.model, stored_batches(case.store, "target", "test", case.model.image_size)

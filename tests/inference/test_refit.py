@@ -24,10 +24,11 @@ from dann_search.inference.refit import write_refit
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import load_last
-from dann_search.training.job import Failures, TrainingJob, train_here
+from dann_search.training.job import Failures, TrainingJob
 from dann_search.training.loop import train
 from tests.finished_experiment import search_here
 from tests.json_output import printed
+from tests.train_here import train_here
 
 
 def test_the_joined_store_holds_both_splits_and_no_label_of_the_target_to_train_on(

@@ -12,12 +12,11 @@ from dann_search.models.backbone import plain_name
 from dann_search.models.build import build_network
 from dann_search.models.domain_batch_norm import divide, of_source
 from dann_search.models.network import DannNetwork
-from dann_search.models.registry import spec_of
 from dann_search.training.checkpoint import frozen_hash
+from dann_search.training.epoch_steps import Batches
 from dann_search.training.predict import predict_outputs
-from dann_search.training.ranks import ALONE
 from dann_search.training.validation import validation_outputs
-from tests.training.recipes import SIDE, recipe, tiny_data
+from tests.training.recipes import recipe, tiny_data
 
 
 def domains(side: int = 16) -> tuple[Tensor, Tensor]:
@@ -125,11 +124,12 @@ def test_validation_sees_each_domain_by_its_own_statistics() -> None:
     network, data = network_of("domain"), tiny_data()
     for _ in range(3):
         network.features_of_both(*domains())
-    rest = (spec_of("dann_cnn"), SIDE, torch.device("cpu"))
-    seen = validation_outputs(network, data, *rest, ALONE)
-    by_target = predict_outputs(network, data.source_val_images, *rest)
+    batches = Batches(recipe(batch_norm="domain"), data, torch.device("cpu"))
+    source, target = validation_outputs(network, batches)
+    by_target = predict_outputs(network, batches.seen("source", "val"))
     with of_source(network):
-        by_source = predict_outputs(network, data.source_val_images, *rest)
-    assert torch.equal(seen.source.features, by_source.features)
+        by_source = predict_outputs(network, batches.seen("source", "val"))
+    assert torch.equal(source.features, by_source.features)
     assert not torch.equal(by_source.features, by_target.features)
-    assert torch.equal(seen.target.logits, predict_outputs(network, data.val_images, *rest).logits)
+    alone = predict_outputs(network, batches.seen("target", "val"))
+    assert torch.equal(target.logits, alone.logits)

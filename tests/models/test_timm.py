@@ -117,7 +117,8 @@ def test_weights_of_another_patch_transformer_are_refused(tmp_path: Path) -> Non
 )
 def test_every_depth_trains_what_it_says_and_nothing_below(name: str) -> None:
     stages = len(spec_of(name).stages)
-    for depth in range(stages + 1):
+    # Every depth of few stages; of many, those at the ends and in the middle.
+    for depth in range(stages + 1) if stages < 8 else (0, 1, stages // 2, stages):
         network = network_of(name, depth).train()
         backbone: Backbone = network.backbone
         before = {key: value.clone() for key, value in backbone.state_dict().items()}

@@ -16,9 +16,9 @@ from dann_search.report import Report, write_report
 from dann_search.results.leaderboard import leaderboard, ranked
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.training.job import train_here
 from tests.browser import CHROMIUM
 from tests.finished_experiment import search_file
+from tests.train_here import train_here
 
 pytestmark = pytest.mark.scenario
 

@@ -45,11 +45,12 @@ from dann_search.search.launch import prepare
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import SPENT
-from dann_search.training.job import TrainingJob, train_here
+from dann_search.training.job import TrainingJob
 from tests.browser import needs_browser
 from tests.finished_experiment import search_here
 from tests.json_output import printed
 from tests.report.conftest import FORMULA, HOSTILE
+from tests.train_here import train_here
 
 MEGABYTES = 1_000_000
 WRITTEN = Path(__file__).parents[1] / "evaluation" / "written_by_0_1_0"

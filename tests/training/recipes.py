@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from dann_search.config.experiment import F1_MACRO
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
 from dann_search.data.training_data import TrainingData
+from dann_search.models.backbone import StagedBackbone
+from dann_search.models.network import DannNetwork
+from dann_search.training.hooks import Hooks
 from dann_search.training.loop import train
+from dann_search.training.ranks import ALONE, Ranks
 from dann_search.training.result import EpochResult, History
 
 SIDE = 16
@@ -71,12 +77,16 @@ def run(
     data: TrainingData,
     folder: Path,
     stop_after: int | None = None,
-    **options: Any,
+    *,
+    ranks: Ranks = ALONE,
+    objective: str = F1_MACRO,
+    **hooks: Any,
 ) -> History:
     """Train in ``folder``, at most ``stop_after`` epochs; the history as last reported."""
     folder.mkdir(parents=True, exist_ok=True)
     history: History = ()
-    epochs = train(config, data, folder, **options)
+    options: dict[str, Any] = {"ranks": ranks, "objective": objective}
+    epochs = train(config, data, folder, hooks=Hooks(**hooks), **options)
     for history in epochs:
         if len(history) == stop_after:
             break
@@ -92,9 +102,11 @@ def metrics(history: tuple[EpochResult, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def with_images(data: TrainingData, **images: Any) -> TrainingData:
-    """The same data with other tensors."""
-    return replace(data, **images)
+def linear_network(method: str = "dann", classes: int = 3, **changes: Any) -> DannNetwork:
+    """Features W x of images of one pixel, and the heads of a recipe, in double precision."""
+    torch.manual_seed(0)
+    backbone = StagedBackbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5)
+    return DannNetwork(backbone, classes, recipe(method=method, bottleneck=0, **changes)).double()
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Checkpoints: whole or not at all, only what was trained, and only for the network they fit."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from dann_search.errors import RunError
 from dann_search.models.build import build_network
@@ -25,10 +27,17 @@ from dann_search.training.loop import train
 from tests.training.recipes import metrics, recipe, run, tiny_data
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    run(recipe(epochs=2, unfrozen_depth=2), tiny_data(), folder)
+    return folder
+
+
 @pytest.fixture
-def trained(tmp_path: Path) -> Path:
-    """A trial of two epochs with its lowest stage frozen."""
-    run(recipe(epochs=2, unfrozen_depth=2), tiny_data(), tmp_path / "trial")
+def trained(trained_once: Path, tmp_path: Path) -> Path:
+    """A trial of two epochs with its lowest stage frozen, to do with as one likes."""
+    shutil.copytree(trained_once, tmp_path / "trial")
     return tmp_path / "trial"
 
 
@@ -87,10 +96,7 @@ def test_training_goes_on_from_the_last_whole_checkpoint_to_the_same_end(
     tmp_path: Path, torn: tuple[str, ...]
 ) -> None:
     config, folder = recipe(epochs=4), tmp_path / "cut"
-    folder.mkdir()
-    for history in train(config, tiny_data(), folder):
-        if len(history) == 3:
-            break
+    run(config, tiny_data(), folder, stop_after=3)
     for name in torn:
         (folder / name).write_bytes((folder / name).read_bytes()[:-9])
     again = [metrics(h) for h in train(config, tiny_data(), folder)]
@@ -120,10 +126,7 @@ def test_training_goes_on_from_the_checkpoint_before_one_with_a_wrong_bit_and_sa
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, folder = recipe(epochs=3), tmp_path / "cut"
-    folder.mkdir()
-    for history in train(config, tiny_data(), folder):
-        if len(history) == 2:
-            break
+    run(config, tiny_data(), folder, stop_after=2)
     flip_a_bit(folder / LAST, -2)
     again = [metrics(history) for history in train(config, tiny_data(), folder)]
     said = capsys.readouterr().err
@@ -133,8 +136,6 @@ def test_training_goes_on_from_the_checkpoint_before_one_with_a_wrong_bit_and_sa
 
 
 def test_a_checkpoint_of_an_older_version_without_a_digest_is_read(trained: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     with safe_open(trained / LAST, framework="pt") as file:
         record = file.metadata()["record"]
     before = load_checkpoint(trained / LAST)
@@ -143,8 +144,6 @@ def test_a_checkpoint_of_an_older_version_without_a_digest_is_read(trained: Path
 
 
 def test_a_safetensors_file_without_a_record_is_an_error(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     for metadata in (None, {"record": "{}"}, {"record": "[1]"}, {"record": "no json"}):
         save_file({"x": torch.ones(1)}, tmp_path / LAST, metadata)
         with pytest.raises(RunError, match="not a readable checkpoint"):
@@ -186,9 +185,7 @@ def test_restoring_gives_the_trained_network_back(trained: Path) -> None:
     checkpoint = load_checkpoint(trained / LAST)
     network = build_network(recipe(epochs=2, unfrozen_depth=2), 3)
     restore_network(network, checkpoint, trained / LAST)
-    assert all(
-        torch.equal(value, checkpoint.model[name]) for name, value in trained_state(network).items()
-    )
+    assert all(torch.equal(v, checkpoint.model[n]) for n, v in trained_state(network).items())
     broken = replace(checkpoint, frozen_hash="another")
     with pytest.raises(RunError, match="frozen stages differ"):
         restore_network(network, broken, trained / LAST)

@@ -1,6 +1,7 @@
 """Labelled target images in training: their label loss, their batches, and no label besides."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,59 +16,55 @@ from dann_search.data.batches import few_batches
 from dann_search.data.domain import NO_LABEL
 from dann_search.data.store import FEW, pack
 from dann_search.data.training_data import FewLabels, TrainingData, open_training_data
-from dann_search.models.catalog import CATALOG
 from dann_search.training.epoch_steps import Batches, EpochSteps
 from dann_search.training.memory import peak_of
 from dann_search.training.methods import dann
-from dann_search.training.ranks import ALONE
-from dann_search.training.step import adapted_loss, source_loss
+from dann_search.training.step import Step, step_loss
 from tests.data.images import noise
-from tests.training.recipes import SIDE, metrics, recipe, run, tiny_data, with_images
+from tests.training.recipes import SIDE, metrics, recipe, run, tiny_data
 from tests.training.test_loop import assert_same_weights
-from tests.training.test_step import BATCH, batch, linear_network
+from tests.training.test_step import BATCH, LABELS, STEP, batch, small_network
 
-LABELS = torch.tensor([0, 1, 2, 0])
 FEW_LABELS = torch.tensor([2, 1, 0, 1])
 
 
 def few_data(**few: Any) -> TrainingData:
     """The tiny data with two labelled target images of each class."""
     rows = torch.arange(6)
-    return with_images(tiny_data(), few=FewLabels(**{"rows": rows, "labels": rows % 3, **few}))
+    return replace(tiny_data(), few=FewLabels(**{"rows": rows, "labels": rows % 3, **few}))
 
 
 def test_their_label_loss_is_added_with_weight_1() -> None:
-    network, few = linear_network(), (batch(3), FEW_LABELS)
-    images = (batch(1), LABELS, batch(2), 0.4, BATCH)
-    plain, plain_parts = adapted_loss(network, dann.loss, *images)
-    loss, parts = adapted_loss(network, dann.loss, *images, few=few)
+    network, few = small_network(), (batch(3), FEW_LABELS)
+    plain, plain_parts = step_loss(network, STEP, dann.loss, 0.4, BATCH)
+    loss, parts = step_loss(network, replace(STEP, few=few), dann.loss, 0.4, BATCH)
     of_few = nn.functional.cross_entropy(network(batch(3)), FEW_LABELS)
     torch.testing.assert_close(loss, plain + of_few)
     # The method sees the same images as without.
     torch.testing.assert_close(parts - plain_parts, torch.stack([of_few, *[0 * of_few] * 3]))
-    alone, _ = source_loss(network, batch(1), LABELS, BATCH, few=few)
+    alone, _ = step_loss(network, replace(STEP, target=None, few=few), dann.loss, 0.4, BATCH)
     torch.testing.assert_close(
         alone, nn.functional.cross_entropy(network(batch(1)), LABELS) + of_few
     )
 
 
 def test_shares_of_workers_add_up_to_the_whole_batch() -> None:
-    network = linear_network()
+    network = small_network()
 
     def loss(rows: slice) -> Tensor:
         few = (batch(3)[rows], FEW_LABELS[rows])
-        images = (batch(1)[rows], LABELS[rows], batch(2)[rows], 0.4, BATCH)
-        return adapted_loss(network, dann.loss, *images, few=few)[0]
+        step = Step(source=batch(1)[rows], labels=LABELS[rows], target=batch(2)[rows], few=few)
+        return step_loss(network, step, dann.loss, 0.4, BATCH)[0]
 
     torch.testing.assert_close(loss(slice(0, 1)) + loss(slice(1, 4)), loss(slice(0, 4)))
 
 
 def test_they_pass_batch_norm_with_the_other_target_images() -> None:
-    network = linear_network()
+    network = small_network()
     network.bottleneck = nn.BatchNorm1d(5, momentum=1.0).double()
     network.train()
     few = (batch(3) + 5, FEW_LABELS)
-    adapted_loss(network, dann.loss, batch(1), LABELS, batch(2), 0.4, BATCH, few=few)
+    step_loss(network, replace(STEP, few=few), dann.loss, 0.4, BATCH)
     target = network.backbone(torch.cat([batch(2), few[0]]))
     mean = network.bottleneck.running_mean
     torch.testing.assert_close(mean, target.mean(0).detach())
@@ -85,10 +82,7 @@ def test_every_class_is_drawn_equally_often_and_few_images_several_times() -> No
 
 
 def steps_of(method: str, data: TrainingData) -> EpochSteps:
-    device = torch.device("cpu")
-    return EpochSteps(
-        Batches(recipe(method=method), data, CATALOG["dann_cnn"], SIDE, device, ALONE), 1
-    )
+    return EpochSteps(Batches(recipe(method=method), data, torch.device("cpu")), 1)
 
 
 @pytest.mark.parametrize("method", ["dann", "source_only", "source_plus_few", "fixmatch"])

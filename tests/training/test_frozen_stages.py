@@ -15,14 +15,11 @@ from dann_search.data.batches import paired_batches
 from dann_search.data.feature_folder import FeatureFolder
 from dann_search.data.training_data import FewLabels, TrainingData
 from dann_search.data.views import View
-from dann_search.models.backbone import StagedBackbone
 from dann_search.models.build import build_network
-from dann_search.models.catalog import CATALOG
 from dann_search.models.registry import spec_of
 from dann_search.training import frozen_stages
 from dann_search.training.epoch_steps import Batches, EpochSteps
-from dann_search.training.frozen_stages import FrozenStages, are_kept, cost_of
-from dann_search.training.ranks import ALONE
+from dann_search.training.frozen_stages import FrozenOutput, FrozenStages, are_kept, cost_of
 from tests.training.recipes import metrics, recipe, run, tiny_data
 
 ROOM = 10**9
@@ -136,8 +133,12 @@ def check_top_stage(name: str, folder: Path) -> None:
 
 def test_the_features_of_an_image_do_not_depend_on_what_is_beside_it() -> None:
     data, backbone = tiny_data(), recipe(unfrozen_depth=1, views=3)
-    stages = _stages(backbone, data)
-    output = stages.of("source", "train", View(1, 2, backbone))
+    batches = Batches(backbone, data, torch.device("cpu"))
+    network, cost = build_network(backbone, 3).eval(), cost_of("dann_cnn", 2, 16)
+    assert cost
+    batches.frozen = FrozenStages(network, cost, backbone, data)
+    output = batches.seen("source", "train", View(1, 2, backbone))
+    assert isinstance(output, FrozenOutput)
     whole = torch.cat([part for part in output.in_parts(lambda: None)])
     for rows in ([5], [47, 5, 5, 0], list(range(40, 3, -1))):
         assert torch.equal(
@@ -216,22 +217,12 @@ def test_features_larger_than_the_work_they_save_are_not_kept(
     assert top.operations == pytest.approx(2 * 4.09e9, rel=0.01)
 
 
-def _stages(config: TrialConfig, data: TrainingData) -> FrozenStages:
-    network = build_network(config, 3)
-    assert isinstance(network.backbone, StagedBackbone)
-    cost = cost_of(config.backbone, network.backbone.frozen, 16)
-    assert cost
-    device, spec = torch.device("cpu"), CATALOG[config.backbone]
-    return FrozenStages(network.eval(), cost, config, data, spec, 16, device)
-
-
 def test_views_are_fixed_distinct_and_shared_by_all_seeds(tmp_path: Path) -> None:
     data = tiny_data()
 
     def seen(epoch: int, **changes: Any) -> dict[int, np.ndarray[Any, Any]]:
         config = recipe(views=3, **changes)
-        cpu = torch.device("cpu")
-        batches = Batches(config, data, CATALOG["dann_cnn"], 16, cpu, ALONE)
+        batches = Batches(config, data, torch.device("cpu"))
         pairs = paired_batches(48, 40, 16, config.seed, epoch)
         steps = EpochSteps(batches, epoch)
         return {

@@ -7,12 +7,10 @@ import pytest
 import torch
 
 from dann_search.models.build import build_network
-from dann_search.models.registry import spec_of
 from dann_search.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from dann_search.training.epoch_steps import Batches
 from dann_search.training.head_init import nearest_mean, start_from_class_means
-from dann_search.training.ranks import ALONE
-from tests.training.recipes import SIDE, recipe, run, tiny_data
+from tests.training.recipes import recipe, run, tiny_data
 
 
 def test_the_classifier_chooses_the_nearest_mean() -> None:
@@ -41,10 +39,9 @@ def test_a_class_without_an_image_gets_the_mean_of_all() -> None:
 def test_before_training_it_knows_the_classes_of_the_source(changes: dict[str, Any]) -> None:
     config, data = recipe(head_init="class_means", **changes), tiny_data()
     network = build_network(config, data.classes)
-    device = torch.device("cpu")
     beats: list[int] = []
-    batches = Batches(config, data, spec_of("dann_cnn"), SIDE, device, ALONE)
-    start_from_class_means(network, batches, lambda: beats.append(1))
+    batches = Batches(config, data, torch.device("cpu"), beat=lambda: beats.append(1))
+    start_from_class_means(network, batches)
     assert beats == [1]  # 48 images are one batch
     images = (data.source_images.float() / 255 - 0.5) / 0.5
     network.train()  # statistics are those of the batch, as in training
@@ -57,8 +54,7 @@ def test_it_is_trained_on_from_there_and_not_set_again_by_a_resume(tmp_path: Pat
     still = {"learning_rate": 1e-12, "unfrozen_depth": 0, "epochs": 2, "bottleneck": 0}
     config, data = recipe(head_init="class_means", method="source_only", **still), tiny_data()
     network = build_network(config, data.classes)
-    batches = Batches(config, data, spec_of("dann_cnn"), SIDE, torch.device("cpu"), ALONE)
-    start_from_class_means(network, batches)
+    start_from_class_means(network, Batches(config, data, torch.device("cpu")))
     run(config, data, tmp_path, stop_after=1)
     weight = load_checkpoint(tmp_path / BEST).model["classifier.weight"]
     assert torch.allclose(weight, network.classifier.weight, rtol=1e-3, atol=0.01)

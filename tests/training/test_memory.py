@@ -12,6 +12,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.models.registry import stage_counts
 from dann_search.training.memory import PROCESS, LiveBytes, Peak, peak_of
 
+SCENARIO = pytest.mark.scenario
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "trial_memory.py"
 
 
@@ -83,24 +84,24 @@ def test_backbones_of_the_catalogue_can_be_estimated(backbone: str) -> None:
     assert PROCESS < half.machine < whole.machine
 
 
+SMALL = {"backbone": "mobilenet_v3_small", "side": 96, "batch_size": 32}
+HALVES = {"backbone": "resnet18", "side": 64, "batch_size": 64, "precision": "bf16"}
+FROZEN = {"backbone": "resnet18", "side": 96, "batch_size": 64, "unfrozen_depth": 2}
+ADAPTERS = {
+    "backbone": "timm/vit_small_patch14_dinov2",
+    "side": 112,
+    "batch_size": 16,
+    "fine_tuning": "lora",
+    "unfrozen_depth": 4,
+    "optimizer": "adamw",
+}
+
+
 @pytest.mark.parametrize(
-    "case",
-    [
-        {"backbone": "mobilenet_v3_small", "side": 96, "batch_size": 32},
-        {"backbone": "resnet18", "side": 64, "batch_size": 64, "precision": "bf16"},
-        {"backbone": "resnet18", "side": 96, "batch_size": 64, "unfrozen_depth": 2},
-        {
-            "backbone": "timm/vit_small_patch14_dinov2",
-            "side": 112,
-            "batch_size": 16,
-            "fine_tuning": "lora",
-            "unfrozen_depth": 4,
-            "optimizer": "adamw",
-        },
-    ],
+    "case", [SMALL, *(pytest.param(one, marks=SCENARIO) for one in (HALVES, FROZEN, ADAPTERS))]
 )
 def test_steps_that_are_made_take_what_was_estimated(case: dict[str, object]) -> None:
-    command = [sys.executable, str(SCRIPT), "--measure", json.dumps(case)]
+    command = [sys.executable, str(SCRIPT), "--measure", json.dumps({**case, "steps": 2})]
     measured = json.loads(subprocess.check_output(command, text=True))
     recipe = {name: value for name, value in case.items() if name != "side"}
     config = TrialConfig.model_validate({"pretrained": False, **recipe})

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from dann_search.config.extensions import METHODS
-from dann_search.models.backbone import StagedBackbone
 from dann_search.models.network import DannNetwork
 from dann_search.training.adaptation import adaptation_of
-from tests.training.recipes import recipe
+from tests.training.recipes import linear_network, recipe
 
 BATCH, SIZE, CLASSES = 6, 5, 3
 DOMAINS = torch.tensor([0.0] * BATCH + [1.0] * BATCH, dtype=torch.float64)
@@ -49,9 +48,7 @@ def inputs() -> Inputs:
 
 def network_of(method: str, given: Inputs) -> DannNetwork:
     """One linear layer each, without biases, with the weights given."""
-    config = recipe(method=method, bottleneck=0, discriminator_depth=0)
-    backbone = StagedBackbone({"only": nn.Conv2d(3, SIZE, 1, bias=False)}, SIZE)
-    network = DannNetwork(backbone, CLASSES, config).double()
+    network = linear_network(method, discriminator_depth=0)
     whole = network.discriminator
     layers: list[tuple[nn.Module | None, Tensor]] = [
         (network.classifier, given.classifier),

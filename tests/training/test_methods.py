@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from dann_search.config.extensions import METHODS, MethodSpec
 from dann_search.config.trial import adapting, weighed
-from dann_search.models.backbone import StagedBackbone
 from dann_search.models.discriminator import LARGEST_PRODUCT, MultilinearMap, build_discriminator
 from dann_search.models.network import DannNetwork
 from dann_search.training.adaptation import adaptation_of
@@ -24,17 +23,11 @@ from dann_search.training.methods import cdan, deep_coral, mcc
 from dann_search.training.methods.deep_coral import covariance
 from dann_search.training.methods.mcc import TEMPERATURE, class_confusion
 from dann_search.training.methods.terms import Terms
-from tests.training.recipes import recipe, run, tiny_data
+from tests.training.recipes import linear_network, recipe, run, tiny_data
 
 CLASSES, SIZE, BATCH = 3, 5, 6
 DOMAINS = torch.tensor([0.0] * BATCH + [1.0] * BATCH, dtype=torch.float64)
 LABELS = torch.arange(BATCH) % CLASSES
-
-
-def network_for(method: str, **changes: Any) -> DannNetwork:
-    torch.manual_seed(0)
-    backbone = StagedBackbone({"only": nn.Conv2d(3, SIZE, 1, bias=False)}, SIZE)
-    return DannNetwork(backbone, CLASSES, recipe(method=method, bottleneck=0, **changes)).double()
 
 
 def features() -> Tensor:
@@ -43,7 +36,7 @@ def features() -> Tensor:
 
 
 def test_cdan_shows_the_discriminator_every_product_of_feature_and_probability() -> None:
-    network = network_for("cdan")
+    network = linear_network("cdan")
     x = features().requires_grad_()
     logits = network.classifier(x)
     terms = cdan.loss(network, x, logits, DOMAINS, 1.0, BATCH)
@@ -61,7 +54,7 @@ def test_cdan_shows_the_discriminator_every_product_of_feature_and_probability()
 
 
 def test_cdans_gradient_in_the_features_is_reversed_by_lambda() -> None:
-    network = network_for("cdan")
+    network = linear_network("cdan")
     logits = network.classifier(features()).detach()
     found = []
     for lam in (1.0, 0.25):
@@ -113,7 +106,7 @@ def test_certain_predictions_of_all_classes_are_not_confused() -> None:
 
 
 def test_mcc_uses_target_logits_alone_at_the_papers_temperature() -> None:
-    network = network_for("mcc")
+    network = linear_network("mcc")
     logits = network.classifier(features())
     expected = by_hand((logits[BATCH:] / TEMPERATURE).softmax(1).detach().numpy())
     other = torch.cat([logits[:BATCH] * 3, logits[BATCH:]])
@@ -130,7 +123,7 @@ def test_covariance_is_numpys(seed: int) -> None:
 
 
 def test_deep_coral_is_the_distance_of_the_covariances() -> None:
-    network, x = network_for("deep_coral"), features()
+    network, x = linear_network("deep_coral"), features()
     source, target = (np.cov(part.numpy(), rowvar=False) for part in (x[:BATCH], x[BATCH:]))
     expected = ((source - target) ** 2).sum() / (4 * SIZE**2)
     terms = deep_coral.loss(network, x, network.classifier(x), DOMAINS, 0.5, BATCH)
@@ -155,7 +148,7 @@ def terms_of(
 
 @pytest.mark.parametrize("method", weighed())
 def test_without_lambda_no_method_moves_the_features_or_the_classifier(method: str) -> None:
-    network, x = network_for(method), features().requires_grad_()
+    network, x = linear_network(method), features().requires_grad_()
     terms_of(method, network, x, 0.0, slice(BATCH), BATCH).loss.backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None and not x.grad.any()
     own = network.classifier.weight.grad
@@ -165,7 +158,7 @@ def test_without_lambda_no_method_moves_the_features_or_the_classifier(method: s
 # The class weights of pada move with every call.
 @pytest.mark.parametrize("method", [name for name in adapting() if name != "pada"])
 def test_a_workers_loss_is_its_own_mean_weighted_by_its_share(method: str) -> None:
-    network, x, lam = network_for(method), features(), 0.5
+    network, x, lam = linear_network(method), features(), 0.5
     first, second = slice(0, 2), slice(2, BATCH)
     shares = [terms_of(method, network, x, lam, rows, BATCH).loss for rows in (first, second)]
     alone = [
@@ -209,7 +202,7 @@ def test_lambda_counts_in_multiples_of_the_published_trade_off() -> None:
         "mme": 0.1,  # Saito et al. 2019, section 4.1
         "mdd": 0.1,  # Zhang et al. 2019, section 6.1: lambda rises to 0.1
     }
-    network, x = network_for("afn"), features()
+    network, x = linear_network("afn"), features()
     rows = slice(BATCH)
     whole = terms_of("afn", network, x, 1.0, rows, BATCH).loss
     published = METHODS.code("afn")(
@@ -217,7 +210,7 @@ def test_lambda_counts_in_multiples_of_the_published_trade_off() -> None:
     )
     torch.testing.assert_close(whole, published.loss)
     extra = adaptation_of(recipe(method="dann", extra="afn", bottleneck=0), LABELS)
-    both = extra(network_for("dann"), x, network.classifier(x), DOMAINS, 1.0, BATCH)
+    both = extra(linear_network("dann"), x, network.classifier(x), DOMAINS, 1.0, BATCH)
     assert both.further is not None
     torch.testing.assert_close(both.further, whole)
 
@@ -229,7 +222,7 @@ def test_a_trade_off_is_above_zero() -> None:
 
 def test_pada_weighs_source_images_by_the_predictions_of_target_images() -> None:
     """Equations 3 and 5 of Cao et al. 2018, by hand, the mean prediction being given."""
-    network, x = network_for("pada"), features().requires_grad_()
+    network, x = linear_network("pada"), features().requires_grad_()
     assert network.method_module is not None and network.discriminator is not None
     mean = network.method_module.get_buffer("mean")
     assert mean.tolist() == pytest.approx([1 / CLASSES] * CLASSES)  # all classes alike at first
@@ -253,7 +246,7 @@ def test_pada_weighs_source_images_by_the_predictions_of_target_images() -> None
 
 def test_pada_is_dann_while_lambda_is_0_and_where_the_target_has_all_classes_alike() -> None:
     for lam, mean in ((0.0, [0.9, 0.1, 0.0]), (1.0, [1 / 3] * 3)):
-        mine, dann_ = network_for("pada"), network_for("dann")
+        mine, dann_ = linear_network("pada"), linear_network("dann")
         dann_.load_state_dict(mine.state_dict(), strict=False)
         assert mine.method_module is not None
         mine.method_module.get_buffer("mean").copy_(torch.tensor(mean))

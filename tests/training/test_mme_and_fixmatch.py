@@ -8,22 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from dann_search.config.trial import possible_extras
-from dann_search.models.backbone import StagedBackbone
 from dann_search.models.network import DannNetwork
 from dann_search.training.adaptation import adaptation_of
 from dann_search.training.methods import fixmatch
 from dann_search.training.methods.terms import Terms
-from tests.training.recipes import recipe
+from tests.training.recipes import linear_network, recipe
 
 DOMAINS = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64)
 LABELS = torch.tensor([0, 1])
 
 
 def mme_network(weight: Tensor) -> DannNetwork:
-    classes, size = weight.shape
-    backbone = StagedBackbone({"only": nn.Conv2d(3, size, 1, bias=False)}, size)
-    network = DannNetwork(backbone, classes, recipe(method="mme", bottleneck=0)).double()
-    network.classifier.load_state_dict({"weight": weight})
+    network = linear_network("mme", classes=len(weight))
+    network.classifier.weight = nn.Parameter(weight)
     return network
 
 
@@ -73,7 +70,7 @@ def test_fixmatch_learns_strong_views_by_the_sure_predictions_alone() -> None:
     strong = torch.tensor([[0.0, 2], [5, 0]], dtype=torch.float64, requires_grad=True)
     config = recipe(method="fixmatch", fixmatch_threshold=0.95)
     adaptation: Callable[..., Terms] = adaptation_of(config, LABELS)
-    network = DannNetwork(StagedBackbone({"only": nn.Conv2d(3, 5, 1)}, 5), 2, config)
+    network = linear_network("fixmatch", classes=2)
     images = (network, logits, logits, DOMAINS)
     loss = adaptation(*images, 0.5, 2, strong=strong).loss
     # Probabilities 0.9526 and 0.7311: the second image does not count, but in the divisor.

@@ -29,7 +29,7 @@ ADDITIONS = [
 )
 def test_no_step_waits_for_the_device(tmp_path: Path, changes: dict[str, Any]) -> None:
     config = recipe(**changes)
-    training = Training(config, tiny_data(), tmp_path, torch.device("cpu"))
+    training = Training(config, tiny_data(), tmp_path)
     training.network.train()
     sums = torch.zeros(4)
     for number, step in enumerate(EpochSteps(training.batches, 1), 1):
@@ -38,8 +38,7 @@ def test_no_step_waits_for_the_device(tmp_path: Path, changes: dict[str, Any]) -
             loss, parts = training._loss(step, 0.5)
             training.optimizer.backward(loss)
             training.optimizer.step()
-            if training.average:
-                training.average.update(number)
+            training.average.update(number)
             sums += parts
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dann_search.data.views import Seen
 from dann_search.models.catalog import CATALOG
 from dann_search.training.predict import (
     NO_MEMORY,
@@ -14,7 +15,6 @@ from dann_search.training.predict import (
     predict_logits,
 )
 
-CPU = torch.device("cpu")
 ERRORS = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError(f"[enforce fail] {NO_MEMORY}")]
 
 
@@ -37,7 +37,8 @@ class Small(nn.Module):
 def predicted(network: nn.Module, count: int = 300, **options: Any) -> Tensor:
     torch.manual_seed(0)
     images = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8)
-    return predict_logits(network, images, CATALOG["dann_cnn"], 8, CPU, **options)
+    seen = Seen(images, 8, CATALOG["dann_cnn"].normalization, None, torch.device("cpu"))
+    return predict_logits(network, seen, **options)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["gpu", "cpu"])

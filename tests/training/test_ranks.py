@@ -91,9 +91,9 @@ def test_two_workers_train_as_one_does(tmp_path: Path) -> None:
     """Equal where no batch statistics are taken; with them each worker takes its own."""
     recipes: list[dict[str, Any]] = [
         WITHOUT_STATISTICS,
-        {**WITHOUT_STATISTICS, "method": "source_only", "batch_size": 10},
-        {"batch_norm": "separate", "unfrozen_depth": 2},
-        {"batch_norm": "domain", "unfrozen_depth": 2},
+        {**WITHOUT_STATISTICS, "epochs": 2, "method": "source_only", "batch_size": 10},
+        {"batch_norm": "separate", "epochs": 2, "unfrozen_depth": 2},
+        {"batch_norm": "domain", "epochs": 2, "unfrozen_depth": 2},
         {**WITHOUT_STATISTICS, "epochs": 1, "method": "mdd", "extra": "afn", "extra_weight": 0.05},
         {**WITHOUT_STATISTICS, "epochs": 1, "method": "mcd", "ema_decay": 0.5},
         {**WITHOUT_STATISTICS, "epochs": 2, "pseudo_labels": 0.5, "pseudo_label_weight": 1.0},

@@ -1,5 +1,6 @@
 """Pseudo labels: which they are, when they are learnt, and what stays as it was."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dann_search.training.checkpoint import LAST, load_checkpoint
 from dann_search.training.loop import PSEUDO
 from dann_search.training.schedules import pseudo_labels_at
 from dann_search.training.self_training import NOT_LEARNT, pseudo_label_loss, pseudo_labels
-from tests.training.recipes import metrics, recipe, run, tiny_data, with_images
+from tests.training.recipes import metrics, recipe, run, tiny_data
 
 
 def test_of_each_class_the_surest_quarter_is_learnt() -> None:
@@ -81,7 +82,7 @@ def test_no_label_of_the_target_reaches_them(tmp_path: Path) -> None:
     """Validation labels choose the epoch that is kept, and change no weight."""
     data, config = tiny_data(), recipe(pseudo_labels=0.5)
     assert data.val_labels is not None
-    other = with_images(data, val_labels=data.val_labels.flip(0))
+    other = replace(data, val_labels=data.val_labels.flip(0))
     run(config, data, tmp_path / "one")
     run(config, other, tmp_path / "other")
     one, two = (load_checkpoint(tmp_path / name / LAST).model for name in ("one", "other"))

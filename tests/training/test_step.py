@@ -1,30 +1,29 @@
 """One step of DANN, by hand on a linear network."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dann_search.config.trial import adapting
-from dann_search.models.backbone import StagedBackbone
 from dann_search.models.network import DannNetwork
 from dann_search.training.adaptation import adaptation_of
 from dann_search.training.methods import dann, mcc
 from dann_search.training.precision import autocast
-from dann_search.training.step import adapted_loss, source_loss
-from tests.training.recipes import recipe
+from dann_search.training.step import Step, step_loss
+from tests.training.recipes import linear_network, recipe
 
 CLASSES, BATCH = 3, 4
+LABELS = torch.tensor([0, 1, 2, 0])
 
 
-def linear_network() -> DannNetwork:
-    """Features = W x for images of one pixel; one linear layer as discriminator."""
-    torch.manual_seed(0)
-    config = recipe(bottleneck=0)
-    network = DannNetwork(
-        StagedBackbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5), CLASSES, config
-    )
-    network.discriminator = nn.Linear(5, 1)
-    return network.double()
+def small_network() -> DannNetwork:
+    """With one linear layer as discriminator."""
+    network = linear_network()
+    network.discriminator = nn.Linear(5, 1).double()
+    return network
 
 
 def batch(seed: int) -> Tensor:
@@ -32,10 +31,12 @@ def batch(seed: int) -> Tensor:
     return torch.randn(BATCH, 3, 1, 1, generator=generator, dtype=torch.float64)
 
 
+STEP = Step(source=batch(1), labels=LABELS, target=batch(2))
+
+
 def gradients(network: DannNetwork, lam: float) -> tuple[dict[str, Tensor], Tensor]:
     network.zero_grad()
-    labels = torch.tensor([0, 1, 2, 0])
-    loss, parts = adapted_loss(network, dann.loss, batch(1), labels, batch(2), lam, BATCH)
+    loss, parts = step_loss(network, STEP, dann.loss, lam, BATCH)
     loss.backward()  # type: ignore[no-untyped-call]
     return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}, (
         parts
@@ -52,7 +53,7 @@ def by_hand(network: DannNetwork) -> tuple[Tensor, Tensor, Tensor]:
     weight = network.state_dict()["backbone.stages.only.weight"].flatten(1)
     classifier, discriminator = network.classifier, network.discriminator
     assert isinstance(discriminator, nn.Linear)
-    onehot = nn.functional.one_hot(torch.tensor([0, 1, 2, 0]), CLASSES).double()
+    onehot = nn.functional.one_hot(LABELS, CLASSES).double()
     in_logits = (classifier(source @ weight.T).softmax(1) - onehot) / BATCH
     label = (in_logits @ classifier.weight).T @ source
     both = torch.cat([source, target])
@@ -66,7 +67,7 @@ def by_hand(network: DannNetwork) -> tuple[Tensor, Tensor, Tensor]:
 def test_the_discriminator_learns_and_features_get_minus_lambda_times_its_gradient(
     lam: float,
 ) -> None:
-    network = linear_network()
+    network = small_network()
     found, _ = gradients(network, lam)
     with torch.no_grad():
         label, domain, discriminator = by_hand(network)
@@ -76,11 +77,11 @@ def test_the_discriminator_learns_and_features_get_minus_lambda_times_its_gradie
 
 
 def test_reported_parts_are_the_two_losses_and_the_share_of_right_domains() -> None:
-    network = linear_network()
+    network = small_network()
     _, parts = gradients(network, 0.5)
     with torch.no_grad():
         source, target = network.features(batch(1)), network.features(batch(2))
-        label = nn.functional.cross_entropy(network.classifier(source), torch.tensor([0, 1, 2, 0]))
+        label = nn.functional.cross_entropy(network.classifier(source), LABELS)
         logits = network.domain_logits(torch.cat([source, target]), 0.5)
         domains = torch.tensor([0.0] * BATCH + [1.0] * BATCH).double()
         domain = nn.functional.binary_cross_entropy_with_logits(logits, domains)
@@ -89,39 +90,36 @@ def test_reported_parts_are_the_two_losses_and_the_share_of_right_domains() -> N
 
 
 def test_shares_of_workers_add_up_to_the_whole_batch() -> None:
-    network, labels = linear_network(), torch.tensor([0, 1, 2, 0])
-    whole, parts = adapted_loss(network, dann.loss, batch(1), labels, batch(2), 0.4, BATCH)
-    shares = [
-        adapted_loss(network, dann.loss, batch(1)[rows], labels[rows], batch(2)[rows], 0.4, BATCH)
-        for rows in (slice(0, 1), slice(1, 4))
-    ]
+    network = small_network()
+    whole, parts = step_loss(network, STEP, dann.loss, 0.4, BATCH)
+    shares = []
+    for rows in (slice(0, 1), slice(1, 4)):
+        mine = Step(source=batch(1)[rows], labels=LABELS[rows], target=batch(2)[rows])
+        shares.append(step_loss(network, mine, dann.loss, 0.4, BATCH))
     torch.testing.assert_close(shares[0][0] + shares[1][0], whole)
     torch.testing.assert_close(shares[0][1] + shares[1][1], parts)
 
 
 def test_source_loss_is_the_cross_entropy_of_the_source_alone() -> None:
-    network, labels = linear_network(), torch.tensor([0, 1, 2, 0])
-    loss, parts = source_loss(network, batch(1), labels, BATCH)
-    torch.testing.assert_close(loss, nn.functional.cross_entropy(network(batch(1)), labels))
+    network = small_network()
+    loss, parts = step_loss(network, replace(STEP, target=None), dann.loss, 0.4, BATCH)
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(network(batch(1)), LABELS))
     assert parts[1:].tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("method", [*adapting(), "dann and its options"])
 def test_a_method_computes_in_fp32_whatever_the_recipes_precision(method: str) -> None:
     more = {"extra": "deep_coral", "discriminator_gradient_penalty": 1.0}
-    config = recipe(bottleneck=0, **(more if " " in method else {"method": method}))
+    options: dict[str, Any] = more if " " in method else {"method": method}
+    config = recipe(bottleneck=0, **options)
     images = [400 * batch(seed).float() for seed in (1, 2)]
-    labels, losses = torch.tensor([0, 1, 2, 0]), list[float]()
+    losses = list[float]()
     for precision in ("fp32", "fp16"):
-        torch.manual_seed(0)
-        trunk = StagedBackbone({"only": nn.Conv2d(3, 5, 1, bias=False)}, 5)
-        network = DannNetwork(trunk, CLASSES, config)
+        network = linear_network(**options).float()
         with autocast(torch.device("cpu"), precision):
-            adaptation = adaptation_of(config, labels)
             strong = images[1] / 2 if config.strong_views else None
-            _, parts = adapted_loss(
-                network, adaptation, images[0], labels, images[1], 1.0, BATCH, strong=strong
-            )
+            step = Step(source=images[0], labels=LABELS, target=images[1], strong=strong)
+            _, parts = step_loss(network, step, adaptation_of(config, LABELS), 1.0, BATCH)
         losses.append(float(parts[1] + parts[3]))
     # Features of some hundreds: their squares are beyond fp16's 65,504.
     assert losses[1] == pytest.approx(losses[0], rel=0.02, abs=0.01)
@@ -131,6 +129,6 @@ def test_a_class_that_no_image_can_be_of_is_confused_with_no_other() -> None:
     logits = torch.tensor([[3.0, -500.0, 0.0], [0.0, -500.0, 3.0]], requires_grad=True)
     confusion = mcc.class_confusion(logits.softmax(1))
     two = mcc.class_confusion(logits[:, [0, 2]].softmax(1))
-    assert float(confusion) == pytest.approx(float(two) * 2 / 3)
+    assert float(confusion.detach()) == pytest.approx(float(two.detach()) * 2 / 3)
     confusion.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None and torch.isfinite(logits.grad).all()

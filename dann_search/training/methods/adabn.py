@@ -9,17 +9,8 @@ gradient reaches them from target images; the statistics are of the last batches
 norm's momentum, rather than of all images at once.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms
 
 
 @register_method(
@@ -33,12 +24,7 @@ if TYPE_CHECKING:
     )
 )
 def loss(
-    network: DannNetwork,
-    features: Tensor,
-    logits: Tensor,
-    domains: Tensor,
-    lam: float,
-    batch_size: int,
+    network: Network, features: Tensor, logits: Tensor, domains: Tensor, lam: float, batch_size: int
 ) -> Terms:
     """Add nothing: the target's images have passed batch norm, which is all there is to it."""
     return Terms(features.new_zeros(()))

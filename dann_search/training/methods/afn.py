@@ -1,16 +1,7 @@
 """Stepwise adaptive feature norm (Xu et al. 2019): features grow longer, step by step."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, Option, register_method
-from dann_search.training.methods.terms import Terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms
 
 DELTA = Option(
     name="afn_delta",
@@ -37,7 +28,7 @@ DELTA = Option(
     )
 )
 def loss(
-    network: DannNetwork,
+    network: Network,
     features: Tensor,
     logits: Tensor,
     domains: Tensor,

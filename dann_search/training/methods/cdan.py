@@ -4,17 +4,8 @@ The discriminator sees features together with class probabilities. As in the aut
 code, no gradient flows back through the probabilities.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms, domain_terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms, domain_terms
 
 
 @register_method(
@@ -31,12 +22,7 @@ if TYPE_CHECKING:
     )
 )
 def loss(
-    network: DannNetwork,
-    features: Tensor,
-    logits: Tensor,
-    domains: Tensor,
-    lam: float,
-    batch_size: int,
+    network: Network, features: Tensor, logits: Tensor, domains: Tensor, lam: float, batch_size: int
 ) -> Terms:
     """Compute the domain loss on the multilinear map of features and probabilities."""
     conditioned = network.conditioned(features, logits.softmax(1).detach())

@@ -1,16 +1,7 @@
 """CDAN with entropy weights (Long et al. 2018, section 3.2): sure predictions count more."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms, domain_terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms, domain_terms
 
 
 @register_method(
@@ -26,12 +17,7 @@ if TYPE_CHECKING:
     )
 )
 def loss(
-    network: DannNetwork,
-    features: Tensor,
-    logits: Tensor,
-    domains: Tensor,
-    lam: float,
-    batch_size: int,
+    network: Network, features: Tensor, logits: Tensor, domains: Tensor, lam: float, batch_size: int
 ) -> Terms:
     """Compute the domain loss on the multilinear map, weighted by the predictions' certainty."""
     probabilities = logits.softmax(1).detach()

@@ -4,17 +4,8 @@ On the bottleneck's features and with the kernels of tllib, not weighted against
 value is larger by 2 / (n - 1), whatever the features.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms
 
 SCALES = (0.125, 0.25, 0.5, 1.0, 2.0)
 """Of the kernels' bandwidth, in mean squared distances: tllib's."""
@@ -32,12 +23,7 @@ SCALES = (0.125, 0.25, 0.5, 1.0, 2.0)
     )
 )
 def loss(
-    network: DannNetwork,
-    features: Tensor,
-    logits: Tensor,
-    domains: Tensor,
-    lam: float,
-    batch_size: int,
+    network: Network, features: Tensor, logits: Tensor, domains: Tensor, lam: float, batch_size: int
 ) -> Terms:
     """Compute ``lam`` times the discrepancy of this worker's batch, weighted by its share."""
     discrepancy = unbiased_mmd(multiple_kernels(features))

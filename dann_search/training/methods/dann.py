@@ -1,16 +1,7 @@
 """Domain-adversarial training (Ganin et al. 2016, eq. 13 to 15): the gradient is reversed."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms, domain_terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms, domain_terms
 
 
 @register_method(
@@ -25,12 +16,7 @@ if TYPE_CHECKING:
     )
 )
 def loss(
-    network: DannNetwork,
-    features: Tensor,
-    logits: Tensor,
-    domains: Tensor,
-    lam: float,
-    batch_size: int,
+    network: Network, features: Tensor, logits: Tensor, domains: Tensor, lam: float, batch_size: int
 ) -> Terms:
     """Compute the domain loss; its gradient in the features is multiplied by ``-lam``."""
     return domain_terms(network.domain_logits(features, lam), domains, batch_size)

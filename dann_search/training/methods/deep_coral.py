@@ -3,17 +3,8 @@
 It uses the features of the bottleneck, as tllib and DeepDA do; the paper, the classifier's output.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms
 
 
 @register_method(
@@ -27,12 +18,7 @@ if TYPE_CHECKING:
     )
 )
 def loss(
-    network: DannNetwork,
-    features: Tensor,
-    logits: Tensor,
-    domains: Tensor,
-    lam: float,
-    batch_size: int,
+    network: Network, features: Tensor, logits: Tensor, domains: Tensor, lam: float, batch_size: int
 ) -> Terms:
     """Compute ``lam`` times the CORAL distance of this worker's batch, weighted by its share."""
     source, target = features.chunk(2)

@@ -1,16 +1,7 @@
 """Consistency under strong augmentation (FixMatch, Sohn et al. 2020, eq. 4), on the target."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, Option, register_method
-from dann_search.training.methods.terms import Terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms
 
 THRESHOLD = Option(
     name="fixmatch_threshold",
@@ -35,7 +26,7 @@ THRESHOLD = Option(
     )
 )
 def loss(
-    network: DannNetwork,
+    network: Network,
     features: Tensor,
     logits: Tensor,
     domains: Tensor,

@@ -1,17 +1,8 @@
 """Joint adaptation (Long et al. 2017): the joint maximum mean discrepancy of two layers."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
 from dann_search.training.methods.dan import multiple_kernels, squared_distances, unbiased_mmd
-from dann_search.training.methods.terms import Terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms
 
 BANDWIDTH = 0.92
 """σ of the kernel of class probabilities, in tllib as in the authors' code: sqrt(1.68 / 2)."""
@@ -28,12 +19,7 @@ BANDWIDTH = 0.92
     )
 )
 def loss(
-    network: DannNetwork,
-    features: Tensor,
-    logits: Tensor,
-    domains: Tensor,
-    lam: float,
-    batch_size: int,
+    network: Network, features: Tensor, logits: Tensor, domains: Tensor, lam: float, batch_size: int
 ) -> Terms:
     """Compute ``lam`` times the discrepancy of this worker's batch, weighted by its share."""
     of_classes = (-squared_distances(logits.softmax(1)) / (2 * BANDWIDTH**2)).exp()

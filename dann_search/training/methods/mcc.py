@@ -1,16 +1,7 @@
 """Minimum class confusion (Jin et al. 2020, eq. 2 to 6)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms
 
 TEMPERATURE = 2.5
 """As in the paper, section 4.1."""
@@ -26,12 +17,7 @@ TEMPERATURE = 2.5
     )
 )
 def loss(
-    network: DannNetwork,
-    features: Tensor,
-    logits: Tensor,
-    domains: Tensor,
-    lam: float,
-    batch_size: int,
+    network: Network, features: Tensor, logits: Tensor, domains: Tensor, lam: float, batch_size: int
 ) -> Terms:
     """Compute ``lam`` times the class confusion of this worker's batch, weighted by its share."""
     _, target = logits.chunk(2)

@@ -6,17 +6,8 @@ with a gradient reversal layer, which the authors' code offers too, has the same
 classifiers get those of B, the features those of A and C, all at the same weights.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms, second_classifier
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms, second_classifier
 
 
 @register_method(
@@ -34,7 +25,7 @@ if TYPE_CHECKING:
     )
 )
 def loss(
-    network: DannNetwork,
+    network: Network,
     features: Tensor,
     logits: Tensor,
     domains: Tensor,

@@ -1,16 +1,7 @@
 """Margin disparity discrepancy (Zhang et al. 2019, section 4)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, Option, register_method
-from dann_search.training.methods.terms import Terms, second_classifier
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms, second_classifier
 
 MARGIN = Option(
     name="mdd_margin",
@@ -38,7 +29,7 @@ MARGIN = Option(
     )
 )
 def loss(
-    network: DannNetwork,
+    network: Network,
     features: Tensor,
     logits: Tensor,
     domains: Tensor,

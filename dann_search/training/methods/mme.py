@@ -4,17 +4,8 @@ In the official code one step learns the labels and another the entropy; here on
 gradients of both, at the same weights.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Network, Tensor, Terms
 
 
 @register_method(
@@ -32,12 +23,7 @@ if TYPE_CHECKING:
     )
 )
 def loss(
-    network: DannNetwork,
-    features: Tensor,
-    logits: Tensor,
-    domains: Tensor,
-    lam: float,
-    batch_size: int,
+    network: Network, features: Tensor, logits: Tensor, domains: Tensor, lam: float, batch_size: int
 ) -> Terms:
     """Compute the negative entropy; its gradient in the features is reversed."""
     from dann_search.models.gradient_reversal import reverse_gradient

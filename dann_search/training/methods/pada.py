@@ -5,23 +5,14 @@ and in the discriminator's. The paper computes the class weights from all target
 many steps; here they are of a running mean over the steps, which is part of checkpoints.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from dann_search.config.extensions import MethodSpec, register_method
-from dann_search.training.methods.terms import Terms, domain_terms
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from dann_search.models.network import DannNetwork
+from dann_search.training.methods.terms import Module, Network, Tensor, Terms, domain_terms
 
 MOMENTUM = 0.02
 """Share of a step in the running mean: it remembers some 50 steps."""
 
 
-def class_weights(size: int, classes: int) -> nn.Module:
+def class_weights(size: int, classes: int) -> Module:
     """Build what remembers the target's mean prediction: all classes alike at first."""
     import torch
     from torch import nn
@@ -46,7 +37,7 @@ def class_weights(size: int, classes: int) -> nn.Module:
     )
 )
 def loss(
-    network: DannNetwork,
+    network: Network,
     features: Tensor,
     logits: Tensor,
     domains: Tensor,

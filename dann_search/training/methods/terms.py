@@ -1,14 +1,17 @@
 """The interface of an adaptation method."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor as Tensor
+    from torch.nn import Module as Module
 
     from dann_search.models.network import DannNetwork
+
+    Network = DannNetwork
+else:  # names in annotations: torch takes seconds to import
+    Module = Network = Tensor = Any
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Adaptation(Protocol):
 
     def __call__(
         self,
-        network: DannNetwork,
+        network: Network,
         features: Tensor,
         logits: Tensor,
         domains: Tensor,
@@ -76,7 +79,7 @@ def domain_terms(
     return Terms(total / (2 * batch_size), right)
 
 
-def second_classifier(size: int, classes: int) -> nn.Module:
+def second_classifier(size: int, classes: int) -> Module:
     """Build a classifier of features (n, size) like the network's own, with other weights."""
     from torch import nn
 

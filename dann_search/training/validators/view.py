@@ -1,16 +1,17 @@
 """What a validator may see: outputs on both domains, and labels of the source only."""
 
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dann_search.training.validators.density_ratio import density_ratio
-
 Floats = NDArray[np.float64]
 
+FOLDS = 3
+"""Of the validation splits, in which their density ratio is estimated."""
 MOST_ROWS = 2000
 """Rows of each domain that a validator reads: the time of some grows with their square."""
 
@@ -41,24 +42,16 @@ class ValidationView:
     @cached_property
     def density_ratio(self) -> Floats:
         """Density of the target over that of the source at each source image, shape (m,)."""
-        return density_ratio(self.source_features, self.target_features)
+        return _density_ratio(self.source_features, self.target_features)
 
-    def thinned(self, most: int = MOST_ROWS) -> Self:
-        """Return at most ``most`` rows of each domain, evenly spaced, the same in every epoch."""
-        source = _rows(len(self.source_logits), most)
-        target = _rows(len(self.target_logits), most)
-        return replace(
-            self,
-            source_logits=self.source_logits[source],
-            source_features=self.source_features[source],
-            source_labels=self.source_labels[source],
-            target_logits=self.target_logits[target],
-            target_features=self.target_features[target],
-        )
+    def thinned(self) -> Self:
+        """Return at most ``MOST_ROWS`` of each domain, evenly spaced, the same in every epoch."""
 
+        def thin(values: NDArray[Any]) -> NDArray[Any]:
+            count = len(values)
+            return values[np.linspace(0, count - 1, min(count, MOST_ROWS)).round().astype(np.int64)]
 
-def _rows(count: int, most: int) -> NDArray[np.int64]:
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+        return replace(self, **{one.name: thin(getattr(self, one.name)) for one in fields(self)})
 
 
 def softmax(logits: Floats) -> Floats:
@@ -73,3 +66,36 @@ def entropy(probabilities: Floats) -> Floats:
     logs = np.log(np.where(probabilities > 0, probabilities, 1.0))
     found: Floats = -(probabilities * logs).sum(axis=-1)
     return found
+
+
+def _density_ratio(source: Floats, target: Floats) -> Floats:
+    """Estimate the target's over the source's density at each row of ``source``, shape (m,).
+
+    A logistic regression tells the domains apart (You et al. 2019, section 4.2). The paper fits it
+    to training features; here it is fitted to the other folds of the validation splits. This costs
+    no pass over the training images, and no image is weighted by a model that was fitted to it.
+
+    Args:
+        source: features, shape (m, size).
+        target: features, shape (n, size).
+    """
+    if min(len(source), len(target)) < FOLDS:
+        return np.ones(len(source))
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    domains = np.repeat([0, 1], [len(source), len(target)])
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        # An approximate fit is good enough for a weight.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = cross_val_predict(
+            classifier, np.concatenate([source, target]), domains, cv=folds, method="predict_proba"
+        )
+    likely = found[: len(source)].clip(1e-6, 1 - 1e-6)
+    ratio: Floats = likely[:, 1] / likely[:, 0] * (len(source) / len(target))
+    return ratio
