@@ -179,6 +179,14 @@ def opened(browser: Any, report: Report, size: tuple[int, int], scheme: str) -> 
     return shown
 
 
+def barriers(page: Any) -> list[tuple[str, str]]:
+    """What axe-core finds that keeps people with disabilities from using the page."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [(one["id"], node["html"][:200]) for one in found for node in one["nodes"]]
+
+
 def _note(shown: Opened, url: str) -> None:
     if not url.startswith(("file:", "data:", "blob:")):
         shown.said.append(f"asked for {url}")
@@ -200,6 +208,7 @@ def test_everything_is_drawn_fits_and_can_be_read_by_day_and_by_night(
     assert page.evaluate("() => document.images.length") > 40
     assert page.evaluate("() => [...document.images].every((one) => one.naturalWidth > 0)")
     for mode in ("light", "dark"):
+        assert barriers(page) == []
         assert page.evaluate(FAINT_TEXT) == []
         assert page.evaluate(OVERLAPS) == []
         assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
