@@ -14,11 +14,13 @@ from dann_search.cluster.file.capacity import check_capacity
 from dann_search.cluster.file.launcher_file import TYPES, LauncherFile
 from dann_search.cluster.file.sharing import check_sharing
 from dann_search.cluster.validate_cluster import check_file, validate_cluster
+from dann_search.config.data import DataConfig
 from dann_search.config.experiment import ResourcesConfig
 from dann_search.config.source import KeyPath, SourceFile, read_yaml
 from tests.cluster.file.shipped import AWS, FILES, GCP, NOWHERE, ON_PREMISE, Broken, line_of
 from tests.experiments import space_file
 
+DATA = DataConfig(source={"folder": "/cats"}, target={"folder": "/dogs"})
 START = "head_start_ray_commands:\n  - ray stop\n  - >-"
 SETUP = "runs code on every node\n  - >-"
 GROUP = "    GroupName: dann-search-nodes\n"
@@ -338,7 +340,7 @@ def test_no_value_of_a_wrong_type_stops_the_checks(file: Path) -> None:
             broken = LauncherFile(SourceFile(file.name, content))
             assert isinstance(check_file(broken), list)
             list(check_capacity(broken, ResourcesConfig()))
-            list(check_sharing(broken, source, "/runs", None))
+            list(check_sharing(broken, source, "/runs", DATA, None))
 
 
 def paths(node: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
