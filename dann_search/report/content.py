@@ -1,6 +1,5 @@
 """Gather everything that a report shows before anything is drawn."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,7 @@ from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.models import Evaluation, Measurement
 from dann_search.outputs.trials import Status
 from dann_search.report.inside import Inside, look_inside
-from dann_search.report.measured import (
-    Absent,
-    read_comparison,
-    read_evaluation,
-    shown,
-)
+from dann_search.report.measured import Absent, read_comparison, read_evaluation, shown
 from dann_search.report.search import Search, look_at_search
 from dann_search.results.choose import choose
 from dann_search.results.epochs import Epoch, read_epochs
@@ -138,11 +132,11 @@ def _inside(
     try:
         inside = look_inside(folder, experiment, best, compared, tell)
     except (InputError, RunError, OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        where = f"{os.fspath(exc.filename)}: " if isinstance(exc, OSError) and exc.filename else ""
+        reason = str(exc)
+        if isinstance(exc, OSError) and exc.strerror:
+            reason = f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
         notes.append(
-            f"What needs the model to run (classes of val, features, images) is missing: "
-            f"{where}{reason}."
+            f"What needs the model to run (classes of val, features, images) is missing: {reason}."
         )
         return None
     if inside.lacks_plain:

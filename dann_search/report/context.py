@@ -1,13 +1,11 @@
 """Provide the names that the page's templates use."""
 
-import base64
 from typing import Any
 
 from dann_search.config.trial import TrialConfig
 from dann_search.data.domain import NO_LABEL
 from dann_search.evaluation.comparison import BASE, parts, stronger
 from dann_search.inference.gallery import SMALL
-from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.report import Spent
 from dann_search.report import tables, theme
 from dann_search.report.content import Content
@@ -18,43 +16,43 @@ from dann_search.results.lines import duration
 
 def context(content: Content) -> dict[str, Any]:
     """Return every name of the templates except plots and assets."""
-    return {**_result(content), **_search(content), **_inside(content), **_record(content)}
-
-
-def _result(content: Content) -> dict[str, Any]:
-    experiment, status = content.experiment, content.status
-    return {
-        "name": experiment.name,
-        "info": content.info,
-        "best": content.best,
-        "objective": experiment.search.objective,
-        "partial": content.partial,
-        "notes": content.notes,
-        "status": status,
-        "trials": status.completed + status.pruned + status.failed + status.running,
-        "test": content.test,
-        "compared": content.compared,
-        **_comparison(content.compared),
-        "cost": _cost(content),
-        "choice": _choice(content),
-        "recipe": tables.recipe(content),
-    }
-
-
-def _comparison(compared: Comparison | None) -> dict[str, Any]:
-    """Return the gain over source-only, that of its parts, and whether there are differences."""
+    inside, status, compared = content.inside, content.status, content.compared
     methods = compared.methods if compared else {}
     base = stronger(BASE, methods) if BASE in methods else BASE
+    applies = [set(content.experiment.space) <= set(row.params) for row in content.search.rows]
     return {
+        **vars(content),
+        "name": content.experiment.name,
+        "objective": content.experiment.search.objective,
+        "partial": content.partial,
+        "trials": status.completed + status.pruned + status.failed + status.running,
         "base": base,
         "gain": methods[base].lead if base in methods else None,
         "parts": parts(methods),
         "intervals": any(one.lead for one in methods.values()),
+        "cost": _cost(content.search.spent),
+        "choice": _choice(content),
+        "recipe": tables.recipe(content),
+        "leaderboard": tables.leaderboard(content),
+        "how": _how(content),
+        "blanks": not all(applies),
+        "adversarial": TrialConfig(**content.best.config).adversarial,
+        "measured": content.measured,
+        "split_name": "test" if content.test else "validation",
+        "most_classes": MOST_CLASSES,
+        "shift": inside.domains if inside else [],
+        "legend": _legend(content),
+        "pixels": content.info.image_size <= SMALL,
+        "plain_training": inside is not None
+        and all(set(one.variants) == {one.original} for one in inside.augmented["source"]),
+        "again": reproduction(content.experiment, content.best, status.total),
+        "compute": _compute(content),
+        "seeds": tables.seeds(content),
+        "splits": tables.splits(content),
     }
 
 
-def _cost(content: Content) -> dict[str, str]:
-    spent = content.search.spent
+def _cost(spent: Spent) -> dict[str, str]:
     detail = f"{spent.epochs} epochs; early stopping saved {_saved(spent)}"
     if not (counted := _hours(spent)):
         return {"value": f"{spent.epochs}", "unit": "epochs", "detail": detail}
@@ -109,40 +107,12 @@ def _choice(content: Content) -> str:
     return " ".join(sentences)
 
 
-def _search(content: Content) -> dict[str, Any]:
-    importance = content.search.importance
-    known = [one for one in importance.parameters if one.importance is not None]
-    applies = [set(content.experiment.space) <= set(row.params) for row in content.search.rows]
+def _how(content: Content) -> str:
     search = content.experiment.search
-    return {
-        "leaderboard": tables.leaderboard(content),
-        "how": f"{len(content.search.rows)} trials proposed by {search.sampler}; "
-        + (
-            "each has all its epochs."
-            if search.scheduler == "none"
-            else f"{search.scheduler} stops those early that are behind."
-        ),
-        "blanks": not all(applies),
-        "importance": importance,
-        "conditional": any(one.conditional for one in known),
-        "silent": [one.name for one in importance.parameters if one.importance is None],
-        "adversarial": TrialConfig(**content.best.config).adversarial,
-    }
-
-
-def _inside(content: Content) -> dict[str, Any]:
-    inside = content.inside
-    return {
-        "inside": inside,
-        "measured": content.measured,
-        "split_name": "test" if content.test else "validation",
-        "most_classes": MOST_CLASSES,
-        "shift": inside.domains if inside else [],
-        "legend": _legend(content),
-        "pixels": content.info.image_size <= SMALL,
-        "plain_training": inside is not None
-        and all(set(one.variants) == {one.original} for one in inside.augmented["source"]),
-    }
+    stopping = f"{search.scheduler} stops those early that are behind."
+    if search.scheduler == "none":
+        stopping = "each has all its epochs."
+    return f"{len(content.search.rows)} trials proposed by {search.sampler}; {stopping}"
 
 
 def _legend(content: Content) -> list[tuple[str, str, str]]:
@@ -156,20 +126,6 @@ def _legend(content: Content) -> list[tuple[str, str, str]]:
     if (content.inside.target_labels == NO_LABEL).any():
         legend.append(("unlabelled target", theme.SYMBOLS["circle"], "cf"))
     return legend
-
-
-def _record(content: Content) -> dict[str, Any]:
-    again = reproduction(content.experiment, content.best, content.status.total)
-    packed = base64.b64encode(again.content.encode()).decode()
-    versions = content.record["versions"]
-    return {
-        "again": again,
-        "again_uri": f"data:text/yaml;base64,{packed}",
-        "compute": _compute(content),
-        "versions": {name: str(value) for name, value in versions.items()},
-        "seeds": tables.seeds(content),
-        "splits": tables.splits(content),
-    }
 
 
 def _compute(content: Content) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Tables of the page: the text and the sort key of each cell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's title, its name in filters, and whether it holds numbers."""
+    """A column's title, its name in filters, its cell of a trial, and whether it holds numbers."""
 
     title: str
     name: str
-    numeric: bool
+    cell: Callable[[TrialRow], Cell]
+    numeric: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,35 +44,39 @@ class Table:
 
 def leaderboard(content: Content) -> Table:
     """List every trial with every searched parameter, blank where it does not apply."""
-    rows = content.search.rows
-    objective = content.experiment.search.objective
-    searched = list(content.experiment.space)
-    confirmed = any(row.confirmed or row.confirms is not None for row in rows)
-    columns = [Column("rank", "rank", True), Column("trial", "trial", True)]
-    columns.append(Column("state", "state", False))
+    rows, objective = content.search.rows, content.experiment.search.objective
+    ranks = {row.number: rank for rank, row in enumerate(rows, 1)}
+    confirmations = any(row.confirmed or row.confirms is not None for row in rows)
+    remarks = any(row.error or row.origin or row.confirms is not None for row in rows)
+    columns = [
+        Column("rank", "rank", lambda row: _cell(ranks[row.number])),
+        Column("trial", "trial", lambda row: _cell(row.number)),
+        Column(
+            "state",
+            "state",
+            lambda row: _cell(row.state.replace("running", "unfinished")),
+            numeric=False,
+        ),
+    ]
     if objective != F1_MACRO:
-        columns.append(Column(objective, objective, True))
-    labelled = content.info.target_labelled
-    if labelled:
-        columns.append(Column("F1 val", "f1", True))
-    if confirmed:
-        columns.append(Column("new seeds", "confirmed", True))
-    columns += [Column("epochs", "epochs", True), Column("best epoch", "best_epoch", True)]
-    columns += [Column(n, n, _numeric(rows, n)) for n in searched]
-    errors = any(row.error or row.origin or row.confirms is not None for row in rows)
-    if errors:
-        columns.append(Column("remark", "remark", False))
+        columns.append(Column(objective, objective, lambda row: _score(row.score)))
+    if content.info.target_labelled:
+        columns.append(Column("F1 val", "f1", lambda row: _score(row.f1_macro_val)))
+    if confirmations:
+        mean = Column(
+            "new seeds", "confirmed", lambda row: _score(row.confirmed_mean, row.confirmed_sd)
+        )
+        columns.append(mean)
+    columns.append(Column("epochs", "epochs", lambda row: _cell(row.epochs)))
+    columns.append(Column("best epoch", "best_epoch", lambda row: _cell(row.best_epoch)))
+    columns += [
+        Column(name, name, lambda row, name=name: _cell(row.params.get(name)), _numeric(rows, name))
+        for name in content.experiment.space
+    ]
+    if remarks:
+        columns.append(Column("remark", "remark", lambda row: _cell(_remark(row)), numeric=False))
     shown = rows[: MOST_CELLS // len(columns)]
-    cells = []
-    for rank, row in enumerate(shown, 1):
-        line = [_cell(rank), _cell(row.number), _cell(_state(row))]
-        line += [_score(row.score)] if objective != F1_MACRO else []
-        line += [_score(row.f1_macro_val)] if labelled else []
-        line += [_score(row.confirmed_mean, row.confirmed_sd)] if confirmed else []
-        line += [_cell(row.epochs), _cell(row.best_epoch)]
-        line += [_cell(row.params.get(name)) for name in searched]
-        line += [_cell(_remark(row))] if errors else []
-        cells.append((row.state, line))
+    cells = [(row.state, [column.cell(row) for column in columns]) for row in shown]
     return Table(columns, cells, len(rows) - len(shown))
 
 
@@ -96,10 +101,6 @@ def _score(value: float | None, spread: float | None = None) -> Cell:
     return Cell(f"{value:.3f}" + (f" ± {spread:.3f}" if spread is not None else ""), f"{value:.6g}")
 
 
-def _state(row: TrialRow) -> str:
-    return {"running": "unfinished"}.get(row.state, row.state)
-
-
 def _remark(row: TrialRow) -> str | None:
     if row.confirms is not None:
         return f"confirms trial {row.confirms}, seed {row.config.get('seed')}"
@@ -122,20 +123,13 @@ def splits(content: Content) -> list[tuple[str, str, int, str, str]]:
     oracle = content.experiment.search.objective == F1_MACRO
     used = TrialConfig(**content.best.config).uses_target_labels
     few = content.info.few_labels if used else ()
+    labelled = content.info.target_labelled
+
+    def labels(role: str, split: str) -> str:
+        return label_use(role, split, oracle=oracle, target_labelled=labelled, few=few)
+
     return [
-        (
-            role,
-            split,
-            count,
-            hashes.get(role, {}).get(split, ""),
-            label_use(
-                role,
-                split,
-                oracle=oracle,
-                target_labelled=content.info.target_labelled,
-                few=few,
-            ),
-        )
+        (role, split, count, hashes.get(role, {}).get(split, ""), labels(role, split))
         for role, parts in sizes.items()
         for split, count in parts.items()
     ]
