@@ -61,7 +61,7 @@ def cloud() -> Iterator[Any]:
             """Ignore clients that hang up."""
 
     server = Server(("127.0.0.1", 0), Metadata)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
