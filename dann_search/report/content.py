@@ -24,16 +24,8 @@ from dann_search.storage.layout import ExperimentFolder
 class Content:
     """One experiment, its best trial, and what is known about it.
 
-    Attributes:
-        folder, experiment, record, info: the experiment as it was launched, and its data.
-        status: its trials by state.
-        search: its trials one by one.
-        best: the trial that this report is about.
-        epochs: every epoch of that trial.
-        test: its scores on the target's test split, as ``evaluate`` wrote them.
-        compared: the comparison, as ``compare`` wrote it.
-        inside: what running its network shows.
-        notes: what is missing or not final, one sentence each.
+    ``test`` and ``compared`` are what ``evaluate`` and ``compare`` wrote of that trial, ``inside``
+    is what running its network shows. ``notes`` are sentences on what is missing or not final.
     """
 
     folder: ExperimentFolder

@@ -114,13 +114,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Domains:
-    """Both domains as one network sees them.
+    """Both domains as the named network sees them.
 
-    Attributes:
-        name: name of the network.
-        shift: distance of the domains.
-        source, target: positions on a plane, shapes (m, 2) and (n, 2).
-        method: how the features were projected onto the plane.
+    ``source`` and ``target`` are positions on a plane, shapes (m, 2) and (n, 2), onto which
+    ``method`` projected the features.
     """
 
     name: str
@@ -178,7 +175,8 @@ def look_inside(
         tell(f"running the model of trial {best.number} on {len(data.val_images)} val images")
         checkpoint = folder.trial(best.number) / CHECKPOINT
         folder.fetch(checkpoint)
-        logits = recipe.outputs(recipe.network(checkpoint), data.val_images).logits.double().numpy()
+        network = recipe.network(checkpoint)
+        logits = recipe.outputs(network, data.val_images).logits.double().numpy()
         probabilities = to_probabilities(logits)
         val, mistakes, labels = None, list[Thumbnail](), None
         if data.val_labels is not None:
@@ -187,10 +185,10 @@ def look_inside(
             mistakes = confident_mistakes(data.val_images, labels, probabilities, names)
         source, source_labels = take_sample(store, "source")
         target, target_labels = take_sample(store, "target")
-        domains = [
-            _domains(name, one.features(one.network(path), source, target), tell)
-            for name, one, path in _networks(recipe, folder, checkpoint, compared)
-        ]
+        domains = []
+        for name, one, path in _networks(recipe, folder, checkpoint, compared):
+            built = network if path == checkpoint else one.network(path)
+            domains.append(_domains(name, one.features(built, source, target), tell))
         compares_plain = compared is not None and config.adapts and BASE in compared.methods
         return Inside(
             words=in_words(
