@@ -118,10 +118,7 @@ def submit_resume(
     options = [word for item in sets for word in ("--set", item)]
     if add_trials:
         options += ["--add-trials", str(add_trials)]
-    if allow_wider_space:
-        options.append("--allow-wider-space")
-    if retry_failed:
-        options.append("--retry-failed")
+    options += ["--allow-wider-space"] * allow_wider_space + ["--retry-failed"] * retry_failed
     words = ["resume", str(folder), *options]
     with tempfile.TemporaryDirectory() as empty:
         return jobs.submit(address, words, Path(empty), folder, variables, jobs.ENDING_S)

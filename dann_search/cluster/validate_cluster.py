@@ -22,10 +22,7 @@ from dann_search.search.ray_private import validate_launcher_file
 
 
 def validate_cluster(
-    cluster: Path,
-    space: Path | None = None,
-    storage: str | None = None,
-    sets: Sequence[str] = (),
+    cluster: Path, space: Path | None = None, storage: str | None = None, sets: Sequence[str] = ()
 ) -> ClusterFile:
     """Find what is wrong with a launcher's file, errors first.
 

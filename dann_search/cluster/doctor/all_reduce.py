@@ -21,16 +21,13 @@ def check_all_reduce(
 ) -> list[Check]:
     """Let every node, or every GPU of the nodes, take part in one collective.
 
-    Args:
-        nodes: those that take part.
-        host: this machine's address, where the processes meet.
-        ask_each: makes the calls on the nodes, see ``cluster.ask_each``.
-        gpus: number of GPUs by node: NCCL adds up over them, with one process a GPU as in
-            training. By default gloo adds up over the nodes, with one process a node.
+    With the number of GPUs by node NCCL adds up over them, with one process a GPU as in training;
+    else gloo adds up over the nodes, with one process a node. The processes meet at ``host``, this
+    machine's address. ``ask_each`` is that of ``cluster.py``.
     """
     import torch.distributed as dist
 
-    # The processes meet here; the store lives until they are done.
+    # The store lives until the processes are done.
     store = dist.TCPStore(  # type: ignore[attr-defined]
         "0.0.0.0", 0, is_master=True, wait_for_workers=False
     )

@@ -10,14 +10,12 @@ from packaging.specifiers import SpecifierSet
 from dann_search.cluster.doctor import probe
 from dann_search.cluster.doctor.needs import Needs
 from dann_search.cluster.doctor.nodes import Ask, ProbedNode, Silence, silent, verdict
-from dann_search.cluster.doctor.probe import DataPlace, Facts
+from dann_search.cluster.doctor.probe import NEEDED, PROJECT, DataPlace, Facts
 from dann_search.outputs.cluster import Check
 from dann_search.search.authentication import OTHERS
 from dann_search.storage.remote_folder import is_url
 
 GIB, MIB = 2**30, 2**20
-PROJECT = "dann-search"
-NEEDED = ("ray", "torch", "torchvision", "optuna")
 CUDA_BUILD = "install torch's CUDA build: pip install torch, without the CPU index"
 PER_GPU_SHM = 256 * MIB
 """Bytes of /dev/shm that NCCL may use for each GPU of a node with several."""
@@ -115,7 +113,7 @@ def judge_versions(node: str, facts: Facts, reference: Facts | None = None) -> C
     for name, theirs in (reference.versions if reference else {}).items():
         mine = facts.versions.get(name)
         # The driver's machine may have the CPU build of the same torch.
-        if _public(mine) != _public(theirs):
+        if mine is None or public(mine) != public(theirs):
             wrong.append(f"{name} {mine or 'missing'}, the driver has {theirs}")
             remedies.append("install one version on all nodes (setup_commands, one image)")
     found = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
@@ -252,15 +250,15 @@ def judge_data(node: str, places: tuple[DataPlace, ...], missing: Mapping[str, s
 
 def _requirements() -> dict[str, SpecifierSet]:
     try:
-        listed = requires(PROJECT) or []
+        found = map(Requirement, requires(PROJECT) or [])
     except PackageNotFoundError:
         return {}
-    found = (Requirement(line) for line in listed)
     return {one.name: one.specifier for one in found if one.name in NEEDED and one.marker is None}
 
 
-def _public(version: str | None) -> str | None:
-    return version and version.partition("+")[0]
+def public(version: str) -> str:
+    """Return a version without its build: nodes with GPUs do not install 2.13.0+cpu."""
+    return version.partition("+")[0]
 
 
 def _size(number: float) -> str:

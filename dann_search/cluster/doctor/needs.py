@@ -47,11 +47,11 @@ class Needs:
     @property
     def not_checked(self) -> list[str]:
         """What cannot be checked because an option is missing."""
-        missing = {
-            "storage: name it with --storage DIR|URL or --space SPACE.yaml": self.storage,
-            "data: name the search with --space SPACE.yaml": self.places,
-        }
-        left_out = [sentence for sentence, given in missing.items() if given is None]
+        left_out = []
+        if self.storage is None:
+            left_out.append("storage: name it with --storage DIR|URL or --space SPACE.yaml")
+        if self.places is None:
+            left_out.append("data: name the search with --space SPACE.yaml")
         if self.label_free:
             left_out.append(
                 f"labels of the target: it has none, so {self.label_free}, which needs none, "

@@ -11,11 +11,8 @@ from dann_search.outputs.cluster import Check
 class ProbedNode:
     """This machine, or a node of a cluster that is alive.
 
-    Attributes:
-        id: Ray's.
-        name: in messages.
-        gpus: those that Ray offers; None for this machine.
-        store_bytes: size of Ray's object store.
+    ``name`` is for messages, ``gpus`` those that Ray offers (None without Ray), ``store_bytes`` the
+    size of Ray's object store.
     """
 
     id: str

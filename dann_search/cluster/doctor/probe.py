@@ -16,6 +16,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,7 +24,8 @@ from dann_search.config.source import KeyPath, dotted
 from dann_search.search.authentication import token_file_mode
 from dann_search.storage.remote_folder import cache_folder
 
-PACKAGES = ("dann-search", "ray", "torch", "torchvision", "optuna")
+PROJECT = "dann-search"
+NEEDED = ("ray", "torch", "torchvision", "optuna")
 COMMAND_LIMIT_S = 60
 FOLDER = ".dann-search-doctor"
 SEES = "import json, torch; print(json.dumps(torch.cuda.device_count()))"
@@ -40,18 +42,18 @@ class Disk:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a node has.
+    """What a node has; None stands for what it lacks.
 
     Attributes:
         versions: of Python and of the packages that are installed.
         cuda: version that torch was built for.
-        driver: version of NVIDIA's driver; None without one.
+        driver: version of NVIDIA's driver.
         gpus: their names by NVIDIA's driver.
         torch_gpus: number of GPUs that torch sees; None if it could not be asked.
         trouble: error of torch or the driver; empty if there was none.
-        shared_memory: bytes of /dev/shm; None without one.
+        shared_memory: bytes of /dev/shm.
         disks: that of the packed stores, then those of the folders asked about.
-        token_mode: permissions of the file with Ray's token; None without one.
+        token_mode: permissions of the file with Ray's token.
     """
 
     versions: dict[str, str]
@@ -72,14 +74,14 @@ def look(folders: tuple[str, ...] = ()) -> Facts:
     if gpus:
         torch_gpus, trouble = _torch_gpus()
     return Facts(
-        versions=_versions(),
+        versions=installed_versions(),
         cuda=_cuda_of_torch(),
         driver=driver,
         gpus=gpus,
         torch_gpus=torch_gpus,
         trouble=trouble,
         shared_memory=_shared_memory(),
-        disks=tuple(disk(Path(folder)) for folder in (str(cache_folder()), *folders)),
+        disks=tuple(map(disk, (cache_folder(), *map(Path, folders)))),
         token_mode=token_file_mode(),
     )
 
@@ -95,9 +97,11 @@ def disk(folder: Path) -> Disk:
     return Disk(str(folder), usage.free, usage.total)
 
 
-def _versions() -> dict[str, str]:
+@cache
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python, this project and the packages that it is made of."""
     found = {"Python": platform.python_version()}
-    for name in PACKAGES:
+    for name in (PROJECT, *NEEDED):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
@@ -225,17 +229,13 @@ def missing(places: tuple[DataPlace, ...]) -> dict[str, str]:
     for place in places:
         try:
             system, path = _system(place.where)
-            there = system.isfile(path) if place.is_file else _has_content(system, path)
-            if not there:
-                kind = "file" if place.is_file else "folder with anything in it"
-                found[place.key] = f"no such {kind}: {place.where}"
+            if place.is_file and not system.isfile(path):
+                found[place.key] = f"no such file: {place.where}"
+            elif not place.is_file and not (system.isdir(path) and system.ls(path, detail=False)):
+                found[place.key] = f"no such folder with anything in it: {place.where}"
         except Exception as exc:
             found[place.key] = f"{place.where}: {_said(exc)}"
     return found
-
-
-def _has_content(system: Any, path: str) -> bool:
-    return bool(system.isdir(path) and system.ls(path, detail=False))
 
 
 def _system(place: str) -> tuple[Any, str]:

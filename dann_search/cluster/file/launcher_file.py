@@ -192,7 +192,7 @@ def _finding(
     return Finding(
         severity=severity,
         file=place.file if place else source.name,
-        line=place and place.line,
+        line=place.line if place else None,
         key=".".join(map(str, path)),
         message=f"{origin}: {message}" if origin else message,
     )

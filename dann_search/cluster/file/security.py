@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from dann_search.cluster.doctor.authentication import LOOPBACK
 from dann_search.cluster.file.launcher_file import CLOUDS, LauncherFile, section
 from dann_search.outputs.cluster import Finding
 from dann_search.search.authentication import OTHERS, token_file_mode
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MODE = "RAY_AUTH_MODE=token"
 TOKEN_FILE = ".ray/auth_token"
 CLOSED = re.compile(rf"chmod\s+0?600\s+\S*{re.escape(TOKEN_FILE)}")

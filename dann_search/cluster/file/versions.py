@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
+from dann_search.cluster.doctor.judge import public
+from dann_search.cluster.doctor.probe import installed_versions
 from dann_search.cluster.file.launcher_file import CLOUDS, Command, LauncherFile, NodeType
 from dann_search.config.source import KeyPath
 from dann_search.outputs.cluster import Finding
@@ -36,11 +37,13 @@ def check_versions(file: LauncherFile) -> Iterator[Finding]:
                     path,
                     f"{package}: the head has {theirs}, {one.name} {mine}; all nodes need the same",
                 )
+    installed = installed_versions()
     for package in ("ray", "dann-search"):
-        here, (there, path) = _installed(package), head.get(package, (None, ()))
-        if here and there and there != here:
+        here, (there, path) = installed.get(package), head.get(package, (None, ()))
+        if here and there and there != public(here):
             yield file.warning(
-                path, f"installs {package} {there}, and this machine has {here}: use one version"
+                path,
+                f"installs {package} {there}, and this machine has {public(here)}: use one version",
             )
     for command in file.commands:
         if PIP in command.text and not re.search(r"\s(-c|--constraint)\b", command.text):
@@ -72,15 +75,16 @@ def _versions(command: Command) -> dict[str, str]:
 
 
 def _check_pinned(file: LauncherFile, command: Command) -> Iterator[Finding]:
-    pinned, installed = _versions(command), command.text.partition("install")[2]
+    pinned, words = _versions(command), command.text.partition("install")[2]
     for package in NEEDED:
         # The package as a word of its own, with or without extras, followed by a range or nothing.
         bare = rf"(?<![\w./-]){package}(\[[\w,\s-]*\])?(?=[\s\"'<>~!]|$)(?!\s*@)"
-        if package not in pinned and re.search(bare, installed):
+        if package not in pinned and re.search(bare, words):
+            exact = public(installed_versions().get(package, "VERSION"))
             yield file.warning(
                 command.path,
                 f"{package} has no exact version, so a node that joins later may get another; "
-                f"write {package}=={_installed(package) or 'VERSION'}",
+                f"write {package}=={exact}",
             )
     for link in GIT.finditer(command.text):
         if not link[1]:
@@ -106,11 +110,3 @@ def _check_project(file: LauncherFile) -> Iterator[Finding]:
             f"nothing installs this project on {', '.join(names)}; add its wheel (pip wheel "
             "--no-deps --wheel-dir dist .) and bring it with file_mounts",
         )
-
-
-def _installed(package: str) -> str | None:
-    try:
-        # Without the build: nodes with GPUs do not install 2.13.0+cpu.
-        return version(package).partition("+")[0]
-    except PackageNotFoundError:
-        return None
