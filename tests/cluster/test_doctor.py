@@ -2,10 +2,8 @@
 
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from dann_search.cluster.doctor.authentication import check_dashboard
 from dann_search.cluster.doctor.needs import Needs, needs_of
 from dann_search.cluster.doctor.nodes import ProbedNode, Silence
 from dann_search.cluster.doctor.probe import DataPlace, Disk, Facts
+from tests.cluster.conftest import Quiet, serving
 from tests.experiments import space_file
 from tests.json_output import printed
 
@@ -301,22 +300,16 @@ def test_an_address_where_nobody_listens_is_one_red_line(
 def dashboard() -> Iterator[Any]:
     """A server that answers every request with the status that the test sets."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class Answer(Quiet):
         status = 200
 
         def do_GET(self) -> None:
             self.send_response(type(self).status)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
     # The check takes this loopback address for one of a network.
-    server = ThreadingHTTPServer(("127.0.0.2", 0), Answer)
-    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Answer, "127.0.0.2") as server:
+        yield server
 
 
 @pytest.mark.parametrize(("status", "ok"), [(200, False), (401, True), (403, True)])
