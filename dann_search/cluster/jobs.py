@@ -20,6 +20,7 @@ from dann_search.config.experiment import ExperimentConfig, WeightsFile
 from dann_search.config.extension_files import extensions_in_use, write_copies
 from dann_search.config.load import write_resolved
 from dann_search.errors import InputError, RunError
+from dann_search.outputs.search import Submitted
 from dann_search.storage.layout import EXTENSIONS, ExperimentFolder
 
 FILE = "experiment.yaml"
@@ -36,40 +37,13 @@ ENDING_S = 45.0
 """How long a job may go on after its search has ended."""
 
 
-def submit_launch(
-    experiment: ExperimentConfig,
-    folder: ExperimentFolder,
-    address: str,
-    variables: Mapping[str, str],
-) -> Job:
-    """Submit a job that launches an experiment, with environment variables, to a cluster.
-
-    Raises:
-        InputError: the cluster cannot be reached or refuses, a job searches the experiment
-            already, or its weights are too large to go with the job.
-        RunError: the connection was lost, and the job may have been submitted.
-    """
-    words = ["launch", FILE, "--address", "auto"]
-    with _bundle(experiment) as bundle:
-        return _submit(address, words, bundle, folder, variables)
-
-
-def submit_resume(
-    folder: ExperimentFolder, address: str, options: Sequence[str], variables: Mapping[str, str]
-) -> Job:
-    """Submit a job that resumes an experiment on storage, with environment variables.
-
-    Raises:
-        InputError, RunError: like ``submit_launch``.
-    """
-    words = ["resume", str(folder), *options, "--address", "auto"]
-    with tempfile.TemporaryDirectory() as empty:
-        return _submit(address, words, Path(empty), folder, variables, ENDING_S)
-
-
 @contextmanager
-def _bundle(experiment: ExperimentConfig) -> Iterator[Path]:
-    """Yield a folder for the job: the experiment as one file, its weights and extensions."""
+def bundle_of(experiment: ExperimentConfig) -> Iterator[Path]:
+    """Yield a folder that goes with a job: the experiment as one file, weights and extensions.
+
+    Raises:
+        InputError: its weights are too large to go with the job.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         weights: dict[str, WeightsFile] = {}
@@ -93,14 +67,22 @@ def _bundle(experiment: ExperimentConfig) -> Iterator[Path]:
         yield folder
 
 
-def _submit(
+def submit(
     address: str,
     words: Sequence[str],
     bundle: Path,
     folder: ExperimentFolder,
     variables: Mapping[str, str],
     wait_s: float = 0.0,
-) -> Job:
+) -> Submitted:
+    """Submit a job that runs a command line, with a bundle of files; record it.
+
+    Wait up to ``wait_s`` for the experiment's last job to end.
+
+    Raises:
+        InputError: the cluster cannot be reached or refuses, or a job searches the experiment.
+        RunError: the connection was lost, and the job may have been submitted.
+    """
     server = _connect(address, named=True)
     from dann_search.cluster.job_server import NoAnswer, Refused, patiently
 
@@ -110,7 +92,7 @@ def _submit(
         raise _not_there(address, exc) from None
     request = {
         # Ray runs this in a shell.
-        "entrypoint": shlex.join(["python", "-m", "dann_search.cli", *words]),
+        "entrypoint": shlex.join(["python", "-m", "dann_search.cli", *words, "--address", "auto"]),
         "runtime_env": {
             "working_dir": str(bundle),
             # This code, whatever version the nodes have installed.
@@ -133,12 +115,12 @@ def _submit(
     except NoAnswer as exc:
         raise RunError(
             f"--address {address}: no answer to the submission of job {job.id} ({exc}); it may "
-            f"have been accepted, check with: {attach_command(folder, job)}; if there is no such "
-            "job, repeat the command: it never starts a second one"
+            f"have been accepted, check with: {attach_command(folder, address)}; if there is no "
+            "such job, repeat the command: it never starts a second one"
         ) from None
     if not ours:  # another client submitted it meanwhile; the record is right for both
         raise _already_there(folder, job)
-    return job
+    return Submitted(experiment=str(folder), job=job.id, address=job.address)
 
 
 def _next_id(server: Any, folder: ExperimentFolder, wait_s: float) -> str:
@@ -165,7 +147,7 @@ def _next_id(server: Any, folder: ExperimentFolder, wait_s: float) -> str:
 def _already_there(folder: ExperimentFolder, job: Job) -> InputError:
     return InputError(
         f"{folder}: job {job.id} on {job.address} is already searching it; follow it with: "
-        f"{attach_command(folder, job)}"
+        f"{attach_command(folder, job.address)}"
     )
 
 
@@ -179,27 +161,12 @@ def _not_known(folder: ExperimentFolder, job: Job) -> InputError:
     )
 
 
-def attach_command(folder: ExperimentFolder, job: Job) -> str:
+def attach_command(folder: ExperimentFolder | str, address: str) -> str:
     """Return the command that follows a job, with the address if it needs the token."""
     from dann_search.cluster.job_server import is_loopback
 
-    named = "" if is_loopback(job.address) else f" --address {job.address}"
+    named = "" if is_loopback(address) else f" --address {address}"
     return f"dann-search attach {folder}{named}"
-
-
-def job_of(folder: ExperimentFolder) -> Job:
-    """Return the last job of an experiment.
-
-    Raises:
-        InputError: the experiment was not submitted as a job.
-    """
-    job = read_job(folder)
-    if job is None:
-        raise InputError(
-            f"{folder}: it was not launched as a job (with --address http://…); "
-            f"see: dann-search status {folder}"
-        )
-    return job
 
 
 def follow(
@@ -207,11 +174,7 @@ def follow(
 ) -> str:
     """Pass on a job's output until it ends, across lost connections; return its last state.
 
-    Args:
-        job: the job.
-        folder: folder of its experiment.
-        write: called with its output.
-        named: whether the user named the job's address, see ``JobServer``.
+    ``named``: whether the user named the job's address, see ``JobServer``.
 
     Raises:
         InputError: the cluster has no such job, cannot be reached, or refuses this user.
@@ -221,7 +184,7 @@ def follow(
     from dann_search.cluster.job_server import NoAnswer, Refused, patiently
 
     log = _Log(write)
-    again = f"follow it again with: {attach_command(folder, job)}"
+    again = f"follow it again with: {attach_command(folder, job.address)}"
     while True:
         log.pass_on(server.tail_job_logs(job.id))
         try:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -73,7 +74,8 @@ def submit(
             f"--name {experiment.name}-2"
         )
     _check_idle(folder)
-    return _submitted(folder, jobs.submit_launch(experiment, folder, address, variables))
+    with jobs.bundle_of(experiment) as bundle:
+        return jobs.submit(address, ["launch", jobs.FILE], bundle, folder, variables)
 
 
 def _check_sent(experiment: ExperimentConfig) -> None:
@@ -116,11 +118,10 @@ def submit_resume(
     options = [word for item in sets for word in ("--set", item)]
     if add_trials:
         options += ["--add-trials", str(add_trials)]
-    if allow_wider_space:
-        options.append("--allow-wider-space")
-    if retry_failed:
-        options.append("--retry-failed")
-    return _submitted(folder, jobs.submit_resume(folder, address, options, variables))
+    options += ["--allow-wider-space"] * allow_wider_space + ["--retry-failed"] * retry_failed
+    words = ["resume", str(folder), *options]
+    with tempfile.TemporaryDirectory() as empty:
+        return jobs.submit(address, words, Path(empty), folder, variables, jobs.ENDING_S)
 
 
 def _variables(names: Sequence[str]) -> dict[str, str]:
@@ -131,14 +132,10 @@ def _variables(names: Sequence[str]) -> dict[str, str]:
     return {name: os.environ[name] for name in names}
 
 
-def _submitted(folder: ExperimentFolder, job: Job) -> Submitted:
-    return Submitted(experiment=str(folder), job=job.id, address=job.address)
-
-
 def next_steps(submitted: Submitted) -> list[str]:
     """List the commands that follow up a submission, here or where its storage is seen."""
     where, folder = submitted.experiment, ExperimentFolder.at(submitted.experiment)
-    follow = f"follow it with: {jobs.attach_command(folder, _job(submitted))}"
+    follow = f"follow it with: {jobs.attach_command(where, submitted.address)}"
     if not seen_here(folder):
         return [
             f"the experiment lies in {where} on the cluster, which this machine does not see; "
@@ -151,10 +148,6 @@ def next_steps(submitted: Submitted) -> list[str]:
     if folder.url is None:
         lines.append(f"it lies in {where}, which must be one folder here and on all nodes")
     return lines
-
-
-def _job(submitted: Submitted) -> Job:
-    return Job(submitted.address, submitted.job)
 
 
 def attach(
@@ -176,11 +169,11 @@ def attach(
         RunError: the job failed, or the connection was lost.
     """
     if isinstance(experiment, Submitted):
-        folder, job = ExperimentFolder.at(experiment.experiment), _job(experiment)
-        named = True
+        folder, named = ExperimentFolder.at(experiment.experiment), True
+        job = Job(experiment.address, experiment.job)
     else:
         folder, named = _place(experiment), address is not None
-        job = jobs.job_of(folder)
+        job = _job_of(folder)
     if address:
         job = replace(job, address=address)
     state = jobs.follow(job, folder, write, named=named)
@@ -203,6 +196,17 @@ def attach(
             f"job {job.id} ended as {state} without a result{why}; what was trained is kept: "
             f"dann-search resume {folder} --address {job.address}"
         ) from None
+
+
+def _job_of(folder: ExperimentFolder) -> Job:
+    """Return the last job of an experiment."""
+    job = read_job(folder)
+    if job is None:
+        raise InputError(
+            f"{folder}: it was not launched as a job (with --address http://…); "
+            f"see: dann-search status {folder}"
+        )
+    return job
 
 
 def _place(experiment: str | Path) -> ExperimentFolder:

@@ -42,11 +42,9 @@ def aws_takes_it() -> bool:
     root = f"{host.rstrip('/')}/latest"
     # A new token for each request, so that none expires.
     lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-    token = _read(f"{root}/api/token", lifetime, method="PUT")
+    shown = {"X-aws-ec2-metadata-token": _read(f"{root}/api/token", lifetime, method="PUT")}
     try:
-        action = _read(
-            f"{root}/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token}
-        )
+        action = _read(f"{root}/meta-data/spot/instance-action", shown)
     except urllib.error.HTTPError as exc:
         if exc.code == 404:
             return False
@@ -94,18 +92,15 @@ def drain(left_s: int) -> None:
     )
 
 
-def watch(taken: Callable[[], bool], tell_ray: Callable[[], None], look_s: float = LOOK_S) -> None:
+def watch(
+    taken: Callable[[], bool], tell_ray: Callable[[], object], look_s: float = LOOK_S
+) -> None:
     """Poll until the node is taken, then tell Ray once; repeat what fails.
 
     Report only the first of several failures in a row, to keep the log of a long-lived node short.
     """
-
-    def told() -> bool:
-        tell_ray()
-        return True
-
     _until_done(taken, look_s, "the metadata service", "asked")
-    _until_done(told, look_s, "Ray", "told")
+    _until_done(lambda: tell_ray() is None, look_s, "Ray", "told")
 
 
 def _until_done(action: Callable[[], bool], pause_s: float, who: str, done: str) -> None:

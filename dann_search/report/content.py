@@ -1,6 +1,5 @@
 """Gather everything that a report shows before anything is drawn."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,7 @@ from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.models import Evaluation, Measurement
 from dann_search.outputs.trials import Status
 from dann_search.report.inside import Inside, look_inside
-from dann_search.report.measured import (
-    Absent,
-    read_comparison,
-    read_evaluation,
-    shown,
-)
+from dann_search.report.measured import Absent, read_comparison, read_evaluation, shown
 from dann_search.report.search import Search, look_at_search
 from dann_search.results.choose import choose
 from dann_search.results.epochs import Epoch, read_epochs
@@ -30,16 +24,8 @@ from dann_search.storage.layout import ExperimentFolder
 class Content:
     """One experiment, its best trial, and what is known about it.
 
-    Attributes:
-        folder, experiment, record, info: the experiment as it was launched, and its data.
-        status: its trials by state.
-        search: its trials one by one.
-        best: the trial that this report is about.
-        epochs: every epoch of that trial.
-        test: its scores on the target's test split, as ``evaluate`` wrote them.
-        compared: the comparison, as ``compare`` wrote it.
-        inside: what running its network shows.
-        notes: what is missing or not final, one sentence each.
+    ``test`` and ``compared`` are what ``evaluate`` and ``compare`` wrote of that trial, ``inside``
+    is what running its network shows. ``notes`` are sentences on what is missing or not final.
     """
 
     folder: ExperimentFolder
@@ -138,11 +124,11 @@ def _inside(
     try:
         inside = look_inside(folder, experiment, best, compared, tell)
     except (InputError, RunError, OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        where = f"{os.fspath(exc.filename)}: " if isinstance(exc, OSError) and exc.filename else ""
+        reason = str(exc)
+        if isinstance(exc, OSError) and exc.strerror:
+            reason = f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
         notes.append(
-            f"What needs the model to run (classes of val, features, images) is missing: "
-            f"{where}{reason}."
+            f"What needs the model to run (classes of val, features, images) is missing: {reason}."
         )
         return None
     if inside.lacks_plain:

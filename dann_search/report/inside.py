@@ -1,27 +1,34 @@
-"""Run the best model on images of train and val: scores, features, galleries."""
+"""Run the best model on images of train and val: scores, features, galleries.
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+No image of the target's test split is opened here, and labels of its training split do not exist.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
-from dann_search.config.experiment import ExperimentConfig
+from dann_search.config.experiment import ExperimentConfig, WeightsFile
 from dann_search.config.trial import TrialConfig
-from dann_search.data.store import open_groups
-from dann_search.data.training_data import open_training_data
+from dann_search.data.domain import NO_LABEL
+from dann_search.data.store import labels_if_any, open_groups
+from dann_search.data.training_data import TrainingData, as_tensor, open_training_data
+from dann_search.data.views import Seen
 from dann_search.evaluation.calibration import to_probabilities
 from dann_search.evaluation.comparison import BASE
 from dann_search.evaluation.scoring import score_logits
-from dann_search.models.build import uses_pretrained
+from dann_search.models.build import build_network, uses_pretrained
+from dann_search.models.domain_batch_norm import of_source
+from dann_search.models.network import DannNetwork
 from dann_search.models.registry import spec_of
-from dann_search.outputs.comparison import Comparison, MethodScores
+from dann_search.outputs.comparison import Comparison
 from dann_search.outputs.models import Measurement
-from dann_search.report.embedding import on_a_plane
-from dann_search.report.networks import Features, Recipe, Sample, few_threads, take_sample
-from dann_search.report.shift import DomainShift, domain_shift
+from dann_search.report.shift import DomainShift, domain_shift, on_a_plane
 from dann_search.report.thumbnails import (
     Augmented,
     Thumbnail,
@@ -34,22 +41,87 @@ from dann_search.results.reader import TrialRow
 from dann_search.results.store import packed_store
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST as CHECKPOINT
+from dann_search.training.checkpoint import load_checkpoint, restore_network
 from dann_search.training.epoch_steps import input_side
+from dann_search.training.predict import Outputs, predict_outputs
+from dann_search.training.threads import with_threads
 
 PLAIN = "trained without adaptation"
+PER_DOMAIN = 600
+"""Images per domain whose features are compared and drawn."""
+BATCH = 32
+"""Images per batch: on a CPU larger batches are slower, because of their activations."""
 Floats = NDArray[np.float64]
 Tell = Callable[[str], None]
 
 
+def take_sample(store: Path, role: str) -> tuple[Tensor, NDArray[np.int64]]:
+    """Take up to 600 images, half of them from val if possible; always the same ones.
+
+    Returns:
+        Images of one domain, uint8 of shape (n, 3, side, side), and their labels, shape (n,).
+        Labels of the target's training images are ``NO_LABEL``, and so are all where none has one.
+    """
+    rng = np.random.default_rng(0)
+    val, train = as_tensor(store, role, "val"), as_tensor(store, role, "train")
+    of_val = min(len(val), max(PER_DOMAIN // 2, PER_DOMAIN - len(train)))
+    images, labels = [], []
+    for split, stored, count in (("val", val, of_val), ("train", train, PER_DOMAIN - of_val)):
+        rows = np.sort(rng.permutation(len(stored))[:count])
+        known = labels_if_any(store, role, split)
+        images.append(stored[torch.from_numpy(rows)])
+        labels.append(np.full(len(rows), NO_LABEL) if known is None else known[rows])
+    return torch.cat(images), np.concatenate(labels)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything needed to build a trial's network and to run it on images."""
+
+    config: TrialConfig
+    weights: Mapping[str, WeightsFile]
+    data: TrainingData
+
+    def network(self, checkpoint: Path | None) -> DannNetwork:
+        """Build the network as before training, or with the weights of a checkpoint.
+
+        Raises:
+            InputError: pre-trained weights are not available.
+            RunError: the checkpoint is damaged or of another network.
+        """
+        side = input_side(self.config, self.data)
+        network = build_network(self.config, self.data.classes, self.weights, side=side)
+        if checkpoint is not None:
+            restore_network(network, load_checkpoint(checkpoint), checkpoint)
+        # The memory format of training, in which convolutions are faster.
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def outputs(self, network: DannNetwork, images: Tensor) -> Outputs:
+        """Compute logits and features of images (n, 3, side, side)."""
+        spec = spec_of(self.config.backbone, self.weights)
+        side, device = input_side(self.config, self.data), torch.device("cpu")
+        batches = torch.split(images, BATCH)
+        found = [
+            predict_outputs(network, Seen(batch, side, spec.normalization, None, device))
+            for batch in batches
+        ]
+        logits, features = zip(*((one.logits, one.features) for one in found), strict=True)
+        return Outputs(torch.cat(logits), torch.cat(features))
+
+    def features(self, network: DannNetwork, source: Tensor, target: Tensor) -> list[Floats]:
+        """Compute features, shapes (m, size) and (n, size), each by its domain's statistics."""
+        with of_source(network):
+            of_source_images = self.outputs(network, source).features
+        both = of_source_images, self.outputs(network, target).features
+        return [features.double().numpy() for features in both]
+
+
 @dataclass(frozen=True)
 class Domains:
-    """Both domains as one network sees them.
+    """Both domains as the named network sees them.
 
-    Attributes:
-        name: name of the network.
-        shift: distance of the domains.
-        source, target: positions on a plane, shapes (m, 2) and (n, 2).
-        method: how the features were projected onto the plane.
+    ``source`` and ``target`` are positions on a plane, shapes (m, 2) and (n, 2), onto which
+    ``method`` projected the features.
     """
 
     name: str
@@ -101,44 +173,42 @@ def look_inside(
     store = packed_store(folder)
     data = open_training_data(store)
     recipe = Recipe(TrialConfig(**best.config), experiment.weights, data)
-    with few_threads():
+    config, names = recipe.config, data.info.class_names
+    threads = min(8, torch.get_num_threads())
+    with with_threads(threads), threadpool_limits(threads):
         tell(f"running the model of trial {best.number} on {len(data.val_images)} val images")
         checkpoint = folder.trial(best.number) / CHECKPOINT
         folder.fetch(checkpoint)
         network = recipe.network(checkpoint)
         logits = recipe.outputs(network, data.val_images).logits.double().numpy()
-        labels, names = None, data.info.class_names
-        if data.val_labels is not None:
-            labels = data.val_labels.numpy()
-        copies = open_groups(store, "target", "val")
         probabilities = to_probabilities(logits)
-        source, target = (take_sample(store, role) for role in ("source", "target"))
-        seen = [
-            _domains(features, tell)
-            for features in _features(recipe, folder, best, compared, source, target)
-        ]
+        val, mistakes, labels = None, list[Thumbnail](), None
+        if data.val_labels is not None:
+            labels, copies = data.val_labels.numpy(), open_groups(store, "target", "val")
+            val = score_logits(labels, logits, names, "val", groups=copies)
+            mistakes = confident_mistakes(data.val_images, labels, probabilities, names)
+        source, source_labels = take_sample(store, "source")
+        target, target_labels = take_sample(store, "target")
+        domains = []
+        for name, one, path in _networks(recipe, folder, checkpoint, compared):
+            built = network if path == checkpoint else one.network(path)
+            domains.append(_domains(name, one.features(built, source, target), tell))
+        compares_plain = compared is not None and config.adapts and BASE in compared.methods
         return Inside(
-            words=_words(recipe),
-            val=None
-            if labels is None
-            else score_logits(labels, logits, names, "val", groups=copies),
-            mistakes=[]
-            if labels is None
-            else confident_mistakes(data.val_images, labels, probabilities, names),
+            words=in_words(
+                config,
+                spec_of(config.backbone, recipe.weights).stages,
+                uses_pretrained(config, recipe.weights),
+            ),
+            val=val,
+            mistakes=mistakes,
             uncertain=uncertain_images(data.val_images, labels, probabilities, names),
             augmented=_augmented(recipe),
-            source_labels=source.labels,
-            target_labels=target.labels,
-            domains=seen,
-            lacks_plain=_compared_plain(recipe, compared) is not None
-            and PLAIN not in [one.name for one in seen],
+            source_labels=source_labels,
+            target_labels=target_labels,
+            domains=domains,
+            lacks_plain=compares_plain and PLAIN not in [one.name for one in domains],
         )
-
-
-def _words(recipe: Recipe) -> list[tuple[str, str]]:
-    config = recipe.config
-    spec = spec_of(config.backbone, recipe.weights)
-    return in_words(config, spec.stages, uses_pretrained(config, recipe.weights))
 
 
 def _augmented(recipe: Recipe) -> dict[str, list[Augmented]]:
@@ -151,52 +221,30 @@ def _augmented(recipe: Recipe) -> dict[str, list[Augmented]]:
     return images
 
 
-def _features(
-    recipe: Recipe,
-    folder: ExperimentFolder,
-    best: TrialRow,
-    compared: Comparison | None,
-    source: Sample,
-    target: Sample,
-) -> Iterator[Features]:
-    """Yield features before training, without adaptation if compared, and of the best model."""
-    yield recipe.features("before training", recipe.network(None), source, target)
-    if pair := _source_only(folder, recipe, compared):
-        plain, path = pair
-        yield plain.features(PLAIN, plain.network(path), source, target)
-    name = f"trained by {recipe.config.method}"
-    yield recipe.features(
-        name, recipe.network(folder.trial(best.number) / CHECKPOINT), source, target
-    )
+def _networks(
+    recipe: Recipe, folder: ExperimentFolder, checkpoint: Path, compared: Comparison | None
+) -> Iterator[tuple[str, Recipe, Path | None]]:
+    """Yield name, recipe and checkpoint of each network whose features are shown.
 
-
-def _compared_plain(recipe: Recipe, compared: Comparison | None) -> MethodScores | None:
-    """Return the scores of the same recipe without adaptation, if it was compared."""
-    return compared.methods.get(BASE) if compared and recipe.config.adapts else None
-
-
-def _source_only(
-    folder: ExperimentFolder, recipe: Recipe, compared: Comparison | None
-) -> tuple[Recipe, Path] | None:
-    """Return the first training without adaptation whose checkpoint still exists."""
-    method = _compared_plain(recipe, compared)
-    if compared is None or method is None:
-        return None
-    for seed, run in zip(compared.seeds, method.runs, strict=False):
-        config = recipe.config.model_copy(update={"method": BASE, "seed": seed})
+    The first training without adaptation is one, if it was compared and its checkpoint exists.
+    """
+    yield "before training", recipe, None
+    plain = compared.methods.get(BASE) if compared and recipe.config.adapts else None
+    for seed, run in zip(compared.seeds, plain.runs, strict=False) if compared and plain else ():
         path = folder.compare / Path(run).name / CHECKPOINT
         folder.fetch(path)
         if path.is_file():
-            return Recipe(config, recipe.weights, recipe.data), path
-    return None
+            config = recipe.config.model_copy(update={"method": BASE, "seed": seed})
+            yield PLAIN, replace(recipe, config=config), path
+            break
+    yield f"trained by {recipe.config.method}", recipe, checkpoint
 
 
-def _domains(features: Features, tell: Tell) -> Domains:
-    tell(f"placing {len(features.source) + len(features.target)} images, {features.name}")
-    both = np.concatenate([features.source, features.target])
-    count = len(features.source)
+def _domains(name: str, features: list[Floats], tell: Tell) -> Domains:
+    source, target = features
+    tell(f"placing {len(source) + len(target)} images, {name}")
     # The problems are small: more threads would only wait for each other.
     with threadpool_limits(1):
-        places, method = on_a_plane(both)
-        shift = domain_shift(features.source, features.target)
-    return Domains(features.name, shift, places[:count], places[count:], method)
+        places, method = on_a_plane(np.concatenate(features))
+        shift = domain_shift(source, target)
+    return Domains(name, shift, places[: len(source)], places[len(source) :], method)

@@ -3,8 +3,10 @@
 Read defensively: other commands wrote these files, perhaps in another version or of another model.
 """
 
+import contextlib
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,7 +54,7 @@ def read_evaluation(folder: ExperimentFolder, trial: int) -> Evaluation:
             f"The model in {folder.best.name}/ was trained again on train and val: its scores on "
             "the test split say nothing about the model of this report"
         )
-    evaluation = _validated(Evaluation, path, again)
+    evaluation = _validated(Evaluation, path, again, _with_present)
     if evaluation.split != "test":
         raise Absent(f"{path.name} is of other images than the test split; {again}")
     if evaluation.temperature != model.get("temperature", 1.0):
@@ -71,7 +73,7 @@ def read_comparison(folder: ExperimentFolder, trial: int) -> Comparison:
     folder.fetch(path)
     if not path.is_file():
         raise Absent(f"The best model was not compared with its baselines yet; {again}")
-    comparison = _validated(Comparison, path, again)
+    comparison = _validated(Comparison, path, again, _with_parts)
     if comparison.trial != trial:
         raise Absent(
             f"The comparison is of trial {comparison.trial}, and trial {trial} is the best now; "
@@ -90,32 +92,28 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _with_present(content: dict[str, Any]) -> dict[str, Any]:
     """Add to an evaluation of 0.1.0 what it has all figures for; its model rejects no image."""
-    try:
-        images = [row["n"] for row in content["per_class"]]
-        present = PresentClasses.of(content, content["ci95"], images)
-        return {"present": present.model_dump(), "rejection": None, **content}
-    except (KeyError, TypeError, ZeroDivisionError):  # said when it is validated
-        return content
+    images = [row["n"] for row in content["per_class"]]
+    present = PresentClasses.of(content, content["ci95"], images)
+    return {"present": present.model_dump(), "rejection": None, **content}
 
 
 def _with_parts(content: dict[str, Any]) -> dict[str, Any]:
     """Add to an older comparison that its methods are no steps, nor tuned, its images no copies."""
     absent = {"part": None, "tuned": None}
-    try:
-        methods = {name: {**absent, **one} for name, one in content["methods"].items()}
-        added = {"n_test_contents": content["n_test"]}
-        fairness = {"few_labels": [], **content["fairness"]}
-        return added | content | {"methods": methods, "fairness": fairness}
-    except (KeyError, TypeError, AttributeError):  # said when it is validated
-        return content
+    methods = {name: {**absent, **one} for name, one in content["methods"].items()}
+    fairness = {"few_labels": [], **content["fairness"]}
+    added = {"n_test_contents": content["n_test"]}
+    return {**added, **content, "methods": methods, "fairness": fairness}
 
 
-def _validated(kind: type[Kind], path: Path, again: str) -> Kind:
+def _validated(
+    kind: type[Kind], path: Path, again: str, complete: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Kind:
+    """Read a result of any version; ``complete`` adds the fields that earlier ones lack."""
     content = _read(path)
-    if kind is Evaluation:
-        content = _with_present(content)
-    elif kind is Comparison:
-        content = _with_parts(content)
+    # What it stumbles over is said when it is validated.
+    with contextlib.suppress(AttributeError, KeyError, TypeError, ZeroDivisionError):
+        content = complete(content)
     try:
         # A later version may have added fields. Lists stand for tuples in JSON, hence not strict.
         return kind.model_validate(content, strict=False, extra="ignore")

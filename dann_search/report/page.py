@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import json
 import math
-from collections.abc import Sequence
 from functools import cache, partial
 from importlib.resources import files
 from itertools import chain
@@ -35,7 +34,13 @@ def render(content: Content, created: str, refresh: int | None = None) -> str:
         created: date and time, as people read them.
         refresh: seconds after which a browser asks for the page again; None for a file.
     """
-    plots = {name: _named(name, found) for name, found in draw(content).items()}
+    # Each plot gets a name of its own, never made of anything a user wrote.
+    plots = {
+        figure: [
+            (f"{figure}-{n}" if len(found) > 1 else figure, one) for n, one in enumerate(found)
+        ]
+        for figure, found in draw(content).items()
+    }
     script, boot, plotly = _file("page.js"), _file("boot.js"), get_plotlyjs()
     return (
         _templates()
@@ -55,13 +60,6 @@ def render(content: Content, created: str, refresh: int | None = None) -> str:
             data=_data(dict(chain.from_iterable(plots.values()))),
         )
     )
-
-
-def _named(figure: str, plots: Sequence[Plot]) -> list[tuple[str, Plot]]:
-    """Give each plot of a figure a name of its own, never made of anything a user wrote."""
-    if len(plots) == 1:
-        return [(figure, plots[0])]
-    return [(f"{figure}-{index}", plot) for index, plot in enumerate(plots)]
 
 
 def _data(plots: dict[str, Plot]) -> str:

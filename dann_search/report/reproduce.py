@@ -1,5 +1,6 @@
 """Reproduce an experiment: its file, and the commands that run it again."""
 
+import base64
 import json
 import shlex
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ class Reproduction:
     content: str
     winner: str
     search: str
+
+    @property
+    def uri(self) -> str:
+        """The file as a link."""
+        return f"data:text/yaml;base64,{base64.b64encode(self.content.encode()).decode()}"
 
 
 def reproduction(experiment: ExperimentConfig, best: TrialRow, trials: int) -> Reproduction:

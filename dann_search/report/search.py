@@ -21,13 +21,9 @@ MOST_TIMED = 200
 
 @dataclass(frozen=True)
 class Search:
-    """A search as it stands.
+    """A search as it stands: trials, best first, and the objective after each epoch by trial.
 
-    Attributes:
-        rows: every trial, best first.
-        curves: the objective after each epoch, by trial.
-        history, slices, importance: see ``results.insight``.
-        spent: the cost of the search.
+    ``history``, ``slices`` and ``importance`` are those of ``results.insight``.
     """
 
     rows: list[TrialRow]
@@ -51,46 +47,38 @@ def look_at_search(
         history=insight.history(folder),
         slices=insight.slices(folder),
         importance=insight.importance(folder),
-        spent=_spent(folder, experiment, rows),
+        spent=cost_of(folder, experiment, rows),
     )
 
 
-def _counted(folder: ExperimentFolder, experiment: ExperimentConfig) -> dict[str, float]:
-    """Return the hours that the search counted."""
-    place = study_place(folder, experiment.search.study)
+def cost_of(
+    folder: ExperimentFolder, experiment: ExperimentConfig, rows: Sequence[TrialRow]
+) -> Spent:
+    """Return the hours that a search counted, and estimate those that early stopping saved."""
+    place, takes = study_place(folder, experiment.search.study), experiment.resources
     with opened(place) as storage:
         study = find_study(storage, place, experiment.name, folder)
         counted: dict[str, float] = storage.get_study_user_attrs(study).get(SPENT, {})
-        return counted
-
-
-def _spent(
-    folder: ExperimentFolder, experiment: ExperimentConfig, rows: Sequence[TrialRow]
-) -> Spent:
-    counted, takes = _counted(folder, experiment), experiment.resources
     # Epochs that each pruned trial did not train.
-    spared = {row.number: _epochs_spared(row) for row in rows if row.state == "pruned"}
+    spared = {
+        row.number: max(0, int(row.config.get("epochs", row.epochs)) - row.epochs)
+        for row in rows
+        if row.state == "pruned"
+    }
     saved, cpu_hours = sum(spared.values()), counted.get("cpu_hours")
     seconds = _mean_seconds(folder, spared)
     cpu_saved = gpu_saved = None
     if seconds is not None and cpu_hours:
-        cpus = takes.workers_per_trial * takes.cpus_per_worker
-        cpu_saved = saved * seconds / 3600 * cpus
+        cpu_saved = saved * seconds / 3600 * takes.workers_per_trial * takes.cpus_per_worker
         # Both were counted for the same trials, so their ratio is that of a trial's resources.
         gpu_saved = cpu_saved * counted.get("gpu_hours", 0.0) / cpu_hours
     return Spent(
-        hours=counted.get("hours"),
-        cpu_hours=cpu_hours,
-        gpu_hours=counted.get("gpu_hours"),
+        **{name: counted.get(name) for name in ("hours", "cpu_hours", "gpu_hours")},
         epochs=sum(row.epochs for row in rows),
         epochs_saved=saved,
         cpu_hours_saved=cpu_saved,
         gpu_hours_saved=gpu_saved,
     )
-
-
-def _epochs_spared(row: TrialRow) -> int:
-    return max(0, int(row.config.get("epochs", row.epochs)) - row.epochs)
 
 
 def _mean_seconds(folder: ExperimentFolder, spared: dict[int, int]) -> float | None:

@@ -54,7 +54,6 @@ PAGE = {
         "tint": "#E8F1F8",
         "warn-ground": "#FFF4E5",
         "warn": "#7A4100",
-        "good": "#00704F",
     },
     "dark": {
         "ground": "#10151B",
@@ -66,7 +65,6 @@ PAGE = {
         "tint": "#1D3144",
         "warn-ground": "#3A2A12",
         "warn": "#FFCB8A",
-        "good": "#5FDDB6",
     },
 }
 """Colours of the page by their names in its style sheet."""

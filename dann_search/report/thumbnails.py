@@ -22,16 +22,12 @@ ORIGINALS, VARIANTS = 4, 5
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One image as a data URI, its caption, and its row in the target's val split.
-
-    ``true`` is None where the target has no labels.
-    """
+    """An image as a data URI and its caption; ``true`` is None where the target has no labels."""
 
     uri: str
     true: str | None
     predicted: str
     probability: float
-    row: int
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ def confident_mistakes(
     """Return images that are predicted wrongly, the most confident first."""
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     order = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")]
-    return _thumbnails(images, labels, probabilities, names, order[:SHOWN])
+    return _thumbnails(images, labels, probabilities, names, order)
 
 
 def uncertain_images(
@@ -56,7 +52,7 @@ def uncertain_images(
 ) -> list[Thumbnail]:
     """Return the images of largest entropy over the classes, right or wrong."""
     order = np.argsort(-entropy(probabilities), kind="stable")
-    return _thumbnails(images, labels, probabilities, names, order[:SHOWN])
+    return _thumbnails(images, labels, probabilities, names, order)
 
 
 def _thumbnails(
@@ -64,7 +60,7 @@ def _thumbnails(
     labels: NDArray[np.int64] | None,
     probabilities: Floats,
     names: list[str],
-    rows: NDArray[np.int64],
+    order: NDArray[np.int64],
 ) -> list[Thumbnail]:
     return [
         Thumbnail(
@@ -72,9 +68,8 @@ def _thumbnails(
             None if labels is None else names[labels[row]],
             names[probabilities[row].argmax()],
             float(probabilities[row].max()),
-            int(row),
         )
-        for row in map(int, rows)
+        for row in map(int, order[:SHOWN])
     ]
 
 
@@ -98,11 +93,9 @@ def augmented(
         augment(chosen, config, generator, strength=strength, crop_size=crop_size)
         for _ in range(VARIANTS)
     ]
+    originals = centre_crop(chosen, crop_size)
     return [
-        Augmented(
-            _of_floats(centre_crop(chosen[row], crop_size)),
-            [_of_floats(batch[row]) for batch in drawn],
-        )
+        Augmented(_of_floats(originals[row]), [_of_floats(batch[row]) for batch in drawn])
         for row in range(len(rows))
     ]
 

@@ -36,51 +36,47 @@ def in_words(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> li
         stages: names of the backbone's stages, stem first.
         pretrained: whether it starts from pre-trained weights.
     """
-    parts = [("Network", _network(config, stages, pretrained)), ("Method", _method(config))]
-    return [*parts, ("Training", _training(config)), ("Augmentation", _augmentation(config))]
+    parts = {
+        "Network": _network(config, stages, pretrained),
+        "Method": [_adaptation(config), *_self_training(config)],
+        "Training": _training(config),
+        "Augmentation": [_augmentation(config)],
+    }
+    return [(heading, " ".join(sentences)) for heading, sentences in parts.items()]
 
 
-def _network(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> str:
+def _network(config: TrialConfig, stages: Sequence[str], pretrained: bool) -> Iterator[str]:
+    yield f"{config.backbone}, from {'pre-trained' if pretrained else 'random'} weights."
     depth = len(stages) if config.unfrozen_depth is None else config.unfrozen_depth
     if config.method == "from_scratch" or depth >= len(stages):
-        trained = f"All {len(stages)} stages are trained."
+        yield f"All {len(stages)} stages are trained."
     elif depth == 0:
-        trained = f"All {len(stages)} stages stay as they are: only the heads are trained."
+        yield f"All {len(stages)} stages stay as they are: only the heads are trained."
     else:
         names = ", ".join(stages[-depth:])
-        trained = f"The top {depth} of {len(stages)} stages are trained ({names})."
-    start = "pre-trained weights" if pretrained else "random weights"
-    between = (
-        f" A layer of {config.bottleneck} units lies before the heads." if config.bottleneck else ""
-    )
+        yield f"The top {depth} of {len(stages)} stages are trained ({names})."
     if config.fine_tuning == "lora" and config.fine_tunes and depth:
-        trained += f" Of them, low-rank adapters of rank {config.lora_rank} are trained."
+        yield f"Of them, low-rank adapters of rank {config.lora_rank} are trained."
     if config.linear_probe_epochs and config.fine_tunes:
-        trained += f" The heads alone are trained for {config.linear_probe_epochs} epochs first."
+        yield f"The heads alone are trained for {config.linear_probe_epochs} epochs first."
     if config.head_init == "class_means" and config.fine_tunes:
-        trained += " The classifier begins with the means of the source's classes."
-    unfreezing = (
-        f" One more stage is trained every {config.gradual_unfreezing} epochs, the heads first."
-        if config.gradual_unfreezing
-        else ""
-    )
-    return f"{config.backbone}, from {start}. {trained}{unfreezing}{between}"
+        yield "The classifier begins with the means of the source's classes."
+    if config.gradual_unfreezing:
+        every = f"every {config.gradual_unfreezing} epochs"
+        yield f"One more stage is trained {every}, the heads first."
+    if config.bottleneck:
+        yield f"A layer of {config.bottleneck} units lies before the heads."
 
 
-def _method(config: TrialConfig) -> str:
-    return " ".join(filter(None, [_adaptation(config), _self_training(config)]))
-
-
-def _self_training(config: TrialConfig) -> str:
+def _self_training(config: TrialConfig) -> Iterator[str]:
     epochs = [e for e in range(1, config.epochs + 1) if pseudo_labels_at(e, config)]
-    if not epochs:
-        return ""
-    which = f"Epochs {epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"Epoch {epochs[0]}"
-    return (
-        f"{which} also train{'s' * (len(epochs) == 1)} on target images, with weight "
-        f"{config.pseudo_label_weight:.3g}, under the labels that the network gives to the "
-        "surest quarter of each class (self-training, Zou et al. 2018)."
-    )
+    if epochs:
+        which = f"Epochs {epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"Epoch {epochs[0]}"
+        yield (
+            f"{which} also train{'s' * (len(epochs) == 1)} on target images, with weight "
+            f"{config.pseudo_label_weight:.3g}, under the labels that the network gives to the "
+            "surest quarter of each class (self-training, Zou et al. 2018)."
+        )
 
 
 def _adaptation(config: TrialConfig) -> str:
@@ -89,10 +85,11 @@ def _adaptation(config: TrialConfig) -> str:
     text = " ".join([method.words, *(f"{words}." for words in options)])
     if not config.adapts or config.by_statistics:
         return text
+    share = "the whole" if config.lambda_warmup == 1 else _share(config.lambda_warmup)
+    warmup = f"{share} of training"
     schedule = LAMBDA[config.lambda_schedule].format(
-        top=f"{config.lambda_max:.3g}", warmup=_part(config.lambda_warmup),
-        gamma=config.lambda_gamma,
-    )  # fmt: skip
+        top=f"{config.lambda_max:.3g}", warmup=warmup, gamma=config.lambda_gamma
+    )
     delay = f", after {_share(config.lambda_delay)} of training" if config.lambda_delay else ""
     text += f" Its weight lambda {schedule}{delay}."
     if config.adversarial:
@@ -112,21 +109,17 @@ def _adaptation(config: TrialConfig) -> str:
     return text
 
 
-def _training(config: TrialConfig) -> str:
+def _training(config: TrialConfig) -> Iterator[str]:
     momentum = f" with Nesterov momentum {config.momentum:.3g}" if config.optimizer == "sgd" else ""
     name = {"sgd": "SGD", "adamw": "AdamW"}[config.optimizer]
     domains = " of each domain" if config.adapts else ""
     rates = RATES[config.lr_schedule].format(gamma=config.lr_gamma)
-    text = (
-        f"{config.epochs} epochs in batches of {config.batch_size} images{domains}, by {name}"
-        f"{momentum}. The learning rate is {config.learning_rate:.3g}, {rates};"
-        f" the heads learn {_times(config.head_lr_factor)}. Weight decay is "
-        f"{config.weight_decay:.3g}."
-    )
-    return " ".join([text, *_details(config)])
-
-
-def _details(config: TrialConfig) -> Iterator[str]:
+    factor = config.head_lr_factor
+    heads = "at the same rate" if factor == 1 else f"{factor:.3g} times as fast"
+    batches = f"{config.epochs} epochs in batches of {config.batch_size} images{domains}"
+    yield f"{batches}, by {name}{momentum}."
+    yield f"The learning rate is {config.learning_rate:.3g}, {rates}; the heads learn {heads}."
+    yield f"Weight decay is {config.weight_decay:.3g}."
     if not config.by_statistics:
         yield BATCH_NORM[config.batch_norm] + "."
     if config.class_balanced:
@@ -154,14 +147,6 @@ def _augmentation(config: TrialConfig) -> str:
     if config.views:
         text += f" Each image has {config.views} fixed views, of which an epoch shows one."
     return text
-
-
-def _times(factor: float) -> str:
-    return "at the same rate" if factor == 1 else f"{factor:.3g} times as fast"
-
-
-def _part(of_training: float) -> str:
-    return "the whole of training" if of_training == 1 else f"{_share(of_training)} of training"
 
 
 def _share(value: float) -> str:

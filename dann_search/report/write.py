@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dann_search.errors import InputError
+from dann_search.outputs.base import Output
 from dann_search.outputs.report import (
     AllTrialCounts,
     CalibrationOn,
@@ -23,8 +24,6 @@ from dann_search.storage.layout import ExperimentFolder
 
 if TYPE_CHECKING:
     from dann_search.report.content import Content
-
-NEEDED = ("plotly", "jinja2")
 
 
 def write_report(
@@ -56,8 +55,8 @@ def write_report(
     else:
         file = Path(out).expanduser().resolve()
     _check_file(file, force)
-    drawn = Path(figures).expanduser().resolve() if figures else None
-    if drawn:
+    drawn = Path(figures or "").expanduser().resolve()
+    if figures:
         _check_figures(drawn, force)
 
     from dann_search.report.content import gather
@@ -68,14 +67,14 @@ def write_report(
     content = gather(experiment, progress)
     progress("drawing")
     page = render(content, datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")).encode()
-    pictures = export(draw(content)) if drawn else {}
+    pictures = export(draw(content)) if figures else {}
+    written = {drawn / name: picture for name, picture in pictures.items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, page)
-        written = [drawn / name for name in pictures] if drawn else []
-        for path in written:
+        for path, picture in written.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(pictures[path.name])
+            path.write_bytes(picture)
     except OSError as exc:
         raise InputError(f"{exc.filename or file}: cannot be written: {exc.strerror}") from None
     if out is None:
@@ -90,7 +89,7 @@ def check_installed() -> None:
     Raises:
         InputError: it is not.
     """
-    for name in NEEDED:
+    for name in ("plotly", "jinja2"):
         if importlib.util.find_spec(name) is None:
             raise InputError(f"{name} is missing: pip install 'dann-search[report]'")
 
@@ -105,6 +104,23 @@ def _check_file(file: Path, force: bool) -> None:
     _check_parent(file.parent)
 
 
+def _check_figures(folder: Path, force: bool) -> None:
+    from dann_search.report.figures.catalog import FIGURES
+    from dann_search.report.figures.paper import KINDS, check_browser
+
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --figures names a folder")
+    names = [f"{name}.{kind}" for name in FIGURES for kind in KINDS]
+    there = next((name for name in names if (folder / name).exists()), None)
+    if there and not force:
+        raise InputError(
+            f"{folder}: holds {there} already; replace its figures with --force, or name "
+            "another folder"
+        )
+    _check_parent(folder)
+    check_browser()
+
+
 def _check_parent(folder: Path) -> None:
     """Refuse a folder that cannot be written before spending time on its files."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
@@ -114,33 +130,10 @@ def _check_parent(folder: Path) -> None:
         raise InputError(f"{folder}: cannot be written: no permission in {there}")
 
 
-def _check_figures(folder: Path, force: bool) -> None:
-    from dann_search.report.figures.catalog import FIGURES
-    from dann_search.report.figures.paper import KINDS, check_browser
-
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; --figures names a folder")
-    there = [f"{name}.{kind}" for name in FIGURES for kind in KINDS]
-    there = [name for name in there if (folder / name).exists()]
-    if there and not force:
-        raise InputError(
-            f"{folder}: holds {there[0]} already; replace its figures with --force, or name "
-            "another folder"
-        )
-    _check_parent(folder)
-    check_browser()
-
-
 def summarize(content: "Content", file: Path, size: int) -> Report:
-    """Return the key numbers of a page.
-
-    Args:
-        content: what the page shows.
-        file: where it lies.
-        size: its size in bytes.
-    """
+    """Return the key numbers of a page of ``size`` bytes that shows ``content`` and lies there."""
     best, inside, measured = content.best, content.inside, content.measured
-    test, methods = content.test, content.compared.methods if content.compared else None
+    test, compared, val = content.test, content.compared, inside.val if inside else None
     assert best.best_epoch is not None  # it was chosen by its score there
     return Report(
         report=str(file),
@@ -152,16 +145,14 @@ def summarize(content: "Content", file: Path, size: int) -> Report:
         trial=best.number,
         epoch=best.best_epoch,
         f1_macro_val=best.f1_macro_val,
-        ci95_val=inside.val.ci95.f1_macro if inside and inside.val else None,
-        test=OnTest(**{name: getattr(test, name) for name in OnTest.model_fields})
-        if test
+        ci95_val=val.ci95.f1_macro if val else None,
+        test=OnTest(**_fields(OnTest, test)) if test else None,
+        baselines={
+            name: MeanAndSd(**_fields(MeanAndSd, one.f1_macro_test))
+            for name, one in compared.methods.items()
+        }
+        if compared
         else None,
-        baselines=None
-        if methods is None
-        else {
-            name: MeanAndSd(mean=one.f1_macro_test.mean, sd=one.f1_macro_test.sd)
-            for name, one in methods.items()
-        },
         ece=CalibrationOn(split="test" if test else "val", value=measured.ece)
         if measured
         else None,
@@ -173,14 +164,14 @@ def summarize(content: "Content", file: Path, size: int) -> Report:
             )
             for one in (inside.domains if inside else [])
         ],
-        trials=AllTrialCounts(
-            completed=content.status.completed,
-            pruned=content.status.pruned,
-            failed=content.status.failed,
-            running=content.status.running,
-        ),
+        trials=AllTrialCounts(**_fields(AllTrialCounts, content.status)),
         spent=content.search.spent,
     )
+
+
+def _fields(kind: type[Output], result: Output) -> dict[str, Any]:
+    """Return the fields of a result that another kind of result has too."""
+    return {name: getattr(result, name) for name in kind.model_fields}
 
 
 def _or_none(distance: float) -> float | None:

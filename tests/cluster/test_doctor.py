@@ -2,22 +2,20 @@
 
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dann_search.cli import main
-from dann_search.cluster.doctor import all_reduce, judge, places, probe
+from dann_search.cluster.doctor import all_reduce, judge, probe
 from dann_search.cluster.doctor.authentication import check_dashboard
 from dann_search.cluster.doctor.needs import Needs, needs_of
 from dann_search.cluster.doctor.nodes import ProbedNode, Silence
-from dann_search.cluster.doctor.places import DataPlace
-from dann_search.cluster.doctor.probe import Disk, Facts
+from dann_search.cluster.doctor.probe import DataPlace, Disk, Facts
+from tests.cluster.conftest import Quiet, serving
 from tests.experiments import space_file
 from tests.json_output import printed
 
@@ -25,7 +23,6 @@ GIB = 2**30
 NODE = "gpu/ab12cd"
 HERE = probe.look().versions
 WITH_GPU = Facts(
-    hostname="gpu",
     versions=HERE,
     cuda="13.0",
     driver="580.82",
@@ -146,23 +143,23 @@ def test_storage_that_hides_another_nodes_file_is_not_shared() -> None:
 
 
 def two_nodes() -> list[ProbedNode]:
-    return [ProbedNode(name, name, name == "a", 2.0, 0.0) for name in ("a", "b")]
+    return [ProbedNode(name, f"{name} of two", 2.0, 0.0) for name in ("a", "b")]
 
 
-def test_nccl_adds_up_over_every_gpu_of_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nccl_adds_up_over_every_gpu_of_every_node() -> None:
+    a, b = two_nodes()
     asked: dict[Any, tuple[ProbedNode, tuple[Any, ...]]] = {}
 
     def answer(calls: Any, function: Any, *, limit_s: float) -> dict[Any, Any]:
         asked.update(calls)
-        return {("b", 1): Silence("DistBackendError"), **dict.fromkeys(list(calls)[:-1], 10.0)}
+        return {(b, 1): Silence("DistBackendError"), **dict.fromkeys(list(calls)[:-1], 10.0)}
 
-    monkeypatch.setattr(all_reduce, "ask_each", answer)
-    checks = all_reduce.check_all_reduce(two_nodes(), "127.0.0.1", {"a": 2, "b": 2})
-    assert list(asked) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
-    for rank, ((name, gpu), (node, values)) in enumerate(asked.items()):
-        assert node.id == name
+    checks = all_reduce.check_all_reduce([a, b], "127.0.0.1", answer, {a: 2, b: 2})
+    assert list(asked) == [(a, 0), (a, 1), (b, 0), (b, 1)]
+    for rank, ((node, gpu), (where, values)) in enumerate(asked.items()):
+        assert where == node
         assert (values[0], values[1], values[4]) == (rank, 4, gpu)
-    assert [(check.node, check.ok) for check in checks] == [("a/a (head)", True), ("b/b", False)]
+    assert [(check.node, check.ok) for check in checks] == [(a.name, True), (b.name, False)]
     assert checks[0].name == "nccl all-reduce" and checks[0].found == "over 4 GPUs on 2 nodes"
     assert checks[1].found == "DistBackendError"
 
@@ -198,31 +195,26 @@ def test_each_process_adds_up_on_a_gpu_of_its_own(
     assert ("CUDA_VISIBLE_DEVICES" in os.environ) is (gpu is None)
 
 
-def test_writing_leaves_nothing_behind(tmp_path: Path) -> None:
-    storage = str(tmp_path / "new" / "runs")
-    wrote = places.write(storage, "run", "here")
-    assert (wrote.error, wrote.made) == ("", True)
-    assert places.marks(storage, "run") == ("here",)
-    places.erase(storage, "run", wrote.made)
-    assert not (tmp_path / "new" / "runs").exists()
-
-
-def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
-    wrote = places.write(str(tmp_path), "run", "here")
-    places.erase(str(tmp_path), "run", wrote.made)
-    assert tmp_path.is_dir() and not list(tmp_path.iterdir())
+def test_writing_leaves_nothing_behind_but_a_folder_that_was_there(tmp_path: Path) -> None:
+    for storage, made in ((tmp_path / "new" / "runs", True), (tmp_path, False)):
+        wrote = probe.write(str(storage), "run")
+        assert (wrote.error, wrote.made) == ("", made)
+        assert probe.marks(str(storage), "run") == (wrote.mark,)
+        probe.erase(str(storage), "run", wrote.made)
+        assert storage.exists() is not made
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_missing_data_are_named_by_their_key(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.jpg").touch()
     (tmp_path / "empty").mkdir()
-    found = places.missing(
+    found = probe.missing(
         (
-            DataPlace("data.source.folder", str(tmp_path / "full"), False),
-            DataPlace("data.target.folder", str(tmp_path / "empty"), False),
-            DataPlace("data.target.manifest", str(tmp_path / "no.csv"), True),
-            DataPlace("data.target.unlabelled", "nosuch://bucket/x", False),
+            DataPlace(("data", "source", "folder"), str(tmp_path / "full")),
+            DataPlace(("data", "target", "folder"), str(tmp_path / "empty")),
+            DataPlace(("data", "target", "manifest"), str(tmp_path / "no.csv"), is_file=True),
+            DataPlace(("data", "target", "unlabelled"), "nosuch://bucket/x"),
         )
     )
     assert found.keys() == {"data.target.folder", "data.target.manifest", "data.target.unlabelled"}
@@ -308,22 +300,16 @@ def test_an_address_where_nobody_listens_is_one_red_line(
 def dashboard() -> Iterator[Any]:
     """A server that answers every request with the status that the test sets."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class Answer(Quiet):
         status = 200
 
         def do_GET(self) -> None:
             self.send_response(type(self).status)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
     # The check takes this loopback address for one of a network.
-    server = ThreadingHTTPServer(("127.0.0.2", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Answer, "127.0.0.2") as server:
+        yield server
 
 
 @pytest.mark.parametrize(("status", "ok"), [(200, False), (401, True), (403, True)])

@@ -29,6 +29,8 @@ from tests.cluster.fake_job_server import (
 from tests.experiments import space_file
 from tests.json_output import failed, printed
 
+Patch = pytest.MonkeyPatch
+Captured = pytest.CaptureFixture[str]
 LOST: dict[str, Fault] = {
     "hung up": hang_up,
     "no answer in time": say_nothing,
@@ -40,7 +42,7 @@ LOST: dict[str, Fault] = {
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: Patch) -> Path:
     """A user without a token or a cache."""
     for name in (
         "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS",
@@ -54,7 +56,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeJobServer]:
+def server(home: Path, monkeypatch: Patch) -> Iterator[FakeJobServer]:
     monkeypatch.setattr(job_server, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(job_server, "LONGEST_PAUSE_S", 0.05)
     monkeypatch.setattr(jobs, "RECONNECT_S", 0.01)
@@ -96,7 +98,7 @@ def launch(tmp_path: Path, server: FakeJobServer, *words: str) -> int:
 
 @pytest.mark.parametrize("fault", LOST)
 def test_a_job_whose_submission_got_no_answer_is_submitted_once(
-    fault: str, server: FakeJobServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: str, server: FakeJobServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     if fault == "no answer in time":
         monkeypatch.setattr(job_server, "ANSWER_S", 1.0)
@@ -109,11 +111,7 @@ def test_a_job_whose_submission_got_no_answer_is_submitted_once(
 
 @pytest.mark.parametrize("fault", ["server error", "not JSON", "hung up"])
 def test_a_submission_that_is_never_answered_says_that_the_job_may_be_there(
-    fault: str,
-    server: FakeJobServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    fault: str, server: FakeJobServer, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     monkeypatch.setattr(jobs, "SUBMIT_S", 0.1)
     server.fail("POST /api/jobs/", *[LOST[fault]] * 100)
@@ -133,7 +131,7 @@ def test_a_submission_that_is_never_answered_says_that_the_job_may_be_there(
 
 
 def test_the_record_is_there_before_the_job(
-    server: FakeJobServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FakeJobServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     folder, found = folder_of(tmp_path), []
 
@@ -147,7 +145,7 @@ def test_the_record_is_there_before_the_job(
 
 
 def test_a_job_that_is_refused_leaves_nothing(
-    server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeJobServer, tmp_path: Path, capsys: Captured
 ) -> None:
     server.fail("POST /api/jobs/", say(400, "TypeError: no such field"))
     assert launch(tmp_path, server) == 2
@@ -156,7 +154,7 @@ def test_a_job_that_is_refused_leaves_nothing(
 
 
 def test_an_experiment_whose_job_is_live_is_not_submitted_again(
-    server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeJobServer, tmp_path: Path, capsys: Captured
 ) -> None:
     assert launch(tmp_path, server) == 0
     assert launch(tmp_path, server) == 2
@@ -169,7 +167,7 @@ def test_an_experiment_whose_job_is_live_is_not_submitted_again(
 
 
 def test_of_two_who_submit_at_once_one_is_told_of_the_other(
-    server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeJobServer, tmp_path: Path, capsys: Captured
 ) -> None:
     async def other_was_first(fake: FakeJobServer, request: Any) -> Any:
         told = await request.json()
@@ -185,11 +183,7 @@ def test_of_two_who_submit_at_once_one_is_told_of_the_other(
 
 @pytest.mark.parametrize("fault", LOST)
 def test_short_drops_are_waited_out_while_a_job_is_followed(
-    fault: str,
-    server: FakeJobServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    fault: str, server: FakeJobServer, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     if fault == "no answer in time":
         monkeypatch.setattr(job_server, "ANSWER_S", 1.0)
@@ -197,7 +191,7 @@ def test_short_drops_are_waited_out_while_a_job_is_followed(
     leave_result(folder)
     server.tails = ["trial 0\n", "trial 0\ntrial 1\n", "trial 0\ntrial 1\ntrial 2\n"]
     server.fail("GET /api/jobs/one/logs/tail", LOST["server error"], LOST["not JSON"])
-    server.fail("GET /api/jobs/one", *[LOST[fault]] * 3)
+    server.fail("GET /api/jobs/one", *[LOST[fault]] * 2)
     assert main(["attach", str(folder.root), "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["stopped_by"] == "trials"
@@ -207,12 +201,9 @@ def test_short_drops_are_waited_out_while_a_job_is_followed(
 
 
 def test_a_connection_that_was_cut_without_a_word_is_made_anew(
-    server: FakeJobServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    server: FakeJobServer, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
-    monkeypatch.setattr(jobs, "SILENCE_S", 1.0)
+    monkeypatch.setattr(jobs, "SILENCE_S", 0.3)
     folder = running_job(server, tmp_path)
     leave_result(folder)
     server.tails = ["trial 0\n", "trial 0\ntrial 1\n"]
@@ -229,11 +220,7 @@ def test_a_connection_that_was_cut_without_a_word_is_made_anew(
     ],
 )
 def test_a_job_without_a_result_ends_with_the_way_to_resume(
-    text: str | None,
-    message: str,
-    server: FakeJobServer,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    text: str | None, message: str, server: FakeJobServer, tmp_path: Path, capsys: Captured
 ) -> None:
     folder = running_job(server, tmp_path)
     if text is not None:
@@ -247,11 +234,7 @@ def test_a_job_without_a_result_ends_with_the_way_to_resume(
 
 @pytest.mark.parametrize("fault", ["server error", "hung up", "not JSON"])
 def test_a_connection_that_stays_lost_ends_with_the_way_back(
-    fault: str,
-    server: FakeJobServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    fault: str, server: FakeJobServer, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     monkeypatch.setattr(jobs, "LOST_S", 0.1)
     folder = running_job(server, tmp_path)
@@ -264,7 +247,7 @@ def test_a_connection_that_stays_lost_ends_with_the_way_back(
 
 
 def test_a_job_that_the_head_has_forgotten_is_told(
-    server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeJobServer, tmp_path: Path, capsys: Captured
 ) -> None:
     folder = folder_of(tmp_path)
     write_job(folder, Job(server.url, "one"))
@@ -280,11 +263,7 @@ def test_a_job_that_the_head_has_forgotten_is_told(
     [(say(401, "who?"), "requires a token"), (say(403, "no"), "refuses this machine's token")],
 )
 def test_who_is_refused_while_attached_is_told_that_the_job_goes_on(
-    fault: Fault,
-    words: str,
-    server: FakeJobServer,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    fault: Fault, words: str, server: FakeJobServer, tmp_path: Path, capsys: Captured
 ) -> None:
     folder = running_job(server, tmp_path)
     server.fail("GET /api/jobs/one", fault, fault)
@@ -295,11 +274,7 @@ def test_who_is_refused_while_attached_is_told_that_the_job_goes_on(
 
 @pytest.mark.parametrize("fault", LOST)
 def test_what_is_no_job_server_is_refused_at_once(
-    fault: str,
-    server: FakeJobServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    fault: str, server: FakeJobServer, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     monkeypatch.setattr(job_server, "ANSWER_S", 1.0)
     server.fail("GET /api/version", LOST[fault])
@@ -310,7 +285,7 @@ def test_what_is_no_job_server_is_refused_at_once(
 
 @pytest.mark.parametrize("address", ["http://", "http://head:port", "https://[::1"])
 def test_an_address_that_is_none_is_refused(
-    address: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    address: str, home: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     path = space_file(tmp_path)
     assert main(["launch", str(path), "--address", address, "--detach"]) == 2
@@ -319,7 +294,7 @@ def test_an_address_that_is_none_is_refused(
 
 @pytest.mark.parametrize("value", ["runs", "../runs", "~/runs", "file:///srv/runs"])
 def test_storage_of_this_machine_is_refused_with_its_line(
-    value: str, server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    value: str, server: FakeJobServer, tmp_path: Path, capsys: Captured
 ) -> None:
     path = space_file(tmp_path, storage=value)
     assert main(["launch", str(path), "--address", server.url]) == 2
@@ -332,10 +307,7 @@ def test_storage_of_this_machine_is_refused_with_its_line(
 
 
 def test_storage_that_nobody_names_is_refused_and_that_of_the_environment_by_its_name(
-    server: FakeJobServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    server: FakeJobServer, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     path = space_file(tmp_path)
     kept = [line for line in path.read_text().splitlines() if not line.startswith("storage")]
@@ -348,7 +320,7 @@ def test_storage_that_nobody_names_is_refused_and_that_of_the_environment_by_its
 
 
 def test_an_experiment_on_the_clusters_disk_is_followed_and_resumed_from_here(
-    server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeJobServer, tmp_path: Path, capsys: Captured
 ) -> None:
     place = tmp_path / "mnt" / "efs" / "small"  # exists on the cluster alone
     assert launch(tmp_path, server, "--storage", str(place.parent)) == 0
@@ -377,10 +349,7 @@ def test_an_experiment_on_the_clusters_disk_is_followed_and_resumed_from_here(
 
 
 def test_named_variables_go_with_a_job_and_others_do_not(
-    server: FakeJobServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    server: FakeJobServer, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     monkeypatch.setenv("STUDY_PW", "hunter2")
     monkeypatch.setenv("OTHER", "stays here")
@@ -399,8 +368,8 @@ def test_watching_a_job_that_has_not_begun_waits_for_its_search(
     server: FakeJobServer,
     searched: ExperimentFolder,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Patch,
+    capsys: Captured,
 ) -> None:
     place = tmp_path / "runs" / searched.root.name
     write_job(ExperimentFolder(place), Job(server.url, "one"))
@@ -420,10 +389,7 @@ def test_watching_a_job_that_has_not_begun_waits_for_its_search(
 
 
 def test_an_experiment_of_this_machine_is_not_resumed_elsewhere_by_its_name(
-    server: FakeJobServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    server: FakeJobServer, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     folder = folder_of(tmp_path)
     folder.root.mkdir(parents=True)
@@ -441,7 +407,7 @@ def test_an_experiment_of_this_machine_is_not_resumed_elsewhere_by_its_name(
 
 
 def test_a_search_goes_on_as_soon_as_its_stopped_job_has_ended(
-    server: FakeJobServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FakeJobServer, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr(jobs, "ENDING_S", 60.0)
     folder = folder_of(tmp_path)
@@ -460,7 +426,7 @@ def test_a_search_goes_on_as_soon_as_its_stopped_job_has_ended(
 
 
 def test_an_experiment_that_a_driver_works_on_is_not_launched(
-    server: FakeJobServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeJobServer, tmp_path: Path, capsys: Captured
 ) -> None:
     with DriverLock(folder_of(tmp_path)):  # it may be packing: there is no record yet
         assert launch(tmp_path, server) == 2
@@ -469,7 +435,7 @@ def test_an_experiment_that_a_driver_works_on_is_not_launched(
 
 
 @pytest.fixture
-def token(monkeypatch: pytest.MonkeyPatch) -> str:
+def token(monkeypatch: Patch) -> str:
     """Set the user's token, which Ray's client reads once in a process."""
     header = {"authorization": "Bearer secret"}
     module = "ray.dashboard.modules.dashboard_sdk.get_auth_headers_if_auth_enabled"
@@ -482,7 +448,7 @@ def shown_to(server: FakeJobServer) -> bool:
 
 
 def test_a_redirect_is_refused_and_nothing_goes_where_it_leads(
-    server: FakeJobServer, token: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: FakeJobServer, token: str, tmp_path: Path, capsys: Captured
 ) -> None:
     with fake_job_server() as other:
         for status in (302, 307):
@@ -502,7 +468,7 @@ def test_a_redirect_is_refused_and_nothing_goes_where_it_leads(
 
 
 def test_an_address_of_the_environment_does_not_replace_the_one_that_is_named(
-    server: FakeJobServer, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FakeJobServer, token: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     with fake_job_server() as other:
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
@@ -512,11 +478,7 @@ def test_an_address_of_the_environment_does_not_replace_the_one_that_is_named(
 
 
 def test_a_token_is_not_shown_to_an_address_that_a_record_names(
-    server: FakeJobServer,
-    token: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    server: FakeJobServer, token: str, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     monkeypatch.setattr(job_server, "is_loopback", lambda address: False)
     server.token = token
@@ -546,10 +508,7 @@ def test_the_end_of_a_tunnel_is_on_this_machine(address: str, here: bool) -> Non
 
 
 def test_who_has_no_token_or_another_is_told_which_is_wanted(
-    server: FakeJobServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    server: FakeJobServer, tmp_path: Path, monkeypatch: Patch, capsys: Captured
 ) -> None:
     headers: dict[str, str] = {}
     module = "ray.dashboard.modules.dashboard_sdk.get_auth_headers_if_auth_enabled"

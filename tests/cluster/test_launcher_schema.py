@@ -15,8 +15,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 import dann_search
 from dann_search.cluster.file.capacity import WATCH
 from dann_search.cluster.file.launcher_file import LauncherFile
-from dann_search.cluster.launcher_schema import check_schema
-from dann_search.cluster.validate_cluster import validate_cluster
+from dann_search.cluster.validate_cluster import check_schema, validate_cluster
 from dann_search.config.source import SourceFile
 from dann_search.outputs.cluster import Finding
 from tests.cluster.file.shipped import AWS, FILES, GCP, ON_PREMISE, ROOT

@@ -77,9 +77,7 @@ def test_what_was_refused_is_asked_for_where_nothing_else_is_left(
     assert chosen(tracker, [TRIAL] * 3, spot_first.score) == {"gpu_on_demand": 2, "gpu_spot": 1}
 
 
-def test_a_demand_that_fits_no_type_gets_no_node(
-    tracker: NodeProviderAvailabilityTracker,
-) -> None:
+def test_a_demand_that_fits_no_type_gets_no_node(tracker: NodeProviderAvailabilityTracker) -> None:
     assert chosen(tracker, [{"GPU": 4.0}], spot_first.score) == {}
 
 

@@ -1,15 +1,14 @@
 """The clouds' notices, from a server that answers as their metadata services document."""
 
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from dann_search.cluster import spot_notice
+from tests.cluster.conftest import Quiet, serving
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def cloud() -> Iterator[Any]:
     ``faults`` are what it does, one a question, before it answers well.
     """
 
-    class Metadata(BaseHTTPRequestHandler):
+    class Metadata(Quiet):
         asked = 0
         faults: tuple[Callable[[Any], object], ...] = ()
 
@@ -53,18 +52,8 @@ def cloud() -> Iterator[Any]:
                 else:
                     self.answer(200, "TRUE" if taken else "FALSE")
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: object, client_address: object) -> None:
-            """Ignore clients that hang up."""
-
-    server = Server(("127.0.0.1", 0), Metadata)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Metadata, "127.0.0.1") as server:
+        yield server
 
 
 @pytest.mark.parametrize("kind", ["aws", "gcp"])

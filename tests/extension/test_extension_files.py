@@ -235,7 +235,7 @@ def test_it_goes_with_the_experiment_behind_a_url(
 def test_a_job_takes_it_along(tmp_path: Path, tiny_images: Path) -> None:
     path = space_with(tmp_path, tiny_images)
     experiment, _ = load_experiment(path, stage_counts())
-    with jobs._bundle(experiment) as bundle:
+    with jobs.bundle_of(experiment) as bundle:
         use_extensions(())
         sent, _ = load_experiment(bundle / jobs.FILE, stage_counts())
         assert sent.extensions == (bundle / EXTENSIONS / "own.py",)

@@ -18,7 +18,7 @@ from dann_search.storage.layout import ExperimentFolder
 @contextmanager
 def served(folder: ExperimentFolder) -> Iterator[str]:
     with loopback_server(GrowingPage(folder), 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()

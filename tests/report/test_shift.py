@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from dann_search.report.embedding import on_a_plane
-from dann_search.report.shift import domain_shift, proxy_a_distance, squared_mmd
+from dann_search.report.shift import domain_shift, on_a_plane, proxy_a_distance, squared_mmd
 
 
 def test_one_distribution_has_no_distance_and_two_far_ones_the_largest() -> None:

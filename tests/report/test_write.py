@@ -3,11 +3,12 @@
 import base64
 import fcntl
 import importlib.util
+import io
 import json
 import re
 import shlex
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from dann_search.errors import InputError
 from dann_search.evaluation.evaluate import evaluate_target
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
-from dann_search.outputs.report import Report
+from dann_search.outputs.report import CalibrationOn, Report
 from dann_search.outputs.shared import ClassRow, Confirmation
 from dann_search.report import write_report
 from dann_search.report.content import Content, gather
@@ -35,8 +36,8 @@ from dann_search.report.figures import paper
 from dann_search.report.figures.catalog import FIGURES, draw
 from dann_search.report.figures.paper import KINDS, export
 from dann_search.report.page import render
-from dann_search.report.search import look_at_search
-from dann_search.report.shift import DomainShift, domain_shift
+from dann_search.report.search import cost_of
+from dann_search.report.shift import domain_shift
 from dann_search.report.write import summarize
 from dann_search.results.insight import ParameterImportance
 from dann_search.results.leaderboard import leaderboard, ranked
@@ -78,17 +79,85 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def page_of(report: Report) -> Page:
-    return Page(report.file.read_text())
+@dataclass(frozen=True)
+class Written:
+    """A report on a search that was evaluated and compared, or on one that was not."""
+
+    folder: ExperimentFolder
+    content: Content
+    report: Report
+
+    @property
+    def text(self) -> str:
+        return self.report.file.read_text()
 
 
-def plots_of(report: Report) -> dict[str, Any]:
-    found = re.search(
-        r'<script type="application/json" id="report">(.*?)</script>', report.file.read_text()
-    )
+@pytest.fixture(scope="module")
+def bare(few_images: ExperimentFolder, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Neither evaluated nor compared; read only."""
+    root = tmp_path_factory.mktemp("bare") / few_images.root.name
+    shutil.copytree(few_images.root, root)
+    return written(ExperimentFolder(root))
+
+
+@pytest.fixture(scope="module")
+def whole(few_images: ExperimentFolder, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Evaluated and compared; then its test split was deleted. Read only."""
+    root = tmp_path_factory.mktemp("whole") / few_images.root.name
+    shutil.copytree(few_images.root, root)
+    folder = ExperimentFolder(root)
+    evaluate_target(root)
+    leave_comparison(folder, compared(folder))
+    for part in ("labels", "images"):
+        (folder.data / f"target.test.{part}.npy").unlink()
+    return written(folder)
+
+
+def written(folder: ExperimentFolder) -> Written:
+    """Write the report; keep what it shows."""
+    contents: list[Content] = []
+
+    def gathered(*arguments: Any) -> Content:
+        contents.append(gather(*arguments))
+        return contents[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dann_search.report.content.gather", gathered)
+        report = write_report(folder)
+    return Written(folder, contents[0], report)
+
+
+@pytest.fixture
+def already_gathered(bare: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the run of the model where only what is done with its results is tested."""
+    monkeypatch.setattr("dann_search.report.content.gather", lambda *_: bare.content)
+
+
+def of_files(few: ExperimentFolder) -> Content:
+    """What a report shows of an experiment without running its model."""
+    return gather(few, lambda line: None, run_model=False)
+
+
+def page_of(content: Content) -> Page:
+    return Page(render(content, "today"))
+
+
+def plots_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="report">(.*?)</script>', page)
     assert found
     plots: dict[str, Any] = json.loads(found[1])["plots"]
     return plots
+
+
+def compared(few: ExperimentFolder) -> dict[str, Any]:
+    """What ``compare`` of version 0.1.0 wrote, of this experiment's best trial."""
+    content: dict[str, Any] = json.loads((WRITTEN / "comparison.json").read_text())
+    return content | {"trial": ranked(read_trials(few))[0].number}
+
+
+def leave_comparison(few: ExperimentFolder, content: dict[str, Any]) -> None:
+    few.compare.mkdir()
+    (few.compare / "comparison.json").write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
@@ -99,21 +168,20 @@ def plots_of(report: Report) -> dict[str, Any]:
     ],
 )
 def test_a_finalist_is_the_best_of_all_only_once_the_confirmation_is_whole(
-    few: ExperimentFolder, done: int, expected: str, not_said: str
+    bare: Written, done: int, expected: str, not_said: str
 ) -> None:
-    content = gather(few, lambda line: None)
+    content = bare.content
     best = replace(content.best, confirmed=(0.7, 0.8), is_confirmed=done == 4)
     state = content.status.model_copy(update={"confirmation": Confirmation(done=done, of=4)})
     choice = context(replace(content, best=best, status=state))["choice"]
     assert expected in choice and not_said not in choice
 
 
-def test_key_numbers_are_those_of_the_other_commands(few: ExperimentFolder) -> None:
-    test = evaluate_target(few.root).model_dump(mode="json")
-    report = write_report(few)
-    best = leaderboard(few).model_dump()["trials"][0]
-    content = report.model_dump(mode="json")
-    assert report.file == few.root / "report" / "index.html"
+def test_key_numbers_are_those_of_the_other_commands(whole: Written) -> None:
+    test = json.loads((whole.folder.best / "evaluation.json").read_text())
+    report, content = whole.report, whole.report.model_dump(mode="json")
+    best = leaderboard(whole.folder).model_dump()["trials"][0]
+    assert report.file == whole.folder.root / "report" / "index.html"
     assert content["bytes"] == report.file.stat().st_size < 5 * MEGABYTES
     assert (content["trial"], content["f1_macro_val"]) == (best["trial"], best["f1_macro_val"])
     for name in ("n", "accuracy", "f1_macro", "precision_macro", "recall_macro"):
@@ -123,7 +191,7 @@ def test_key_numbers_are_those_of_the_other_commands(few: ExperimentFolder) -> N
     assert low <= content["f1_macro_val"] <= high
     assert content["trials"] == {"completed": 2, "pruned": 1, "failed": 1, "running": 0}
     assert not content["partial"]
-    text = page_of(report).text
+    text = Page(whole.text).text
     for number in (best["f1_macro_val"], test["f1_macro"], *test["ci95"]["f1_macro"]):
         assert f"{number:.3f}" in text
     printed("report", json.dumps(content))
@@ -144,13 +212,9 @@ def with_backbones(content: Content, *names: str) -> Content:
     )
 
 
-def test_no_name_becomes_a_tag_a_script_or_a_formula(few: ExperimentFolder, tmp_path: Path) -> None:
-    evaluate_target(few.root)
-    content = with_backbones(gather(few, lambda line: None), HOSTILE, FORMULA)
-    file = tmp_path / "index.html"
-    file.write_text(render(content, "today"))
-    report = summarize(content, file, file.stat().st_size)
-    page = page_of(report)
+def test_no_name_becomes_a_tag_a_script_or_a_formula(whole: Written) -> None:
+    text = render(with_backbones(whole.content, HOSTILE, FORMULA), "today")
+    page = Page(text)
     assert f"unfrozen_depth of {HOSTILE} (stages)" in page.text
     assert f"unfrozen_depth of {FORMULA} (stages)" in page.text
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
@@ -163,41 +227,31 @@ def test_no_name_becomes_a_tag_a_script_or_a_formula(few: ExperimentFolder, tmp_
             assert value.startswith(("#", "data:image/", "data:text/yaml;base64,")), value
     assert HOSTILE in page.text and FORMULA in page.text  # as text, and not evaluated
     # Plotly takes tags in text for markup.
-    inside = json.dumps(plots_of(report))
+    inside = json.dumps(plots_of(text))
     assert "<img" not in inside and "<b>" not in inside and "&lt;/script" in inside
 
 
 @needs_browser
-def test_every_figure_is_drawn_as_png_and_svg_whatever_classes_are_called(
-    few: ExperimentFolder, tmp_path: Path
-) -> None:
-    few.compare.mkdir()
-    (few.compare / "comparison.json").write_text(json.dumps(compared(few)))
-    report = write_report(few, figures=tmp_path)
+def test_every_figure_is_drawn_as_png_and_svg_whatever_classes_are_called(whole: Written) -> None:
+    figures = draw(whole.content)
+    drawn = export(figures | {"again": figures["learning_curves"]})
+    for kind in KINDS:  # the same figure gives the same file
+        assert drawn.pop(f"again.{kind}") == drawn[f"learning_curves.{kind}"]
     expected = {f"{name}.{kind}" for name in FIGURES for kind in KINDS}
     # Six trials and more make a parameter's importance.
-    drawn = [Path(figure) for figure in report.figures]
-    assert {path.name for path in drawn} == expected - {"importance.png", "importance.svg"}
-    for path in drawn:
-        if path.suffix == ".png":
-            with Image.open(path) as picture:
+    assert {*drawn} == expected - {"importance.png", "importance.svg"}
+    for name, content in drawn.items():
+        if name.endswith(".png"):
+            with Image.open(io.BytesIO(content)) as picture:
                 # One column of a paper or both, at 300 dots an inch.
                 assert picture.width >= 1000 and picture.info["dpi"][0] == pytest.approx(300, 0.01)
         else:
-            svg = ElementTree.parse(path).getroot()
+            svg = ElementTree.fromstring(content)
             assert svg.get("width") in ("326", "672")  # the same columns, 96 pixels an inch
             assert not [one for one in svg.iter() if one.tag.endswith(("}img", "}b"))]
-            if path.stem == "features_by_class":
+            if name == "features_by_class.svg":
                 names = {f"{HOSTILE[:39]}…", FORMULA}
                 assert names <= {"".join(text.itertext()) for text in svg.iter()}
-
-
-@needs_browser
-def test_the_same_figure_gives_the_same_file(few: ExperimentFolder) -> None:
-    figures = draw(gather(few, lambda line: None))
-    two = {name: figures[name] for name in ("learning_curves", "features_by_domain")}
-    first = export(two)
-    assert len(first) == 4 and export(two) == first
 
 
 @pytest.mark.parametrize(
@@ -229,6 +283,7 @@ def test_without_what_figures_need_nothing_is_written_and_its_name_is_said(
     assert not (few.root / "report").exists() and not (tmp_path / "figures").exists()
 
 
+@pytest.mark.usefixtures("already_gathered")
 def test_a_browser_that_fails_is_an_error_before_anything_is_written(
     few: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,73 +296,50 @@ def test_a_browser_that_fails_is_an_error_before_anything_is_written(
     assert not (few.root / "report").exists() and not (tmp_path / "figures").exists()
 
 
-def test_a_large_search_of_many_classes_stays_below_five_megabytes(few: ExperimentFolder) -> None:
-    content = gather(few, lambda line: None)
-    first = content.search.rows[0]
-    rows = [first] + [replace(first, number=number) for number in range(10, 3000)]
-    points = {name: [p] * 3000 for name, (p, *_) in content.search.slices.items()}
-    names = [f"class number {label}" for label in range(345)]
-    row = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "n": 40}
+def enlarged(
+    content: Content, *, trials: int, epochs: int, classes: int, parameters: int
+) -> Content:
+    """The same search as if it were so large; scores have all their digits."""
+    rng, search, space = np.random.default_rng(0), content.search, content.experiment.space
     assert content.inside and content.inside.val
-    large = replace(
-        content,
-        search=replace(
-            content.search,
-            rows=rows,
-            curves={row.number: [0.1] * 20 for row in rows},
-            history=content.search.history[:1] * 3000,
-            slices=points,
-        ),
-        experiment=content.experiment.model_copy(
-            # Whatever they are called: 30 parameters.
-            update={"space": {f"{n}{i}": p for n, p in content.experiment.space.items()
-                              for i in ("", *range(1, 8))}}
-        ),
-        info=replace(content.info, class_names=names),
-        inside=replace(content.inside, val=content.inside.val.model_copy(
-            update={
-                "per_class": [ClassRow.model_validate({"class": name, **row}) for name in names],
-                "confusion": np.random.default_rng(0).poisson(0.3, (345, 345)).tolist(),
-            }
-        )),
-    )  # fmt: skip
-    page = render(large, "today")
-    assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
-    assert "the 150 of lowest F1" in page and "lowest trials are left out" in page
-
-
-def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(
-    few: ExperimentFolder,
-) -> None:
-    """3,000 trials of 200 epochs, whose scores have all their digits."""
-    content = gather(few, lambda line: None)
-    first, draw = content.search.rows[0], np.random.default_rng(0)
-    assert content.inside and content.inside.val and content.experiment.space
-    rows = [first] + [replace(first, number=number) for number in range(10, 3009)]
-    ended = [replace(content.search.history[0], trial=row.number) for row in rows]
+    rows = [search.rows[0]]
+    rows += [replace(rows[0], number=number) for number in range(10, 9 + trials)]
     points = {
-        name: [replace(p, trial=row.number) for row in rows]
-        for name, (p, *_) in content.search.slices.items()
+        name: [replace(point, trial=row.number) for row in rows]
+        for name, (point, *_) in search.slices.items()
     }
-    names = [f"class number {label}" for label in range(1000)]
+    names = [f"class number {label}" for label in range(classes)]
     row = {"precision": 0.5, "recall": 0.5, "n": 40}
-    scores = [ClassRow.model_validate({"class": n, "f1": draw.random(), **row}) for n in names]
-    labels = draw.integers(0, 1000, len(content.inside.source_labels))
-    val = content.inside.val.model_copy(
-        update={"per_class": scores, "confusion": np.eye(1000, dtype=int).tolist()}
-    )
-    large = replace(
+    scores = [ClassRow.model_validate({"class": n, "f1": rng.random(), **row}) for n in names]
+    confusion = rng.poisson(0.3, (classes, classes)).tolist()
+    val = content.inside.val.model_copy(update={"per_class": scores, "confusion": confusion})
+    labels = rng.integers(0, classes, len(content.inside.source_labels))
+    copies = range(parameters // len(space))
+    wide = {f"{name}{copy or ''}": one for name, one in space.items() for copy in copies}
+    return replace(
         content,
+        experiment=content.experiment.model_copy(update={"space": wide}),
         search=replace(
-            content.search,
+            search,
             rows=rows,
-            curves={one.number: draw.random(200).tolist() for one in rows},
-            history=ended,
+            curves={one.number: rng.random(epochs).tolist() for one in rows},
+            history=[replace(search.history[0], trial=row.number) for row in rows],
             slices=points,
         ),
         info=replace(content.info, class_names=names),
         inside=replace(content.inside, source_labels=labels, val=val),
     )
+
+
+def test_a_large_search_of_many_classes_stays_below_five_megabytes(bare: Written) -> None:
+    large = enlarged(bare.content, trials=1000, epochs=20, classes=345, parameters=32)
+    page = render(large, "today")
+    assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
+    assert "the 150 of lowest F1" in page and "lowest trials are left out" in page
+
+
+def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(bare: Written) -> None:
+    large = enlarged(bare.content, trials=3000, epochs=200, classes=1000, parameters=4)
     page = render(large, "today")
     assert 2 * MEGABYTES < len(page.encode()) < 5 * MEGABYTES
     assert "1,000 of 3,000 best trials. One epoch in 10 of each, and its last." in page
@@ -315,86 +347,59 @@ def test_a_long_search_of_a_thousand_classes_says_what_it_leaves_out(
     assert "1,500 of 3,000 trials." in page and "Of 1000 classes the 150 of lowest F1" in page
 
 
-def test_the_page_asks_no_network_and_runs_only_its_own_scripts(few: ExperimentFolder) -> None:
-    page = page_of(write_report(few))
+def test_the_page_asks_no_network_and_runs_only_its_own_scripts(bare: Written) -> None:
+    page = Page(bare.text)
     (policy,) = [a["content"] for tag, a in page.tags if "http-equiv" in a and tag == "meta"]
     assert policy and policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe-eval" not in policy and "http" not in policy
     assert re.fullmatch(r"(?!.*script-src[^;]*unsafe).*", policy)
 
 
-def test_test_labels_are_never_opened_and_are_not_needed(few: ExperimentFolder) -> None:
-    evaluate_target(few.root)
-    (few.data / "target.test.labels.npy").unlink()
-    (few.data / "target.test.images.npy").unlink()
-    report = write_report(few)
-    assert (
-        report.model_dump(mode="json")["test"] is not None
-        and report.model_dump(mode="json")["ece"] is not None
-    )
-    assert not (few.data / ".".join([*UNLABELLED, "labels", "npy"])).exists()
+def test_test_labels_are_never_opened_and_are_not_needed(whole: Written) -> None:
+    assert whole.report.test is not None and whole.report.ece is not None
+    assert not list(whole.folder.data.glob("target.test.*.npy"))
+    assert not (whole.folder.data / ".".join([*UNLABELLED, "labels", "npy"])).exists()
 
 
-def test_what_was_not_run_is_said_with_the_command_that_runs_it(few: ExperimentFolder) -> None:
-    report = write_report(few)
-    text = page_of(report).text
-    assert f"dann-search evaluate {few.root}" in text
-    assert f"dann-search compare {few.root}" in text
-    assert (
-        report.model_dump(mode="json")["test"] is None
-        and report.model_dump(mode="json")["baselines"] is None
-    )
+def test_what_was_not_run_is_said_with_the_command_that_runs_it(bare: Written) -> None:
+    text = Page(bare.text).text
+    assert f"dann-search evaluate {bare.folder}" in text
+    assert f"dann-search compare {bare.folder}" in text
+    assert bare.report.test is None and bare.report.baselines is None
     assert "validation split" in text
 
 
-def test_scores_of_another_model_are_not_passed_off_as_the_best_ones(
-    few: ExperimentFolder,
-) -> None:
+def test_scores_of_another_model_are_not_passed_off_as_the_best_ones(few: ExperimentFolder) -> None:
     second = ranked(read_trials(few))[1].number
     write_best(few, trial=second, out=few.best)
     evaluate_target(few.best)
-    few.compare.mkdir()
-    content = compared(few) | {"trial": second}
-    (few.compare / "comparison.json").write_text(json.dumps(content))
-    report = write_report(few)
-    assert (
-        report.model_dump(mode="json")["test"] is None
-        and report.model_dump(mode="json")["baselines"] is None
-    )
-    assert len([n for n in report.notes if f"trial {second}" in n]) == 2
+    leave_comparison(few, compared(few) | {"trial": second})
+    content = of_files(few)
+    assert content.test is None and content.compared is None
+    assert len([note for note in content.notes if f"trial {second}" in note]) == 2
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"methods": {}, "trial": 0, "seeds": []}'])
 def test_a_damaged_comparison_is_a_note_not_a_failure(few: ExperimentFolder, content: str) -> None:
     few.compare.mkdir()
     (few.compare / "comparison.json").write_text(content)
-    notes = write_report(few).notes
-    assert any("comparison.json cannot be read" in note for note in notes)
-
-
-def compared(few: ExperimentFolder) -> dict[str, Any]:
-    """What ``compare`` of version 0.1.0 wrote, of this experiment's best trial."""
-    content: dict[str, Any] = json.loads((WRITTEN / "comparison.json").read_text())
-    return content | {"trial": ranked(read_trials(few))[0].number}
+    assert any("comparison.json cannot be read" in note for note in of_files(few).notes)
 
 
 def test_a_comparison_is_shown_with_intervals_and_p_values_where_it_has_them(
-    few: ExperimentFolder,
+    whole: Written,
 ) -> None:
-    few.compare.mkdir()
-    (few.compare / "comparison.json").write_text(json.dumps(compared(few)))
-    report = write_report(few)
-    content = printed("report", json.dumps(report.model_dump(mode="json")))
-    written = compared(few)
+    content = whole.report.model_dump(mode="json")
+    written = compared(whole.folder)
     spread = written["methods"]["dann"]["f1_macro_test"]
     assert content["baselines"]["dann"] == {"mean": spread["mean"], "sd": spread["sd"]}
     lead = written["methods"]["source_only"]["difference"]["f1_macro"]
-    text = page_of(report).text
+    text = Page(whole.text).text
     low, high = lead["ci95"]
     assert f"{lead['mean']:+.3f}" in text and f"{low:+.3f} to {high:+.3f}" in text
     assert f"p = {lead['p_value']:.3g}" in text
     assert written["verdict"] in text and written["fairness"]["notes"][0] in text
-    labels = plots_of(report)["baselines"]["data"][1]["y"]
+    labels = plots_of(whole.text)["baselines"]["data"][1]["y"]
     assert labels == ["source_only", "dann"]  # by another name it is not drawn again
 
 
@@ -402,19 +407,12 @@ def test_the_gain_is_over_the_stronger_recipe_of_source_only(few: ExperimentFold
     content = compared(few)
     base = content["methods"]["source_only"]
     score = base["f1_macro_test"] | {"mean": base["f1_macro_test"]["mean"] + 0.01}
-    own = {
-        "method": "source_only",
-        "trials": 7,
-        "trial": 3,
-        "score": 0.6,
-        "folder": "own",
-    }
+    own = {"method": "source_only", "trials": 7, "trial": 3, "score": 0.6, "folder": "own"}
     gap = {name: one | {"mean": 0.1234} for name, one in base["difference"].items()}
     twin = {"f1_macro_test": score, "difference": gap, "tuned": own | {"searched": []}}
     content["methods"]["source_only_tuned"] = base | twin
-    few.compare.mkdir()
-    (few.compare / "comparison.json").write_text(json.dumps(content))
-    text = page_of(write_report(few)).text
+    leave_comparison(few, content)
+    text = page_of(of_files(few)).text
     assert "over source_only_tuned, test" in text and "+0.123" in text
     assert "by 7 trials of its own" in text
 
@@ -432,13 +430,15 @@ def test_the_network_without_adaptation_is_shown_where_the_comparison_names_it(
     content = compared(few)
     content["methods"]["source_only"]["runs"] = [run.name, "source_only-seed2-gone"]
     (few.compare / "comparison.json").write_text(json.dumps(content))
-    networks = [one["network"] for one in write_report(few).model_dump(mode="json")["domain_shift"]]
+    shown = gather(few, lambda line: None).inside
+    assert shown
+    networks = [one.name for one in shown.domains]
     assert networks == ["before training", "trained without adaptation", "trained by dann"]
 
     shutil.rmtree(run)
-    left = write_report(few, force=True).model_dump(mode="json")
-    assert [one["network"] for one in left["domain_shift"]] == [networks[0], networks[2]]
-    assert any("trained without adaptation is not shown" in note for note in left["notes"])
+    left = gather(few, lambda line: None)
+    assert left.inside and [one.name for one in left.inside.domains] == [networks[0], networks[2]]
+    assert any("trained without adaptation is not shown" in note for note in left.notes)
 
 
 def test_reliability_is_of_the_test_split_where_evaluate_wrote_it(few: ExperimentFolder) -> None:
@@ -452,16 +452,17 @@ def test_reliability_is_of_the_test_split_where_evaluate_wrote_it(few: Experimen
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
     model = few.best / "model.json"
     model.write_text(json.dumps(json.loads(model.read_text()) | {"temperature": 1.5}))
-    report = write_report(few)
-    assert report.model_dump(mode="json")["ece"] == {"split": "test", "value": 0.125}
-    assert plots_of(report)["reliability"]["data"][1]["y"] == [0.625]
-    assert "logits divided by the temperature 1.5" in page_of(report).text
+    content = of_files(few)
+    report, page = summarize(content, path, 0), render(content, "today")
+    assert report.ece == CalibrationOn(split="test", value=0.125)
+    assert plots_of(page)["reliability"]["data"][1]["y"] == [0.625]
+    assert "logits divided by the temperature 1.5" in Page(page).text
 
 
 def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
-    few: ExperimentFolder, tmp_path: Path
+    bare: Written, few: ExperimentFolder, tmp_path: Path
 ) -> None:
-    text = page_of(write_report(few)).text
+    text = Page(bare.text).text
     assert "images, whose labels also chose the model: run evaluate" in text
     assert re.search(r"target val \d+ chose the model", text)
     assert "It chose among 4 trials" in text
@@ -477,7 +478,7 @@ def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
         data__source=data["source"],
         data__target=data["target"],
     )
-    text = page_of(write_report(by_info_max)).text
+    text = page_of(gather(by_info_max, lambda line: None)).text
     assert "images, whose labels chose nothing: run evaluate" in text
     assert re.search(r"target val \d+ only measured it", text)
     assert "Only shown: info_max chose." in text
@@ -488,6 +489,7 @@ def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
         assert "chose the model" not in shown and "flatters" not in shown
 
 
+@pytest.mark.usefixtures("already_gathered")
 def test_a_report_that_is_there_is_kept_unless_force_is_given(
     few: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -504,6 +506,7 @@ def test_a_report_that_is_there_is_kept_unless_force_is_given(
     assert file.read_text() == "old" and not (tmp_path / "other.html").exists()
     report = write_report(few, figures=figures, force=True)
     assert file.stat().st_size == report.bytes > MEGABYTES
+    assert report.figures == [str(figures / "history.png")]
     assert (figures / "history.png").read_text() == "new"
 
 
@@ -565,17 +568,14 @@ def test_a_search_that_is_not_over_gives_a_partial_report(few: ExperimentFolder)
     assert begun
     record.report(begun.number, [0.1])
     record.close()
-    report = write_report(few)
-    assert (
-        report.model_dump(mode="json")["partial"]
-        and report.model_dump(mode="json")["trials"]["running"] == 1
-    )
-    page = page_of(report)
-    assert "This report is partial: the search was interrupted. 4 of 7 trials are over" in page.text
+    content = of_files(few)
+    report = summarize(content, few.root, 0)
+    assert report.partial and report.trials.running == 1
+    partial = "This report is partial: the search was interrupted. 4 of 7 trials are over"
+    assert partial in page_of(content).text
     with open(few.root / "driver.lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        report = write_report(few, force=True)
-    assert "the search is still running" in page_of(report).text
+        assert any("the search is still running" in note for note in of_files(few).notes)
 
 
 def load_experiment_of(folder: ExperimentFolder) -> Any:
@@ -590,19 +590,20 @@ def test_where_the_images_are_gone_the_rest_is_reported(few: ExperimentFolder) -
     record = yaml.safe_load(few.record.read_text())
     record["experiment"]["data"]["target"]["folder"] = str(few.root / "gone")
     few.record.write_text(yaml.safe_dump(record))
-    report = write_report(few)
-    assert any("features, images) is missing" in note for note in report.notes)
-    assert report.model_dump(mode="json")["ece"] is None and "history" in plots_of(report)
+    content = gather(few, lambda line: None)
+    assert any("features, images) is missing" in note for note in content.notes)
+    assert summarize(content, few.root, 0).ece is None
+    assert "history" in plots_of(render(content, "today"))
 
 
 def test_hours_are_those_the_search_counted(few: ExperimentFolder) -> None:
     count_hours(few, hours=0.5, cpu_hours=1.5, gpu_hours=0.0)
-    report = write_report(few)
-    spent = report.model_dump(mode="json")["spent"]
-    assert (spent["hours"], spent["cpu_hours"], spent["gpu_hours"]) == (0.5, 1.5, 0.0)
+    content = of_files(few)
+    spent = content.search.spent
+    assert (spent.hours, spent.cpu_hours, spent.gpu_hours) == (0.5, 1.5, 0.0)
     # Two trials of two epochs, and one of two that was stopped after its first.
-    assert (spent["epochs"], spent["epochs_saved"]) == (5, 1)
-    text = page_of(report).text
+    assert (spent.epochs, spent.epochs_saved) == (5, 1)
+    text = page_of(content).text
     assert "1.5 CPU-hours" in text and "30m00s" in text and "GPU" not in text
 
 
@@ -630,30 +631,28 @@ def test_hours_saved_are_estimated_from_each_stopped_trials_own_seconds(
     experiment = read_experiment(few)
     takes = experiment.resources.model_copy(update={"workers_per_trial": 2, "cpus_per_worker": 4})
     experiment = experiment.model_copy(update={"resources": takes})
-    search = look_at_search(few, experiment, [rows[0], fast, slow])
-    assert search.spent.epochs_saved == 14
-    assert search.spent.cpu_hours_saved == pytest.approx(1.05 * 8)
-    assert search.spent.gpu_hours_saved == pytest.approx(1.05 * 2)  # a trial had 8 CPUs, 2 GPUs
-    content = gather(few, lambda line: None)
-    content = replace(content, search=replace(content.search, spent=search.spent))
-    page = Page(render(content, "today"))
+    spent = cost_of(few, experiment, [rows[0], fast, slow])
+    assert spent.epochs_saved == 14
+    assert spent.cpu_hours_saved == pytest.approx(1.05 * 8)
+    assert spent.gpu_hours_saved == pytest.approx(1.05 * 2)  # a trial had 8 CPUs, 2 GPUs
+    content = of_files(few)
+    page = page_of(replace(content, search=replace(content.search, spent=spent)))
     assert "early stopping saved 14 (64 %), an estimated 2.1 GPU-hours" in page.text
     assert "CPU-hours saved, estimated 8.4" in page.text
 
     few.trial_record(7).unlink()  # one without times is taken to be as the others
-    spent = look_at_search(few, experiment, [rows[0], fast, slow]).spent
+    spent = cost_of(few, experiment, [rows[0], fast, slow])
     assert spent.cpu_hours_saved == pytest.approx(14 * 30 / 3600 * 8)
     few.trial_record(1).unlink()
     for file in few.trial(1).iterdir():
         file.unlink()
-    assert look_at_search(few, experiment, [fast, slow]).spent.cpu_hours_saved is None
+    assert cost_of(few, experiment, [fast, slow]).cpu_hours_saved is None
 
 
 def test_the_leaderboard_lists_every_trial_and_leaves_blank_what_does_not_apply(
-    few: ExperimentFolder,
+    bare: Written,
 ) -> None:
-    report = write_report(few)
-    text = report.file.read_text()
+    few, text = bare.folder, bare.text
     begin = text.index('id="leaderboard"')
     table = text[begin : text.index("</table>", begin)]
     heads = re.findall(r'data-name="([^"]+)"', table)
@@ -672,10 +671,9 @@ def test_the_leaderboard_lists_every_trial_and_leaves_blank_what_does_not_apply(
 
 
 def test_the_commands_it_prints_find_the_same_recipe_and_the_same_experiment(
-    few: ExperimentFolder, tmp_path: Path
+    bare: Written, tmp_path: Path
 ) -> None:
-    report = write_report(few)
-    page = page_of(report)
+    few, page = bare.folder, Page(bare.text)
     (link,) = [a for tag, a in page.tags if tag == "a" and "download" in a]
     assert link["download"] == "small.yaml"
     file = tmp_path / "small.yaml"
@@ -699,28 +697,27 @@ def test_the_commands_it_prints_find_the_same_recipe_and_the_same_experiment(
 
 
 def test_the_command_prints_the_key_numbers_as_one_object(
-    few: ExperimentFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+    few: ExperimentFolder, bare: Written, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     assert main(["report", str(few.root), "--json"]) == 0
     captured = capsys.readouterr()
     content = printed("report", captured.out)
-    assert [one["network"] for one in content["domain_shift"]] == [
-        "before training",
-        "trained by dann",
-    ]
+    networks = [one["network"] for one in content["domain_shift"]]
+    assert networks == ["before training", "trained by dann"]
     assert "running the model" in captured.err
+    monkeypatch.setattr("dann_search.report.content.gather", lambda *_: bare.content)
     assert main(["report", str(few.root), "--force"]) == 0
     assert "macro-F1, target val" in capsys.readouterr().out
 
 
-def test_of_a_network_that_has_collapsed_what_cannot_be_measured_is_null(
-    few: ExperimentFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def all_the_same(source: Any, target: Any) -> DomainShift:
-        return domain_shift(source * 0, target * 0)
-
-    monkeypatch.setattr("dann_search.report.inside.domain_shift", all_the_same)
-    assert main(["report", str(few.root), "--json"]) == 0
-    content = printed("report", capsys.readouterr().out)
-    assert {one["mmd2"] for one in content["domain_shift"]} == {None}
-    assert '<td class="n">nan</td>' not in Path(content["report"]).read_text()
+def test_of_a_network_that_has_collapsed_what_cannot_be_measured_is_null(bare: Written) -> None:
+    same = np.ones((8, 4))
+    assert bare.content.inside
+    collapsed = [
+        replace(one, shift=domain_shift(same, same)) for one in bare.content.inside.domains
+    ]
+    content = replace(bare.content, inside=replace(bare.content.inside, domains=collapsed))
+    report = summarize(content, bare.report.file, 0)
+    assert {one.mmd2 for one in report.domain_shift} == {None}
+    assert '<td class="n">nan</td>' not in render(content, "today")

@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 ROOT = Path(__file__).parents[2]
 IN_A_HURRY = """
 import sys
-from dann_search.cluster.doctor import all_reduce, cluster
+from dann_search.cluster.doctor import all_reduce, cluster, judge
 from dann_search.cluster.doctor.run import examine
-cluster.LOOK_S = cluster.CLOCK_S = cluster.STORAGE_S = 8
+judge.LOOK_S = cluster.CLOCK_S = judge.STORAGE_S = 8
 report = examine(sys.argv[1], storage=sys.argv[2])
 print(report.model_dump_json())
 """

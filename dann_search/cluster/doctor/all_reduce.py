@@ -2,12 +2,11 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from dann_search.cluster.doctor.nodes import ProbedNode, Silence, ask_each
-from dann_search.cluster.doctor.verdict import verdict
+from dann_search.cluster.doctor.nodes import ProbedNode, Silence, verdict
 from dann_search.outputs.cluster import Check
 
 LIMIT_S = 90
@@ -15,42 +14,37 @@ LIMIT_S = 90
 
 
 def check_all_reduce(
-    nodes: list[ProbedNode], host: str, gpus: Mapping[str, int] | None = None
+    nodes: list[ProbedNode],
+    host: str,
+    ask_each: Callable[..., dict[Any, Any]],
+    gpus: Mapping[ProbedNode, int] | None = None,
 ) -> list[Check]:
     """Let every node, or every GPU of the nodes, take part in one collective.
 
-    Args:
-        nodes: those that take part.
-        host: this machine's address, where the processes meet.
-        gpus: number of GPUs by node id: NCCL adds up over them, with one process a GPU as in
-            training. By default gloo adds up over the nodes, with one process a node.
+    With the number of GPUs by node NCCL adds up over them, with one process a GPU as in training;
+    else gloo adds up over the nodes, with one process a node. The processes meet at ``host``, this
+    machine's address. ``ask_each`` is that of ``cluster.py``.
     """
     import torch.distributed as dist
 
-    # The processes meet here; the store lives until they are done.
+    # The store lives until the processes are done.
     store = dist.TCPStore(  # type: ignore[attr-defined]
         "0.0.0.0", 0, is_master=True, wait_for_workers=False
     )
-    port = store.port
-    places: list[tuple[ProbedNode, int | None]] = (
-        [(node, None) for node in nodes]
-        if gpus is None
-        else [(node, gpu) for node in nodes for gpu in range(gpus[node.id])]
-    )
+    places = [(n, gpu) for n in nodes for gpu in ([None] if gpus is None else range(gpus[n]))]
     size = len(places)
     calls = {
-        (node.id, gpu): (node, (rank, size, host, port, gpu, LIMIT_S))
+        (node, gpu): (node, (rank, size, host, store.port, gpu, LIMIT_S))
         for rank, (node, gpu) in enumerate(places)
     }
     asked = ask_each(calls, add_up, limit_s=LIMIT_S + 30)
     del store
-    expected = size * (size + 1) / 2
     backend, over = "gloo", f"over {size} nodes"
     if gpus is not None:
         where = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
         backend, over = "nccl", f"over {size} GPUs on {where}"
     return [
-        _judge(node, [asked[key] for key in calls if key[0] == node.id], expected, backend, over)
+        _judge(node, [asked[key] for key in calls if key[0] == node], size, backend, over)
         for node in nodes
     ]
 
@@ -67,9 +61,7 @@ def add_up(rank: int, size: int, host: str, port: int, gpu: int | None, limit_s:
     import torch.distributed as dist
 
     limit = timedelta(seconds=limit_s)
-    store = dist.TCPStore(  # type: ignore[attr-defined]
-        host, port, is_master=False, timeout=limit
-    )
+    store = dist.TCPStore(host, port, is_master=False, timeout=limit)  # type: ignore[attr-defined]
     device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
     if gpu is not None:
         torch.cuda.set_device(device)
@@ -84,16 +76,16 @@ def add_up(rank: int, size: int, host: str, port: int, gpu: int | None, limit_s:
             dist.destroy_process_group()
 
 
-def _judge(node: ProbedNode, answers: list[Any], expected: float, backend: str, over: str) -> Check:
-    name = f"{backend} all-reduce"
+def _judge(node: ProbedNode, answers: list[Any], size: int, backend: str, over: str) -> Check:
     remedy = (
         "let the nodes reach each other on all ports (the security group's own rule), and set "
-        f"{'NCCL' if backend == 'nccl' else 'GLOO'}_SOCKET_IFNAME to the interface between them"
+        f"{backend.upper()}_SOCKET_IFNAME to the interface between them"
     )
-    wrong = ""
+    expected, wrong = size * (size + 1) / 2, ""
     for answer in answers:
         if isinstance(answer, Silence):
-            return verdict(name, node.name, "", answer.why, remedy)
+            wrong = answer.why
+            break
         if answer != expected:
             wrong = f"the sum is {answer:g}, expected {expected:g}"
-    return verdict(name, node.name, over, wrong, remedy)
+    return verdict(f"{backend} all-reduce", node.name, over, wrong, remedy)

@@ -3,7 +3,7 @@
 import http.client
 import os
 
-from dann_search.cluster.doctor.verdict import verdict
+from dann_search.cluster.doctor.nodes import verdict
 from dann_search.outputs.cluster import Check
 from dann_search.search.ray_private import ANSWERED, LIMIT_S, REFUSED, ask_head, own_token
 

@@ -1,28 +1,94 @@
-"""Judge the facts that nodes report. Pure functions: no node is asked here."""
+"""Ask each machine for its facts, and judge them."""
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from dann_search.cluster.doctor import probe
 from dann_search.cluster.doctor.needs import Needs
-from dann_search.cluster.doctor.places import DataPlace
-from dann_search.cluster.doctor.probe import Facts
-from dann_search.cluster.doctor.verdict import verdict
+from dann_search.cluster.doctor.nodes import Ask, ProbedNode, Silence, silent, verdict
+from dann_search.cluster.doctor.probe import NEEDED, PROJECT, DataPlace, Facts
 from dann_search.outputs.cluster import Check
 from dann_search.search.authentication import OTHERS
 from dann_search.storage.remote_folder import is_url
 
 GIB, MIB = 2**30, 2**20
-PROJECT = "dann-search"
-NEEDED = ("ray", "torch", "torchvision", "optuna")
+CUDA_BUILD = "install torch's CUDA build: pip install torch, without the CPU index"
 PER_GPU_SHM = 256 * MIB
 """Bytes of /dev/shm that NCCL may use for each GPU of a node with several."""
 MAX_SKEW_S = 2.0
 """With a larger skew, heartbeats look stale and logs cannot be compared."""
 LOGS = 2 * GIB
 """Bytes for logs and a checkpoint in transit, besides the packed store."""
+LOOK_S, STORAGE_S, DATA_S = 90, 60, 120
+"""Limits on the slowest node; each starts a worker process first."""
+
+Tell = Callable[[str], None]
+
+
+def check_nodes(
+    nodes: list[ProbedNode], needs: Needs, ask: Ask, tell: Tell, reference: Facts | None = None
+) -> tuple[list[Check], dict[ProbedNode, Facts]]:
+    """Check each node by itself, and that all share the storage and have the reference's versions.
+
+    Returns:
+        The checks, and the facts of the nodes that answered.
+    """
+    tell(f"looking at {len(nodes)} nodes")
+    looked = ask(nodes, probe.look, needs.folders, limit_s=LOOK_S)
+    facts = {node: one for node, one in looked.items() if not isinstance(one, Silence)}
+    checks = [silent("node", n, one) for n, one in looked.items() if isinstance(one, Silence)]
+    checks += _judge_facts(facts, needs, reference)
+    if needs.storage is not None:
+        tell(f"writing to {needs.storage} from every node")
+        checks += _check_storage([*facts], needs.storage, ask)
+    if needs.places is not None:
+        tell("reaching for the data from every node")
+        missing = ask([*facts], probe.missing, needs.places, limit_s=DATA_S)
+        checks += [
+            silent("data", node, one)
+            if isinstance(one, Silence)
+            else judge_data(node.name, needs.places, one)
+            for node, one in missing.items()
+        ]
+    return checks, facts
+
+
+def _judge_facts(
+    facts: Mapping[ProbedNode, Facts], needs: Needs, reference: Facts | None
+) -> list[Check]:
+    by_name = {node.name: one for node, one in facts.items()}
+    return [
+        *(judge_versions(name, one, reference) for name, one in by_name.items()),
+        *judge_cuda(by_name),
+        *(judge_gpus(node.name, one, node.gpus) for node, one in facts.items()),
+        *(judge_shared_memory(n.name, one, n.store_bytes) for n, one in facts.items()),
+        *(judge_disk(name, one, needs) for name, one in by_name.items()),
+        *(judge_token_file(name, one) for name, one in by_name.items()),
+    ]
+
+
+def _check_storage(nodes: list[ProbedNode], storage: str, ask: Ask) -> list[Check]:
+    run = uuid.uuid4().hex
+    wrote = ask(nodes, probe.write, storage, run, limit_s=STORAGE_S)
+    done = {node: one for node, one in wrote.items() if not isinstance(one, Silence)}
+    seen = ask(nodes, probe.marks, storage, run, limit_s=STORAGE_S)
+    # On every node: if they do not share the storage, each has a folder to remove.
+    made = any(one.made for one in done.values())
+    ask(nodes, probe.erase, storage, run, made, limit_s=STORAGE_S)
+    written = {one.mark: node.name for node, one in done.items() if not one.error}
+    checks = []
+    for node in nodes:
+        silence = [one for one in (wrote[node], seen[node]) if isinstance(one, Silence)]
+        checks.append(
+            silent("storage", node, silence[0])
+            if silence
+            else judge_storage(node.name, storage, done[node].error, seen[node], written)
+        )
+    return checks
 
 
 def judge_count(names: Sequence[str], expected: int) -> Check:
@@ -47,56 +113,50 @@ def judge_versions(node: str, facts: Facts, reference: Facts | None = None) -> C
     for name, theirs in (reference.versions if reference else {}).items():
         mine = facts.versions.get(name)
         # The driver's machine may have the CPU build of the same torch.
-        if _public(mine) != _public(theirs):
+        if mine is None or public(mine) != public(theirs):
             wrong.append(f"{name} {mine or 'missing'}, the driver has {theirs}")
             remedies.append("install one version on all nodes (setup_commands, one image)")
-    return verdict(
-        "versions", node, _listing(facts), "; ".join(wrong), "; ".join(dict.fromkeys(remedies))
-    )
+    found = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    remedy = "; ".join(dict.fromkeys(remedies))
+    return verdict("versions", node, found, "; ".join(wrong), remedy)
 
 
 def judge_cuda(facts: Mapping[str, Facts]) -> list[Check]:
     """Require the same CUDA and NVIDIA driver on all nodes that have GPUs."""
-    with_gpus = {node: one for node, one in facts.items() if one.gpus or one.driver}
-    if not with_gpus:
-        return []
-    first = next(iter(with_gpus.values()))
+    found = {
+        node: f"CUDA {one.cuda or 'none'}, driver {one.driver}"
+        for node, one in facts.items()
+        if one.gpus or one.driver
+    }
     checks = []
-    for node, one in with_gpus.items():
-        found = f"CUDA {one.cuda or 'none'}, driver {one.driver}"
-        expected = f"CUDA {first.cuda or 'none'}, driver {first.driver}"
-        wrong, remedy = "", ""
-        if one.cuda is None:
-            wrong, remedy = f"torch was built without CUDA, driver {one.driver}", _CUDA_BUILD
-        elif found != expected:
-            wrong = f"{found}; {next(iter(with_gpus))} has {expected}"
-            remedy = "one image for all GPU nodes"
-        checks.append(verdict("CUDA", node, found, wrong, remedy))
+    for node, here in found.items():
+        first, wrong, remedy = next(iter(found)), "", "one image for all GPU nodes"
+        if facts[node].cuda is None:
+            wrong = f"torch was built without CUDA, driver {facts[node].driver}"
+            remedy = CUDA_BUILD
+        elif here != found[first]:
+            wrong = f"{here}; {first} has {found[first]}"
+        checks.append(verdict("CUDA", node, here, wrong, remedy))
     return checks
-
-
-_CUDA_BUILD = "install torch's CUDA build: pip install torch, without the CPU index"
 
 
 def judge_gpus(node: str, facts: Facts, ray_gpus: float | None = None) -> Check:
     """Compare the GPUs that the driver, torch and, on a cluster, Ray see."""
-    there, torch_sees = len(facts.gpus), facts.torch_gpus
-    names = ", ".join(sorted(set(facts.gpus))) or "none"
-    found = f"{there} ({names})" if there else "none"
-    by_torch = "none" if torch_sees is None else torch_sees
-    if facts.trouble or torch_sees != there:
-        wrong = f"{there} there, torch sees {by_torch}"
+    there, sees = len(facts.gpus), "none" if facts.torch_gpus is None else facts.torch_gpus
+    found, wrong, remedy = "none", "", ""
+    if there:
+        found = f"{there} ({', '.join(sorted(set(facts.gpus)))})"
+    if facts.trouble or sees != there:
+        wrong = f"{there} there, torch sees {sees}"
         wrong += f" ({facts.trouble})" if facts.trouble else ""
         remedy = (
-            f"{_CUDA_BUILD}; update NVIDIA's driver; start containers with NVIDIA's runtime "
+            f"{CUDA_BUILD}; update NVIDIA's driver; start containers with NVIDIA's runtime "
             "(docker run --gpus=all)"
         )
-        return verdict("GPUs", node, found, wrong, remedy)
-    if ray_gpus is not None and ray_gpus != there:
-        wrong = f"torch sees {by_torch}, Ray offers {ray_gpus:g}"
+    elif ray_gpus is not None and ray_gpus != there:
+        wrong = f"torch sees {sees}, Ray offers {ray_gpus:g}"
         remedy = f"resources: {{GPU: {there}}} in cluster.yaml, or ray start --num-gpus={there}"
-        return verdict("GPUs", node, found, wrong, remedy)
-    return verdict("GPUs", node, found + (", all with Ray" if ray_gpus else ""))
+    return verdict("GPUs", node, found + (", all with Ray" if ray_gpus else ""), wrong, remedy)
 
 
 def judge_shared_memory(node: str, facts: Facts, store_bytes: float) -> Check:
@@ -129,14 +189,12 @@ def judge_sockets(node: str, trouble: str) -> Check:
 
 def judge_disk(node: str, facts: Facts, needs: Needs) -> Check:
     """Require room for the packed store where this node keeps it."""
-    needed = needs.store_bytes + LOGS
-    first = facts.disks[0]
-    size = _size(needs.store_bytes)
-    store = (
-        f"the packed store ({size})" if needs.store_is_known else f"up to {size} of packed store"
-    )
-    if needs.places is None:
-        store = "a small packed store"
+    needed, first = needs.store_bytes + LOGS, facts.disks[0]
+    store, size = "a small packed store", _size(needs.store_bytes)
+    if needs.places is not None:
+        store = f"up to {size} of packed store"
+    if needs.store_is_known:
+        store = f"the packed store ({size})"
     # A file system without a size (/proc) is no disk: the storage check reports it.
     tight = [disk for disk in facts.disks if disk.total and disk.free < needed]
     wrong = "; ".join(f"{_size(disk.free)} free at {disk.folder}" for disk in tight)
@@ -192,19 +250,15 @@ def judge_data(node: str, places: tuple[DataPlace, ...], missing: Mapping[str, s
 
 def _requirements() -> dict[str, SpecifierSet]:
     try:
-        listed = requires(PROJECT) or []
+        found = map(Requirement, requires(PROJECT) or [])
     except PackageNotFoundError:
         return {}
-    found = (Requirement(line) for line in listed)
     return {one.name: one.specifier for one in found if one.name in NEEDED and one.marker is None}
 
 
-def _listing(facts: Facts) -> str:
-    return ", ".join(f"{name} {version}" for name, version in facts.versions.items())
-
-
-def _public(version: str | None) -> str | None:
-    return version and version.partition("+")[0]
+def public(version: str) -> str:
+    """Return a version without its build: nodes with GPUs do not install 2.13.0+cpu."""
+    return version.partition("+")[0]
 
 
 def _size(number: float) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dann_search.cluster.doctor.places import DataPlace
+from dann_search.cluster.doctor.probe import DataPlace
 from dann_search.config.data import PLACES, DataConfig, DomainConfig
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.load import experiment_of, read_source
+from dann_search.config.source import KeyPath
 from dann_search.data.target_has_labels import fitted_to_target
 from dann_search.data.walk import images_below
 from dann_search.models.registry import largest_native_size, stage_counts
@@ -29,7 +30,6 @@ class Needs:
         places: data to reach; None if no search was named.
         store_bytes: size of the packed store, or its limit.
         store_is_known: whether the size was computed from the number of images.
-        nodes: number of nodes that the cluster should have, the head included; None if unknown.
         label_free: the objective, where the target has no labels; empty where it has.
     """
 
@@ -38,7 +38,6 @@ class Needs:
     store_bytes: int = GIB
     store_is_known: bool = False
     label_free: str = ""
-    nodes: int | None = None
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -48,11 +47,11 @@ class Needs:
     @property
     def not_checked(self) -> list[str]:
         """What cannot be checked because an option is missing."""
-        missing = {
-            "storage: name it with --storage DIR|URL or --space SPACE.yaml": self.storage,
-            "data: name the search with --space SPACE.yaml": self.places,
-        }
-        left_out = [sentence for sentence, given in missing.items() if given is None]
+        left_out = []
+        if self.storage is None:
+            left_out.append("storage: name it with --storage DIR|URL or --space SPACE.yaml")
+        if self.places is None:
+            left_out.append("data: name the search with --space SPACE.yaml")
         if self.label_free:
             left_out.append(
                 f"labels of the target: it has none, so {self.label_free}, which needs none, "
@@ -88,48 +87,55 @@ def needs_of(space: Path | None, storage: str | None, sets: Sequence[str], *, lo
 
 def places_of(experiment: ExperimentConfig) -> tuple[DataPlace, ...]:
     """List the folders, manifests and URLs of a search's data, and its weights."""
-    data = experiment.data
-    sources = [(f"data.source.{n}", one) for n, one in enumerate(data.sources)]
-    if isinstance(data.source, DomainConfig):
-        sources = [("data.source", data.source)]
-    found = []
-    for path, domain in [*sources, ("data.target", data.target)]:
-        for key in ("root", *PLACES):
-            if (where := getattr(domain, key)) is not None:
-                found.append(DataPlace(f"{path}.{key}", str(where), key == "manifest"))
+    weights = experiment.weights.items()
+    files = [DataPlace(("weights", name), str(one.file), is_file=True) for name, one in weights]
+    return (*data_places(experiment.data), *files)
+
+
+def data_places(data: DataConfig) -> list[DataPlace]:
+    """List the folders, manifests and URLs of all domains."""
+    one = isinstance(data.source, DomainConfig)
+    domains: list[tuple[KeyPath, DomainConfig]] = [
+        (("data", "source") if one else ("data", "source", number), source)
+        for number, source in enumerate(data.sources)
+    ]
+    domains.append((("data", "target"), data.target))
+    found = [
+        DataPlace((*path, key), str(where), is_file=key == "manifest")
+        for path, domain in domains
+        for key in ("root", *PLACES)
+        if (where := getattr(domain, key)) is not None
+    ]
     if (few := data.target.labels) and few.folder is not None:
-        found.append(DataPlace("data.target.labels.folder", str(few.folder), False))
-    for name, weights in experiment.weights.items():
-        found.append(DataPlace(f"weights.{name}", str(weights.file), True))
-    return tuple(found)
+        found.append(DataPlace(("data", "target", "labels", "folder"), str(few.folder)))
+    return found
 
 
 def _count(data: DataConfig) -> int | None:
     """Count the images of both domains; None if this machine cannot."""
-    numbers = [_count_domain(domain) for domain in (*data.sources, data.target)]
-    return None if None in numbers else sum(number or 0 for number in numbers)
-
-
-def _count_domain(domain: DomainConfig) -> int | None:
-    if domain.dataset is not None:
-        return None if domain.root else EMBEDDED_IMAGES
-    few = domain.labels.folder if domain.labels else None
-    places = [domain.folder, domain.unlabelled, domain.manifest, few]
-    if any(isinstance(place, str) for place in places):
-        return None
     try:
-        rows = sum(_rows(place) for place in places if place is not None)
+        return sum(map(_count_domain, (*data.sources, data.target)))
     except (OSError, UnicodeDecodeError, csv.Error):
         return None
-    return rows or None
+
+
+def _count_domain(domain: DomainConfig) -> int:
+    if domain.dataset is not None and not domain.root:
+        return EMBEDDED_IMAGES
+    few = domain.labels.folder if domain.labels else None
+    places = [domain.folder, domain.unlabelled, domain.manifest, few]
+    rows = sum(_rows(place) for place in places if place is not None)
+    if not rows:
+        raise OSError("not counted")
+    return rows
 
 
 def _rows(place: str | Path) -> int:
-    """Count the images of a folder or a CSV manifest, but not those of a Parquet file."""
+    """Count the images of a folder or a CSV manifest, but not those of a Parquet file or a URL."""
     path = Path(place)
     if path.is_dir():
         return sum(1 for _ in images_below(path))
-    if path.suffix.lower() != ".csv":
+    if isinstance(place, str) or path.suffix.lower() != ".csv":
         raise OSError("not counted")
     with path.open(encoding="utf-8-sig", newline="") as file:
         return max(0, sum(1 for _ in csv.reader(file)) - 1)

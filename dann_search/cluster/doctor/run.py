@@ -2,17 +2,16 @@
 
 import socket
 import tempfile
-import uuid
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from dann_search.cluster.doctor import judge, places, probe
+from dann_search.cluster.doctor import judge
 from dann_search.cluster.doctor.authentication import check_own_mode
 from dann_search.cluster.doctor.needs import Needs, needs_of
-from dann_search.cluster.doctor.verdict import diagnosis
+from dann_search.cluster.doctor.nodes import ProbedNode
 from dann_search.errors import InputError
-from dann_search.outputs.cluster import Doctor
+from dann_search.outputs.cluster import Check, Doctor
 from dann_search.search.ray_private import socket_trouble
 from dann_search.search.ray_session import OBJECT_STORE_BYTES, quiet_output
 from dann_search.storage.remote_folder import is_url
@@ -44,37 +43,29 @@ def examine(
         )
     if address == "local" and nodes is not None:
         raise InputError(f"--nodes {nodes}: is about a cluster; name it with --address")
-    needs = replace(needs_of(space, storage, sets, local=address == "local"), nodes=nodes)
+    needs = needs_of(space, storage, sets, local=address == "local")
     if address == "local":
-        return check_machine(needs)
-    from dann_search.cluster.doctor.cluster import check_cluster_at
+        checks, not_checked = _check_machine(needs), needs.not_checked
+    else:
+        from dann_search.cluster.doctor.cluster import check_cluster_at
 
-    folder = tempfile.TemporaryDirectory(prefix="dann-search-doctor-")
-    # Ray's own output goes to its logs; what matters is in the diagnosis.
-    with folder as name, quiet_output(Path(name) / "ray.log") as terminal:
-        return check_cluster_at(address, needs, lambda line: print(line, file=terminal))
+        folder = tempfile.TemporaryDirectory(prefix="dann-search-doctor-")
+        # Ray's own output goes to its logs; what matters is in the diagnosis.
+        with folder as name, quiet_output(Path(name) / "ray.log") as terminal:
+            checks, not_checked = check_cluster_at(
+                address, needs, nodes, lambda line: print(line, file=terminal)
+            )
+    return Doctor(ok=all(check.ok for check in checks), checks=checks, not_checked=not_checked)
 
 
-def check_machine(needs: Needs) -> Doctor:
+def _check_machine(needs: Needs) -> list[Check]:
     """Check all that can be known without a cluster."""
-    node, storage = socket.gethostname(), needs.storage
-    facts = probe.look(needs.folders)
-    checks = [
-        judge.judge_versions(node, facts),
-        *judge.judge_cuda({node: facts}),
-        judge.judge_gpus(node, facts),
-        judge.judge_shared_memory(node, facts, OBJECT_STORE_BYTES),
-        judge.judge_disk(node, facts, needs),
-        judge.judge_token_file(node, facts),
-        judge.judge_sockets(node, socket_trouble()),
-        check_own_mode(node),
-    ]
-    if storage is not None:
-        run, mark = uuid.uuid4().hex, "here"
-        wrote = places.write(storage, run, mark)
-        sees = places.marks(storage, run)
-        places.erase(storage, run, wrote.made)
-        checks.append(judge.judge_storage(node, storage, wrote.error, sees, {mark: node}))
-    if needs.places is not None:
-        checks.append(judge.judge_data(node, needs.places, places.missing(needs.places)))
-    return diagnosis(checks, needs.not_checked)
+    here = ProbedNode("", socket.gethostname(), None, OBJECT_STORE_BYTES)
+    checks, _ = judge.check_nodes([here], needs, _ask_here, lambda line: None)
+    return [*checks, judge.judge_sockets(here.name, socket_trouble()), check_own_mode(here.name)]
+
+
+def _ask_here(
+    nodes: list[ProbedNode], function: Callable[..., Any], *arguments: Any, limit_s: float
+) -> dict[ProbedNode, Any]:
+    return {node: function(*arguments) for node in nodes}

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from dann_search.cluster.file.launcher_file import LauncherFile, NodeType
 from dann_search.config.experiment import ResourcesConfig
-from dann_search.config.source import KeyPath
 from dann_search.outputs.cluster import Finding
 
 SCORER = "RAY_AUTOSCALER_UTILIZATION_SCORER=dann_search.cluster.spot_first.score"
@@ -16,21 +15,19 @@ machines among its workers (checked with Ray 2.60)."""
 
 def check_capacity(file: LauncherFile, resources: ResourcesConfig) -> Iterator[Finding]:
     """Compare what a trial needs with the declared resources of each worker type."""
-    lacking = [(t, lack) for t in file.workers if (lack := _lack(t, resources))]
-    none_fits = len(lacking) == len(file.workers)
-    for node_type, lack in lacking:
-        if none_fits:
+    lacking = {one.name: lack for one in file.workers if (lack := _lack(one, resources))}
+    for one in file.workers:
+        if one.name in lacking and len(lacking) == len(file.workers):
             yield file.error(
-                node_type.path,
-                f"cannot hold a trial of this space: {lack}; choose another machine, or change "
-                "resources of the space",
+                one.path,
+                f"cannot hold a trial of this space: {lacking[one.name]}; choose another machine, "
+                "or change resources of the space",
             )
-        else:
-            yield file.warning(node_type.path, f"never holds a trial of this space: {lack}")
-    for node_type in file.workers:
-        if node_type.amount("CPU") is None or node_type.amount("GPU") is None:
+        elif one.name in lacking:
+            yield file.warning(one.path, f"never holds a trial of this space: {lacking[one.name]}")
+        if one.amount("CPU") is None or one.amount("GPU") is None:
             yield file.warning(
-                (*node_type.path, "resources"),
+                (*one.path, "resources"),
                 "must state CPU and GPU to check whether a trial fits, such as {CPU: 4, GPU: 1}",
             )
 
@@ -54,20 +51,18 @@ def _lack(node_type: NodeType, resources: ResourcesConfig) -> str:
     has = {name: amount for name in needs if (amount := node_type.amount(name)) is not None}
     if all(amount >= workers * needs[name] for name, amount in has.items()):
         return ""
-    each = f"{workers} workers with " if workers > 1 else ""
-    together = " each on one node" if workers > 1 else ""
+    each, together = (f"{workers} workers with ", " each on one node") if workers > 1 else ("", "")
     needed = _listing({name: amount for name, amount in needs.items() if amount})
     return f"it needs {each}{needed}{together}, and it has {_listing(has)}"
 
 
 def _listing(amounts: dict[str, float]) -> str:
-    words = []
-    for name, amount in amounts.items():
-        if name == "memory":
-            words.append(f"{amount / 2**30:g} GiB of memory")
-        else:
-            words.append(f"{amount:g} {name}{'s' if amount > 1 or not amount else ''}")
-    return " and ".join(words)
+    return " and ".join(
+        f"{amount / 2**30:g} GiB of memory"
+        if name == "memory"
+        else f"{amount:g} {name}{'s' if amount > 1 or not amount else ''}"
+        for name, amount in amounts.items()
+    )
 
 
 def check_spot(file: LauncherFile) -> Iterator[Finding]:
@@ -75,18 +70,16 @@ def check_spot(file: LauncherFile) -> Iterator[Finding]:
     if file.head.is_spot:
         yield file.error(file.head.path, "must not be spot: the cluster is lost with its head")
     spot = [node_type.is_spot for node_type in file.workers]
-    if not any(spot):
-        return
-    if not any(WATCH in command.text for command in file.commands):
+    if any(spot) and not any(WATCH in command.text for command in file.commands):
         yield file.warning(
             ("worker_start_ray_commands",),
             "nothing listens for the cloud's notice that it takes a node away, so trials go back "
             f"to their last epoch; add: nohup python -m {WATCH} {file.provider} &",
         )
     # Google's refusals do not reach Ray's autoscaler, so a scorer cannot act on them.
-    if file.provider == "aws" and not all(spot) and not _head_sets(file, SCORER):
+    if file.provider == "aws" and any(spot) and not all(spot) and not _head_sets(file, SCORER):
         yield file.warning(
-            _head_start(file),
+            file.head.start_key,
             "Ray asks for the spot type again and again while EC2 has none; to fall back to the "
             f"on-demand type put {SCORER} before ray start",
         )
@@ -98,22 +91,17 @@ def check_autoscaler(file: LauncherFile) -> Iterator[Finding]:
         return
     if file.provider == "local":
         yield file.error(
-            _head_start(file),
+            file.head.start_key,
             "Ray's autoscaler v2, which ray up starts, takes the head for a worker and never "
             f"starts the last of worker_ips; put {VERSION_1} before ray start",
         )
     elif _head_sets(file, SCORER):
         yield file.warning(
-            _head_start(file),
+            file.head.start_key,
             "Ray's autoscaler v2, which ray up starts, ignores the scorer and never falls back to "
             f"the on-demand type; put {VERSION_1} before ray start",
         )
 
 
 def _head_sets(file: LauncherFile, setting: str) -> bool:
-    return any(setting in command.text for command in file.starts("head"))
-
-
-def _head_start(file: LauncherFile) -> KeyPath:
-    starts = file.starts("head")
-    return starts[0].path if starts else ("head_start_ray_commands",)
+    return any(setting in command.text for command in file.head.starts)

@@ -1,4 +1,4 @@
-"""A cluster launcher's file as the checks see it: node types, commands, containers, findings."""
+"""A cluster launcher's file as checks see it: kinds of nodes, commands, containers, findings."""
 
 import re
 from dataclasses import dataclass
@@ -15,35 +15,25 @@ RAY_START = re.compile(r"(?<![\w.-])ray\s+start\b")
 
 @dataclass(frozen=True)
 class Command:
-    """A shell command, or an option of ``docker run``, and its place in the file."""
+    """A shell command, an option of ``docker run`` or an image, and its place in the file."""
 
     path: KeyPath
     text: str
 
-    def option(self, name: str) -> str | None:
-        """Return the value of ``--name=value`` or ``--name value``."""
-        found = re.search(rf"(?<!\S){name}[=\s]+[\"']?([^\s\"';&|]+)", self.text)
-        return found[1] if found else None
-
 
 @dataclass(frozen=True)
 class NodeType:
-    """One of ``available_node_types``."""
+    """One of ``available_node_types``, or all workers that are listed by their addresses."""
 
+    file: "LauncherFile"
     name: str
     content: dict[str, Any]
-    provider: str
-    is_head: bool
+    role: Literal["head", "worker"]
 
     @property
     def path(self) -> KeyPath:
         """Its place in the file."""
         return (TYPES, self.name)
-
-    @property
-    def has_own_setup(self) -> bool:
-        """Whether it has set-up commands of its own instead of the common ones."""
-        return not self.is_head and "worker_setup_commands" in self.content
 
     def amount(self, resource: str) -> float | None:
         """Return the declared amount of a resource; None if Ray finds it out by itself."""
@@ -51,23 +41,64 @@ class NodeType:
         if isinstance(stated, int | float):
             return stated
         # Ray asks EC2 for what a machine has, but no other cloud.
-        return None if self.provider == "aws" or resource == "memory" else 0
+        return None if self.file.provider == "aws" or resource == "memory" else 0
 
     @property
     def accelerators(self) -> list[str] | None:
         """Kinds of its GPUs by Ray's names; None if Ray finds them out by itself."""
         resources = section(self.content, "resources")
         kinds = [str(name).partition(":")[2] for name in resources if ":" in str(name)]
-        return kinds or (None if self.provider == "aws" else [])
+        return kinds or (None if self.file.provider == "aws" else [])
 
     @property
     def is_spot(self) -> bool:
         """Whether the cloud may take its nodes away."""
         settings = section(self.content, "node_config")
-        if self.provider == "aws":
+        if self.file.provider == "aws":
             return section(settings, "InstanceMarketOptions").get("MarketType") == "spot"
         rules = section(settings, "scheduling")
         return rules.get("preemptible") is True or rules.get("provisioningModel") == "SPOT"
+
+    @property
+    def setup_keys(self) -> list[KeyPath]:
+        """Where commands that set it up are listed: its own stand in for the common ones."""
+        own = (*self.path, "worker_setup_commands")
+        if self.role == "worker" and own[-1] in self.content:
+            return [own]
+        return [("setup_commands",), (f"{self.role}_setup_commands",)]
+
+    @property
+    def setup(self) -> list[Command]:
+        """The commands that set it up."""
+        return [command for key in self.setup_keys for command in self.file.texts(key)]
+
+    @property
+    def starts(self) -> list[Command]:
+        """The commands that start Ray on it."""
+        return [
+            command
+            for command in self.file.texts((f"{self.role}_start_ray_commands",))
+            if RAY_START.search(command.text)
+        ]
+
+    @property
+    def start_key(self) -> KeyPath:
+        """Where Ray is started on it, or would be."""
+        return next((one.path for one in self.starts), (f"{self.role}_start_ray_commands",))
+
+    @property
+    def options(self) -> list[Command]:
+        """The options that its containers are started with."""
+        keys: list[KeyPath] = [("docker", "run_options"), ("docker", f"{self.role}_run_options")]
+        keys.append((*self.path, "docker", "worker_run_options"))
+        return [option for key in keys for option in self.file.texts(key)]
+
+    @property
+    def image(self) -> Command | None:
+        """Its container image; None if it runs without a container."""
+        keys: list[KeyPath] = [(*self.path, "docker", "worker_image")]
+        keys += [("docker", f"{self.role}_image"), ("docker", "image")]
+        return next((Command(key, str(one)) for key in keys if (one := self.file.at(key))), None)
 
 
 @dataclass(frozen=True)
@@ -87,77 +118,60 @@ class LauncherFile:
         return str(section(self.content, "provider").get("type"))
 
     @cached_property
-    def types(self) -> list[NodeType]:
-        """All node types."""
-        head, found = self.content.get("head_node_type"), section(self.content, TYPES)
-        named = [(name, one) for name, one in found.items() if isinstance(one, dict)]
-        return [NodeType(str(name), one, self.provider, name == head) for name, one in named]
+    def types(self) -> dict[str, NodeType]:
+        """All node types by name."""
+        head, types = self.content.get("head_node_type"), section(self.content, TYPES)
+        return {
+            str(name): NodeType(self, str(name), one, "head" if name == head else "worker")
+            for name, one in types.items()
+            if isinstance(one, dict)
+        }
 
-    @property
+    @cached_property
     def head(self) -> NodeType:
         """The head's type; an empty one for machines listed by their addresses."""
-        heads = (node_type for node_type in self.types if node_type.is_head)
-        return next(heads, NodeType("head", {}, self.provider, is_head=True))
+        heads = (one for one in self.types.values() if one.role == "head")
+        return next(heads, NodeType(self, "head", {}, "head"))
 
-    @property
+    @cached_property
     def workers(self) -> list[NodeType]:
         """Types of which workers are started."""
-        most = self.content.get("max_workers", 2)
-        return [t for t in self.types if not t.is_head and t.content.get("max_workers", most) != 0]
+        most, workers = self.content.get("max_workers", 2), self.types.values()
+        return [
+            one
+            for one in workers
+            if one.role == "worker" and one.content.get("max_workers", most) != 0
+        ]
 
-    @property
-    def a_worker(self) -> NodeType | None:
-        """The first type of workers; None for machines listed by their addresses."""
-        return next(iter(self.workers), None)
-
-    def texts(self, *path: str) -> list[Command]:
-        """Return the commands or options listed at a key."""
-        node: Any = self.content
-        for key in path:
-            node = node.get(key) if isinstance(node, dict) else None
-        items = node if isinstance(node, list) else []
-        return [Command((*path, n), text) for n, text in enumerate(items) if isinstance(text, str)]
+    @cached_property
+    def nodes(self) -> list[NodeType]:
+        """The head and the workers; of machines listed by their addresses, one type of workers."""
+        return [self.head, *(self.workers or [NodeType(self, "workers", {}, "worker")])]
 
     @property
     def commands(self) -> list[Command]:
         """All commands of the file."""
-        keys: list[tuple[str, ...]] = [(str(key),) for key in self.content]
-        keys += [(TYPES, t.name, str(key)) for t in self.types for key in t.content]
-        return [c for key in keys if key[-1].endswith("_commands") for c in self.texts(*key)]
+        keys: list[KeyPath] = [(str(key),) for key in self.content]
+        keys += [(*one.path, str(key)) for one in self.types.values() for key in one.content]
+        return [c for key in keys if str(key[-1]).endswith("_commands") for c in self.texts(key)]
 
-    def starts(self, role: Literal["head", "worker"]) -> list[Command]:
-        """Return the commands that start Ray on the head or on workers."""
-        return [c for c in self.texts(f"{role}_start_ray_commands") if RAY_START.search(c.text)]
+    @property
+    def brought(self) -> list[str]:
+        """Where the nodes have the files and folders that ``file_mounts`` brings them."""
+        return [str(target) for target in section(self.content, "file_mounts")]
 
-    def setup(self, node_type: NodeType | None) -> list[Command]:
-        """Return the commands that set up a node of a type; None stands for any worker."""
-        if node_type and node_type.has_own_setup:
-            return self.texts(TYPES, node_type.name, "worker_setup_commands")
-        return [
-            *self.texts("setup_commands"),
-            *self.texts(f"{self._role(node_type)}_setup_commands"),
-        ]
+    def at(self, path: KeyPath) -> Any:
+        """Return what stands at a place; None if nothing does."""
+        node: Any = self.content
+        for key in path:
+            node = node.get(key) if isinstance(node, dict) else None
+        return node
 
-    def options(self, node_type: NodeType | None) -> list[Command]:
-        """Return the options that containers of a type are started with."""
-        role = self._role(node_type)
-        keys: list[tuple[str, ...]] = [("docker", "run_options"), ("docker", f"{role}_run_options")]
-        if node_type is not None:
-            keys.append((TYPES, node_type.name, "docker", "worker_run_options"))
-        return [option for key in keys for option in self.texts(*key)]
-
-    def image(self, node_type: NodeType | None) -> Command | None:
-        """Return the container image of a type; None if it runs without a container."""
-        docker = section(self.content, "docker")
-        keys = [("docker", f"{self._role(node_type)}_image"), ("docker", "image")]
-        images: list[tuple[KeyPath, Any]] = [(key, docker.get(key[1])) for key in keys]
-        if node_type is not None:
-            own = section(node_type.content, "docker").get("worker_image")
-            images.insert(0, ((*node_type.path, "docker", "worker_image"), own))
-        return next((Command(path, str(name)) for path, name in images if name), None)
-
-    def _role(self, node_type: NodeType | None) -> str:
-        return "head" if node_type is not None and node_type.is_head else "worker"
+    def texts(self, path: KeyPath) -> list[Command]:
+        """Return the commands or options listed at a key."""
+        found = self.at(path)
+        items = found if isinstance(found, list) else []
+        return [Command((*path, n), text) for n, text in enumerate(items) if isinstance(text, str)]
 
     def error(self, path: KeyPath, message: str, source: SourceFile | None = None) -> Finding:
         """Report what will not work, or lets strangers in, in this file or another."""
@@ -175,17 +189,16 @@ def _finding(
     parents = [path[:length] for length in range(len(path), 0, -1)]
     origin = next((source.overridden[one] for one in parents if one in source.overridden), None)
     place = next((source.lines[one] for one in parents if one in source.lines), None)
-    file, line = (place.file, place.line) if place else (source.name, None)
     return Finding(
         severity=severity,
-        file=file,
-        line=line,
+        file=place.file if place else source.name,
+        line=place.line if place else None,
         key=".".join(map(str, path)),
         message=f"{origin}: {message}" if origin else message,
     )
 
 
-def section(content: Any, key: str) -> dict[str, Any]:
+def section(content: Any, key: Any) -> dict[str, Any]:
     """Return a section by its key; empty if there is none."""
     found = content.get(key) if isinstance(content, dict) else None
     return found if isinstance(found, dict) else {}

@@ -3,17 +3,17 @@
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
+from dann_search.cluster.doctor.authentication import LOOPBACK
 from dann_search.cluster.file.launcher_file import CLOUDS, LauncherFile, section
-from dann_search.config.source import KeyPath
 from dann_search.outputs.cluster import Finding
 from dann_search.search.authentication import OTHERS, token_file_mode
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MODE = "RAY_AUTH_MODE=token"
 TOKEN_FILE = ".ray/auth_token"
 CLOSED = re.compile(rf"chmod\s+0?600\s+\S*{re.escape(TOKEN_FILE)}")
+DASHBOARD = re.compile(r"(?<!\S)--dashboard-host[=\s]+[\"']?([^\s\"';&|]+)")
 SSH = 22
 WIDEST = {4: 8, 6: 16}
 """Shortest prefix, by IP version, of a network that one owner may have, such as 10.0.0.0/8."""
@@ -21,19 +21,13 @@ WIDEST = {4: 8, 6: 16}
 
 def check_security(file: LauncherFile) -> Iterator[Finding]:
     """Check the token, the dashboard and the rules of the security group."""
-    yield from _check_token(file)
-    yield from _check_token_mode(file)
-    yield from _check_mode(file, "head")
-    yield from _check_mode(file, "worker")
-    yield from _check_dashboard(file)
-    yield from _check_rules(file)
+    for check in (_check_token, _check_token_mode, _check_mode, _check_dashboard, _check_rules):
+        yield from check(file)
 
 
 def _check_token(file: LauncherFile) -> Iterator[Finding]:
-    types = [file.head, None, *file.workers]
-    texts = [*file.commands, *(option for t in types for option in file.options(t))]
     places = [TOKEN_FILE]
-    for text in texts:
+    for text in [*file.commands, *(option for one in file.nodes for option in one.options)]:
         # $NAME and $(...) come from elsewhere; anything else is the token itself.
         if re.search(r"\bRAY_AUTH_TOKEN=[\"']?[^\s\"'$]", text.text):
             yield file.error(
@@ -44,9 +38,7 @@ def _check_token(file: LauncherFile) -> Iterator[Finding]:
             yield file.error(text.path, f"RAY_AUTH_MODE: must be token, got {mode[1]}")
         if place := re.search(r"\bRAY_AUTH_TOKEN_PATH=[\"']?([^\s\"']+)", text.text):
             places.append(place[1])
-    if not any(
-        str(target).endswith(tuple(places)) for target in section(file.content, "file_mounts")
-    ):
+    if not any(target.endswith(tuple(places)) for target in file.brought):
         yield file.error(
             ("file_mounts",),
             f"no token reaches the nodes: add '~/{TOKEN_FILE}: ~/{TOKEN_FILE}' (make yours with "
@@ -56,7 +48,7 @@ def _check_token(file: LauncherFile) -> Iterator[Finding]:
 
 def _check_token_mode(file: LauncherFile) -> Iterator[Finding]:
     """Require that only its owner reads the token, here and on the nodes: it lets in anyone."""
-    target = next((k for k in section(file.content, "file_mounts") if TOKEN_FILE in str(k)), None)
+    target = next((one for one in file.brought if TOKEN_FILE in one), None)
     if target is None:
         return
     if (mode := token_file_mode()) is not None and mode & OTHERS:
@@ -65,8 +57,8 @@ def _check_token_mode(file: LauncherFile) -> Iterator[Finding]:
             f"~/{TOKEN_FILE} of this machine has mode {mode:04o}: other users can read it and run "
             f"code on every node; run: chmod 600 ~/{TOKEN_FILE}",
         )
-    for node_type in (file.head, file.a_worker):
-        commands = [*file.texts("initialization_commands"), *file.setup(node_type)]
+    for one in file.nodes:
+        commands = [*file.texts(("initialization_commands",)), *one.setup]
         if not any(CLOSED.search(command.text) for command in commands):
             yield file.warning(
                 ("setup_commands",),
@@ -75,38 +67,36 @@ def _check_token_mode(file: LauncherFile) -> Iterator[Finding]:
             )
 
 
-def _check_mode(file: LauncherFile, role: Literal["head", "worker"]) -> Iterator[Finding]:
-    starts = file.starts(role)
-    node_type = file.head if role == "head" else file.a_worker
-    if file.image(node_type):
-        # initialization_commands run on the host, whose environment the container does not see.
-        elsewhere = file.options(node_type)
-        remedy = f"in docker.run_options: -e {MODE}"
-    else:
-        exports = [*file.texts("initialization_commands"), *file.setup(node_type)]
-        elsewhere = [command for command in exports if "export" in command.text]
-        remedy = "before it"
-    on = bool(starts) and all("RAY_AUTH_MODE=" in start.text for start in starts)
-    if not on and not any("RAY_AUTH_MODE=" in command.text for command in elsewhere):
-        yield file.error(
-            starts[0].path if starts else (f"{role}_start_ray_commands",),
-            "token authentication is not on: whoever reaches a port runs code; set "
-            f"{MODE} {remedy}",
-        )
+def _check_mode(file: LauncherFile) -> Iterator[Finding]:
+    for one in file.nodes:
+        if one.image:
+            # initialization_commands run on the host, whose environment the container does not see.
+            elsewhere, remedy = one.options, f"in docker.run_options: -e {MODE}"
+        else:
+            exports = [*file.texts(("initialization_commands",)), *one.setup]
+            elsewhere = [command for command in exports if "export" in command.text]
+            remedy = "before it"
+        on = bool(one.starts) and all("RAY_AUTH_MODE=" in start.text for start in one.starts)
+        if not on and not any("RAY_AUTH_MODE=" in command.text for command in elsewhere):
+            yield file.error(
+                one.start_key,
+                "token authentication is not on: whoever reaches a port runs code; set "
+                f"{MODE} {remedy}",
+            )
 
 
 def _check_dashboard(file: LauncherFile) -> Iterator[Finding]:
-    starts = file.starts("head")
-    if not starts and file.provider in CLOUDS:
+    if not file.head.starts and file.provider in CLOUDS:
         yield file.error(
             ("head_start_ray_commands",),
             "must start Ray: Ray's default opens the dashboard on every address (0.0.0.0)",
         )
-    for command in starts:
-        host = command.option("--dashboard-host")
-        if host is not None and host not in LOOPBACK:
+    for command in file.head.starts:
+        host = DASHBOARD.search(command.text)
+        if host and host[1] not in LOOPBACK:
             yield file.error(
-                command.path, f"--dashboard-host: must be 127.0.0.1, got {host}; use ray dashboard"
+                command.path,
+                f"--dashboard-host: must be 127.0.0.1, got {host[1]}; use ray dashboard",
             )
 
 
@@ -115,9 +105,9 @@ def _check_rules(file: LauncherFile) -> Iterator[Finding]:
     for index, rule in _items(group.get("IpPermissions")):
         for key, cidr in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6")):
             for number, one in _items(rule.get(key)):
-                path: KeyPath = ("provider", "security_group", "IpPermissions", index, key, number)
                 if cidr in one and (wrong := _opens(rule, str(one[cidr]))):
-                    yield file.error((*path, cidr), f"{wrong}, got {one[cidr]}")
+                    path = ("provider", "security_group", "IpPermissions", index, key, number, cidr)
+                    yield file.error(path, f"{wrong}, got {one[cidr]}")
 
 
 def _opens(rule: dict[str, Any], cidr: str) -> str:

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
+from dann_search.cluster.doctor.judge import public
+from dann_search.cluster.doctor.probe import installed_versions
 from dann_search.cluster.file.launcher_file import CLOUDS, Command, LauncherFile, NodeType
 from dann_search.config.source import KeyPath
 from dann_search.outputs.cluster import Finding
@@ -22,40 +23,45 @@ NEEDED = ("ray", "torch", "dann-search")
 
 def check_versions(file: LauncherFile) -> Iterator[Finding]:
     """Compare the versions of the head with those of each worker type and of this machine."""
-    head = _pins(file, file.head)
-    for node_type in _nodes(file):
-        image = file.image(node_type)
-        if image and RAYS_IMAGE.search(image.text) and not RAY.search(image.text):
+    head = _pins(file.head)
+    for one in file.nodes:
+        if (image := _rays_image(one)) and not RAY.search(image.text):
             yield file.warning(
                 image.path,
                 f"must name a version, or a node that joins later gets another; got {image.text}",
             )
-        for package, (mine, path) in _pins(file, node_type).items():
+        for package, (mine, path) in _pins(one).items():
             theirs, _ = head.get(package, (mine, path))
             if mine != theirs:
                 yield file.error(
                     path,
-                    f"{package}: the head has {theirs}, {_name(node_type)} {mine}; all nodes need "
-                    "the same",
+                    f"{package}: the head has {theirs}, {one.name} {mine}; all nodes need the same",
                 )
+    installed = installed_versions()
     for package in ("ray", "dann-search"):
-        here = _installed(package)
-        if here and package in head and head[package][0] != here:
-            there, path = head[package]
+        here, (there, path) = installed.get(package), head.get(package, (None, ()))
+        if here and there and there != public(here):
             yield file.warning(
-                path, f"installs {package} {there}, and this machine has {here}: use one version"
+                path,
+                f"installs {package} {there}, and this machine has {public(here)}: use one version",
             )
     for command in file.commands:
         if PIP in command.text and not re.search(r"\s(-c|--constraint)\b", command.text):
             yield from _check_pinned(file, command)
+    if file.provider in CLOUDS and "setup_commands" not in file.content:
+        yield file.error(("setup_commands",), "is missing: Ray's default installs a nightly Ray")
     yield from _check_project(file)
 
 
-def _pins(file: LauncherFile, node_type: NodeType | None) -> dict[str, tuple[str, KeyPath]]:
+def _rays_image(node_type: NodeType) -> Command | None:
+    image = node_type.image
+    return image if image and RAYS_IMAGE.search(image.text) else None
+
+
+def _pins(node_type: NodeType) -> dict[str, tuple[str, KeyPath]]:
     """Return the versions that a node gets, each with its place in the file."""
-    pins = {name: (v, c.path) for c in file.setup(node_type) for name, v in _versions(c).items()}
-    image = file.image(node_type)
-    if image and RAYS_IMAGE.search(image.text):
+    pins = {name: (v, c.path) for c in node_type.setup for name, v in _versions(c).items()}
+    if image := _rays_image(node_type):
         if ray := RAY.search(image.text):
             pins.setdefault("ray", (ray[1], image.path))
         if python := PYTHON.search(image.text):
@@ -69,15 +75,16 @@ def _versions(command: Command) -> dict[str, str]:
 
 
 def _check_pinned(file: LauncherFile, command: Command) -> Iterator[Finding]:
-    pinned, installed = _versions(command), command.text.partition("install")[2]
+    pinned, words = _versions(command), command.text.partition("install")[2]
     for package in NEEDED:
         # The package as a word of its own, with or without extras, followed by a range or nothing.
         bare = rf"(?<![\w./-]){package}(\[[\w,\s-]*\])?(?=[\s\"'<>~!]|$)(?!\s*@)"
-        if package not in pinned and re.search(bare, installed):
+        if package not in pinned and re.search(bare, words):
+            exact = public(installed_versions().get(package, "VERSION"))
             yield file.warning(
                 command.path,
                 f"{package} has no exact version, so a node that joins later may get another; "
-                f"write {package}=={_installed(package) or 'VERSION'}",
+                f"write {package}=={exact}",
             )
     for link in GIT.finditer(command.text):
         if not link[1]:
@@ -89,40 +96,17 @@ def _check_pinned(file: LauncherFile, command: Command) -> Iterator[Finding]:
 
 
 def _check_project(file: LauncherFile) -> Iterator[Finding]:
-    if file.provider in CLOUDS and "setup_commands" not in file.content:
-        yield file.error(("setup_commands",), "is missing: Ray's default installs a nightly Ray")
     lacking: dict[KeyPath, list[str]] = {}
-    for node_type in _nodes(file):
-        installs = [c.text for c in file.setup(node_type) if PIP in c.text]
-        image = file.image(node_type)
+    for one in file.nodes:
+        installs = [command.text for command in one.setup if PIP in command.text]
         # The user's own image may hold anything, and so may a machine without pip commands.
-        unknown = not RAYS_IMAGE.search(image.text) if image else not installs
+        unknown = not _rays_image(one) if one.image else not installs
         unknown = unknown or any(FROM_A_FILE.search(text.partition(PIP)[2]) for text in installs)
         if not unknown and not any(re.search(r"dann[-_]search", text) for text in installs):
-            path: KeyPath = ("setup_commands",)
-            if node_type and node_type.has_own_setup:
-                path = (*node_type.path, "worker_setup_commands")
-            lacking.setdefault(path, []).append(_name(node_type))
+            lacking.setdefault(one.setup_keys[0], []).append(one.name)
     for path, names in lacking.items():
         yield file.error(
             path,
             f"nothing installs this project on {', '.join(names)}; add its wheel (pip wheel "
             "--no-deps --wheel-dir dist .) and bring it with file_mounts",
         )
-
-
-def _nodes(file: LauncherFile) -> list[NodeType | None]:
-    """Return the head and the types of workers; None for machines listed by their addresses."""
-    return [file.head, *file.workers] if file.workers else [file.head, None]
-
-
-def _name(node_type: NodeType | None) -> str:
-    return node_type.name if node_type else "workers"
-
-
-def _installed(package: str) -> str | None:
-    try:
-        # Without the build: nodes with GPUs do not install 2.13.0+cpu.
-        return version(package).partition("+")[0]
-    except PackageNotFoundError:
-        return None

@@ -60,8 +60,7 @@ def _worst_classes(measured: Measurement) -> tuple[list[str], Counts, Percent]:
     """Select the classes of the matrix: all, or of many those of lowest F1, in their order.
 
     Returns:
-        Their names, the images by true and predicted class, and the same in percent of all images
-        of the true class.
+        Names, images by true and predicted class, and these in percent of the true class.
     """
     counts = np.array(measured.confusion, np.uint32)
     percent = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)

@@ -28,14 +28,9 @@ FEW = 7
 
 @dataclass(frozen=True)
 class Dimension:
-    """One axis, from 0 at its start to 1 at its end.
+    """One axis, from 0 at its start to 1 at its end: the values of a choice, or a range.
 
-    Attributes:
-        name: of the parameter.
-        values: of a choice, in their order; None for a range.
-        low, high: ends of a range.
-        log: whether the range is logarithmic.
-        whole: whether it has whole numbers only.
+    A range may be logarithmic (``log``), or of whole numbers only (``whole``).
     """
 
     name: str
@@ -67,18 +62,17 @@ class Dimension:
     @property
     def ticks(self) -> list[tuple[float, str]]:
         """Places between 0 and 1, and their labels."""
+        low, high = self.low, self.high
         if self.values is not None:
-            return [(self.place(value), number(value)) for value in self.values]
-        if self.whole and self.high - self.low < FEW:
-            steps = range(int(self.low), int(self.high) + 1)
-            return [(self.place(step), str(step)) for step in steps]
-        if self.low == self.high:
-            return [(0.5, number(self.low))]
-        middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
-        ends: list[Any] = [self.low, middle, self.high]
-        if self.whole:
-            ends = [int(self.low), round(middle), int(self.high)]
-        return [(self.place(end), number(end)) for end in ends]
+            shown = self.values
+        elif self.whole and high - low < FEW:
+            shown = list(range(int(low), int(high) + 1))
+        elif low == high:
+            shown = [low]
+        else:
+            middle = math.sqrt(low * high) if self.log else (low + high) / 2
+            shown = [int(low), round(middle), int(high)] if self.whole else [low, middle, high]
+        return [(self.place(one), number(one)) for one in shown]
 
 
 def dimension(name: str, parameter: Parameter) -> Dimension:

@@ -22,8 +22,7 @@ def features_by_domain(content: Content) -> list[Plot]:
             ("target", theme.TARGET, "triangle-up", one.target),
         ):
             name = f"{role}: {plain(content.info.domains[role], 24)}"
-            look = {"color": colour, "symbol": symbol, "size": 5, "opacity": 0.75}
-            figure.add_trace(_points(places, name, look))
+            _add_points(figure, places, name, colour, symbol, size=5, opacity=0.75)
         plots.append(Plot(figure, one.name, HEIGHT))
     return plots
 
@@ -38,14 +37,13 @@ def features_by_class(content: Content) -> list[Plot]:
         figure = _plane(showlegend=False)
         places = np.concatenate([one.source, one.target])
         for label in np.unique(labels):
+            mine = places[labels == label]
             if label == NO_LABEL:
-                name = "unlabelled target"
-                look = {"color": theme.FAINT, "symbol": "circle", "size": 4, "opacity": 0.6}
+                faint = (theme.FAINT, "circle")
+                _add_points(figure, mine, "unlabelled target", *faint, size=4, opacity=0.6)
             else:
-                name = plain(content.info.class_names[label])
-                colour, symbol = theme.class_look(label)
-                look = {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.85}
-            figure.add_trace(_points(places[labels == label], name, look))
+                name, look = plain(content.info.class_names[label]), theme.class_look(label)
+                _add_points(figure, mine, name, *look, size=6, opacity=0.85)
         plots.append(Plot(figure, one.name, HEIGHT))
     return plots
 
@@ -53,12 +51,13 @@ def features_by_class(content: Content) -> list[Plot]:
 def _plane(**layout: object) -> go.Figure:
     """Make an empty figure without ticks: distances on the plane have no unit."""
     bare = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
-    figure = go.Figure()
-    figure.update_xaxes(**bare)
-    figure.update_yaxes(**bare, scaleanchor="x")
+    figure = go.Figure().update_xaxes(**bare).update_yaxes(**bare, scaleanchor="x")
     return figure.update_layout(hovermode="closest", legend_itemsizing="constant", **layout)
 
 
-def _points(places: Floats, name: str, look: dict[str, object]) -> go.Scatter:
+def _add_points(
+    figure: go.Figure, places: Floats, name: str, color: str, symbol: str, **look: float
+) -> None:
     x, y = places.round(2).T.tolist()
-    return go.Scatter(x=x, y=y, mode="markers", name=name, marker=look, hoverinfo="name")
+    marker = {"color": color, "symbol": symbol, **look}
+    figure.add_scatter(x=x, y=y, mode="markers", name=name, marker=marker, hoverinfo="name")

@@ -13,14 +13,10 @@ NAMED_POINT = "%{text}: %{y:.3f}<extra>%{fullData.name}</extra>"
 
 @dataclass(frozen=True)
 class Plot:
-    """One plot of a figure.
+    """One plot of a figure, without the theme; its title, and its height in pixels on the page.
 
-    Attributes:
-        figure: what is drawn, without the theme.
-        title: shown above it, as text without markup.
-        height: on the page, in pixels.
-        note: which part of the data is drawn, where it is too much for one plot.
-        wide: needs both columns of a paper.
+    ``note`` says which part of the data is drawn, where it is too much for one plot; ``wide`` is
+    what needs both columns of a paper.
     """
 
     figure: go.Figure

@@ -1,5 +1,7 @@
 """How the best trial learned: scores, losses, domain accuracy, lambda, learning rates."""
 
+from typing import Any
+
 import plotly.graph_objects as go
 
 from dann_search.report import theme
@@ -33,12 +35,11 @@ def learning_curves(content: Content) -> list[Plot]:
     """Draw every group of curves that has values; without a discriminator some have none."""
     plots = []
     for title, curves in PANELS.items():
-        known = {}
-        for field in curves:
-            values = [epoch[field] for epoch in content.epochs if epoch.get(field) is not None]
-            if values and len(values) == len(content.epochs):
-                known[field] = values
-        if not known:
+        columns: dict[str, list[Any]] = {
+            field: [epoch.get(field) for epoch in content.epochs] for field in curves
+        }
+        known = {field: column for field, column in columns.items() if None not in column}
+        if not known or not content.epochs:
             continue
         figure = go.Figure()
         for field, values in known.items():

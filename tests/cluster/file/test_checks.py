@@ -1,6 +1,5 @@
 """Every broken cluster file gets its message, at its line, and nothing else."""
 
-import copy
 import os
 import subprocess
 from collections.abc import Iterator
@@ -14,11 +13,13 @@ from dann_search.cluster.file.capacity import check_capacity
 from dann_search.cluster.file.launcher_file import TYPES, LauncherFile
 from dann_search.cluster.file.sharing import check_sharing
 from dann_search.cluster.validate_cluster import check_file, validate_cluster
+from dann_search.config.data import DataConfig
 from dann_search.config.experiment import ResourcesConfig
-from dann_search.config.source import KeyPath, SourceFile, read_yaml
+from dann_search.config.source import KeyPath, read_yaml
 from tests.cluster.file.shipped import AWS, FILES, GCP, NOWHERE, ON_PREMISE, Broken, line_of
 from tests.experiments import space_file
 
+DATA = DataConfig(source={"folder": "/cats"}, target={"folder": "/dogs"})
 START = "head_start_ray_commands:\n  - ray stop\n  - >-"
 SETUP = "runs code on every node\n  - >-"
 GROUP = "    GroupName: dann-search-nodes\n"
@@ -328,17 +329,18 @@ def test_no_value_of_a_wrong_type_stops_the_checks(file: Path) -> None:
     source = read_yaml(file)
     places = list(dict.fromkeys(paths(source.content)))
     assert len(places) > 20
-    for path in places:
+    for *above, key in places:
+        node: Any = source.content
+        for step in above:
+            node = node[step]
+        before = node[key]
         for value in (None, -1.5, "x", [], [3], {"a": 1}):
-            content = copy.deepcopy(source.content)
-            node: Any = content
-            for key in path[:-1]:
-                node = node[key]
-            node[path[-1]] = value
-            broken = LauncherFile(SourceFile(file.name, content))
+            node[key] = value
+            broken = LauncherFile(source)
             assert isinstance(check_file(broken), list)
             list(check_capacity(broken, ResourcesConfig()))
-            list(check_sharing(broken, source, "/runs", None))
+            list(check_sharing(broken, source, "/runs", DATA, None))
+        node[key] = before
 
 
 def paths(node: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
