@@ -16,8 +16,9 @@ from dann_search.results.lines import (
     shown_trials,
     time_left,
 )
-from dann_search.results.reader import SearchState, rows_of
+from dann_search.results.reader import SearchState
 from dann_search.results.remaining import Pace
+from dann_search.results.rows import rows_of
 from dann_search.results.status import Snapshot, snapshot_of
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord

@@ -26,7 +26,6 @@ from dann_search.inference.label_use import of_each
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.search import SearchEnded
 from dann_search.outputs.shared import StoppedBy, TrialCounts
-from dann_search.results.confirmation import confirmation_of
 from dann_search.results.leaderboard import best_trial, write_csv
 from dann_search.results.reader import (
     check_registered,
@@ -34,6 +33,7 @@ from dann_search.results.reader import (
     read_record,
     read_trials,
 )
+from dann_search.results.rows import confirmation_of
 from dann_search.results.warm_start import known_trials
 from dann_search.search.checks import check_search, remarks
 from dann_search.search.cost import brief_line

@@ -8,7 +8,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.inference.label_use import label_use
 from dann_search.report.content import Content
 from dann_search.report.figures.plot import number
-from dann_search.results.reader import TrialRow
+from dann_search.results.rows import TrialRow
 from dann_search.training.result import F1_MACRO
 
 MOST_CELLS = 20_000

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from dann_search.errors import InputError, nearest
 from dann_search.results.leaderboard import finished
-from dann_search.results.reader import TrialRow, read_experiment
+from dann_search.results.reader import read_experiment
+from dann_search.results.rows import TrialRow
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.result import F1_MACRO
 

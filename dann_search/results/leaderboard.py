@@ -8,8 +8,8 @@ from typing import cast
 
 from dann_search.outputs.shared import BestTrial, State
 from dann_search.outputs.trials import Confirmed, Leaderboard, LeaderboardTrial
-from dann_search.results.confirmation import confirmation_of
-from dann_search.results.reader import TrialRow, read_experiment, read_trials
+from dann_search.results.reader import read_experiment, read_trials
+from dann_search.results.rows import TrialRow, confirmation_of
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.layout import ExperimentFolder
 

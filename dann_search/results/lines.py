@@ -6,8 +6,8 @@ from typing import Any, Protocol, TextIO
 
 from dann_search.outputs.space import Estimate
 from dann_search.outputs.trials import Status
-from dann_search.results.reader import TrialRow
 from dann_search.results.remaining import Pace
+from dann_search.results.rows import TrialRow
 from dann_search.results.status import BY_ITSELF, Snapshot
 from dann_search.training.result import F1_MACRO
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from dann_search.results.reader import TrialRow
+from dann_search.results.rows import TrialRow
 from dann_search.results.status import Snapshot
 from dann_search.study.pruning import stop_shares
 

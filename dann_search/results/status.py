@@ -7,15 +7,9 @@ from typing import Literal
 
 from dann_search.errors import InputError
 from dann_search.outputs.trials import AllExperiments, FailedTrial, RunningTrial, Status
-from dann_search.results.confirmation import confirmation_of
 from dann_search.results.leaderboard import best_trial
-from dann_search.results.reader import (
-    SearchState,
-    TrialRow,
-    experiment_at,
-    experiment_names,
-    read_search,
-)
+from dann_search.results.reader import SearchState, experiment_at, experiment_names, read_search
+from dann_search.results.rows import TrialRow, confirmation_of
 from dann_search.storage.driver_lock import driver_is_alive
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.result import F1_MACRO
