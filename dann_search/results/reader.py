@@ -251,12 +251,13 @@ def _read_study(
     """Return the study's trials and attributes; empty if there is no study yet."""
     import optuna
 
-    from dann_search.study.open_study import check_not_lost
     from dann_search.study.study_storage import find_study, opened, study_place
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = study_place(folder, experiment.search.study)
     if not place.exists(experiment.name):
+        from dann_search.study.open_study import check_not_lost
+
         check_not_lost(folder, place, experiment.name)
         return [], {}
     with opened(place) as storage:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dann_search.results.rows import TrialRow
 from dann_search.results.status import Snapshot
-from dann_search.study.pruning import stop_shares
 
 EXPECTED = 8
 """Trials that what is known of the pruner counts for."""
@@ -33,6 +32,8 @@ class Pace:
 
     def left_s(self, snapshot: Snapshot) -> float | None:
         """Estimate the seconds that the search will still take; None while unknown."""
+        from dann_search.study.pruning import stop_shares  # imports optuna
+
         if snapshot.reported is None:  # Ray starts
             return None
         self._look(snapshot)
