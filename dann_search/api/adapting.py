@@ -89,16 +89,11 @@ def adapt(
     """
     clock = _Clock(seconds_of(budget))
     data = {"source": domain_section(source), "target": domain_section(target)}
-    named = name or default_name(data["source"], data["target"])
-    planned = _Planned(data, checked_backbones(backbones), named, storage, tuple(sets), clock)
+    name = name or default_name(**data)
+    planned = _Planned(data, checked_backbones(backbones), name, storage, tuple(sets), clock)
     folder, ended = _search(planned, display or Display())
+    evaluation, comparison = _measured(folder, clock, progress)
     notes: list[str] = []
-    evaluation, comparison = None, None
-    if recorded_store(folder).target_labelled:
-        from dann_search.evaluation.evaluate import evaluate_target
-
-        evaluation = evaluate_target(str(folder), None)
-        comparison = _compare(folder, clock, progress)
     return Adapted(
         experiment=str(folder),
         answer=_answer(folder, evaluation, comparison),
@@ -214,6 +209,17 @@ def _before(folder: ExperimentFolder) -> SearchEnded | None:
 def _stop_if_interrupted(ended: SearchEnded) -> None:
     if ended.stopped_by == "interrupt":
         raise KeyboardInterrupt("interrupted; what was trained is kept; the same command continues")
+
+
+def _measured(
+    folder: ExperimentFolder, clock: _Clock, progress: Callable[[str], None] | None
+) -> tuple[Evaluation | None, Comparison | None]:
+    """Evaluate the best model and compare it, where the target has labels."""
+    if not recorded_store(folder).target_labelled:
+        return None, None
+    from dann_search.evaluation.evaluate import evaluate_target
+
+    return evaluate_target(str(folder), None), _compare(folder, clock, progress)
 
 
 def _compare(

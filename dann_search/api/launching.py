@@ -29,12 +29,12 @@ from dann_search.outputs.shared import StoppedBy, TrialCounts
 from dann_search.results.leaderboard import best_trial, write_csv
 from dann_search.results.reader import (
     check_registered,
+    known_trials,
     open_experiment,
     read_record,
     read_trials,
 )
 from dann_search.results.rows import confirmation_of
-from dann_search.results.warm_start import known_trials
 from dann_search.search.checks import check_search, remarks
 from dann_search.search.cost import brief_line
 from dann_search.search.disk_need import check_room

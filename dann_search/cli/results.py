@@ -35,6 +35,7 @@ def status(
     Example: dann-search status quickstart --watch
     """
     from dann_search.cli import tables
+    from dann_search.outputs.trials import AllExperiments
     from dann_search.results import status as room
     from dann_search.results.reader import experiment_names, open_experiment
     from dann_search.storage.layout import default_storage
@@ -57,7 +58,9 @@ def status(
 
     interrupted = watch and _watched(read, interval, one, as_json)
     found = read()
-    content: Any = found[0].status if one else room.together(found)
+    content: Any = AllExperiments(experiments=[each.status for each in found])
+    if one:
+        content = found[0].status
     emit(as_json, content, tables.experiments(found), *(tables.details(found[0]) if one else ()))
     if interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -128,8 +131,8 @@ def leaderboard(
     """
     from dann_search.cli import tables
     from dann_search.results import leaderboard as room
+    from dann_search.results.choose import selected
     from dann_search.results.reader import open_experiment
-    from dann_search.results.selection import selected
 
     board = selected(room.leaderboard(open_experiment(experiment)), where or (), sort)
     names = [name.strip() for name in columns.split(",")] if columns else None

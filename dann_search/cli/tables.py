@@ -11,6 +11,7 @@ from rich.text import Text
 from dann_search.cli.app import WIDE, sentence
 from dann_search.outputs import search, trials
 from dann_search.outputs.shared import BestTrial
+from dann_search.results.choose import field_of
 from dann_search.results.lines import (
     describe,
     duration,
@@ -19,7 +20,6 @@ from dann_search.results.lines import (
     short,
     shown_trials,
 )
-from dann_search.results.selection import value_of
 from dann_search.results.status import BY_ITSELF, Snapshot
 from dann_search.training.result import F1_MACRO
 
@@ -148,7 +148,7 @@ def leaderboard(
         cells += [str(one.epochs), *([_over_seeds(one.confirmed)] if confirmed else [])]
         recipe = [_described(one, alike)]
         if columns:
-            found = [value_of(one, name) for name in columns]
+            found = [field_of(one, name) for name in columns]
             recipe = ["" if value is None else short(value) for value in found]
         rows.append([str(one.trial), one.state, *cells, *recipe])
     table = Table(box=None, pad_edge=False)

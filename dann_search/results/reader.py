@@ -1,4 +1,7 @@
-"""Read an experiment's folder: its record and its trials. Imports neither torch nor Ray."""
+"""Read an experiment's folder: its record and its trials.
+
+Imports neither torch nor Ray, and Optuna only where a study is opened.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,7 +16,10 @@ from dann_search.config.entries import RECORDED
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extension_files import read_copies, use_extensions
 from dann_search.config.extensions import is_registered
-from dann_search.errors import InputError, nearest
+from dann_search.config.paths import WARM_START
+from dann_search.config.source import SettingError
+from dann_search.config.start_points import KnownTrial
+from dann_search.errors import InputError, RunError, nearest
 from dann_search.outputs.shared import StoppedBy
 from dann_search.results.rows import TrialRow, rows_of
 from dann_search.storage.driver_lock import driver_is_alive, driver_is_here, trouble_of
@@ -265,3 +271,32 @@ def _read_study(
         trials = storage.get_all_trials(study, deepcopy=False)
         attributes = storage.get_study_user_attrs(study)
         return own(trials), attributes
+
+
+def known_trials(experiment: ExperimentConfig) -> list[KnownTrial]:
+    """Return the completed trials of the experiment in ``search.warm_start``; none without the key.
+
+    Raises:
+        InputError: there is no such experiment, or it has another objective.
+    """
+    if experiment.search.warm_start is None:
+        return []
+    try:
+        folder = find_experiment(experiment.search.warm_start, experiment.storage)
+        other, rows = read_experiment(folder), read_trials(folder)
+    except (InputError, RunError) as exc:  # also if storage does not answer
+        raise SettingError(WARM_START, str(exc)) from None
+    if other.search.objective != experiment.search.objective:
+        raise SettingError(
+            WARM_START,
+            f"{folder.root} was searched by {other.search.objective}, "
+            f"this experiment by {experiment.search.objective}: their values cannot be compared",
+        )
+    found = [
+        KnownTrial(f"{other.name} trial {row.number}", row.config, row.score)
+        for row in rows
+        if row.state == "completed" and row.score is not None
+    ]
+    if not found:
+        raise SettingError(WARM_START, f"{folder.root} has no completed trial")
+    return found

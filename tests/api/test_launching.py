@@ -15,7 +15,7 @@ from dann_search.config.load import load_experiment
 from dann_search.errors import InputError
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
-from dann_search.results.warm_start import known_trials
+from dann_search.results.reader import known_trials
 from dann_search.search.checks import remarks
 from dann_search.search.launch import Outcome, prepare
 from dann_search.storage.driver_lock import DriverLock, TakenOver, driver_is_alive
