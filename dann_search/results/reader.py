@@ -22,10 +22,11 @@ from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError, RunError, nearest
 from dann_search.outputs.shared import StoppedBy
 from dann_search.results.rows import TrialRow, rows_of
+from dann_search.results.sqlite_study import read_sqlite_study
 from dann_search.storage.driver_lock import driver_is_alive, driver_is_here, trouble_of
 from dann_search.storage.layout import ExperimentFolder, default_storage
 from dann_search.storage.remote_folder import RemoteFolder, is_url
-from dann_search.study.study_names import STOPPED_BY, TOTAL, own
+from dann_search.study.study_names import EXPERIMENT, STOPPED_BY, TOTAL, own
 
 
 def open_experiment(name_or_path: str | Path) -> ExperimentFolder:
@@ -248,10 +249,23 @@ def open_study_trials(folder: ExperimentFolder) -> list[Any]:
         InputError: the study cannot be opened.
     """
     refresh(folder)
-    return _read_study(folder, read_experiment(folder))[0]
+    return _read_by_optuna(folder, read_experiment(folder))[0]
 
 
 def _read_study(
+    folder: ExperimentFolder, experiment: ExperimentConfig
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return what rows need of the study's trials, and its attributes; without Optuna if it can."""
+    stated = experiment.search.study
+    if stated == "sqlite" or (stated == "auto" and not folder.study_journal.exists()):
+        found = read_sqlite_study(folder.study, experiment.name)
+        owner = found and found[1].get(EXPERIMENT)
+        if found and owner in (None, read_record(folder).get("id")):
+            return own(found[0]), found[1]
+    return _read_by_optuna(folder, experiment)
+
+
+def _read_by_optuna(
     folder: ExperimentFolder, experiment: ExperimentConfig
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the study's trials and attributes; empty if there is no study yet."""

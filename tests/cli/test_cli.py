@@ -22,7 +22,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting Ray in one of these tests is a failure."""
 
@@ -64,7 +64,6 @@ BAD_SPACES: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize(("changes", "parts"), BAD_SPACES)
 def test_a_bad_space_is_refused_with_key_and_remedy(
     tmp_path: Path,
@@ -78,7 +77,6 @@ def test_a_bad_space_is_refused_with_key_and_remedy(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize(
     ("search", "more", "expected"),
     [
@@ -105,7 +103,6 @@ def test_what_only_this_machine_knows_is_refused_at_its_line_too(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.usefixtures("no_ray")
 def test_a_missing_package_of_a_sampler_is_said_at_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +118,6 @@ def test_a_missing_package_of_a_sampler_is_said_at_its_line(
     )
 
 
-@pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize(
     ("text", "part"),
     [("[1, 2]", "expected a mapping"), ("", "empty file"), ("a: [", "not valid YAML")],
@@ -133,12 +129,10 @@ def test_a_file_that_is_no_mapping_is_refused(
     assert part in refused(capsys, "launch", "space.yaml")
 
 
-@pytest.mark.usefixtures("no_ray")
 def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, "launch", "nowhere.yaml").startswith("nowhere.yaml")
 
 
-@pytest.mark.usefixtures("no_ray")
 def test_a_name_already_used_offers_resume_and_another_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,7 +142,6 @@ def test_a_name_already_used_offers_resume_and_another_name(
     assert "dann-search resume" in message and "--name small-2" in message
 
 
-@pytest.mark.usefixtures("no_ray")
 def test_a_storage_that_cannot_be_written_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,18 +250,6 @@ def test_the_help_of_the_program_names_every_command(capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     assert all(command in text for command in COMMANDS)
     assert "Example: dann-search launch" in text
-
-
-def test_asking_for_the_version_loads_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; from dann_search.cli import main; main(['--version']); "
-        "assert not {'torch', 'ray', 'optuna', 'numpy', 'pydantic'} & sys.modules.keys()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("dann-search ")
 
 
 def test_a_space_is_explained_before_its_data_are_there(

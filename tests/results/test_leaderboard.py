@@ -18,7 +18,8 @@ from dann_search.results.leaderboard import leaderboard, ranked, write_csv
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint
-from tests.finished_experiment import search_here
+from tests.experiments import tiny_space_file
+from tests.finished_experiment import search_file
 from tests.json_output import printed
 
 
@@ -135,8 +136,10 @@ def test_nothing_is_broken_or_cut_in_a_pipe(
     assert "…" not in text and "the loss became nan in epoch 1" in text
 
 
-def test_another_objective_orders_trials_and_chooses_the_epoch(tmp_path: Path) -> None:
-    folder = search_here(tmp_path, training__epochs=3, search__objective="entropy")
+def test_another_objective_orders_trials_and_chooses_the_epoch(
+    tmp_path: Path, tiny_images: Path
+) -> None:
+    folder = search_file(tiny_space_file(tmp_path, tiny_images, search__objective="entropy"))
     rows = ranked(read_trials(folder))
     completed = [row for row in rows if row.state == "completed"]
     scores = [row.score or 0.0 for row in completed]
