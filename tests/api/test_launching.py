@@ -198,7 +198,7 @@ def test_what_may_not_be_as_one_thinks_is_said_at_the_start(
         tmp_path,
         search__warm_start=str(searched.root),
         search__budget={"gpu_hours": 3},
-        training__epochs=1,
+        training__epochs=2,
         space__learning_rate={"loguniform": [0.0001, 0.1]},
     )
     experiment, space = load_experiment(path, stage_counts())

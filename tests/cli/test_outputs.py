@@ -33,7 +33,7 @@ CONTRACT = {
     "Comparison": "methods",
     "MethodScores": "f1_macro_test accuracy_test",
     "Spread": "mean sd values",
-    "Space": "parameters samples",
+    "SpaceSummary": "parameters samples",
     "SearchedParameter": "name kind range when",
     "Failure": "error",
 }
