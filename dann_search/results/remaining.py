@@ -50,7 +50,9 @@ class Pace:
         rows = [row for row in snapshot.rows if row.confirms is None]
         each = sum(map(self._epoch_s, rows)) / len(rows)
         seconds += [each * sum(going_on)] * waiting
-        seconds += [each * status.epochs] * _confirmations(snapshot)
+        # Trainings that confirm finalists and have not begun.
+        confirming = snapshot.to_confirm - (len(snapshot.rows) - len(rows))
+        seconds += [each * status.epochs] * max(0, confirming)
         return _makespan(seconds, self.slots)
 
     def _look(self, snapshot: Snapshot) -> None:
@@ -109,12 +111,6 @@ def epochs_left(row: TrialRow, shares: Sequence[float], epochs: int) -> float:
         return epochs - row.epochs  # never stopped early
     left = shares[row.epochs :]
     return sum(left) / left[0] if left and left[0] else float(len(left))
-
-
-def _confirmations(snapshot: Snapshot) -> int:
-    """Return how many trainings that confirm finalists have not begun."""
-    begun = sum(row.confirms is not None for row in snapshot.rows)
-    return max(0, snapshot.to_confirm - begun)
 
 
 def _makespan(seconds: Sequence[float], slots: int) -> float:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import yaml
 
@@ -207,9 +206,3 @@ def test_what_may_not_be_as_one_thinks_is_said_at_the_start(
         "search.budget.gpu_hours is never reached: trials here use no GPU",
         "search.warm_start: 2 of 2 completed trials fit this space",
     ]
-
-
-def test_the_best_trial_in_plain_optuna_is_the_leaderboards(searched: ExperimentFolder) -> None:
-    study = optuna.load_study(study_name="small", storage=f"sqlite:///{searched.study}")
-    best = dann_search.Experiment.open(searched.root).trials()[0]
-    assert (study.best_trial.number, study.best_value) == (best.number, best.score)

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
 from dann_search.cli import main
+from dann_search.cli.app import app
 from dann_search.config.load import load_experiment
 from dann_search.models.registry import stage_counts
 from tests.experiments import space_file
@@ -45,6 +47,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return lines[0].removeprefix("error: ")
 
 
+COMMANDS: list[str] = list(get_command(app).commands)  # type: ignore[attr-defined]
 BAD_SPACES: list[tuple[dict[str, Any], list[str]]] = [
     ({"trainin": {}}, ["trainin", "did you mean 'training'?"]),
     ({"search__trails": 3}, ["search.trails", "did you mean 'trials'?"]),
@@ -226,13 +229,6 @@ def test_json_mode_gives_one_object_for_an_error_as_well(
 def test_the_traceback_is_there_for_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["best", "missing", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
-
-
-COMMANDS = (
-    "launch", "resume", "status", "leaderboard", "best", "evaluate", "export", "predict", "compare",
-    "report", "tensorboard", "dashboard", "watch", "space", "schema",
-    "validate-cluster", "doctor",
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
