@@ -2,6 +2,8 @@
 
 import math
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import optuna
 import pytest
 
 from dann_search.results import reader
-from dann_search.results.reader import read_experiment, read_search
+from dann_search.results.reader import read_experiment, read_search, read_trials
 from dann_search.results.rows import rows_of
 from dann_search.results.sqlite_study import read_sqlite_study
 from dann_search.storage.layout import ExperimentFolder
@@ -76,6 +78,21 @@ def _changed(statement: str) -> Callable[[Path], None]:
 def test_what_is_unusual_is_left_to_optuna(experiment: ExperimentFolder, change: Any) -> None:
     change(experiment.study)
     assert read_sqlite_study(experiment.study, "small") is None
+
+
+def test_what_a_killed_writer_left_half_written_is_undone_by_optuna(
+    experiment: ExperimentFolder,
+) -> None:
+    rows = read_trials(experiment)
+    code = (
+        "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "db.execute('PRAGMA cache_size = 1'); db.execute('BEGIN IMMEDIATE'); "
+        "db.execute('UPDATE trial_user_attributes SET value_json = 7'); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(experiment.study)], check=True)
+    assert experiment.study.with_name("study.db-journal").exists()
+    assert read_sqlite_study(experiment.study, "small") is None
+    assert read_trials(experiment) == rows
 
 
 def test_a_path_may_have_any_letters_and_its_file_is_left_as_it_is(
