@@ -69,7 +69,7 @@ def adapt(
 
     The search tries frozen features of every backbone first, then fine-tunes the best few. It ends
     after half of the budget. The comparison, with two to five seeds, ends after nine tenths; the
-    rest is for the report. If it was interrupted, the same call goes on.
+    rest is for the report. If it was interrupted, the same call continues.
 
     Args:
         source: folder, manifest or embedded data set; or what an experiment file says of one.
@@ -148,7 +148,7 @@ class _Planned:
 
 
 def _search(planned: _Planned, display: Display) -> tuple[ExperimentFolder, SearchEnded]:
-    """Run the search to its end, or go on with it: frozen features, then the best fine-tuned."""
+    """Run or continue the search: frozen features first, then the best of them fine-tuned."""
     content = planned.content()
     experiment, _ = load_experiment(content, stage_counts(), **planned.options)
     folder = ExperimentFolder.at(experiment.place)
@@ -198,7 +198,7 @@ def _search(planned: _Planned, display: Display) -> tuple[ExperimentFolder, Sear
 
 
 def _before(folder: ExperimentFolder) -> SearchEnded | None:
-    """Return how the search ended before; None if it has to go on."""
+    """Return how the search ended before; None if it has to be continued."""
     folder.fetch(folder.result)
     if not folder.result.exists():
         return None

@@ -65,7 +65,7 @@ class Display:
 
 
 class NotebookView:
-    """A table in a notebook's output, replaced as trials go on; its last state stays."""
+    """A table in a notebook's output, replaced as trials progress; its last state stays."""
 
     def __init__(self) -> None:
         self.pace = Pace()

@@ -204,7 +204,7 @@ def _run(
     with interrupted_with(go_on), _storage_named(folder), DriverLock(folder) as lock:
         # Interrupts are deferred until then, too, so that no result is left half-written.
         with interrupts(lock.stop_requested) as interrupt:
-            _forget_result(folder)
+            folder.remove(folder.result)
             outcome = search(
                 experiment,
                 space,
@@ -227,7 +227,7 @@ def _run(
 
 @contextmanager
 def _storage_named(folder: ExperimentFolder) -> Iterator[None]:
-    """Say of storage that fails outside of the search proper how to go on."""
+    """Tell how to continue when storage fails before or after the search itself."""
     try:
         yield
     except Exception as exc:
@@ -271,12 +271,6 @@ def _write_results(experiment: ExperimentConfig, outcome: Outcome, lock: DriverL
     write_atomically(folder.result, result.model_dump_json(indent=1).encode())
     folder.publish(folder.result)  # read by whoever follows the search from elsewhere
     return result
-
-
-def _forget_result(folder: ExperimentFolder) -> None:
-    folder.result.unlink(missing_ok=True)
-    if folder.remote:
-        folder.remote.remove(folder.result.name)
 
 
 def _header(info: StoreInfo, objective: str, plan: str, noted: Sequence[str]) -> str:

@@ -69,7 +69,7 @@ class LiveView:
         self.live.start()
 
     def render(self) -> Group:
-        """Draw the last snapshots; the times since then go on."""
+        """Draw the last snapshots; the times since then are current."""
         if not self.snapshots:
             return Group()
         if self.one:

@@ -22,9 +22,9 @@ class _Quiet(WSGIRequestHandler):
 
 
 def loopback_server(application: WSGIApplication, port: int) -> WSGIServer:
-    """Return a server on the loopback, a thread for each request; ``port`` 0 takes any free one.
+    """Return a server on the loopback, a thread for each request; it answers once it is run.
 
-    It answers once it is run.
+    ``port`` 0 takes any free one.
 
     Raises:
         RunError: the port is taken.

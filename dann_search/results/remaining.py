@@ -91,7 +91,7 @@ def survival(rows: Sequence[TrialRow], epochs: int, stopped: Mapping[int, float]
         rows: the trials.
         epochs: of a whole trial.
         stopped: the share that a pruner stops after an epoch, which stands for as many trials as
-            ``EXPECTED``: the first ones go on more often than those after them.
+            ``EXPECTED``: the first ones are stopped less often than those after them.
     """
     tried = [row for row in rows if row.confirms is None]
     ended = Counter(row.epochs for row in tried if row.state != "running" and row.epochs < epochs)
