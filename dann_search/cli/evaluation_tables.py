@@ -89,12 +89,7 @@ def _absent(result: Evaluation) -> list[str]:
 
 
 def comparison_table(result: Comparison, folder: ExperimentFolder) -> Group:
-    """Draw a comparison, 79 columns wide.
-
-    Args:
-        result: the comparison.
-        folder: the experiment.
-    """
+    """Draw a comparison, 79 columns wide."""
     names = ("method", "macro-F1", "accuracy", f"{result.winner} minus it", "p")
     table = columns(*names, no_wrap=True)
     for name, scores in result.methods.items():

@@ -38,7 +38,7 @@ def choose(
 
     Args:
         rows: every trial.
-        folder: folder of the experiment, for messages.
+        folder: of the experiment.
         rank: rank of the trial; 1 is the best.
         trial: number of the trial, instead of its rank.
         objective: ``f1_macro`` or a validator, to rank completed trials by its value at their best
