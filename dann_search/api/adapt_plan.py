@@ -151,10 +151,7 @@ def _seconds_an_image(spec: BackboneSpec, side: int, batch: int = 16) -> float:
 
 
 def experiment_content(
-    data: Mapping[str, Any],
-    backbones: Sequence[str],
-    pretrained: Sequence[str],
-    hours: float,
+    data: Mapping[str, Any], backbones: Sequence[str], pretrained: Sequence[str], hours: float
 ) -> dict[str, Any]:
     """Return the content of the experiment file that ``adapt`` launches.
 

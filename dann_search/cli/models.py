@@ -179,8 +179,7 @@ def predict(
         typer.Option(metavar="FILE.html", help="Page of thumbnails to write, by predicted class."),
     ] = None,
     threshold: Annotated[
-        float | None,
-        typer.Option(help="Probability below which a label is refused.", min=0, max=1),
+        float | None, typer.Option(help="Probability below which a label is refused.", min=0, max=1)
     ] = None,
     top: Annotated[
         int, typer.Option(help="Number of classes per image, the likeliest first.", min=1)

@@ -12,14 +12,7 @@ from dann_search.cli.app import WIDE, sentence
 from dann_search.outputs import search, trials
 from dann_search.outputs.shared import BestTrial
 from dann_search.results.choose import field_of
-from dann_search.results.lines import (
-    describe,
-    duration,
-    headline,
-    label,
-    short,
-    shown_trials,
-)
+from dann_search.results.lines import describe, duration, headline, label, short, shown_trials
 from dann_search.results.status import BY_ITSELF, Snapshot
 from dann_search.training.result import F1_MACRO
 

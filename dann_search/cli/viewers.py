@@ -100,8 +100,7 @@ def watch(
         bool, typer.Option("--serve", help="Serve the report as it grows, for a browser.")
     ] = False,
     port: Annotated[
-        int,
-        typer.Option(help="With --serve: port on the loopback; 0 for any.", min=0, max=65535),
+        int, typer.Option(help="With --serve: port on the loopback; 0 for any.", min=0, max=65535)
     ] = 8090,
     as_json: Json = False,
 ) -> None:

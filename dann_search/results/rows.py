@@ -134,9 +134,7 @@ def with_confirmations(experiment: ExperimentConfig, rows: Sequence[TrialRow]) -
         decided = {number for number in scores if len(over.get(number, ())) == confirm.seeds}
     return [
         replace(
-            row,
-            confirmed=tuple(scores.get(row.number, ())),
-            is_confirmed=row.number in decided,
+            row, confirmed=tuple(scores.get(row.number, ())), is_confirmed=row.number in decided
         )
         for row in rows
     ]

@@ -35,9 +35,7 @@ def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dann_search.search.executor.ray_session", refuse)
 
 
-def test_a_wider_space_is_resumed_only_where_it_is_allowed(
-    experiment: ExperimentFolder,
-) -> None:
+def test_a_wider_space_is_resumed_only_where_it_is_allowed(experiment: ExperimentFolder) -> None:
     with pytest.raises(InputError, match="accepted with --allow-wider-space"):
         dann_search.resume(experiment.root, sets=[WIDER])
     result = dann_search.resume(experiment.root, sets=[WIDER], allow_wider_space=True)

@@ -69,10 +69,7 @@ BAD_SPACES: list[tuple[dict[str, Any], list[str]]] = [
 
 @pytest.mark.parametrize(("changes", "parts"), BAD_SPACES)
 def test_a_bad_space_is_refused_with_key_and_remedy(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    changes: dict[str, Any],
-    parts: list[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], parts: list[str]
 ) -> None:
     message = refused(capsys, "launch", str(space_file(tmp_path, **changes)))
     for part in parts:

@@ -124,9 +124,7 @@ def test_trials_are_chosen_sorted_and_shown_by_the_columns_asked_for(
 
 
 def test_nothing_is_broken_or_cut_in_a_pipe(
-    searched: ExperimentFolder,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    searched: ExperimentFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     assert main(["leaderboard", str(searched.root)]) == 0
@@ -154,9 +152,7 @@ def test_another_objective_orders_trials_and_chooses_the_epoch(
 
 
 def test_of_many_trials_people_see_the_best_and_scripts_see_all(
-    searched: ExperimentFolder,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    searched: ExperimentFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = ranked(read_trials(searched))[0]
     rows = [replace(row, number=number) for number in range(1000, 4000)]

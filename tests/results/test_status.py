@@ -265,9 +265,7 @@ def test_watching_a_finished_experiment_ends_at_once(
 
 
 def test_all_experiments_are_watched_together(
-    searched: ExperimentFolder,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    searched: ExperimentFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(searched.root.parents[1])
     assert main(["status", "--watch", "--json"]) == 0
