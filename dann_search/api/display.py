@@ -64,7 +64,7 @@ class Display:
         return NotebookView() if self.notebook and not self.plain else LinesView(file)
 
 
-class NotebookView:
+class NotebookView(SearchView):
     """A table in a notebook's output, replaced as trials progress; its last state stays."""
 
     def __init__(self) -> None:
@@ -81,13 +81,6 @@ class NotebookView:
             self.handle = display(shown, raw=True, display_id=True)
         else:
             self.handle.update(shown, raw=True)
-
-    def notice(self, line: str) -> None:
-        """Print the message below the table."""
-        print(line)
-
-    def close(self) -> None:
-        """Leave the table as it is."""
 
 
 def _as_text(snapshot: Snapshot, left: str) -> str:

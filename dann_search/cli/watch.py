@@ -46,7 +46,7 @@ def watch(read: Read, view: SearchView, interval: float) -> None:
         view.close()
 
 
-class LiveView:
+class LiveView(SearchView):
     """A table that refreshes in place: the live table of one search, or a line for each of many."""
 
     def __init__(self, console: Console, one: bool = True):

@@ -12,7 +12,7 @@ NOT_FOR_HELP = HEAVY | {"optuna", "sqlalchemy", "numpy", "pydantic", "yaml"}
 LOOK = "from dann_search.cli import main; main(sys.argv[1:])"
 PYTHON = (
     "import dann_search; experiment = dann_search.Experiment.open(sys.argv[1]); "
-    "experiment.leaderboard(); experiment.status(); experiment.history()"
+    "experiment.leaderboard(); experiment.status(); experiment.history(); experiment.curves()"
 )
 
 
@@ -38,5 +38,5 @@ def test_a_look_imports_nothing_that_it_does_not_use(
     assert not (HEAVY | unused) & found
 
 
-def test_reading_from_python_imports_neither_torch_nor_ray(searched: ExperimentFolder) -> None:
-    assert not {"torch", "ray"} & imported(PYTHON, str(searched.root))
+def test_reading_from_python_imports_nothing_that_trains(searched: ExperimentFolder) -> None:
+    assert not {"torch", "ray", "sklearn"} & imported(PYTHON, str(searched.root))
