@@ -102,18 +102,9 @@ def test_a_driver_at_work_is_searching_with_its_trials_epochs(tmp_path: Path) ->
     assert [one[1] for one in shown_trials(snapshot(folder))] == ["completed", "unfinished"]
 
 
-def test_before_a_trial_is_completed_none_is_called_the_best(tmp_path: Path) -> None:
-    folder, open_record = laid_out(tmp_path)
-    record = open_record()
-    trial = record.next_trial()
-    assert trial
-    record.report(trial.number, [0.2])
-    record.close()
-    assert "none completed, highest F1 0.200 (trial 0)" in headline(snapshot(folder))
-    assert status(folder).best is None
-
-
-def test_the_last_report_is_the_running_trials_checkpoint(tmp_path: Path) -> None:
+def test_of_a_running_trial_the_checkpoint_is_the_last_report_and_the_score_is_no_best(
+    tmp_path: Path,
+) -> None:
     folder, open_record = laid_out(tmp_path)
     record = open_record()
     trial = record.next_trial()
@@ -125,7 +116,10 @@ def test_the_last_report_is_the_running_trials_checkpoint(tmp_path: Path) -> Non
     os.utime(checkpoint, (time.time() - 90, time.time() - 90))
     since = status(folder).last_report_s
     assert since is not None and 89 < since < 99
-    record.report(trial.number, [0.1, 0.2, 0.3])
+    record.report(trial.number, [0.2])
+    assert "none completed, highest F1 0.200 (trial 0)" in headline(snapshot(folder))
+    assert status(folder).best is None
+    record.report(trial.number, [0.2, 0.1, 0.3])
     record.complete(trial.number)
     since = status(folder).last_report_s
     assert since is not None and since < 30
