@@ -14,7 +14,7 @@ def printed(command: str, text: str) -> dict[str, Any]:
     """The one object on a command's standard output: it is the command's, and no failure."""
     assert not isinstance(parse_output(command, text), Failure), text
     content: dict[str, Any] = json.loads(text)
-    _schema(command).validate(content)
+    Draft202012Validator(schema_of(command)).validate(content)
     return content
 
 
@@ -22,10 +22,11 @@ def failed(command: str, text: str) -> str:
     """The message of a command that printed a failure, and nothing else."""
     output = parse_output(command, text)
     assert isinstance(output, Failure), text
-    _schema(command).validate(json.loads(text))
+    Draft202012Validator(schema_of(command)).validate(json.loads(text))
     return output.error
 
 
 @cache
-def _schema(command: str) -> Draft202012Validator:
-    return Draft202012Validator(output_schema(command))
+def schema_of(command: str) -> dict[str, Any]:
+    """The schema of a command's JSON, made once."""
+    return output_schema(command)

@@ -151,11 +151,7 @@ def _seconds_an_image(spec: BackboneSpec, side: int, batch: int = 16) -> float:
 
 
 def experiment_content(
-    data: Mapping[str, Any],
-    backbones: Sequence[str],
-    pretrained: Sequence[str],
-    hours: float,
-    epochs: int = MOST_EPOCHS,
+    data: Mapping[str, Any], backbones: Sequence[str], pretrained: Sequence[str], hours: float
 ) -> dict[str, Any]:
     """Return the content of the experiment file that ``adapt`` launches.
 
@@ -164,7 +160,6 @@ def experiment_content(
         backbones: names.
         pretrained: those with pre-trained weights, whose frozen features are tried first.
         hours: of the search.
-        epochs: of every training.
     """
     frozen = [
         {"backbone": name, "method": method, "unfrozen_depth": 0}
@@ -183,7 +178,7 @@ def experiment_content(
     return {
         "data": dict(data),
         # Images as they are: what frozen stages make of them is computed once for all trials.
-        "training": {"epochs": epochs, "views": 1},
+        "training": {"epochs": MOST_EPOCHS, "views": 1},
         "search": {
             "trials": len(frozen) or FINE_TUNED_TRIALS,
             "published_first": False,

@@ -68,7 +68,7 @@ def adapt(
 
     The search tries frozen features of every backbone first, then fine-tunes the best few. It ends
     after half of the budget. The comparison, with two to five seeds, ends after nine tenths; the
-    rest is for the report. If it was interrupted, the same call goes on.
+    rest is for the report. If it was interrupted, the same call continues.
 
     Args:
         source: folder, manifest or embedded data set; or what an experiment file says of one.
@@ -88,16 +88,11 @@ def adapt(
     """
     clock = _Clock(seconds_of(budget))
     data = {"source": domain_section(source), "target": domain_section(target)}
-    named = name or default_name(data["source"], data["target"])
-    planned = _Planned(data, checked_backbones(backbones), named, storage, tuple(sets), clock)
+    name = name or default_name(**data)
+    planned = _Planned(data, checked_backbones(backbones), name, storage, tuple(sets), clock)
     folder, ended = _search(planned, display or Display())
+    evaluation, comparison = _measured(folder, clock, progress)
     notes: list[str] = []
-    evaluation, comparison = None, None
-    if recorded_store(folder).target_labelled:
-        from dann_search.evaluation.evaluate import evaluate_target
-
-        evaluation = evaluate_target(str(folder), None)
-        comparison = _compare(folder, clock, progress)
     return Adapted(
         experiment=str(folder),
         answer=_answer(folder, evaluation, comparison),
@@ -152,7 +147,7 @@ class _Planned:
 
 
 def _search(planned: _Planned, display: Display) -> tuple[ExperimentFolder, SearchEnded]:
-    """Run the search to its end, or go on with it: frozen features, then the best fine-tuned."""
+    """Run or continue the search: frozen features first, then the best of them fine-tuned."""
     content = planned.content()
     experiment, _ = load_experiment(content, stage_counts(), **planned.options)
     folder = ExperimentFolder.at(experiment.place)
@@ -202,7 +197,7 @@ def _search(planned: _Planned, display: Display) -> tuple[ExperimentFolder, Sear
 
 
 def _before(folder: ExperimentFolder) -> SearchEnded | None:
-    """Return how the search ended before; None if it has to go on."""
+    """Return how the search ended before; None if it has to be continued."""
     folder.fetch(folder.result)
     if not folder.result.exists():
         return None
@@ -213,6 +208,17 @@ def _before(folder: ExperimentFolder) -> SearchEnded | None:
 def _stop_if_interrupted(ended: SearchEnded) -> None:
     if ended.stopped_by == "interrupt":
         raise KeyboardInterrupt("interrupted; what was trained is kept; the same command continues")
+
+
+def _measured(
+    folder: ExperimentFolder, clock: _Clock, progress: Callable[[str], None] | None
+) -> tuple[Evaluation | None, Comparison | None]:
+    """Evaluate the best model and compare it, where the target has labels."""
+    if not recorded_store(folder).target_labelled:
+        return None, None
+    from dann_search.evaluation.evaluate import evaluate_target
+
+    return evaluate_target(str(folder), None), _compare(folder, clock, progress)
 
 
 def _compare(

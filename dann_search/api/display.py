@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dann_search.config.trial import TrialConfig
 from dann_search.results.lines import (
@@ -16,14 +16,17 @@ from dann_search.results.lines import (
     shown_trials,
     time_left,
 )
-from dann_search.results.reader import SearchState, rows_of
+from dann_search.results.reader import SearchState
 from dann_search.results.remaining import Pace
+from dann_search.results.rows import rows_of
 from dann_search.results.status import Snapshot, snapshot_of
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import own
 from dann_search.tracking.observer import Observer
 from dann_search.tracking.packing import ImageLines
+
+if TYPE_CHECKING:
+    from dann_search.study.study import StudyRecord  # imports optuna
 
 EVERY_S = 0.5
 """Seconds between two snapshots of a running search, at least."""
@@ -61,8 +64,8 @@ class Display:
         return NotebookView() if self.notebook and not self.plain else LinesView(file)
 
 
-class NotebookView:
-    """A table in a notebook's output, replaced as trials go on; its last state stays."""
+class NotebookView(SearchView):
+    """A table in a notebook's output, replaced as trials progress; its last state stays."""
 
     def __init__(self) -> None:
         self.pace = Pace()
@@ -78,13 +81,6 @@ class NotebookView:
             self.handle = display(shown, raw=True, display_id=True)
         else:
             self.handle.update(shown, raw=True)
-
-    def notice(self, line: str) -> None:
-        """Print the message below the table."""
-        print(line)
-
-    def close(self) -> None:
-        """Leave the table as it is."""
 
 
 def _as_text(snapshot: Snapshot, left: str) -> str:
@@ -112,7 +108,7 @@ class Following(Observer):
     The study has stored an event before its observers are told, so each snapshot is of the study.
     """
 
-    def __init__(self, record: StudyRecord, folder: ExperimentFolder, view: SearchView):
+    def __init__(self, record: "StudyRecord", folder: ExperimentFolder, view: SearchView):
         self.record, self.folder, self.view = record, folder, view
         self.begun, self.due = time.time(), 0.0
         self.reported: float | None = None
@@ -163,7 +159,7 @@ class Following(Observer):
 class BaselineLines(Observer):
     """Says in a line how each trial of a baseline's search ended."""
 
-    def __init__(self, method: str, record: StudyRecord, tell: Callable[[str], None]):
+    def __init__(self, method: str, record: "StudyRecord", tell: Callable[[str], None]):
         self.method, self.record, self.tell = method, record, tell
 
     def trial_ended(self, number: int, state: str, error: str | None) -> None:

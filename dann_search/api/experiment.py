@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Any
 from dann_search.errors import RunError
 from dann_search.results import insight
 from dann_search.results.leaderboard import ranked
-from dann_search.results.reader import (
-    TrialRow,
-    open_experiment,
-    read_experiment,
-    read_trials,
-)
+from dann_search.results.reader import open_experiment, read_experiment, read_trials
+from dann_search.results.rows import TrialRow
 from dann_search.storage.layout import ExperimentFolder
 
 if TYPE_CHECKING:

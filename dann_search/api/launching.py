@@ -25,15 +25,15 @@ from dann_search.inference.label_use import of_each
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.search import SearchEnded
 from dann_search.outputs.shared import StoppedBy
-from dann_search.results.confirmation import confirmation_of
 from dann_search.results.leaderboard import best_trial, write_csv
 from dann_search.results.reader import (
     check_registered,
+    known_trials,
     open_experiment,
     read_record,
     read_trials,
 )
-from dann_search.results.warm_start import known_trials
+from dann_search.results.rows import confirmation_of
 from dann_search.search.checks import check_search, remarks
 from dann_search.search.cost import brief_line
 from dann_search.search.disk_need import check_room
@@ -203,7 +203,7 @@ def _run(
     with interrupted_with(go_on), _storage_named(folder), DriverLock(folder) as lock:
         # Interrupts are deferred until then, too, so that no result is left half-written.
         with interrupts(lock.stop_requested) as interrupt:
-            _forget_result(folder)
+            folder.remove(folder.result)
             outcome = search(
                 experiment,
                 space,
@@ -226,7 +226,7 @@ def _run(
 
 @contextmanager
 def _storage_named(folder: ExperimentFolder) -> Iterator[None]:
-    """Say of storage that fails outside of the search proper how to go on."""
+    """Tell how to continue when storage fails before or after the search itself."""
     try:
         yield
     except Exception as exc:
@@ -270,12 +270,6 @@ def _write_results(experiment: ExperimentConfig, outcome: Outcome, lock: DriverL
     write_atomically(folder.result, result.model_dump_json(indent=1).encode())
     folder.publish(folder.result)  # read by whoever follows the search from elsewhere
     return result
-
-
-def _forget_result(folder: ExperimentFolder) -> None:
-    folder.result.unlink(missing_ok=True)
-    if folder.remote:
-        folder.remote.remove(folder.result.name)
 
 
 def _header(info: StoreInfo, objective: str, plan: str, noted: Sequence[str]) -> str:

@@ -84,13 +84,13 @@ def search_baselines(
     again: str,
     ray: ExitStack | None = None,
 ) -> None:
-    """Run the searches of baselines, one after another; go on with those that were begun.
+    """Run the searches of baselines, one after another; continue those that were begun.
 
     Args:
         searches: those that are done are left alone.
         executor: where trials are trained.
         tell: called with a line for each trial that ends.
-        again: the command that goes on after an interrupt.
+        again: the command that continues after an interrupt.
         ray: where the Ray session is entered that the searches share; None starts none.
 
     Raises:

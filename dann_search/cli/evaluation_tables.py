@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dann_search.cli.tables import rejection_line
+from dann_search.cli.model_tables import rejection_line
+from dann_search.cli.tables import columns
 from dann_search.evaluation.comparison import notes
 from dann_search.evaluation.comparison_tables import JSON
 from dann_search.evaluation.confusion import MOST_NUMBERED, frequent_mistakes
@@ -30,7 +31,7 @@ def evaluation_table(
     Without ``labelled`` validation images of the target there is nothing to calibrate on.
     """
     whose = Text(f"trial {result.trial}, epoch {result.epoch}: {result.model}", overflow="fold")
-    head = _table(f"{result.split}, {result.n} images", "", "95 % interval")
+    head = columns(f"{result.split}, {result.n} images", "", "95 % interval")
     for name in FIELDS:
         low, high = result.ci95[name]
         value = f"{getattr(result, name):.3f}"
@@ -45,7 +46,7 @@ def _classes(result: Evaluation) -> list[RenderableType]:
     count = len(result.per_class)
     few = count <= MOST_NUMBERED
     shown = result.per_class if few else worst_classes(result.per_class, WORST)
-    table = _table("class", "precision", "recall", "F1", "images")
+    table = columns("class", "precision", "recall", "F1", "images")
     for one in shown:
         values = (one.precision, one.recall, one.f1)
         scores = (f"{value:.3f}" if one.n else "–" for value in values)
@@ -54,7 +55,7 @@ def _classes(result: Evaluation) -> list[RenderableType]:
     if few:
         return [table]
     above = Text(f"the {len(shown)} of {count} classes with the lowest F1; all: add --json")
-    mistakes = _table("most frequent mistakes", "taken for", "images", "of the class", left=2)
+    mistakes = columns("most frequent mistakes", "taken for", "images", "of the class", left=2)
     for wrong in frequent_mistakes(result.confusion, [one.name for one in result.per_class]):
         cells = (Text(wrong.true), Text(wrong.predicted))
         mistakes.add_row(*cells, str(wrong.n), f"{wrong.share:.0%}")
@@ -88,16 +89,9 @@ def _absent(result: Evaluation) -> list[str]:
 
 
 def comparison_table(result: Comparison, folder: ExperimentFolder) -> Group:
-    """Draw a comparison, 79 columns wide.
-
-    Args:
-        result: the comparison.
-        folder: the experiment.
-    """
-    table = Table(box=None, pad_edge=False)
-    for name in ("method", "macro-F1", "accuracy", f"{result.winner} minus it", "p"):
-        left = name == "method"
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    """Draw a comparison, 79 columns wide."""
+    names = ("method", "macro-F1", "accuracy", f"{result.winner} minus it", "p")
+    table = columns(*names, no_wrap=True)
     for name, scores in result.methods.items():
         gap = scores.lead
         # Three decimals: the smallest p of 2,000 resamples is 0.001.
@@ -132,11 +126,3 @@ def report_table(result: Report) -> Group:
         text = f"{test.f1_macro:.3f}, 95 % interval {low:.3f} to {high:.3f}"
         table.add_row("macro-F1, target test", text)
     return Group(file, table, *(Text(f"note: {note}", overflow="fold") for note in result.notes))
-
-
-def _table(*names: str, left: int = 1) -> Table:
-    """Return an empty table whose first columns are aligned left, the others right."""
-    table = Table(box=None, pad_edge=False)
-    for index, name in enumerate(names):
-        table.add_column(Text(name), justify="left" if index < left else "right")
-    return table

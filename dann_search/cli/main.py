@@ -20,16 +20,8 @@ from dann_search.search.interrupts import INTERRUPTED, Received, command_signals
 
 # Importing a module registers its commands; the help lists them in this order.
 # isort: off
-from dann_search.cli import search  # noqa: F401
-from dann_search.cli import adapt  # noqa: F401
-from dann_search.cli import spaces  # noqa: F401
-from dann_search.cli import results  # noqa: F401
-from dann_search.cli import report  # noqa: F401
-from dann_search.cli import models  # noqa: F401
-from dann_search.cli import viewers  # noqa: F401
-from dann_search.cli import cluster  # noqa: F401
+from dann_search.cli import search, spaces, results, models, viewers, cluster  # noqa: F401
 # isort: on
-
 
 MAKE_ROOM = (
     "make room there (df -h shows the disks, quota -s a quota) and run the command again: what was "

@@ -73,9 +73,9 @@ def best(
             from dann_search.results.reader import open_experiment
 
             show_best(open_experiment(experiment))
-    from dann_search.cli import tables
+    from dann_search.cli.model_tables import best_table
 
-    emit(as_json, model, tables.best_model(model))
+    emit(as_json, model, best_table(model))
 
 
 @app.command()
@@ -121,7 +121,7 @@ def evaluate(
             err.print(f"note: {note}", soft_wrap=True)
     recorded = read_record_of_model(Path(result.model)).get("data", {})
     table = evaluation_table(result, notes, labelled=recorded.get("target_labelled", True))
-    emit(as_json, result.model_dump(mode="json"), table)
+    emit(as_json, result, table)
 
 
 @app.command()
@@ -144,7 +144,7 @@ def export(
 
     Example: dann-search export quickstart --format onnx
     """
-    from dann_search.cli import tables
+    from dann_search.cli.model_tables import export_lines
     from dann_search.inference.export.export import export_model
 
     result = export_model(
@@ -155,7 +155,7 @@ def export(
         images=images,
         trust_extensions=trust_extensions,
     )
-    emit(as_json, result, *tables.export(result))
+    emit(as_json, result, *export_lines(result))
 
 
 @app.command()
@@ -179,8 +179,7 @@ def predict(
         typer.Option(metavar="FILE.html", help="Page of thumbnails to write, by predicted class."),
     ] = None,
     threshold: Annotated[
-        float | None,
-        typer.Option(help="Probability below which a label is refused.", min=0, max=1),
+        float | None, typer.Option(help="Probability below which a label is refused.", min=0, max=1)
     ] = None,
     top: Annotated[
         int, typer.Option(help="Number of classes per image, the likeliest first.", min=1)
@@ -197,51 +196,55 @@ def predict(
 
     Example: dann-search predict quickstart photos 'more/**/*.png' --out labels.csv
     """
-    from dann_search.cli import tables
-    from dann_search.cli.watch import image_bar
     from dann_search.inference import prediction_output as output
-    from dann_search.inference.predict import predict_to
-    from dann_search.tracking.packing import ImageLines
 
     kind = output.output_format(out, format_)
     output.check_out(out, force)
     output.check_out(sheet, force, "--sheet")
+    options: dict[str, Any] = {
+        "top": top, "batch_size": batch_size, "device": device, "threshold": threshold,
+        "sheet": sheet, "trust_extensions": trust_extensions,
+    }  # fmt: skip
+    try:
+        _predict(target, paths, out, kind, as_json, options)
+    except BrokenPipeError:
+        # The reader has enough, as `| head` does: there is nothing to flush into the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+
+
+def _predict(
+    target: str,
+    paths: list[str],
+    out: Path | None,
+    kind: str,
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    """Write predictions as they are made; then say what could not be read, and how many were."""
+    from dann_search.cli.model_tables import prediction_lines
+    from dann_search.cli.watch import image_bar
+    from dann_search.inference.predict import predict_to
+    from dann_search.inference.prediction_output import writer
+    from dann_search.tracking.packing import ImageLines
+
     collected: list[FilePrediction] | None = [] if as_json and out is None else None
     unreadable: list[FilePrediction] = []
     notes: list[str] = []
     has_bar = err.is_terminal and not as_json and (out is not None or not sys.stdout.isatty())
     bar = image_bar("classifying") if has_bar else nullcontext(ImageLines(sys.stderr, "classified"))
-    try:
-        with (
-            output.writer(out, kind, top, collected, threshold is not None) as write,
-            bar as progress,
-        ):
+    refuses = options["threshold"] is not None
+    with writer(out, kind, options["top"], collected, refuses) as write, bar as progress:
 
-            def take(prediction: "FilePrediction") -> None:
-                write(prediction)
-                if prediction.error is not None and len(unreadable) < SHOWN_UNREADABLE:
-                    unreadable.append(prediction)
+        def take(prediction: "FilePrediction") -> None:
+            write(prediction)
+            if prediction.error is not None and len(unreadable) < SHOWN_UNREADABLE:
+                unreadable.append(prediction)
 
-            result = predict_to(
-                take,
-                target,
-                paths,
-                top=top,
-                batch_size=batch_size,
-                device=device,
-                threshold=threshold,
-                sheet=sheet,
-                trust_extensions=trust_extensions,
-                progress=progress,
-                note=notes.append,
-            )
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has enough, as `| head` does: there is nothing to flush into the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
+        result = predict_to(take, target, paths, progress=progress, note=notes.append, **options)
+    sys.stdout.flush()
     result = result.model_copy(update={"out": out, "predictions": collected})
-    for line in [*(f"note: {one}" for one in notes), *tables.predictions(result, unreadable)]:
+    for line in [*(f"note: {one}" for one in notes), *prediction_lines(result, unreadable)]:
         err.print(line, markup=False, soft_wrap=True)
     if as_json:
         emit(True, result)

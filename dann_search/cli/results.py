@@ -1,14 +1,19 @@
-"""Commands that read a search: status, leaderboard, gc, compare."""
+"""Commands about a search: status, leaderboard, gc, compare, report."""
 
 import sys
 import time
-from typing import Annotated, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dann_search.cli.app import Experiment, Json, app, emit, err, out
 from dann_search.errors import InputError
 from dann_search.search.interrupts import INTERRUPTED
+
+if TYPE_CHECKING:
+    from dann_search.results.status import Snapshot
 
 
 @app.command()
@@ -30,10 +35,8 @@ def status(
     Example: dann-search status quickstart --watch
     """
     from dann_search.cli import tables
-    from dann_search.cli.watch import LiveView
-    from dann_search.cli.watch import watch as watch_until_done
+    from dann_search.outputs.trials import AllExperiments
     from dann_search.results import status as room
-    from dann_search.results.lines import LinesView, SearchView
     from dann_search.results.reader import experiment_names, open_experiment
     from dann_search.storage.layout import default_storage
 
@@ -53,20 +56,30 @@ def status(
     def read() -> list[room.Snapshot]:
         return [room.snapshot(folder)] if folder else room.all_snapshots(storage)
 
-    interrupted = False
-    if watch:
-        view: SearchView = LinesView(sys.stderr if as_json else sys.stdout, one)
-        if out.is_terminal and not as_json:
-            view = LiveView(out, one)
-        try:
-            watch_until_done(read, view, interval)
-        except KeyboardInterrupt:
-            interrupted = True
+    interrupted = watch and _watched(read, interval, one, as_json)
     found = read()
-    content: Any = found[0].status if one else room.together(found)
+    content: Any = AllExperiments(experiments=[each.status for each in found])
+    if one:
+        content = found[0].status
     emit(as_json, content, tables.experiments(found), *(tables.details(found[0]) if one else ()))
     if interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _watched(
+    read: "Callable[[], list[Snapshot]]", interval: float, one: bool, as_json: bool
+) -> bool:
+    """Show experiments until no search runs any more; return whether Ctrl-C ended it."""
+    from dann_search.cli.watch import LiveView, watch
+    from dann_search.results.lines import LinesView
+
+    live = out.is_terminal and not as_json
+    lines = sys.stderr if as_json else sys.stdout
+    try:
+        watch(read, LiveView(out, one) if live else LinesView(lines, one), interval)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _wait_for(experiment: str, interval: float) -> None:
@@ -118,8 +131,8 @@ def leaderboard(
     """
     from dann_search.cli import tables
     from dann_search.results import leaderboard as room
+    from dann_search.results.choose import selected
     from dann_search.results.reader import open_experiment
-    from dann_search.results.selection import selected
 
     board = selected(room.leaderboard(open_experiment(experiment)), where or (), sort)
     names = [name.strip() for name in columns.split(",")] if columns else None
@@ -181,4 +194,30 @@ def compare(
     chosen = methods.split(",") if methods else None
     result = retraining.compare(experiment, methods=chosen, seeds=seeds, tune=tune)
     table = comparison_table(result, open_experiment(experiment))
-    emit(as_json, result.model_dump(mode="json"), table)
+    emit(as_json, result, table)
+
+
+@app.command()
+def report(
+    experiment: Experiment,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="The file [EXPERIMENT/report/index.html].")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for the figures as PNG and SVG.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained HTML file: results, recipe, search, classes, domains.
+
+    Example: dann-search report quickstart --figures figures
+    """
+    from dann_search.cli.evaluation_tables import report_table
+    from dann_search.report import write_report
+
+    def show(line: str) -> None:
+        err.print(line, markup=False, style="dim", soft_wrap=True)
+
+    written = write_report(experiment, out_file, figures, force, progress=show)
+    emit(as_json, written, report_table(written))

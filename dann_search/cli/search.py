@@ -1,4 +1,4 @@
-"""Commands that search, here or on a cluster."""
+"""Commands that search, here or on a cluster, and adapt, which also compares and reports."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,9 @@ FILE = "The experiment file, or the name of one that comes along (space --list).
 SetKeys = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")
 ]
+Storage = Annotated[
+    str | None, typer.Option(metavar="DIR|URL", help="Folder of experiments [runs].")
+]
 Address = Annotated[
     str,
     typer.Option(
@@ -34,6 +37,12 @@ Env = Annotated[
         "--env", metavar="NAME", help="With a job server: give the job this variable, repeatable."
     ),
 ]
+Domain = Annotated[
+    str,
+    typer.Argument(
+        metavar="DOMAIN", help="A folder, a manifest, or digits, digits-m.", show_default=False
+    ),
+]
 
 JOB_SERVER = ("http://", "https://")
 
@@ -42,9 +51,7 @@ JOB_SERVER = ("http://", "https://")
 def launch(
     space: Annotated[Path, typer.Argument(help=FILE, show_default=False)],
     name: Annotated[str | None, typer.Option(help="Name of the experiment.")] = None,
-    storage: Annotated[
-        str | None, typer.Option(metavar="DIR|URL", help="Folder of experiments [runs].")
-    ] = None,
+    storage: Storage = None,
     trials: Annotated[int | None, typer.Option(help="Number of trials.", min=1)] = None,
     set_: SetKeys = None,
     address: Address = "local",
@@ -145,6 +152,54 @@ def stop(experiment: Experiment, as_json: Json = False) -> None:
     result = remote_control.stop(experiment)
     message = f"stopped; go on with: dann-search resume {result.experiment}"
     emit(as_json, result, sentence(message))
+
+
+@app.command()
+def adapt(
+    source: Domain,
+    target: Domain,
+    budget: Annotated[str, typer.Option(help="Time for everything: 90s, 30m, 2h.")] = "30m",
+    backbones: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Backbones [two small ones].")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the experiment [SOURCE-to-TARGET].")
+    ] = None,
+    storage: Storage = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
+    set_: SetKeys = None,
+    as_json: Json = False,
+) -> None:
+    """Tell whether adaptation helps on your images: search, evaluate, compare, report.
+
+    Example: dann-search adapt catalogue phone --budget 30m
+    """
+    from dann_search.api.adapting import adapt as run
+    from dann_search.cli.evaluation_tables import comparison_table
+    from dann_search.cli.watch import display
+    from dann_search.results.reader import open_experiment
+
+    result = run(
+        source,
+        target,
+        budget=budget,
+        backbones=backbones.split(",") if backbones else None,
+        name=name,
+        storage=storage,
+        sets=set_ or [],
+        display=display(as_json),
+    )
+    shown: list[Any] = []
+    if result.comparison:
+        shown.append(comparison_table(result.comparison, open_experiment(result.experiment)))
+    shown += [sentence(f"note: {note}") for note in result.notes]
+    if result.report:
+        shown.append(sentence(f"report: {result.report}"))
+    emit(as_json, result, *shown, sentence(result.answer))
+    if open_ and result.report:
+        import webbrowser
+
+        webbrowser.open(Path(result.report).as_uri())
 
 
 def _is_job(address: str, detach: bool, env: list[str] | None) -> bool:

@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dann_search.cli.app import Json, app, emit, sentence
 from dann_search.cli.search import FILE, SetKeys
 from dann_search.errors import InputError
+
+if TYPE_CHECKING:
+    from dann_search.config.space import Space
+    from dann_search.outputs.space import SpaceSummary
 
 Folder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the domain [the file's].")
@@ -75,7 +79,15 @@ def space(
         return
     if file is None:
         raise InputError("space: needs an experiment file; those that come along: space --list")
-    from dann_search.cli.tables import search_space
+    from dann_search.cli.space_tables import space_lines
+
+    result, found = _explained(file, set_ or [], samples, resolved, estimate)
+    emit(as_json, result, *space_lines(result, found))
+
+
+def _explained(
+    file: Path, sets: list[str], samples: int, resolved: Path | None, estimate: bool
+) -> "tuple[SpaceSummary, Space]":
     from dann_search.config.load import experiment_of, read_source, write_resolved
     from dann_search.data.target_has_labels import fitted_to_target
     from dann_search.models.registry import licences_of, stage_counts
@@ -84,10 +96,9 @@ def space(
     from dann_search.search.trial_memory import planned
     from dann_search.study.explain import explain
 
-    stages = stage_counts()
+    source = read_source(file, sets=sets)
     # A space can be explained before its data exist.
-    source = read_source(file, sets=set_ or [])
-    experiment, found = experiment_of(source, stages, check_files=False)
+    experiment, found = experiment_of(source, stage_counts(), check_files=False)
     if resolved is not None:
         write_resolved(experiment, resolved)
     with source.placing():
@@ -104,11 +115,11 @@ def space(
         with source.placing():
             here = cost.estimate(experiment, found, cost.images_of(experiment, found))
         result = result.model_copy(update={"estimate": here})
-    emit(as_json, result, *search_space(result, found))
+    return result, found
 
 
 def _list_spaces(as_json: bool) -> None:
-    from dann_search.cli.tables import shipped_spaces
+    from dann_search.cli.space_tables import shipped_spaces
     from dann_search.config.shipped import shipped_files, title_of
     from dann_search.outputs.space import ShippedSpace, ShippedSpaces
 

@@ -1,29 +1,18 @@
-"""Results as people read them: tables and sentences. Only this room draws."""
+"""Searches as people read them: tables and sentences. Only this room draws."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from dann_search.cli.app import WIDE, sentence
-from dann_search.config.space import Space
-from dann_search.inference.model_files import read_record_of_model
-from dann_search.outputs import models, search, trials
-from dann_search.outputs import space as spaces
+from dann_search.outputs import search, trials
 from dann_search.outputs.shared import BestTrial
-from dann_search.results.lines import (
-    describe,
-    duration,
-    headline,
-    label,
-    short,
-    shown_trials,
-    summary,
-)
-from dann_search.results.selection import value_of
+from dann_search.results.choose import field_of
+from dann_search.results.lines import describe, duration, headline, label, short, shown_trials
 from dann_search.results.status import BY_ITSELF, Snapshot
 from dann_search.training.result import F1_MACRO
 
@@ -33,6 +22,15 @@ SHOWN_FAILED = 5
 """Failed trials whose error ``status`` shows, the newest last."""
 LEADERBOARD_STYLES = {"completed": "", "pruned": "dim", "running": "cyan", "failed": "red"}
 LIVE_STYLES = {"completed": "bold", "running": "cyan", "failed": "red"}
+
+
+def columns(*names: str, left: int = 1, no_wrap: bool = False) -> Table:
+    """Return an empty table whose first columns are aligned left, the others right."""
+    table = Table(box=None, pad_edge=False)
+    for index, name in enumerate(names):
+        justify: JustifyMethod = "left" if index < left else "right"
+        table.add_column(Text(name), justify=justify, no_wrap=no_wrap)
+    return table
 
 
 def live(snapshot: Snapshot, left: str = "") -> Table:
@@ -55,11 +53,10 @@ def live(snapshot: Snapshot, left: str = "") -> Table:
 
 def experiments(snapshots: Sequence[Snapshot]) -> Group:
     """Return one line per experiment, below them why some cannot be read."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("experiment", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ("trials done", "pruned", "failed", "best F1 val", "trial", "last report"):
-        table.add_column(name, justify="right")
+    counted = ("trials done", "pruned", "failed", "best F1 val", "trial", "last report")
+    table = columns("experiment", "state", *counted, left=2)
+    for column in table.columns[:2]:
+        column.no_wrap = True
     for one in (snapshot.status for snapshot in snapshots):
         if one.error:
             table.add_row(one.name, one.state)
@@ -144,7 +141,7 @@ def leaderboard(
         cells += [str(one.epochs), *([_over_seeds(one.confirmed)] if confirmed else [])]
         recipe = [_described(one, alike)]
         if columns:
-            found = [value_of(one, name) for name in columns]
+            found = [field_of(one, name) for name in columns]
             recipe = ["" if value is None else short(value) for value in found]
         rows.append([str(one.trial), one.state, *cells, *recipe])
     table = Table(box=None, pad_edge=False)
@@ -231,156 +228,3 @@ def next_step(result: search.SearchEnded) -> Text:
     labelled = result.best is None or result.best.f1_macro_val is not None
     data = "" if labelled else " --data LABELLED_FOLDER"
     return sentence(f"next: dann-search evaluate {result.experiment}{data}")
-
-
-def shipped_spaces(result: spaces.ShippedSpaces) -> Table:
-    """Return the experiment files that come with the package, and what each is for."""
-    table = Table("name", "for", box=None, pad_edge=False)
-    for one in result.spaces:
-        table.add_row(one.name, one.title)
-    return table
-
-
-def search_space(result: spaces.SpaceSummary, space: Space) -> Iterator[RenderableType]:
-    """Yield the dimensions of a search space, its size, and sampled configurations."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("parameter", "values", "where"):
-        table.add_column(column, overflow="fold")
-    for one in result.parameters:
-        table.add_row(one.name, _values(one), _condition(one, space))
-    count = f"{result.combinations:,}" if result.combinations else "no end (ranges without a step)"
-    if result.trials == result.combinations:
-        count += ": each is trained once, then the search ends"
-    lines = [f"configurations: {count}", f"early stopping: {result.scheduler}"]
-    lines.append(f"on this machine: {result.plan}")
-    lines.append(f"on disk: {result.disk}")
-    if result.few_labels:
-        lines.append(f"labels of the target's training images trained on: {result.few_labels}")
-    if not result.target_labelled:
-        lacks = "no other labels" if result.few_labels else "no labels"
-        lines.append(f"the target has {lacks}: {result.objective} chooses trials and epochs")
-    if result.licences:
-        named = ", ".join(f"{name} {licence}" for name, licence in result.licences.items())
-        lines.append(f"licences of published weights: {named}")
-    if result.estimate:
-        lines += estimated(result.estimate)
-    lines.append("")
-    lines += [f"sample {n}: {describe(sample)}" for n, sample in enumerate(result.samples, 1)]
-    yield table
-    yield ""
-    yield from map(sentence, lines)
-
-
-def estimated(found: spaces.Estimate) -> Iterator[str]:
-    """Yield what a search will cost, and what each kind of its recipes does."""
-    yield summary(found)
-    slot_hours = [hours * found.slots for hours in (found.hours_low, found.hours_high)]
-    yield (
-        f"    on other machines: {slot_hours[0]:.3g} to {slot_hours[1]:.3g} hours of slots like "
-        "these, divided by their number"
-    )
-    if found.memory_gb is not None:
-        yield f"    memory of a slot: up to {found.memory_gb:.1f} GB"
-    if found.disk_gb is not None:
-        yield f"    disk: up to {found.disk_gb:.2g} GB"
-    for one in found.measured:
-        depth = "" if one.unfrozen_depth is None else f", unfrozen_depth {one.unfrozen_depth}"
-        yield (
-            f"    {one.backbone}{depth} at {one.side} px: {one.step_s:.3g} s a step, "
-            f"{one.epoch_s:.3g} s an epoch, {one.share:.0%} of the recipes"
-        )
-
-
-def _values(parameter: spaces.SearchedParameter) -> str:
-    if parameter.kind == "choice":
-        return ", ".join(map(str, parameter.range))
-    step, is_int = parameter.step, parameter.kind == "int"
-    whole = "whole numbers " if is_int else ""
-    steps = "" if step is None or (is_int and step == 1) else f" by {step:g}"
-    log = ", logarithmic" if parameter.kind == "loguniform" else ""
-    own = [f"{_between(bounds)} for {name}" for name, bounds in parameter.per_backbone.items()]
-    return "; ".join([f"{whole}{_between(parameter.range)}{steps}{log}", *own])
-
-
-def _between(bounds: Sequence[Any]) -> str:
-    return f"{bounds[0]:g} to {bounds[1]:g}"
-
-
-def _condition(parameter: spaces.SearchedParameter, space: Space) -> str:
-    """Return the condition of a parameter, as far as it depends on what is searched."""
-    parts = []
-    for name, wanted in parameter.when.items():
-        values = wanted if isinstance(wanted, list) else [wanted]
-        if name in space.parameters:
-            parts.append(f"{name} is {' or '.join(map(str, values))}")
-        elif (fixed := getattr(space.fixed, name)) not in values:
-            return f"never: {name} is {fixed}"
-    return " and ".join(parts)
-
-
-def best_model(model: models.BestModel) -> Group:
-    """Return a model's metrics and recipe, and how it was chosen and trained."""
-    record = read_record_of_model(model.folder)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row("trial, epoch", f"{model.trial}, {model.epoch}")
-    measured = model.validation.model_dump() if model.validation else {}
-    if not measured:
-        chosen = model.chosen_by
-        value = "" if chosen.value is None else f"{chosen.value:.3f}"
-        table.add_row(f"{chosen.objective} (target val)", value)
-    for name, value in measured.items():
-        ends = model.validation_ci95.get(name.removesuffix("_val"))
-        shown = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
-        table.add_row(f"{name} (target val)", f"{value:.3f}{shown}")
-    for name, value in record["searched"].items():
-        table.add_row(name, Text(short(value)))
-    path = Text(str(model.model), no_wrap=True, overflow="ignore")
-    return Group(path, table, *map(Text, _notes(model, record["objective"])))
-
-
-def _notes(model: models.BestModel, objective: str) -> Iterator[str]:
-    chosen = model.chosen_by
-    if chosen.objective != objective:
-        yield (
-            f"chosen by {chosen.objective} {chosen.value:.4g}; its epoch is the one that "
-            f"{objective}, the search's objective, chose"
-        )
-    if model.refit:
-        yield (
-            f"trained again for {model.refit.epochs} epochs on "
-            f"{', '.join(model.refit.trained_on)}; the metrics are those of the search's model, it "
-            "has seen the images they were measured on"
-        )
-
-
-def export(result: models.Export) -> Iterator[Text]:
-    """Yield what was exported, and how it compared with its model."""
-    yield sentence(
-        f"{result.folder}, of trial {result.trial} ({result.model}), in {result.elapsed_s:.1f} s:"
-    )
-    for path in result.files:
-        size = path.stat().st_size / 2**20
-        yield sentence(f"    {path.name}" + (f", {size:.1f} MiB" if size >= 0.1 else ""))
-    yield sentence(str(result.verification))
-
-
-def predictions(
-    result: models.Predictions, unreadable: Sequence[models.FilePrediction]
-) -> list[str]:
-    """Return which files could not be read, the first of them by name, and the count of images."""
-    lines = [f"cannot be read: {one.path}: {one.error}" for one in unreadable]
-    if (more := result.unreadable - len(unreadable)) > 0:
-        lines.append(f"… and {more} more; their predictions have an error")
-    done = f"{result.images - result.unreadable:,} images classified in {result.elapsed_s:.1f} s"
-    skipped = f", {result.unreadable:,} cannot be read" if result.unreadable else ""
-    lines.append(f"{done}{skipped}" + (f": {result.out}" if result.out else ""))
-    return lines + ([rejection_line(result.rejection)] if result.rejection else [])
-
-
-def rejection_line(found: models.Rejection) -> str:
-    """Say how many images the model is too unsure of, and by which rule."""
-    share = f" ({found.share:.0%})" if found.share is not None else ""
-    return (
-        f"{found.rejected:,} images{share} are below a probability of {found.threshold:.2f}, as "
-        f"{found.source_share:.0%} of the source's validation images are: perhaps of other classes"
-    )

@@ -81,7 +81,7 @@ def dashboard(
     Example: dann-search dashboard quickstart --port 8081
     """
     from dann_search.outputs.search import Dashboard
-    from dann_search.results.dashboard import serve
+    from dann_search.results.loopback import serve_dashboard
     from dann_search.results.reader import find_experiment
 
     url = f"http://127.0.0.1:{port}/"
@@ -90,7 +90,7 @@ def dashboard(
         emit(as_json, Dashboard(study=study, url=url), f"{url} shows {study}; Ctrl-C ends it")
         sys.stdout.flush()
 
-    serve(find_experiment(experiment), port, ready)
+    serve_dashboard(find_experiment(experiment), port, ready)
 
 
 @app.command()
@@ -100,8 +100,7 @@ def watch(
         bool, typer.Option("--serve", help="Serve the report as it grows, for a browser.")
     ] = False,
     port: Annotated[
-        int,
-        typer.Option(help="With --serve: port on the loopback; 0 for any.", min=0, max=65535),
+        int, typer.Option(help="With --serve: port on the loopback; 0 for any.", min=0, max=65535)
     ] = 8090,
     as_json: Json = False,
 ) -> None:

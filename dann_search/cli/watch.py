@@ -16,23 +16,19 @@ from dann_search.results.lines import SearchView, time_left
 from dann_search.results.remaining import Pace
 from dann_search.results.status import Snapshot
 
-INTERVAL_S = 2.0
 IDLE_SHARE = 4
 """Reading a study of thousands of trials takes seconds: rest this many times as long."""
 
 Read = Callable[[], Sequence[Snapshot]]
 
 
-def watch(read: Read, view: SearchView, interval: float = INTERVAL_S) -> Sequence[Snapshot]:
+def watch(read: Read, view: SearchView, interval: float) -> None:
     """Show experiments until no search runs any more, or until Ctrl-C.
 
     Args:
         read: reads them from storage.
         view: shows them.
         interval: seconds between two reads, at least.
-
-    Returns:
-        The experiments as they were read last.
     """
     quiet = 0
     try:
@@ -44,13 +40,13 @@ def watch(read: Read, view: SearchView, interval: float = INTERVAL_S) -> Sequenc
             searching = any(one.status.searching for one in snapshots)
             quiet = 0 if searching else quiet + 1
             if quiet == 2 or all(one.status.state == "done" for one in snapshots):
-                return snapshots
+                return
             time.sleep(max(interval, IDLE_SHARE * (time.monotonic() - begun)))
     finally:
         view.close()
 
 
-class LiveView:
+class LiveView(SearchView):
     """A table that refreshes in place: the live table of one search, or a line for each of many."""
 
     def __init__(self, console: Console, one: bool = True):
@@ -69,7 +65,7 @@ class LiveView:
         self.live.start()
 
     def render(self) -> Group:
-        """Draw the last snapshots; the times since then go on."""
+        """Draw the last snapshots; the times since then are current."""
         if not self.snapshots:
             return Group()
         if self.one:

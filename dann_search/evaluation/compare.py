@@ -39,7 +39,8 @@ from dann_search.evaluation.tuning import (
 )
 from dann_search.outputs.comparison import Comparison, MethodScores
 from dann_search.results.choose import choose
-from dann_search.results.reader import TrialRow, read_experiment, read_trials
+from dann_search.results.reader import read_experiment, read_trials
+from dann_search.results.rows import TrialRow
 from dann_search.results.store import packed_store
 from dann_search.storage.compare_lock import alone, remove_left_labels
 from dann_search.storage.driver_lock import driver_is_alive

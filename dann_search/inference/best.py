@@ -23,7 +23,6 @@ from dann_search.outputs.models import BestModel, ChosenBy, Refit, ValidationMet
 from dann_search.results.choose import choose, value_of
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import (
-    TrialRow,
     check_registered,
     open_experiment,
     read_experiment,
@@ -31,6 +30,7 @@ from dann_search.results.reader import (
     read_trials,
     use_recorded_extensions,
 )
+from dann_search.results.rows import TrialRow
 from dann_search.storage.layout import ExperimentFolder
 
 VERSIONS = ("dann-search", "torch", "torchvision", "scikit-learn", "numpy")

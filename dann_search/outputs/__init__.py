@@ -5,6 +5,18 @@ docs/json.md is generated from them. Start with ``registry.py``: which command p
 Imports ``config`` alone.
 """
 
-from dann_search.outputs.registry import OUTPUTS, output_schema, parse_output
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dann_search.outputs.registry import OUTPUTS, output_schema, parse_output
 
 __all__ = ["OUTPUTS", "output_schema", "parse_output"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import all models when the list of them is asked for: a command needs its own alone."""
+    if name not in __all__:
+        raise AttributeError(f"module 'dann_search.outputs' has no attribute '{name}'")
+    from dann_search.outputs import registry
+
+    return getattr(registry, name)

@@ -15,7 +15,8 @@ from dann_search.report.measured import Absent, read_comparison, read_evaluation
 from dann_search.report.search import Search, look_at_search
 from dann_search.results.choose import choose
 from dann_search.results.epochs import Epoch, read_epochs
-from dann_search.results.reader import TrialRow, read_experiment, read_record
+from dann_search.results.reader import read_experiment, read_record
+from dann_search.results.rows import TrialRow
 from dann_search.results.status import snapshot
 from dann_search.storage.layout import ExperimentFolder
 

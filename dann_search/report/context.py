@@ -17,7 +17,7 @@ from dann_search.report.figures.classes import MOST_CLASSES
 from dann_search.report.figures.plot import number
 from dann_search.report.reproduce import reproduction
 from dann_search.results.lines import duration
-from dann_search.results.reader import TrialRow
+from dann_search.results.rows import TrialRow
 from dann_search.training.result import F1_MACRO
 
 MOST_CELLS = 20_000

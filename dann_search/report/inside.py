@@ -37,7 +37,7 @@ from dann_search.report.thumbnails import (
     uncertain_images,
 )
 from dann_search.report.words import in_words
-from dann_search.results.reader import TrialRow
+from dann_search.results.rows import TrialRow
 from dann_search.results.store import packed_store
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST as CHECKPOINT

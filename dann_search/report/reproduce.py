@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import yaml
 
 from dann_search.config.experiment import ExperimentConfig
-from dann_search.results.reader import TrialRow
+from dann_search.results.rows import TrialRow
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dann_search.outputs.report import Spent
 from dann_search.results import insight
 from dann_search.results.epochs import read_epochs
 from dann_search.results.leaderboard import ranked
-from dann_search.results.reader import TrialRow, open_study_trials
+from dann_search.results.reader import open_study_trials
+from dann_search.results.rows import TrialRow
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study_names import SPENT
 from dann_search.study.study_storage import find_study, opened, study_place

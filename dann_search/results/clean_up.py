@@ -6,7 +6,8 @@ from contextlib import nullcontext
 from dann_search.data.feature_folder import FEATURES
 from dann_search.outputs.trials import CleanedUp
 from dann_search.results.leaderboard import finished
-from dann_search.results.reader import TrialRow, read_experiment, read_trials
+from dann_search.results.reader import read_experiment, read_trials
+from dann_search.results.rows import TrialRow
 from dann_search.storage.compare_lock import alone, left_labels, remove_left_labels
 from dann_search.storage.driver_lock import driver_is_alive
 from dann_search.storage.layout import ExperimentFolder

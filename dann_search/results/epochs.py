@@ -6,7 +6,6 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.training.checkpoint import BEST, LAST
 
 Epoch = dict[str, Any]
 """The fields of ``training.result.EpochResult`` by name."""
@@ -24,6 +23,8 @@ def read_epochs(folder: ExperimentFolder, trial: int) -> list[Epoch]:
         return history
     except (OSError, ValueError, KeyError, TypeError):
         pass
+    from dann_search.training.checkpoint import BEST, LAST  # imports torch
+
     for path in (folder.trial(trial) / LAST, folder.trial(trial) / BEST):
         folder.fetch(path)
         try:

@@ -2,13 +2,12 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dann_search.results.reader import open_study_trials
@@ -138,15 +137,16 @@ def _importances(trials: list[FrozenTrial], method: Method) -> dict[str, float] 
     """Return the importance of every parameter that all trials have; None if trials are too few."""
     if len(trials) < LEAST or len({t.value for t in trials}) < 2:
         return None
+    # Imports scikit-learn, which whoever reads a search has no need of.
+    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
+
     study = optuna.create_study(direction="maximize")
     study.add_trials(trials)
     common = set.intersection(*(set(t.params) for t in trials))
-    evaluators: dict[str, Callable[[], Any]] = {
-        "fanova": lambda: FanovaImportanceEvaluator(seed=0),
-        "ped_anova": PedAnovaImportanceEvaluator,
-    }
+    by_fanova = method == "fanova"
+    evaluator = FanovaImportanceEvaluator(seed=0) if by_fanova else PedAnovaImportanceEvaluator()
     return optuna.importance.get_param_importances(
-        study, evaluator=evaluators[method](), params=sorted(common)
+        study, evaluator=evaluator, params=sorted(common)
     )
 
 

@@ -67,10 +67,7 @@ def effective_images(
 
 
 def macro_interval(
-    value: float,
-    variance: float,
-    images: NDArray[np.int64],
-    units: NDArray[np.int64] | None = None,
+    value: float, variance: float, images: NDArray[np.int64], units: NDArray[np.int64] | None = None
 ) -> tuple[float, float]:
     """Return the interval of a mean over classes, which is 0 for a class without images.
 

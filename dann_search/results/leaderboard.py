@@ -8,8 +8,8 @@ from typing import cast
 
 from dann_search.outputs.shared import BestTrial, State
 from dann_search.outputs.trials import Confirmed, Leaderboard, LeaderboardTrial
-from dann_search.results.confirmation import confirmation_of
-from dann_search.results.reader import TrialRow, read_experiment, read_trials
+from dann_search.results.reader import read_experiment, read_trials
+from dann_search.results.rows import TrialRow, confirmation_of
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.layout import ExperimentFolder
 
@@ -40,13 +40,13 @@ def finished(rows: Sequence[TrialRow]) -> list[TrialRow]:
     return [row for row in ranked(rows) if row.state in done and row.confirms is None]
 
 
-def leaderboard(folder: ExperimentFolder, top: int | None = None) -> Leaderboard:
-    """Return the trials of an experiment, best first: the ``top`` best, all by default."""
+def leaderboard(folder: ExperimentFolder) -> Leaderboard:
+    """Return the trials of an experiment, best first."""
     experiment, rows = read_experiment(folder), ranked(read_trials(folder))
     return Leaderboard(
         objective=experiment.search.objective,
         confirmation=confirmation_of(experiment, rows),
-        trials=[_entry(row) for row in rows[:top]],
+        trials=[_entry(row) for row in rows],
     )
 
 

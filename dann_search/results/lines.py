@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from dann_search.outputs.space import Estimate
 from dann_search.outputs.trials import Status
-from dann_search.results.reader import TrialRow
 from dann_search.results.remaining import Pace
+from dann_search.results.rows import TrialRow
 from dann_search.results.status import BY_ITSELF, Snapshot
 from dann_search.training.result import F1_MACRO
 
@@ -17,20 +17,21 @@ HEADLINE_EVERY_S = 60.0
 """Seconds between two headlines that differ in the number of epochs alone."""
 
 
-class SearchView(Protocol):
-    """Shows searches each time they have been read."""
+class SearchView:
+    """Base class of what shows searches each time they have been read."""
 
     def show(self, snapshots: Sequence[Snapshot]) -> None:
         """Show the searches as they now are."""
 
     def notice(self, line: str) -> None:
         """Show a message about the search: a node joined, left or failed."""
+        print(line)
 
     def close(self) -> None:
-        """End the view."""
+        """End the view; what it printed stays."""
 
 
-class LinesView:
+class LinesView(SearchView):
     """Prints trials that end, and a headline whenever the state of the search changes.
 
     Args:
@@ -74,9 +75,6 @@ class LinesView:
 
     def _print(self, name: str, line: str) -> None:
         print(line if self.one else f"{name}: {line}", file=self.file, flush=True)
-
-    def close(self) -> None:
-        """Leave the file open: it is the caller's."""
 
 
 def _epochs(snapshot: Snapshot) -> int:

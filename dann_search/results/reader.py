@@ -1,8 +1,10 @@
-"""Read an experiment's folder: its record and its trials. Imports neither torch nor Ray."""
+"""Read an experiment's folder: its record and its trials.
+
+Imports neither torch nor Ray, and Optuna only where a study is opened.
+"""
 
 import contextlib
-import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,81 +16,17 @@ from dann_search.config.entries import RECORDED
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extension_files import read_copies, use_extensions
 from dann_search.config.extensions import is_registered
-from dann_search.config.trial import TrialConfig
-from dann_search.errors import InputError, nearest
+from dann_search.config.paths import WARM_START
+from dann_search.config.source import SettingError
+from dann_search.config.start_points import KnownTrial
+from dann_search.errors import InputError, RunError, nearest
 from dann_search.outputs.shared import StoppedBy
-from dann_search.results.confirmation import with_confirmations
+from dann_search.results.rows import TrialRow, rows_of
+from dann_search.results.sqlite_study import read_sqlite_study
 from dann_search.storage.driver_lock import driver_is_alive, driver_is_here, trouble_of
 from dann_search.storage.layout import ExperimentFolder, default_storage
 from dann_search.storage.remote_folder import RemoteFolder, is_url
-from dann_search.study.study_names import (
-    BEST,
-    CONFIG,
-    CONFIRMS,
-    ERROR,
-    ORIGIN,
-    STOPPED_BY,
-    TOTAL,
-    own,
-)
-
-STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
-"""Our names of Optuna's states; any other state is unfinished: ``running``."""
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """One trial.
-
-    Attributes:
-        number: its number in the study.
-        state: completed, pruned, failed or running (unfinished).
-        score: the objective's value at its best epoch; None before the first.
-        f1_macro_val: macro-F1 on the target's validation split at that epoch.
-        validators: label-free scores at that epoch, by name; empty if an older version searched.
-        epochs: epochs done.
-        best_epoch: the epoch of highest score, from 1; the earliest on ties.
-        config: the whole recipe, as it was stored.
-        params: the searched parameters that apply to it.
-        error: why it failed.
-        origin: where its values come from: a published recipe or a start point; None for the
-            sampler.
-        confirms: number of the trial that it trains again with another seed.
-        confirmed: scores of the completed trials that confirm this one.
-        is_confirmed: whether their mean decides its rank: all finalists have all their seeds.
-        ended: Unix time of its end; None before.
-    """
-
-    number: int
-    state: str
-    score: float | None
-    f1_macro_val: float | None
-    validators: dict[str, float]
-    epochs: int
-    best_epoch: int | None
-    config: dict[str, Any]
-    params: dict[str, Any]
-    error: str | None
-    origin: str | None = None
-    confirms: int | None = None
-    confirmed: tuple[float, ...] = ()
-    is_confirmed: bool = False
-    ended: float | None = None
-
-    @property
-    def recipe(self) -> TrialConfig:
-        """The whole recipe, not validated: another version may have written it."""
-        return TrialConfig.model_construct(**self.config)
-
-    @property
-    def confirmed_mean(self) -> float | None:
-        """Mean score over the new seeds trained so far; None if there is none."""
-        return statistics.fmean(self.confirmed) if self.confirmed else None
-
-    @property
-    def confirmed_sd(self) -> float | None:
-        """Standard deviation over the new seeds; None for fewer than two."""
-        return statistics.stdev(self.confirmed) if len(self.confirmed) > 1 else None
+from dann_search.study.study_names import EXPERIMENT, STOPPED_BY, TOTAL, own
 
 
 def open_experiment(name_or_path: str | Path) -> ExperimentFolder:
@@ -232,11 +170,6 @@ def read_trials(folder: ExperimentFolder) -> list[TrialRow]:
     return rows_of(experiment, trials)
 
 
-def rows_of(experiment: ExperimentConfig, trials: Iterable[Any]) -> list[TrialRow]:
-    """Convert Optuna's trials of an experiment, by number."""
-    return with_confirmations(experiment, [_row(trial) for trial in trials])
-
-
 @dataclass(frozen=True)
 class SearchState:
     """A search at one moment.
@@ -317,21 +250,35 @@ def open_study_trials(folder: ExperimentFolder) -> list[Any]:
         InputError: the study cannot be opened.
     """
     refresh(folder)
-    return _read_study(folder, read_experiment(folder))[0]
+    return _read_by_optuna(folder, read_experiment(folder))[0]
 
 
 def _read_study(
     folder: ExperimentFolder, experiment: ExperimentConfig
 ) -> tuple[list[Any], dict[str, Any]]:
+    """Return what rows need of the study's trials, and its attributes; without Optuna if it can."""
+    stated = experiment.search.study
+    if stated == "sqlite" or (stated == "auto" and not folder.study_journal.exists()):
+        found = read_sqlite_study(folder.study, experiment.name)
+        owner = found and found[1].get(EXPERIMENT)
+        if found and owner in (None, read_record(folder).get("id")):
+            return own(found[0]), found[1]
+    return _read_by_optuna(folder, experiment)
+
+
+def _read_by_optuna(
+    folder: ExperimentFolder, experiment: ExperimentConfig
+) -> tuple[list[Any], dict[str, Any]]:
     """Return the study's trials and attributes; empty if there is no study yet."""
     import optuna
 
-    from dann_search.study.open_study import check_not_lost
     from dann_search.study.study_storage import find_study, opened, study_place
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = study_place(folder, experiment.search.study)
     if not place.exists(experiment.name):
+        from dann_search.study.open_study import check_not_lost
+
         check_not_lost(folder, place, experiment.name)
         return [], {}
     with opened(place) as storage:
@@ -341,27 +288,30 @@ def _read_study(
         return own(trials), attributes
 
 
-def _row(trial: Any) -> TrialRow:
-    scores = trial.intermediate_values
-    best = max(scores, key=lambda epoch: (scores[epoch], -epoch), default=None)
-    score = None if best is None else scores[best]
-    noted = trial.user_attrs.get(BEST, {})
-    config = trial.user_attrs.get(CONFIG, {})
-    # The study names the depth by backbone: unfrozen_depth.resnet18.
-    searched = {name.split(".")[0]: value for name, value in trial.params.items()}
-    return TrialRow(
-        number=trial.number,
-        state=STATES.get(trial.state.name, "running"),
-        score=score,
-        f1_macro_val=noted.get("f1_macro_val", score),
-        validators=noted.get("validators", {}),
-        epochs=len(scores),
-        best_epoch=best,
-        config=config,
-        # The values trained with: the study's own may differ by a rounding error of the step.
-        params={name: config.get(name, value) for name, value in searched.items()},
-        error=trial.user_attrs.get(ERROR),
-        origin=trial.user_attrs.get(ORIGIN),
-        confirms=trial.user_attrs.get(CONFIRMS),
-        ended=trial.datetime_complete and trial.datetime_complete.timestamp(),
-    )
+def known_trials(experiment: ExperimentConfig) -> list[KnownTrial]:
+    """Return the completed trials of the experiment in ``search.warm_start``; none without the key.
+
+    Raises:
+        InputError: there is no such experiment, or it has another objective.
+    """
+    if experiment.search.warm_start is None:
+        return []
+    try:
+        folder = find_experiment(experiment.search.warm_start, experiment.storage)
+        other, rows = read_experiment(folder), read_trials(folder)
+    except (InputError, RunError) as exc:  # also if storage does not answer
+        raise SettingError(WARM_START, str(exc)) from None
+    if other.search.objective != experiment.search.objective:
+        raise SettingError(
+            WARM_START,
+            f"{folder.root} was searched by {other.search.objective}, "
+            f"this experiment by {experiment.search.objective}: their values cannot be compared",
+        )
+    found = [
+        KnownTrial(f"{other.name} trial {row.number}", row.config, row.score)
+        for row in rows
+        if row.state == "completed" and row.score is not None
+    ]
+    if not found:
+        raise SettingError(WARM_START, f"{folder.root} has no completed trial")
+    return found

@@ -5,9 +5,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from dann_search.results.reader import TrialRow
+from dann_search.results.rows import TrialRow
 from dann_search.results.status import Snapshot
-from dann_search.study.pruning import stop_shares
 
 EXPECTED = 8
 """Trials that what is known of the pruner counts for."""
@@ -33,6 +32,8 @@ class Pace:
 
     def left_s(self, snapshot: Snapshot) -> float | None:
         """Estimate the seconds that the search will still take; None while unknown."""
+        from dann_search.study.pruning import stop_shares  # imports optuna
+
         if snapshot.reported is None:  # Ray starts
             return None
         self._look(snapshot)
@@ -49,7 +50,9 @@ class Pace:
         rows = [row for row in snapshot.rows if row.confirms is None]
         each = sum(map(self._epoch_s, rows)) / len(rows)
         seconds += [each * sum(going_on)] * waiting
-        seconds += [each * status.epochs] * _confirmations(snapshot)
+        # Trainings that confirm finalists and have not begun.
+        confirming = snapshot.to_confirm - (len(snapshot.rows) - len(rows))
+        seconds += [each * status.epochs] * max(0, confirming)
         return _makespan(seconds, self.slots)
 
     def _look(self, snapshot: Snapshot) -> None:
@@ -88,7 +91,7 @@ def survival(rows: Sequence[TrialRow], epochs: int, stopped: Mapping[int, float]
         rows: the trials.
         epochs: of a whole trial.
         stopped: the share that a pruner stops after an epoch, which stands for as many trials as
-            ``EXPECTED``: the first ones go on more often than those after them.
+            ``EXPECTED``: the first ones are stopped less often than those after them.
     """
     tried = [row for row in rows if row.confirms is None]
     ended = Counter(row.epochs for row in tried if row.state != "running" and row.epochs < epochs)
@@ -108,12 +111,6 @@ def epochs_left(row: TrialRow, shares: Sequence[float], epochs: int) -> float:
         return epochs - row.epochs  # never stopped early
     left = shares[row.epochs :]
     return sum(left) / left[0] if left and left[0] else float(len(left))
-
-
-def _confirmations(snapshot: Snapshot) -> int:
-    """Return how many trainings that confirm finalists have not begun."""
-    begun = sum(row.confirms is not None for row in snapshot.rows)
-    return max(0, snapshot.to_confirm - begun)
 
 
 def _makespan(seconds: Sequence[float], slots: int) -> float:

@@ -6,16 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dann_search.errors import InputError
-from dann_search.outputs.trials import AllExperiments, FailedTrial, RunningTrial, Status
-from dann_search.results.confirmation import confirmation_of
+from dann_search.outputs.trials import FailedTrial, RunningTrial, Status
 from dann_search.results.leaderboard import best_trial
-from dann_search.results.reader import (
-    SearchState,
-    TrialRow,
-    experiment_at,
-    experiment_names,
-    read_search,
-)
+from dann_search.results.reader import SearchState, experiment_at, experiment_names, read_search
+from dann_search.results.rows import TrialRow, confirmation_of
 from dann_search.storage.driver_lock import driver_is_alive
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.result import F1_MACRO
@@ -87,11 +81,6 @@ def all_snapshots(storage: str) -> list[Snapshot]:
     """
     names = experiment_names(storage)
     return [_readable(experiment_at(f"{storage.rstrip('/')}/{name}")) for name in names]
-
-
-def together(snapshots: Sequence[Snapshot]) -> AllExperiments:
-    """Return the statuses of several experiments as one result."""
-    return AllExperiments(experiments=[one.status for one in snapshots])
 
 
 def _readable(folder: ExperimentFolder) -> Snapshot:

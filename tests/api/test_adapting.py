@@ -47,6 +47,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(launching, "RayExecutor", lambda *_: InProcessExecutor())
         patch.setattr(retraining, "_through_ray", lambda *_: train_here)
         patch.setattr(adapting, "FINE_TUNED_TRIALS", 3)
+        patch.setattr(adapt_plan, "FINE_TUNED_TRIALS", 2)
         patch.setattr(adapting, "MOST_SEEDS", 2)
         patch.setattr(adapting, "_report", lambda *_: None)
         yield root

@@ -1,7 +1,5 @@
-"""An experiment from Python: what its methods give, and what they leave unloaded."""
+"""An experiment from Python: what its methods give."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -86,16 +84,6 @@ def test_a_search_may_be_described_by_a_dict(
         dann_search.launch(space)
     from_file, _ = load_experiment(space_file(tmp_path), stage_counts())
     assert from_file.name == "small"
-
-
-def test_opening_and_reading_load_neither_torch_nor_ray(searched: ExperimentFolder) -> None:
-    code = (
-        "import sys, dann_search; "
-        f"experiment = dann_search.Experiment.open({str(searched.root)!r}); "
-        "experiment.leaderboard(); experiment.status(); experiment.history(); "
-        "assert not {'torch', 'ray'} & sys.modules.keys(), 'heavy'"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_what_is_no_experiment_is_said_to_be_none(tmp_path: Path) -> None:

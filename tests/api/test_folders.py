@@ -1,4 +1,4 @@
-"""The guide of the README: from one's own image folders to the evaluated best model."""
+"""The guide of the README: from one's own image folders to the evaluated best model; no Ray."""
 
 import csv
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 
 import dann_search
+from dann_search.api import launching
 from dann_search.config.data import DomainConfig
 from dann_search.data.open_domain import open_domain
 from dann_search.outputs.search import SearchEnded
 from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import open_experiment, read_trials
+from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import ExperimentFolder
 from tests.experiments import saved_history, study_trials
-
-pytestmark = pytest.mark.ray
 
 SPACE = Path(__file__).parents[2] / "search_spaces" / "image_folders.yaml"
 
@@ -47,27 +47,25 @@ class Searched:
 
 
 @pytest.fixture(scope="module")
-def searched(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     """As the guide has it, but that no label of the target chooses, and all trials are whole."""
     place = tmp_path_factory.mktemp("folders")
     source = write_folders(place / "catalogue", "digits", classes=3, each=30)
     target = write_folders(place / "phone", "digits-m", classes=3, each=30)
-    result = dann_search.launch(
-        SPACE,
-        storage=place / "runs",
-        trials=3,
-        sets=[
-            f"data.source.folder={source}",
-            f"data.target.folder={target}",
-            "data.image_size=32",
-            "search.objective=bnm",
-            "search.scheduler=none",
-            "training.epochs=2",
-            "training.pretrained=false",
-            "space.backbone.choice=[resnet18, dann_cnn]",
-            "resources.max_parallel_trials=1",
-        ],
-    )
+    sets = [
+        f"data.source.folder={source}",
+        f"data.target.folder={target}",
+        "data.image_size=32",
+        "search.objective=bnm",
+        "search.scheduler=none",
+        "training.epochs=2",
+        "training.pretrained=false",
+        "space.backbone.choice=[resnet18, dann_cnn]",
+        "resources.max_parallel_trials=1",
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launching, "RayExecutor", lambda *_: InProcessExecutor())
+        result = dann_search.launch(SPACE, storage=place / "runs", trials=3, sets=sets)
     return Searched(result, target)
 
 

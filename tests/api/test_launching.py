@@ -1,11 +1,9 @@
 """Launch and resume from Python, where no training is left to do."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import yaml
 
@@ -15,25 +13,19 @@ from dann_search.config.load import load_experiment
 from dann_search.errors import InputError
 from dann_search.inference.best import write_best
 from dann_search.models.registry import stage_counts
-from dann_search.results.warm_start import known_trials
+from dann_search.results.reader import known_trials
 from dann_search.search.checks import remarks
 from dann_search.search.launch import Outcome, prepare
 from dann_search.storage.driver_lock import DriverLock, TakenOver, driver_is_alive
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
-from tests.experiments import space_file
-from tests.finished_experiment import search_here
+from tests.experiments import space_file, tiny_space_file
+from tests.finished_experiment import search_file
 
 WIDER = "space.learning_rate={loguniform: [0.001, 0.1]}"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
-    """A search that is over; for tests in which nothing may change."""
-    return search_here(tmp_path_factory.mktemp("finished"), training__epochs=1)
-
-
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is refused before the search."""
 
@@ -43,16 +35,14 @@ def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dann_search.search.executor.ray_session", refuse)
 
 
-def test_a_wider_space_is_resumed_only_where_it_is_allowed(tmp_path: Path) -> None:
-    folder = search_here(tmp_path, training__epochs=1)
+def test_a_wider_space_is_resumed_only_where_it_is_allowed(experiment: ExperimentFolder) -> None:
     with pytest.raises(InputError, match="accepted with --allow-wider-space"):
-        dann_search.resume(folder.root, sets=[WIDER])
-    result = dann_search.resume(folder.root, sets=[WIDER], allow_wider_space=True)
+        dann_search.resume(experiment.root, sets=[WIDER])
+    result = dann_search.resume(experiment.root, sets=[WIDER], allow_wider_space=True)
     assert sum(result.trials.model_dump().values()) == 4
-    assert list((folder.tensorboard / "best").glob("events.*"))
+    assert list((experiment.tensorboard / "best").glob("events.*"))
 
 
-@pytest.mark.usefixtures("no_search")
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
@@ -72,69 +62,62 @@ def test_a_wider_space_is_resumed_only_where_it_is_allowed(tmp_path: Path) -> No
     ],
 )
 def test_what_a_resume_cannot_do_is_refused_as_by_a_launch(
-    finished: ExperimentFolder, item: str, expected: str
+    searched: ExperimentFolder, item: str, expected: str
 ) -> None:
-    before = finished.record.read_bytes()
+    before = searched.record.read_bytes()
     with pytest.raises(InputError, match=f"--set .*{expected}"):
-        dann_search.resume(finished.root, sets=[item], add_trials=1)
-    assert finished.record.read_bytes() == before
+        dann_search.resume(searched.root, sets=[item], add_trials=1)
+    assert searched.record.read_bytes() == before
 
 
-@pytest.mark.usefixtures("no_search")
 @pytest.mark.parametrize(
     ("old", "new", "key", "expected"),
     [
-        ("epochs: 1", "epochs: 5", "training.epochs", "not the search that was begun: training.ep"),
-        ("epochs: 1", "epochs: five", "training.epochs", "must be"),
+        ("epochs: 2", "epochs: 5", "training.epochs", "not the search that was begun: training.ep"),
+        ("epochs: 2", "epochs: five", "training.epochs", "must be"),
         ("- 0.01", "- 0.001", "space.learning_rate", "accepted with --allow-wider-space"),
         ("sampler: random", "sampler: randon", "search.sampler", "did you mean 'random'"),
         ("  space:", "  spacee:", "spacee", "unknown key"),
     ],
 )
 def test_a_record_that_was_changed_by_hand_is_refused_with_the_line(
-    finished: ExperimentFolder, tmp_path: Path, old: str, new: str, key: str, expected: str
+    experiment: ExperimentFolder, old: str, new: str, key: str, expected: str
 ) -> None:
-    folder = ExperimentFolder(tmp_path / "small")
-    shutil.copytree(finished.root, folder.root)
-    text = folder.record.read_text()
+    text = experiment.record.read_text()
     assert text.count(f"{old}\n") == 1
-    folder.record.write_text(text.replace(f"{old}\n", f"{new}\n"))
+    experiment.record.write_text(text.replace(f"{old}\n", f"{new}\n"))
     named = f"{key.rsplit('.', 1)[-1]}:"
-    lines = folder.record.read_text().splitlines()
+    lines = experiment.record.read_text().splitlines()
     line = 1 + next(number for number, one in enumerate(lines) if one.strip().startswith(named))
     with pytest.raises(InputError) as caught:
-        dann_search.resume(folder.root)
-    assert str(caught.value).startswith(f"{folder.record}:{line}: {key}: ")
+        dann_search.resume(experiment.root)
+    assert str(caught.value).startswith(f"{experiment.record}:{line}: {key}: ")
     assert expected in str(caught.value)
 
 
-@pytest.mark.usefixtures("no_search")
-def test_a_sampler_that_does_not_fit_the_space_is_refused(finished: ExperimentFolder) -> None:
+def test_a_sampler_that_does_not_fit_the_space_is_refused(searched: ExperimentFolder) -> None:
     with pytest.raises(InputError, match="'grid' needs values it can count"):
-        dann_search.resume(finished.root, sets=["search.sampler=grid"], add_trials=1)
+        dann_search.resume(searched.root, sets=["search.sampler=grid"], add_trials=1)
 
 
-@pytest.mark.usefixtures("no_search")
-def test_a_grid_that_is_exhausted_gets_no_more_trials(tmp_path: Path) -> None:
+def test_a_grid_that_is_exhausted_gets_no_more_trials(tmp_path: Path, tiny_images: Path) -> None:
     space = {"optimizer": {"choice": ["sgd", "adamw"]}, "lambda_max": {"choice": [0.5, 1.0]}}
-    folder = search_here(tmp_path, training__epochs=1, space=space, search__sampler="grid")
+    changes = {"training__epochs": 1, "space": space, "search__sampler": "grid"}
+    folder = search_file(tiny_space_file(tmp_path, tiny_images, **changes))
     with pytest.raises(InputError, match="--add-trials 3: the grid is exhausted, each of its 4"):
         dann_search.resume(folder.root, add_trials=3)
 
 
-@pytest.mark.usefixtures("no_search")
 def test_a_database_that_is_relative_in_an_old_record_is_not_made_elsewhere(
-    finished: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    experiment: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = ExperimentFolder(tmp_path / "small")
-    shutil.copytree(finished.root, folder.root)
-    folder.study.unlink()
-    record = yaml.safe_load(folder.record.read_text())
+    experiment.study.unlink()
+    record = yaml.safe_load(experiment.record.read_text())
     record["experiment"]["search"]["study"] = "sqlite:///rel.db"
-    folder.record.write_text(yaml.safe_dump(record))
+    experiment.record.write_text(yaml.safe_dump(record))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"rel\.db: the study 'small' is not there, but"):
-        dann_search.resume(folder.root)
+        dann_search.resume(experiment.root)
 
 
 def test_an_interrupt_after_one_failure_is_no_failure_of_all(
@@ -168,35 +151,33 @@ def resumed_with(
 
 
 def test_no_other_driver_begins_before_the_results_of_the_last_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    experiment: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = search_here(tmp_path, training__epochs=1)
     alive: list[bool] = []
-    resumed_with(monkeypatch, folder, lambda: alive.append(driver_is_alive(folder)))
-    assert alive == [True] and folder.result.exists()
-    assert not driver_is_alive(folder)
-    with DriverLock(folder), pytest.raises(InputError, match="already running"):
-        dann_search.resume(folder.root)
-    assert folder.result.exists()  # the one that was refused takes nothing away
+    resumed_with(monkeypatch, experiment, lambda: alive.append(driver_is_alive(experiment)))
+    assert alive == [True] and experiment.result.exists()
+    assert not driver_is_alive(experiment)
+    with DriverLock(experiment), pytest.raises(InputError, match="already running"):
+        dann_search.resume(experiment.root)
+    assert experiment.result.exists()  # the one that was refused takes nothing away
 
 
 def test_a_driver_that_another_took_over_from_writes_no_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    experiment: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = search_here(tmp_path, training__epochs=1)
     other = '{"id": "other", "pid": 1, "host": "head"}'
     with pytest.raises(TakenOver, match="process 1 on head"):
-        resumed_with(monkeypatch, folder, lambda: folder.lock.write_text(other))
-    assert not folder.result.exists()
-    assert folder.lock.read_text() == other
+        resumed_with(monkeypatch, experiment, lambda: experiment.lock.write_text(other))
+    assert not experiment.result.exists()
+    assert experiment.lock.read_text() == other
 
 
 def test_an_experiment_is_learned_from_that_lies_in_the_storage_of_the_new_one(
-    finished: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    searched: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = space_file(tmp_path, name="next", search__warm_start="small", training__epochs=1)
-    storage = finished.root.parent
+    storage = searched.root.parent
     experiment, _ = load_experiment(path, stage_counts(), storage=storage)
     assert len(known_trials(experiment)) == 2
     other = space_file(tmp_path, search__warm_start="smal")
@@ -207,14 +188,14 @@ def test_an_experiment_is_learned_from_that_lies_in_the_storage_of_the_new_one(
 
 
 def test_what_may_not_be_as_one_thinks_is_said_at_the_start(
-    finished: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    searched: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dann_search.search.checks.local_gpu_count", lambda: 0)
     path = space_file(
         tmp_path,
-        search__warm_start=str(finished.root),
+        search__warm_start=str(searched.root),
         search__budget={"gpu_hours": 3},
-        training__epochs=1,
+        training__epochs=2,
         space__learning_rate={"loguniform": [0.0001, 0.1]},
     )
     experiment, space = load_experiment(path, stage_counts())
@@ -223,9 +204,3 @@ def test_what_may_not_be_as_one_thinks_is_said_at_the_start(
         "search.budget.gpu_hours is never reached: trials here use no GPU",
         "search.warm_start: 2 of 2 completed trials fit this space",
     ]
-
-
-def test_the_best_trial_in_plain_optuna_is_the_leaderboards(finished: ExperimentFolder) -> None:
-    study = optuna.load_study(study_name="small", storage=f"sqlite:///{finished.study}")
-    best = dann_search.Experiment.open(finished.root).trials()[0]
-    assert (study.best_trial.number, study.best_value) == (best.number, best.score)

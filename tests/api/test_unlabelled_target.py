@@ -91,55 +91,61 @@ def test_tensorboard_has_the_objective_where_f1_would_be(folder: ExperimentFolde
     assert {row[1] for row in rows if row[0].startswith("source")} == set(CLASSES)
 
 
-def run(words: str, capfd: pytest.CaptureFixture[str], code: int = 0) -> tuple[dict[str, Any], str]:
-    """A command with and without --json: its object, its text."""
+def as_json(words: str, capfd: pytest.CaptureFixture[str], code: int = 0) -> Any:
+    """What a command prints with --json; the message of one that is refused."""
     assert main([*words.split(), "--json"]) == code
-    out = capfd.readouterr().out
-    command = words.split()[0]
-    content = printed(command, out) if code == 0 else {"error": failed(command, out)}
-    again = ["--force"] if command in ("report", "export") else []
-    assert main([*words.split(), *again]) == code
+    out, command = capfd.readouterr().out, words.split()[0]
+    return failed(command, out) if code else printed(command, out)
+
+
+def as_text(words: str, capfd: pytest.CaptureFixture[str], code: int = 0) -> str:
+    """What people read of a command, without line breaks."""
+    assert main(words.split()) == code
     told = capfd.readouterr()
-    return content, " ".join((told.out + told.err).split())
+    return " ".join((told.out + told.err).split())
 
 
 def test_what_the_commands_say(folder: ExperimentFolder, capfd: pytest.CaptureFixture[str]) -> None:
-    board, text = run("leaderboard tiny", capfd)
-    assert [one["f1_macro_val"] for one in board["trials"]] == [None, None]
-    assert all(one["score"] == one["validators"]["bnm"] for one in board["trials"])
+    trials = as_json("leaderboard tiny", capfd)["trials"]
+    assert [one["f1_macro_val"] for one in trials] == [None, None]
+    assert all(one["score"] == one["validators"]["bnm"] for one in trials)
+    text = as_text("leaderboard tiny", capfd)
     assert "bnm" in text and "F1" not in text
-    status, text = run("status tiny", capfd)
+    status = as_json("status tiny", capfd)
     assert status["best"]["f1_macro_val"] is None and status["objective"] == "bnm"
-    assert f"bnm {status['best']['score']:.3f}" in text
-    assert f"bnm {status['best']['score']:.3f}" in run("status", capfd)[1]
-    best, text = run("best tiny", capfd)
+    for words in ("status tiny", "status"):
+        assert f"bnm {status['best']['score']:.3f}" in as_text(words, capfd)
+    best = as_json("best tiny", capfd)
     assert best["validation"] is None and best["validation_ci95"] == {}
     assert best["chosen_by"] == {"objective": "bnm", "value": status["best"]["score"]}
+    text = as_text("best tiny", capfd)
     assert "bnm (target val)" in text and "f1" not in text
     card = (folder.best / "README.md").read_text()
     assert "the target has no labels, so nothing was measured on it" in card
     assert "| shots (target) | val | 3 | none |" in card
-    error, _ = run("best tiny --objective f1_macro", capfd, code=2)
-    assert "no completed trial has a value of f1_macro" in error["error"]
+    error = as_json("best tiny --objective f1_macro", capfd, code=2)
+    assert "no completed trial has a value of f1_macro" in error
 
 
 def test_it_is_measured_once_there_are_labels(
     folder: ExperimentFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_best(folder)
-    error, text = run("evaluate tiny", capfd, code=2)
-    assert "the target shots has no labels, so the model cannot be measured" in error["error"]
+    text = as_text("evaluate tiny", capfd, code=2)
+    assert "the target shots has no labels, so the model cannot be measured" in text
     assert "dann-search evaluate tiny --data FOLDER" in text
     held_out = (folder.data / "target.test.txt").read_text().splitlines()
     assert len(held_out) == 3 and all(Path(place).is_file() for place in held_out)
     assert "best those in" in text and "target.test.txt" in text
-    assert "calibrated on its validation split" in run("evaluate tiny --calibrated", capfd, 2)[1]
+    text = as_text("evaluate tiny --calibrated", capfd, code=2)
+    assert "calibrated on its validation split" in text
     labelled = write_tiny_images(tmp_path / "images", each=5) / "target"
-    result, _ = run(f"evaluate tiny --data {labelled}", capfd)
+    result = as_json(f"evaluate tiny --data {labelled}", capfd)
     assert [one["class"] for one in result["per_class"]] == CLASSES and result["n"] == 15
-    predictions, _ = run(f"predict tiny {labelled / 'class-0'}", capfd)
-    assert {one["label"] for one in predictions["predictions"]} <= set(CLASSES)
-    assert run("export tiny --format safetensors", capfd)[0]["verification"]["images"] > 0
+    predictions = as_json(f"predict tiny {labelled / 'class-0'}", capfd)["predictions"]
+    assert {one["label"] for one in predictions} <= set(CLASSES)
+    exported = as_json("export tiny --format safetensors", capfd)
+    assert exported["verification"]["images"] > 0
 
 
 def test_a_comparison_is_refused_before_anything_is_trained(folder: ExperimentFolder) -> None:
@@ -157,10 +163,10 @@ def test_a_refit_is_trained_on_all_but_the_test_split(folder: ExperimentFolder) 
 def test_the_report_shows_what_there_is(
     folder: ExperimentFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    report, text = run("report tiny", capfd)
+    report = as_json("report tiny", capfd)
     assert report["f1_macro_val"] is report["ci95_val"] is report["test"] is report["ece"] is None
     assert any("The target shots has no labels" in note for note in report["notes"])
-    assert "macro-F1" not in text
+    assert "macro-F1" not in as_text("report tiny --force", capfd)
     page = (folder.root / "report" / "index.html").read_text()
     assert "bnm on target val" in page and "The target has no labels: which classes" in page
     assert "Most uncertain images" in page and "Most confident mistakes" not in page
@@ -190,8 +196,9 @@ def test_space_and_doctor_say_that_the_target_has_no_labels(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = write_files(tmp_path)
-    space, text = run(f"space {path}", capfd)
+    space = as_json(f"space {path}", capfd)
     assert space["objective"] == "bnm" and space["target_labelled"] is False
+    text = as_text(f"space {path}", capfd)
     assert "the target has no labels: bnm chooses trials and epochs" in text
     main(["doctor", "--space", str(path)])
     text = " ".join(capfd.readouterr().out.split())

@@ -49,10 +49,7 @@ def finished(searched: ExperimentFolder, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_prints_what_its_schema_says(
-    command: str,
-    finished: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    command: str, finished: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(STORAGE_VARIABLE, str(finished / "runs"))
     words = command.replace("EXPERIMENT", "small").replace("FOLDER", str(finished)).split()

@@ -13,7 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import dann_search
 from dann_search.cli import main
 from dann_search.evaluation import tensorboard_best
-from dann_search.report import write_report
+from dann_search.report.content import gather
+from dann_search.report.figures import paper
+from dann_search.report.figures.catalog import FIGURES
 from dann_search.storage.layout import ExperimentFolder
 from tests.browser import needs_browser
 from tests.data.images import write_domain
@@ -115,12 +117,16 @@ def test_a_picture_that_cannot_be_drawn_costs_an_evaluation_nothing(
 
 @needs_browser
 def test_figures_write_names_as_they_are_and_leave_none_out(
-    named: ExperimentFolder, tmp_path: Path
+    named: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_report(named, figures=tmp_path / "figures")
-    for figure in ("confusion", "features_by_class"):
-        svg = ElementTree.parse(tmp_path / "figures" / f"{figure}.svg").getroot()
-        assert set(NAMES) <= {text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")}
+    monkeypatch.setattr(paper, "KINDS", ("svg",))
+    content = gather(named, lambda line: None)
+    names = ("confusion", "features_by_class")
+    drawn = paper.export({name: FIGURES[name](content) for name in names})
+    assert len(drawn) == 2
+    for picture in drawn.values():
+        texts = ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
+        assert set(NAMES) <= {text.text for text in texts}
 
 
 def test_predictions_hold_labels_as_they_are(named: ExperimentFolder, tmp_path: Path) -> None:

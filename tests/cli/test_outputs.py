@@ -11,12 +11,12 @@ from typer.main import get_command
 
 from dann_search.cli import main
 from dann_search.cli.app import app, json_text
-from dann_search.outputs import OUTPUTS, output_schema, parse_output
+from dann_search.outputs import OUTPUTS, parse_output
 from dann_search.outputs.base import Output
 from dann_search.outputs.search import Stopped
 from docs.make_json_page import EXAMPLES, PAGE, page
 from tests.cli.test_json_output import COMMANDS
-from tests.json_output import failed, printed
+from tests.json_output import failed, printed, schema_of
 
 TESTS = Path(__file__).parents[1]
 REGISTERED: list[str] = list(get_command(app).commands)  # type: ignore[attr-defined]
@@ -33,7 +33,7 @@ CONTRACT = {
     "Comparison": "methods",
     "MethodScores": "f1_macro_test accuracy_test",
     "Spread": "mean sd values",
-    "Space": "parameters samples",
+    "SpaceSummary": "parameters samples",
     "SearchedParameter": "name kind range when",
     "Failure": "error",
 }
@@ -41,7 +41,7 @@ CONTRACT = {
 
 
 def test_no_field_of_the_contract_is_gone() -> None:
-    objects = {k: v for command in OUTPUTS for k, v in output_schema(command)["$defs"].items()}
+    objects = {k: v for command in OUTPUTS for k, v in schema_of(command)["$defs"].items()}
     for name, fields in CONTRACT.items():
         assert set(fields.split()) <= objects[name]["properties"].keys(), name
 
@@ -72,7 +72,7 @@ def test_a_schema_is_one_and_refuses_what_is_something_else(
 
 @pytest.mark.parametrize("command", REGISTERED)
 def test_every_field_is_always_there_and_says_what_it_is(command: str) -> None:
-    for name, one in output_schema(command)["$defs"].items():
+    for name, one in schema_of(command)["$defs"].items():
         if name == "TrialConfig":  # some of its fields an older version did not have
             continue
         assert one["required"] == list(one["properties"]), name

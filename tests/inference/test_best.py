@@ -14,7 +14,7 @@ from rich.console import Console
 
 from dann_search import load_model
 from dann_search.cli import main
-from dann_search.cli.tables import best_model
+from dann_search.cli.model_tables import best_table
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels
 from dann_search.data.training_data import as_tensor
@@ -136,7 +136,7 @@ def test_another_objective_ranks_completed_trials_by_their_best_epochs(
     value = worst.validators["entropy"]
     assert model.chosen_by == ChosenBy(objective="entropy", value=value)
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(best_model(model))
+    console.print(best_table(model))
     shown = console.export_text()
     assert "its epoch is the one that f1_macro, the search's objective, chose" in shown
     own = write_best(experiment, objective="f1_macro", out=out, force=True)

@@ -3,7 +3,7 @@
 from dann_search.config.trial import TrialConfig
 from dann_search.outputs.shared import BestTrial
 from dann_search.outputs.trials import Status
-from dann_search.results.reader import TrialRow
+from dann_search.results.rows import TrialRow
 from dann_search.results.status import Snapshot
 
 RECIPE = {f"parameter_number_{number}": number / 7 for number in range(9)}

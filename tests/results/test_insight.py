@@ -30,6 +30,7 @@ SPACE: dict[str, Any] = {
 
 def searched(tmp_path: Path, trials: int, completed: int) -> ExperimentFolder:
     """Scores depend on lambda_max strongly, on momentum (sgd's alone) a little, on nothing else."""
+    tmp_path.mkdir(exist_ok=True)
     record = open_record(
         tmp_path, space=SPACE, search__trials=trials, search__published_first=False
     )
@@ -48,10 +49,33 @@ def run(record: StudyRecord, completed: int) -> None:
         (record.complete if done else record.prune)(taken.number)
 
 
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
+    """Forty completed trials; read only."""
+    return searched(tmp_path_factory.mktemp("forty"), trials=40, completed=40)
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
+    """Thirty trials in a narrow range, then twenty in a wider one; read only."""
+    root = tmp_path_factory.mktemp("grown")
+    changes: dict[str, Any] = {"search__trials": 30, "search__published_first": False}
+    narrow = {**SPACE, "lambda_max": {"uniform": [0.4, 0.6]}}
+    record = open_record(root, space=narrow, **changes)
+    run(record, 100)
+    record.close()
+    record = open_record(root, space=SPACE, allow_wider=True, **changes)
+    record.proposals.add_trials(20)
+    run(record, 100)
+    record.close()
+    return ExperimentFolder(root / "runs" / "small")
+
+
 @pytest.mark.parametrize("method", ["fanova", "ped_anova"])
-def test_the_parameter_that_matters_comes_first(tmp_path: Path, method: Any) -> None:
-    folder = searched(tmp_path, trials=40, completed=40)
-    found = dann_search.Experiment.open(folder.root).importance(method)
+def test_the_parameter_that_matters_comes_first_also_in_a_range_that_grew(
+    forty: ExperimentFolder, grown: ExperimentFolder, method: Any
+) -> None:
+    found = dann_search.Experiment.open(forty.root).importance(method)
     assert found.compared == "40 completed trials"
     names = [parameter.name for parameter in found.parameters]
     assert names[0] == "lambda_max" and set(names) == set(SPACE)
@@ -60,28 +84,13 @@ def test_the_parameter_that_matters_comes_first(tmp_path: Path, method: Any) -> 
     assert first is not None and last is not None and first > 0.5 > last
     assert by_name["momentum"].conditional and not by_name["lambda_max"].conditional
     assert by_name["momentum"].trials < 40
-
-
-@pytest.mark.parametrize("method", ["fanova", "ped_anova"])
-def test_a_range_that_grew_is_compared_as_a_whole(tmp_path: Path, method: Any) -> None:
-    changes: dict[str, Any] = {"search__trials": 30, "search__published_first": False}
-    narrow = {**SPACE, "lambda_max": {"uniform": [0.4, 0.6]}}
-    record = open_record(tmp_path, space=narrow, **changes)
-    run(record, 100)
-    record.close()
-    record = open_record(tmp_path, space=SPACE, allow_wider=True, **changes)
-    record.proposals.add_trials(20)
-    run(record, 100)
-    record.close()
-    found = dann_search.Experiment.open(tmp_path / "runs" / "small").importance(method)
-    assert found.parameters[0].name == "lambda_max"
-    assert found.parameters[0].trials == 50
+    found = insight.importance(grown, method)
+    assert found.parameters[0].name == "lambda_max" and found.parameters[0].trials == 50
 
 
 def test_of_thousands_of_trials_some_stand_for_all_and_one_computation_for_many_parameters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forty: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = searched(tmp_path, trials=60, completed=60)
     compute, sizes = insight._importances, []
 
     def counted(trials: list[Any], method: Any) -> Any:
@@ -89,12 +98,12 @@ def test_of_thousands_of_trials_some_stand_for_all_and_one_computation_for_many_
         return compute(trials, method)
 
     monkeypatch.setattr(insight, "_importances", counted)
-    monkeypatch.setattr(insight, "MOST_COMPARED", 30)
-    found = insight.importance(folder, "ped_anova")
+    monkeypatch.setattr(insight, "MOST_COMPARED", 20)
+    found = insight.importance(forty, "ped_anova")
     # momentum is sgd's alone; the other three are told apart in one computation.
-    assert len(sizes) == 2 and max(sizes) == 30
-    assert found.parameters[0].name == "lambda_max" and found.parameters[0].trials == 30
-    assert found.compared == "60 completed trials, of which 30, evenly taken, stand for all"
+    assert len(sizes) == 2 and max(sizes) == 20
+    assert found.parameters[0].name == "lambda_max" and found.parameters[0].trials == 20
+    assert found.compared == "40 completed trials, of which 20, evenly taken, stand for all"
 
 
 def test_items_are_taken_at_equal_distances() -> None:
@@ -102,16 +111,14 @@ def test_items_are_taken_at_equal_distances() -> None:
     assert insight.evenly(range(3), 4) == [0, 1, 2] and insight.evenly([], 4) == []
 
 
-def test_with_few_completed_trials_all_are_compared_at_an_epoch_they_share(tmp_path: Path) -> None:
-    folder = searched(tmp_path, trials=20, completed=3)
-    found = dann_search.Experiment.open(folder.root).importance()
+def test_few_completed_trials_are_compared_at_an_epoch_all_share_and_fewer_say_nothing(
+    tmp_path: Path,
+) -> None:
+    folder = searched(tmp_path / "few", trials=20, completed=3)
+    found = insight.importance(folder, "ped_anova")
     assert found.compared == "20 trials by their best score within 2 epochs, which all had"
     assert found.parameters[0].name == "lambda_max"
-
-
-def test_too_few_trials_say_nothing(tmp_path: Path) -> None:
-    folder = searched(tmp_path, trials=3, completed=3)
-    found = dann_search.Experiment.open(folder.root).importance()
+    found = insight.importance(searched(tmp_path / "fewer", trials=3, completed=3))
     assert {parameter.importance for parameter in found.parameters} == {None}
 
 

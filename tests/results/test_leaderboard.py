@@ -14,12 +14,23 @@ from rich.text import Text
 from dann_search import load_model
 from dann_search.cli import main, tables
 from dann_search.inference.best import write_best
+from dann_search.outputs.trials import Leaderboard
 from dann_search.results.leaderboard import leaderboard, ranked, write_csv
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint
-from tests.finished_experiment import search_here
+from tests.experiments import tiny_space_file
+from tests.finished_experiment import search_file
 from tests.json_output import printed
+
+
+def shown(board: Leaderboard, width: int = 100) -> str:
+    """The table as a terminal of so many columns shows it."""
+    text = io.StringIO()
+    console = Console(file=text, width=width)
+    for item in tables.leaderboard(board):
+        console.print(item, soft_wrap=isinstance(item, Text))
+    return text.getvalue()
 
 
 def test_completed_trials_stand_above_a_stopped_one_with_a_higher_score(
@@ -58,51 +69,39 @@ def test_the_json_has_every_field_of_the_contract(searched: ExperimentFolder) ->
     assert first["epochs"] == 2 and first["config"]["backbone"] == "dann_cnn"
     assert first["config"] == read_trials(searched)[first["trial"]].config
     assert board["trials"][3]["error"] == "the loss became nan in epoch 1"
-    assert board["trials"][:2] == leaderboard(searched, top=2).model_dump(mode="json")["trials"]
 
 
-def test_the_table_shows_scores_and_errors(searched: ExperimentFolder) -> None:
-    text = io.StringIO()
-    Console(file=text, width=100).print(*tables.leaderboard(leaderboard(searched)))
-    assert "0.990" in text.getvalue() and "the loss became nan" in text.getvalue()
-
-
-def test_the_table_says_where_values_are_from_and_shows_brackets_as_they_are(
+def test_the_table_shows_errors_and_where_values_are_from_and_brackets_as_they_are(
     searched: ExperimentFolder,
 ) -> None:
     board = leaderboard(searched)
+    assert "0.990" in shown(board) and "the loss became nan" in shown(board)
     odd = [{"origin": "tllib"}, {"error": "[/red] no such [class]"}]
     rows = [board.trials[0].model_copy(update=one) for one in odd]
-    text = io.StringIO()
-    table = tables.leaderboard(board.model_copy(update={"trials": rows}))
-    Console(file=text, width=100).print(*table)
-    assert "[tllib] " in text.getvalue() and "[/red] no such [class]" in text.getvalue()
+    text = shown(board.model_copy(update={"trials": rows}))
+    assert "[tllib] " in text and "[/red] no such [class]" in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 140])
 def test_each_trial_has_one_line_whatever_the_width(searched: ExperimentFolder, width: int) -> None:
     board = leaderboard(searched)
-    text = io.StringIO()
-    console = Console(file=text, width=width)
-    for item in tables.leaderboard(board):
-        console.print(item, soft_wrap=isinstance(item, Text))
-    lines = text.getvalue().splitlines()
+    text = shown(board, width)
+    lines = text.splitlines()
     assert len(lines) == 1 + len(board.trials) + bool(tables._alike(board.trials))
     rows = [line for line in lines if line.split()[0].isdigit()]
     assert [int(row.split()[0]) for row in rows] == [one.trial for one in board.trials]
     assert all(len(row.rstrip()) <= width for row in rows)
-    assert "completed" in text.getvalue() and "epochs" in text.getvalue()
+    assert "completed" in text and "epochs" in text
 
 
 def test_what_is_the_same_in_all_trials_comes_once(searched: ExperimentFolder) -> None:
     board = leaderboard(searched)
-    alike = [one.model_copy(update={"searched": {"a": 1, "b": n}}) for n, one in
-             enumerate(board.trials[:2])]  # fmt: skip
-    text = io.StringIO()
-    table = tables.leaderboard(board.model_copy(update={"trials": alike}))
-    Console(file=text, width=100).print(*table)
-    assert text.getvalue().count("a=1") == 1
-    assert "b=0" in text.getvalue() and "b=1" in text.getvalue()
+    alike = [
+        one.model_copy(update={"searched": {"a": 1, "b": n}})
+        for n, one in enumerate(board.trials[:2])
+    ]
+    text = shown(board.model_copy(update={"trials": alike}))
+    assert text.count("a=1") == 1 and "b=0" in text and "b=1" in text
 
 
 def test_trials_are_chosen_sorted_and_shown_by_the_columns_asked_for(
@@ -125,9 +124,7 @@ def test_trials_are_chosen_sorted_and_shown_by_the_columns_asked_for(
 
 
 def test_nothing_is_broken_or_cut_in_a_pipe(
-    searched: ExperimentFolder,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    searched: ExperimentFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     assert main(["leaderboard", str(searched.root)]) == 0
@@ -135,8 +132,10 @@ def test_nothing_is_broken_or_cut_in_a_pipe(
     assert "…" not in text and "the loss became nan in epoch 1" in text
 
 
-def test_another_objective_orders_trials_and_chooses_the_epoch(tmp_path: Path) -> None:
-    folder = search_here(tmp_path, training__epochs=3, search__objective="entropy")
+def test_another_objective_orders_trials_and_chooses_the_epoch(
+    tmp_path: Path, tiny_images: Path
+) -> None:
+    folder = search_file(tiny_space_file(tmp_path, tiny_images, search__objective="entropy"))
     rows = ranked(read_trials(folder))
     completed = [row for row in rows if row.state == "completed"]
     scores = [row.score or 0.0 for row in completed]
@@ -149,15 +148,11 @@ def test_another_objective_orders_trials_and_chooses_the_epoch(tmp_path: Path) -
     record = load_model(write_best(folder).folder).record
     assert (record["objective"], record["trial"]) == ("entropy", completed[0].number)
     assert record["validators"]["entropy"] == scores[0]
-    text = io.StringIO()
-    Console(file=text, width=100).print(*tables.leaderboard(leaderboard(folder)))
-    assert text.getvalue().split()[:5] == ["trial", "state", "entropy", "F1", "val"]
+    assert shown(leaderboard(folder)).split()[:5] == ["trial", "state", "entropy", "F1", "val"]
 
 
 def test_of_many_trials_people_see_the_best_and_scripts_see_all(
-    searched: ExperimentFolder,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    searched: ExperimentFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = ranked(read_trials(searched))[0]
     rows = [replace(row, number=number) for number in range(1000, 4000)]

@@ -57,17 +57,25 @@ def space_of(folder: ExperimentFolder) -> Space:
     return experiment_of(source, stage_counts(), is_record=True)[1]
 
 
+def start(watched: ExperimentFolder) -> tuple[subprocess.Popen[str], str]:
+    """The server that ``dann-search tensorboard`` starts, and its address."""
+    words = ["tensorboard", str(watched.root), "--port", "0", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dann_search.cli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    )
+    assert process.stdout
+    return process, printed("tensorboard", process.stdout.readline())["url"]
+
+
 @pytest.fixture(scope="module")
 def ask(watched: ExperimentFolder) -> Iterator[Ask]:
     """Ask the server that ``dann-search tensorboard`` starts; it has read all runs."""
-    words = ["tensorboard", str(watched.root), "--port", "0", "--json"]
-    command = [sys.executable, "-m", "dann_search.cli", *words]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process, url = start(watched)
     try:
-        assert process.stdout
-        url = printed("tensorboard", process.stdout.readline().decode())["url"]
 
         def get(path: str, body: Any = None, **query: Any) -> Any:
             address = f"{url}data/{path}?{urllib.parse.urlencode(query)}"
@@ -183,17 +191,8 @@ def test_the_projector_opens_the_embeddings(ask: Ask, watched: ExperimentFolder)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_server_too(number: signal.Signals, watched: ExperimentFolder) -> None:
-    words = ["tensorboard", str(watched.root), "--port", "0", "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dann_search.cli", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        text=True,
-    )
+    process, _ = start(watched)
     try:
-        assert process.stdout
-        printed("tensorboard", process.stdout.readline())
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         end = time.monotonic() + WAIT_S
         while not (child := children.read_text()):

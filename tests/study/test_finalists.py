@@ -8,9 +8,9 @@ import pytest
 
 from dann_search.cli import main
 from dann_search.outputs.shared import Confirmation
-from dann_search.results.confirmation import confirmation_of
 from dann_search.results.leaderboard import finished, leaderboard, ranked
 from dann_search.results.reader import read_trials
+from dann_search.results.rows import confirmation_of
 from dann_search.results.status import status
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_names import CONFIRMS, SEED

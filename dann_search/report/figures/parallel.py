@@ -9,7 +9,7 @@ from dann_search.report.content import Content
 from dann_search.report.figures.dimensions import Dimension, dimension
 from dann_search.report.figures.plot import Plot, number, part_of, plain
 from dann_search.report.figures.trials import objective_title
-from dann_search.results.reader import TrialRow
+from dann_search.results.rows import TrialRow
 
 MOST_PLACES = 8000
 """Values drawn of all trials together, those of the best trials."""
