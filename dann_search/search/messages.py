@@ -95,7 +95,7 @@ class DispatcherCalls(Protocol):
         """Call a method and return what it returns."""
         ...
 
-    def tell(self, method: str, *arguments: Any) -> None:
+    def tell(self, method: str, *arguments: Any) -> Any:
         """Call a method without waiting for it."""
         ...
 

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,7 +16,12 @@ from dann_search.search.authentication import close_token_file, do_as_the_cluste
 from dann_search.search.fatal_exit import before_the_end, end_now
 from dann_search.search.head_watch import JOINED, OWN, watched_head
 from dann_search.search.interrupts import exit_code_at_failure, handlers_kept
-from dann_search.search.ray_private import dead_processes, without_monitors
+from dann_search.search.ray_private import (
+    TIMED_OUT,
+    dead_processes,
+    end_failed_start,
+    without_monitors,
+)
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -129,7 +135,7 @@ def ray_session(
         do_as_the_cluster_does(address)
     lean = without_monitors() if address == "local" else contextlib.nullcontext()
     with handlers_kept(), lean:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        _start(address, **options)
     try:
         head = ray.get_runtime_context().gcs_address
         end = partial(_end_without_head, kept)
@@ -141,6 +147,22 @@ def ray_session(
     finally:
         with handlers_kept():
             ray.shutdown()
+
+
+def _start(address: str, **options: Any) -> None:
+    """Join a cluster or start one; on a busy machine a raylet may need a second try to come up."""
+    import ray
+
+    init = partial(ray.init, address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    try:
+        init()
+    except Exception as exc:
+        if address != "local" or TIMED_OUT not in str(exc):
+            raise
+        traceback.print_exc()  # into the log
+        end_failed_start(exc)
+        ray.shutdown()
+        init()
 
 
 def _end_without_head(kept: str, what: str) -> None:

@@ -5,14 +5,14 @@ Torch is imported with the first estimate.
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from dann_search.config.data import DataConfig
 from dann_search.config.experiment import ExperimentConfig, ResourcesConfig
 from dann_search.config.extensions import METHODS
-from dann_search.config.parameter import Range
+from dann_search.config.parameter import Choice
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
@@ -92,20 +92,26 @@ class TrialMemory:
 
 def largest_recipes(space: Space) -> list[TrialConfig]:
     """Return, for each backbone of a space, the recipe that takes the most memory."""
-    return [_largest(space, backbone) for backbone in space.backbones]
-
-
-def _largest(space: Space, backbone: str) -> TrialConfig:
     from dann_search.training.memory import MATTERS
 
-    values: dict[str, Any] = {"backbone": backbone}
-    for name in space.parameters.keys() & set(MATTERS) - {"backbone"}:
-        parameter = space.parameters[name]
-        if isinstance(parameter, Range):
-            values[name] = space.bounds(name, backbone)[1]
-        else:
-            values[name] = max(parameter.options, key=partial(_rank, name))
-    return space.fixed.model_copy(update=values)
+    names = space.parameters.keys() & set(MATTERS) - {"backbone"}
+    return [
+        space.fixed.model_copy(
+            update={
+                "backbone": one,
+                **{name: max(ends(space, name, one), key=partial(_rank, name)) for name in names},
+            }
+        )
+        for one in space.backbones
+    ]
+
+
+def ends(space: Space, name: str, backbone: str) -> Sequence[Any]:
+    """Return low and high of a range for a backbone, every value of a choice, or the fixed one."""
+    parameter = space.parameters.get(name)
+    if parameter is None:
+        return [getattr(space.fixed, name)]
+    return parameter.choice if isinstance(parameter, Choice) else space.bounds(name, backbone)
 
 
 def _rank(name: str, value: Any) -> Any:
@@ -126,7 +132,9 @@ def plan_here(experiment: ExperimentConfig, space: Space, address: str = "local"
     """
     resources = experiment.resources
     if address == "local":
-        return _explained(*local_plan(experiment, space))
+        resources, plan, need, memory = local_plan(experiment, space)
+        line = explain_plan(resources, plan, need, memory)
+        return line if need else f"{line}; what memory a trial needs is not known"
     if resources.gpus_per_worker == "auto":
         return CLUSTER
     need = TrialMemory(resources, experiment.data).largest(largest_recipes(space))
@@ -150,11 +158,6 @@ def local_plan(
     need = TrialMemory(resources, experiment.data).largest(largest_recipes(space))
     memory = free_memory() - OBJECT_STORE_BYTES
     return resources, make_plan(resources, cpu_count(), gpus, memory, need=need), need, memory
-
-
-def _explained(resources: ResourcesConfig, plan: Plan, need: Need | None, memory: float) -> str:
-    line = explain_plan(resources, plan, need, memory)
-    return line if need else f"{line}; what memory a trial needs is not known"
 
 
 def planned(experiment: ExperimentConfig, space: Space) -> str:

@@ -4,39 +4,21 @@ import itertools
 import threading
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 
 from dann_search.errors import RunError
+from dann_search.search.causes import blamed, first_line, is_of_memory, is_of_the_node
 from dann_search.search.messages import ActorCalls, Health
 from dann_search.search.nodes import NODE_ID, Node, all_but, ask_node, live_nodes
 from dann_search.search.ray_private import free_abandoned_placement_groups
 from dann_search.search.resources import Plan, oom_kills
-from dann_search.search.slot_worker import WorkerConfig, is_of_a_peer
-from dann_search.search.worker import GroupConfig, worker_loop
+from dann_search.search.worker import worker_loop
+from dann_search.search.worker_config import GroupConfig, GroupSpec
 
 QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
 """A run that ends with an error sooner than this, so often in a row, ends its group."""
-
-NODE_DIED = ("its node has died", "the actor's node was ", "Worker exit type: NODE_DIED")
-"""What Ray says of an actor that was lost with its node."""
-OUT_OF_MEMORY = "due to the node running low on memory"
-"""What it says of one that it killed itself; Train wraps its error, too."""
-
-
-@dataclass(frozen=True)
-class GroupSpec:
-    """What all groups of a search share."""
-
-    dispatcher: ActorCalls
-    worker: WorkerConfig
-    stall_timeout_s: float
-    logs: Path
 
 
 class WorkerGroup:
@@ -118,16 +100,7 @@ class WorkerGroup:
         from dann_search.search.train_run import LeanTrainer, backend_of
 
         spec, plan = self.spec, self.plan
-        group = GroupConfig(
-            run=self.run,
-            dispatcher=spec.dispatcher,
-            slots=plan.slots,
-            workers=plan.workers_per_trial,
-            threads=plan.cpus_per_worker,
-            use_gpu=plan.gpus_per_worker > 0,
-            stall_timeout_s=spec.stall_timeout_s,
-            worker=spec.worker,
-        )
+        group = GroupConfig(self.run, spec.dispatcher, plan, spec.worker)
         LeanTrainer(
             worker_loop,
             train_loop_config={"group": group},
@@ -173,36 +146,3 @@ class _Blame(UserCallback):
         self.dispatcher.ask("workers_died", self.run, slots, sorted(short), kills)
         if self.node is not None and any(map(is_of_the_node, worker_exceptions.values())):
             raise RunError(f"node {self.node.name} is gone")
-
-
-def blamed(exceptions: Mapping[int, Exception], workers: int) -> dict[int, str]:
-    """Return which slots failed and why, from the errors by rank.
-
-    A rank is not to blame if another one of its slot left it alone, unless nothing else is known.
-    """
-    others = {rank: exc for rank, exc in exceptions.items() if not is_of_the_node(exc)}
-    alone = {rank: exc for rank, exc in others.items() if is_of_a_peer(exc)}
-    causes = {rank: exc for rank, exc in others.items() if rank not in alone}
-    known = causes if len(others) < len(exceptions) else {**alone, **causes}
-    return {rank // workers: first_line(exc) for rank, exc in known.items()}
-
-
-def is_of_the_node(exc: Exception) -> bool:
-    """Return whether a worker was lost with its node.
-
-    Train wraps Ray's error in its own, so that often only the text tells. Any mention of a node
-    will not do: Ray's advice on a killed process has one too.
-    """
-    cause = getattr(exc, "preempted", False) or isinstance(exc, ray.exceptions.NodeDiedError)
-    return cause or any(phrase in str(exc) for phrase in NODE_DIED)
-
-
-def is_of_memory(exc: Exception) -> bool:
-    """Return whether Ray's memory monitor has killed a worker as its node ran out of memory."""
-    return isinstance(exc, ray.exceptions.OutOfMemoryError) or OUT_OF_MEMORY in str(exc)
-
-
-def first_line(exc: Exception) -> str:
-    """Return the first line of an exception's message, or its type."""
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[0] if lines else type(exc).__name__

@@ -20,8 +20,8 @@ from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.launch import prepare
 from dann_search.search.messages import ActorCalls, EpochUpdate, Order
 from dann_search.search.resources import make_plan
-from dann_search.search.slot_worker import WorkerConfig
-from dann_search.search.worker_group import GroupSpec, WorkerGroup
+from dann_search.search.worker_config import GroupSpec, WorkerConfig
+from dann_search.search.worker_group import WorkerGroup
 from dann_search.storage.layout import ExperimentFolder
 from tests.experiments import retrain, space_file, without_timings
 
@@ -67,7 +67,7 @@ class Client:
         data = read_experiment(folder).data
         store = StoreSpec(str(folder.data), data, info.image_size, info.hashes)
         worker = WorkerConfig({}, "f1_macro", store)
-        spec = GroupSpec(ActorCalls(self.dispatcher), worker, stall_timeout_s=60, logs=folder.ray)
+        spec = GroupSpec(ActorCalls(self.dispatcher), worker, folder.ray)
         self.group = WorkerGroup(spec, plan, name=f"test-{time.time_ns()}", node=None)
         self.folder = folder
         self.group.start()

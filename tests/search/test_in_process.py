@@ -21,9 +21,7 @@ from dann_search.errors import RunError
 from dann_search.models.registry import stage_counts
 from dann_search.search import dispatcher
 from dann_search.search.executor import RunningSearch
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.search.launch import Outcome, prepare
-from dann_search.search.local_fleet import Fault, KilledForMemory, LocalWorker, WorkerDied
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.budget import Budget
 from dann_search.tracking.observer import Observer
@@ -35,6 +33,7 @@ from tests.experiments import (
     study_trials,
     tiny_space_file,
 )
+from tests.faults.faulty import Fault, FaultyExecutor, FaultyWorker, WorkerDied, nothing
 
 RATES = [0.01, 0.02, 0.03, 0.05, 0.08]
 TRIALS, EPOCHS = len(RATES), 3
@@ -42,13 +41,9 @@ Histories = dict[float, list[dict[str, Any]]]
 """The epochs of trials, by their learning rate: on a grid each rate has one trial."""
 
 
-def nothing(worker: LocalWorker, number: int, moment: str) -> None:
-    """The fault that there is none."""
-
-
 def run(path: Path, fault: Fault = nothing, observer: Observer | None = None) -> Outcome:
     """Begin a search, or go on with it."""
-    return run_search(path, observer, InProcessExecutor(fault=fault))[0]
+    return run_search(path, observer, FaultyExecutor(fault=fault))[0]
 
 
 def histories(folder: ExperimentFolder) -> Histories:
@@ -94,7 +89,7 @@ class Deaths:
         self.random, self.share = random.Random(seed), share
         self.died: Counter[int] = Counter()
 
-    def __call__(self, worker: LocalWorker, number: int, moment: str) -> None:
+    def __call__(self, worker: FaultyWorker, number: int, moment: str) -> None:
         if self.died[number] < 2 and self.random.random() < self.share:
             self.died[number] += 1
             raise WorkerDied(f"killed at {moment}")
@@ -119,12 +114,12 @@ class Crowded:
         self.always = always
         self.deaths: Counter[int] = Counter()
 
-    def __call__(self, worker: LocalWorker, number: int, moment: str) -> None:
+    def __call__(self, worker: FaultyWorker, number: int, moment: str) -> None:
         runs = worker.fleet.dispatcher.state.runs.by_name
         beside = len(runs[worker.seat.slot[0]].training) - 1
         if number == 1 and moment == "step" and (beside or self.always):
             self.deaths[number] += 1
-            raise KilledForMemory("killed due to the node running low on memory")
+            raise WorkerDied("killed due to the node running low on memory")
 
 
 def test_a_trial_killed_for_memory_trains_alone_to_the_same_numbers(
@@ -142,7 +137,7 @@ def test_a_trial_that_is_killed_for_memory_even_alone_says_what_it_needs_and_wha
     tmp_path: Path, tiny_images: Path, undisturbed: Histories
 ) -> None:
     crowded = Crowded(always=True)
-    executor = InProcessExecutor(fault=crowded, memory=9e9, memory_of=lambda config: 10**9)
+    executor = FaultyExecutor(fault=crowded, memory=9e9, memory_of=lambda config: 10**9)
     outcome, trials = run_search(space_of(tmp_path, tiny_images), executor=executor)
     assert crowded.deaths == {1: 2}
     assert outcome.counts.failed == 1
@@ -163,7 +158,7 @@ def test_memory_that_a_step_cannot_have_is_no_fault_of_its_trial_beside_another(
 ) -> None:
     refused = list[int]()
 
-    def fault(worker: LocalWorker, number: int, moment: str) -> None:
+    def fault(worker: FaultyWorker, number: int, moment: str) -> None:
         if number == 0 and moment == "step" and not refused:
             refused.append(number)
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
@@ -180,11 +175,11 @@ def test_trials_that_do_not_fit_beside_each_other_train_one_after_another(
 ) -> None:
     together = set[int]()
 
-    def watch(worker: LocalWorker, number: int, moment: str) -> None:
+    def watch(worker: FaultyWorker, number: int, moment: str) -> None:
         runs = worker.fleet.dispatcher.state.runs.by_name
         together.add(len(runs[worker.seat.slot[0]].training))
 
-    executor = InProcessExecutor(fault=watch, memory=9e9, memory_of=lambda config: 5 * 10**9)
+    executor = FaultyExecutor(fault=watch, memory=9e9, memory_of=lambda config: 5 * 10**9)
     folder = run_search(space_of(tmp_path, tiny_images), executor=executor)[0].folder
     assert together == {1}
     assert histories(folder) == undisturbed
@@ -244,7 +239,7 @@ def test_a_driver_that_dies_again_and_again_changes_no_number(
 def test_a_trial_that_always_kills_its_worker_and_one_that_raises_fail_alone(
     tmp_path: Path, tiny_images: Path, undisturbed: Histories
 ) -> None:
-    def fault(worker: LocalWorker, number: int, moment: str) -> None:
+    def fault(worker: FaultyWorker, number: int, moment: str) -> None:
         if number == 1 and moment == "step":
             raise WorkerDied("out of memory")
         if number == 3 and moment == "saved":
@@ -271,7 +266,7 @@ def test_a_node_that_was_lost_and_reports_late_is_not_heard(
     """Its worker trains on, unknown to anybody, while another slot does the same epochs."""
     replaced, late = threading.Event(), list[int]()
 
-    def fault(worker: LocalWorker, number: int, moment: str) -> None:
+    def fault(worker: FaultyWorker, number: int, moment: str) -> None:
         if moment == "saved" and number == 0 and not late:
             late.append(number)
             worker.cut_off()
@@ -292,7 +287,7 @@ class Freezes:
     def __init__(self, number: int, moment: str, times: int = 1):
         self.number, self.moment, self.left = number, moment, times
 
-    def __call__(self, worker: LocalWorker, number: int, moment: str) -> None:
+    def __call__(self, worker: FaultyWorker, number: int, moment: str) -> None:
         if (number, moment) == (self.number, self.moment) and self.left:
             self.left -= 1
             worker.freeze()
@@ -323,7 +318,7 @@ class Interrupts(Observer):
 
 
 @dataclass(frozen=True)
-class Interrupted(InProcessExecutor):
+class Interrupted(FaultyExecutor):
     """Trains until that Ctrl-C."""
 
     after: int = 0
@@ -363,7 +358,7 @@ def test_groups_are_renewed_after_their_number_of_trials(
 ) -> None:
     seen = set[str]()
 
-    def fault(worker: LocalWorker, number: int, moment: str) -> None:
+    def fault(worker: FaultyWorker, number: int, moment: str) -> None:
         seen.add(worker.seat.slot[0])
 
     folder = run(space_of(tmp_path, tiny_images, resources__trials_per_group=2), fault).folder

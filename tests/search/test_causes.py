@@ -1,9 +1,9 @@
-"""Whose fault a worker's end is."""
+"""Whose fault a worker's end is; CUDA has a stand-in."""
 
 import pytest
 from ray.exceptions import NodeDiedError, OutOfMemoryError
 
-from dann_search.search.worker_group import blamed, first_line, is_of_memory, is_of_the_node
+from dann_search.search.causes import blamed, first_line, is_of_memory, is_of_the_node
 
 DIED = """A worker health check failed.
 The actor died unexpectedly before finishing this task.
