@@ -14,7 +14,6 @@ from dann_search.search.messages import ActorCalls, Health
 from dann_search.search.nodes import NODE_ID, Node, live_nodes, own_node
 from dann_search.search.own_entries import entries_to_send
 from dann_search.search.placement import Placement
-from dann_search.search.probes import Probes
 from dann_search.search.ray_private import draining_nodes, most_resources
 from dann_search.search.resources import Plan, in_words, room_for_trials
 from dann_search.search.trial_memory import TrialMemory
@@ -69,7 +68,6 @@ class Fleet:
         """Nodes that can train nothing."""
         self._unexplained = 0
         """Groups over several nodes that failed, no node being known to be why."""
-        self._probes = Probes("PACK" if resources.across_nodes else "STRICT_PACK")
         self._made = 0
         self._told: set[str] = set()
         self._changed = time.monotonic()
@@ -154,7 +152,7 @@ class Fleet:
         until = time.monotonic() + timeout_s
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-        self._probes.drop()
+        self.placement.ask_for_nothing()
         groups = (*self.groups.values(), *self._lost)
         for group in groups:
             group.join(max(0.0, until - time.monotonic()))
@@ -194,8 +192,7 @@ class Fleet:
         self._retire(health)
         (self._add_spanning if self.resources.across_nodes else self._add)(nodes, leaving)
         if self.elastic:
-            each, worker = self.resources.workers_per_trial, self.placement.worker_resources
-            self._probes.ask(self._missing, worker, each, self._avoided)
+            self.placement.ask_for(self._missing, self._avoided)
             for host, (done, of) in health.packing.items():
                 line = f"node {host} has packed {done:,} of {of:,} images"
                 self._tell_once(line, key=f"packing {host} {10 * done // max(of, 1)}")

@@ -55,14 +55,12 @@ class RunHealth:
     """State of a worker group's run.
 
     Attributes:
-        training: busy slots.
         idle_s: seconds since its last slot became idle; 0 while one trains.
         failures: deaths of its workers, in different trials, since its last epoch.
         error: why it can train nothing, if so.
         over: whether it gets no more trials.
     """
 
-    training: int
     idle_s: float
     failures: int
     error: str | None

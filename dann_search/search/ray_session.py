@@ -139,10 +139,8 @@ def ray_session(
     try:
         head = ray.get_runtime_context().gcs_address
         end = partial(_end_without_head, kept)
-        watched = watched_head(head, tell, end, JOINED)
-        if address == "local":
-            watched = watched_head(head, tell, end, OWN, dead_processes)
-        with watched:
+        watch = (OWN, dead_processes) if address == "local" else (JOINED, tuple)
+        with watched_head(head, tell, end, *watch):
             yield
     finally:
         with handlers_kept():

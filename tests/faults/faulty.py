@@ -1,14 +1,22 @@
 """Searches in this process that meet faults: workers that die, freeze, or lack memory."""
 
 import math
+import os
+import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import pytest
+from optuna.trial import TrialState
+
 from dann_search.config.trial import TrialConfig
-from dann_search.search.executor import Work
+from dann_search.search.executor import RunningSearch, Work
 from dann_search.search.in_process import (
     NODE,
     InProcessExecutor,
@@ -16,9 +24,20 @@ from dann_search.search.in_process import (
     LocalWorker,
     Replaced,
 )
+from dann_search.search.launch import Outcome
 from dann_search.search.messages import Order, Slot
 from dann_search.search.trial_folder import TrialFolder
+from dann_search.storage.layout import ExperimentFolder
 from dann_search.storage.outages import Outages
+from dann_search.study.budget import Budget
+from dann_search.tracking.observer import Observer
+from tests.experiments import (
+    retrain,
+    run_search,
+    saved_history,
+    study_trials,
+    tiny_space_file,
+)
 
 Fault = Callable[["FaultyWorker", int, str], None]
 """Called with a worker, the number of its trial and a moment; raises what is to go wrong then.
@@ -157,3 +176,101 @@ class FaultyExecutor(InProcessExecutor):
 
     def make_fleet(self, work: Work) -> FaultyFleet:
         return FaultyFleet(work, self)
+
+
+RATES, EPOCHS = [0.01, 0.03, 0.08], 3
+TRIALS = len(RATES)
+SEEDS = range(int(os.environ.get("DANN_TEST_SEEDS", "3")))
+"""Seeds of what goes wrong: twenty by ``DANN_TEST_SEEDS=20``."""
+Histories = dict[float, list[dict[str, Any]]]
+"""The epochs of trials, by their learning rate: on a grid each rate has one trial."""
+
+
+def space_of(folder: Path, images: Path, **changes: Any) -> Path:
+    """Write an experiment file whose search trains each rate once."""
+    fixed = {"search__trials": TRIALS, "training__epochs": EPOCHS, "search__sampler": "grid"}
+    grid = {"learning_rate": {"choice": RATES}}
+    return tiny_space_file(folder, images, **{**fixed, **changes}, space=grid)
+
+
+def run(path: Path, fault: Fault = nothing, observer: Observer | None = None) -> Outcome:
+    """Begin a search, or go on with it."""
+    return run_search(path, observer, FaultyExecutor(fault=fault))[0]
+
+
+def histories(folder: ExperimentFolder) -> Histories:
+    """The epochs in the files of every completed trial, which must be those in the study."""
+    found = {}
+    for trial in study_trials(folder):
+        if trial.state == TrialState.FAIL:
+            continue
+        folder.fetch(folder.trial(trial.number) / "last.safetensors")
+        history = saved_history(folder, trial.number)
+        scores = [epoch["f1_macro_val"] for epoch in history]
+        assert list(trial.intermediate_values.values()) == scores
+        assert (trial.state, trial.value) == (TrialState.COMPLETE, max(scores))
+        assert folder.trial_record(trial.number).is_file()
+        found[trial.params["learning_rate"]] = history
+    return found
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tiny_images: Path) -> Histories:
+    """What the search comes to where nothing goes wrong."""
+    return _undisturbed(tiny_images)
+
+
+@cache  # for all modules that import the fixture
+def _undisturbed(images: Path) -> Histories:
+    place = images.with_name("undisturbed")
+    place.mkdir()
+    folder = run(space_of(place, images)).folder
+    found = histories(folder)
+    assert sorted(found) == RATES
+    assert {len(history) for history in found.values()} == {EPOCHS}
+    assert len({str(history) for history in found.values()}) == TRIALS
+    config = study_trials(folder)[2].user_attrs["config"]
+    assert found[config["learning_rate"]] == retrain(folder, config, folder.root / "again")
+    return found
+
+
+class Deaths:
+    """Worker deaths at moments drawn from a seed; no trial dies often enough to be given up."""
+
+    def __init__(self, seed: int, share: float = 0.15):
+        self.random, self.share = random.Random(seed), share
+        self.died: Counter[int] = Counter()
+
+    def __call__(self, worker: FaultyWorker, number: int, moment: str) -> None:
+        if self.died[number] < 2 and self.random.random() < self.share:
+            self.died[number] += 1
+            raise WorkerDied(f"killed at {moment}")
+
+
+class DriverDied(BaseException):
+    """Ends the driver; no handler of errors sees it."""
+
+
+class Interrupts(Observer):
+    """Ctrl-C after so many epochs."""
+
+    def __init__(self, interrupt: threading.Event, after: int) -> None:
+        self.interrupt, self.left = interrupt, after
+
+    def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
+        self.left -= len(history) - known
+        if self.left <= 0:
+            self.interrupt.set()
+
+
+@dataclass(frozen=True)
+class Interrupted(FaultyExecutor):
+    """Trains until that Ctrl-C."""
+
+    after: int = 0
+
+    def follow(
+        self, search: RunningSearch, observers: list[Observer], fleet: Any, budget: Budget
+    ) -> str:
+        watching = [*observers, Interrupts(search.interrupt, self.after)]
+        return super().follow(search, watching, fleet, budget)

@@ -33,44 +33,22 @@ from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
-from tests.experiments import Reports, run_search, saved_history, study_trials, tiny_space_file
-from tests.faults.faulty import FaultyExecutor, FaultyWorker
+from tests.experiments import Reports, run_search, study_trials
+from tests.faults.faulty import (
+    EPOCHS,
+    RATES,
+    SEEDS,
+    DriverDied,
+    FaultyExecutor,
+    FaultyWorker,
+    histories,
+    space_of,
+    undisturbed,
+)
 
-RATES, EPOCHS = [0.01, 0.03, 0.08], 3
-SEEDS = range(int(os.environ.get("DANN_TEST_SEEDS", "3")))
-"""Twenty by ``DANN_TEST_SEEDS=20``."""
+__all__ = ["undisturbed"]  # a fixture
+
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "file")
-
-
-def space_of(folder: Path, images: Path, **changes: Any) -> Path:
-    fixed = {"search__trials": len(RATES), "training__epochs": EPOCHS, "search__sampler": "grid"}
-    grid = {"learning_rate": {"choice": RATES}}
-    return tiny_space_file(folder, images, **{**fixed, **changes}, space=grid)
-
-
-def histories(folder: ExperimentFolder) -> dict[float, Any]:
-    """The epochs of every trial that is not a failed one; all must be completed."""
-    found = {}
-    for trial in study_trials(folder):
-        if trial.state == TrialState.FAIL:
-            continue
-        assert trial.state == TrialState.COMPLETE
-        folder.fetch(folder.trial(trial.number) / "last.safetensors")
-        found[trial.params["learning_rate"]] = saved_history(folder, trial.number)
-        scores = [epoch["f1_macro_val"] for epoch in found[trial.params["learning_rate"]]]
-        assert list(trial.intermediate_values.values()) == scores
-        assert folder.trial_record(trial.number).is_file()
-    return found
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_images: Path) -> dict[float, Any]:
-    """What the search comes to where nothing fails."""
-    path = space_of(tmp_path_factory.mktemp("undisturbed"), tiny_images)
-    folder = run_search(path, executor=InProcessExecutor())[0].folder
-    found = histories(folder)
-    assert sorted(found) == RATES
-    return found
 
 
 @pytest.fixture(autouse=True)
@@ -336,10 +314,6 @@ def test_an_end_on_a_disk_that_fails_is_the_searchs_own_and_a_resume_there_is_re
         with pytest.raises(InputError, match=r"cannot be written: .*make room") as refusal:
             DriverLock(folder).__enter__()
         assert str(folder) in str(refusal.value)
-
-
-class DriverDied(BaseException):
-    """Ends the driver; no handler of errors sees it."""
 
 
 def test_a_kill_between_the_last_epoch_and_the_end_of_a_trial_leaves_its_file_and_its_events(

@@ -119,10 +119,10 @@ def test_a_trial_is_the_same_to_the_last_digit_in_a_fresh_a_used_and_a_renewed_g
         client.run(number, RECIPE.model_copy(update=change))
         for number, change in enumerate(OTHERS, start=1)
     ]
-    assert len(ray.get(client.dispatcher.snapshot.remote())["runs"]) == 1
+    assert len(ray.get(client.dispatcher.health.remote()).runs) == 1
     used = client.run(6, RECIPE)
     renewed = client.run(7, RECIPE)
-    assert len(ray.get(client.dispatcher.snapshot.remote())["runs"]) == 2
+    assert len(ray.get(client.dispatcher.health.remote()).runs) == 2
     assert json.dumps(metrics(used)) == json.dumps(metrics(fresh))
     assert json.dumps(metrics(renewed)) == json.dumps(metrics(fresh))
     assert metrics(fresh) == retrain(

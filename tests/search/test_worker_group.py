@@ -10,7 +10,7 @@ from ray.train.torch import TorchConfig
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from dann_search.search.train_run import Alone, LeanTrainer, UnregisteredPolicy, backend_of
+from dann_search.search.worker_group import Alone, LeanTrainer, UnregisteredPolicy, backend_of
 
 
 def test_workers_of_one_trial_are_connected_and_others_are_not() -> None:
@@ -47,7 +47,7 @@ def test_a_run_starts_no_actor_for_data_sets_and_asks_no_autoscaler(
 
 def test_a_controller_and_light_trials_import_no_torch() -> None:
     code = (
-        "import sys; import dann_search.search.worker_group, dann_search.search.train_run, "
+        "import sys; import dann_search.search.worker_group, "
         "dann_search.search.worker, dann_search.search.tune_run; "
         "assert not {'torch', 'sklearn', 'scipy'} & sys.modules.keys()"
     )
