@@ -1,4 +1,4 @@
-"""Where the trials of a search are trained: on a Ray cluster, or in this process."""
+"""Where the trials of a search are trained: on a Ray cluster; in tests, in one process."""
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator

@@ -17,13 +17,6 @@ from optuna.trial import TrialState
 
 from dann_search.config.trial import TrialConfig
 from dann_search.search.executor import RunningSearch, Work
-from dann_search.search.in_process import (
-    NODE,
-    InProcessExecutor,
-    LocalFleet,
-    LocalWorker,
-    Replaced,
-)
 from dann_search.search.launch import Outcome
 from dann_search.search.messages import Order, Slot
 from dann_search.search.trial_folder import TrialFolder
@@ -37,6 +30,13 @@ from tests.experiments import (
     saved_history,
     study_trials,
     tiny_space_file,
+)
+from tests.in_process import (
+    NODE,
+    InProcessExecutor,
+    LocalFleet,
+    LocalWorker,
+    Replaced,
 )
 
 Fault = Callable[["FaultyWorker", int, str], None]

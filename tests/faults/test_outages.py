@@ -26,7 +26,6 @@ from dann_search.config.load import load_experiment
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import stage_counts
 from dann_search.results.status import status
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.search.launch import prepare, search
 from dann_search.storage import driver_lock, outages
 from dann_search.storage.driver_lock import DriverLock
@@ -45,6 +44,7 @@ from tests.faults.faulty import (
     space_of,
     undisturbed,
 )
+from tests.in_process import InProcessExecutor
 
 __all__ = ["undisturbed"]  # a fixture
 
