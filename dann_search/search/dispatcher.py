@@ -213,7 +213,7 @@ class DispatcherState:
         """Queue the trials of workers that were not heard of for so long; return who is to end.
 
         Once the search ends, seconds are enough; but as long as another slot of a run saves its
-        trial, the run goes on.
+        trial, the run continues.
         """
         limit_s = min(stall_timeout_s, SILENT_S) if self.closed else stall_timeout_s
         ended = []

@@ -174,7 +174,7 @@ def search(
     Raises:
         InputError: the study cannot be opened, or is of another search.
         RunError: Ray could not be started or a worker group not be kept.
-        TakenOver: another driver went on with the experiment meanwhile.
+        TakenOver: another driver continued with the experiment meanwhile.
     """
     begun, reason = time.monotonic(), "trials"
     use_recorded_extensions(folder)

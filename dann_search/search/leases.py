@@ -24,7 +24,7 @@ class Lease:
         order: what is to be trained.
         submitted: when, in seconds since the epoch.
         history: epochs reported so far.
-        approved: epochs after which training may go on.
+        approved: epochs after which training may continue.
         slot: that trains it; None while it waits for one.
         deaths: of workers, while they trained it; not those for memory.
         losses: of workers by no fault of the trial, in a row without an epoch between them.
@@ -65,8 +65,8 @@ class Leases:
     """The trials by number, and the queue of those that wait.
 
     The protocol is idempotent by epoch. The driver asks for what came after the epochs it has seen,
-    which lets training go on past them; a slot reports the whole history, which fills any gap. So
-    either side may die and ask again.
+    which lets training continue past them; a slot reports the whole history, which fills any gap.
+    So either side may die and ask again.
     """
 
     def __init__(self, max_worker_deaths: int):

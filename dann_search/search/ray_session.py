@@ -36,6 +36,8 @@ ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
 OBJECT_STORE_BYTES = 128 * 2**20
 """Only small messages pass through it: images and checkpoints go over files."""
 
@@ -123,23 +125,18 @@ def ray_session(
     if ray.is_initialized():
         yield
         return
-    options: dict[str, Any] = {}
     if address == "local":
         close_token_file()
-        options = {
-            "num_cpus": cpus,
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
+        _start_here(cpus)
+        watch: tuple[Any, ...] = OWN, dead_processes
     else:
         do_as_the_cluster_does(address)
-    lean = without_monitors() if address == "local" else contextlib.nullcontext()
-    with handlers_kept(), lean:
-        _start(address, **options)
+        with handlers_kept():
+            ray.init(address, **QUIET)
+        watch = (JOINED,)
     try:
         head = ray.get_runtime_context().gcs_address
         end = partial(_end_without_head, kept)
-        watch = (OWN, dead_processes) if address == "local" else (JOINED, tuple)
         with watched_head(head, tell, end, *watch):
             yield
     finally:
@@ -147,20 +144,22 @@ def ray_session(
             ray.shutdown()
 
 
-def _start(address: str, **options: Any) -> None:
-    """Join a cluster or start one; on a busy machine a raylet may need a second try to come up."""
+def _start_here(cpus: int) -> None:
+    """Start Ray on this machine; where that is busy, a raylet may need a second try to come up."""
     import ray
 
-    init = partial(ray.init, address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    try:
-        init()
-    except Exception as exc:
-        if address != "local" or TIMED_OUT not in str(exc):
-            raise
-        traceback.print_exc()  # into the log
-        end_failed_start(exc)
-        ray.shutdown()
-        init()
+    size = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES}
+    init = partial(ray.init, "local", include_dashboard=False, **size, **QUIET)
+    with handlers_kept(), without_monitors():
+        try:
+            init()
+        except Exception as exc:
+            if TIMED_OUT not in str(exc):
+                raise
+            traceback.print_exc()  # into the log
+            end_failed_start(exc)
+            ray.shutdown()
+            init()
 
 
 def _end_without_head(kept: str, what: str) -> None:

@@ -70,7 +70,7 @@ class SlotWorker:
     def prepare(self) -> bool:
         """Bring the packed images here; return whether all workers of the slot have them."""
         error, host, own = None, socket.gethostname(), self.config.store
-        # Nobody waits for an answer of ``packed``: packing goes on meanwhile.
+        # Nobody waits for an answer of ``packed``: packing continues meanwhile.
         packed = partial(self.dispatcher.tell, "packed", host)
         try:
             use_extensions(self.config.extensions)
@@ -245,7 +245,7 @@ class SlotWorker:
     def _keep(self, folder: TrialFolder) -> None:
         """Bring the trial's checkpoints to storage."""
         if self.ranks.is_chief:
-            # The best first: what goes on from the last one makes it again if it must.
+            # The best first: what continues from the last one makes it again if it must.
             for name in ("best.safetensors", "last.safetensors"):
                 with self.watchdog.on_storage():
                     folder.keep(name)

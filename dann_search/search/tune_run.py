@@ -228,7 +228,7 @@ class SearchStopper(Stopper):
     """Ends the search on an interrupt, when its budget is spent, or when there are no workers.
 
     Unfinished trials stay so in the study: the search can be resumed. Where finalists are to be
-    confirmed and hours are left, running trials go on to their end and the finalists come after.
+    confirmed and hours are left, running trials train to their end and the finalists come after.
     """
 
     def __init__(self, interrupt: threading.Event, budget: Budget, fleet: SearchFleet):
