@@ -117,7 +117,7 @@ def estimate(
         memory_gb=need.memory * plan.workers_per_trial / GB if need else None,
         disk_gb=None if left is None else (packed + left) / GB,
         measured=kinds,
-        advice=_advice(experiment, kinds, info, low, high),
+        advice=_advice(experiment, kinds, high),
     )
 
 
@@ -193,36 +193,27 @@ def _images(recipe: TrialConfig) -> int:
     return recipe.batch_size * (1 + recipe.adapts + recipe.strong_views)
 
 
-def _advice(
-    experiment: ExperimentConfig,
-    kinds: list[MeasuredSteps],
-    info: StoreInfo,
-    low: float,
-    high: float,
-) -> list[str]:
-    """Say what would help where a search takes more than a day, or than its budget."""
+def _advice(experiment: ExperimentConfig, kinds: list[MeasuredSteps], hours: float) -> list[str]:
+    """Say what would help where a search may take more than a day, or than its budget."""
     budget = experiment.search.budget.hours
-    if high <= (budget or DAY_H):
+    if hours <= (budget or DAY_H):
         return []
     found = []
     if budget:
         found.append(f"search.budget.hours ends it after {budget:g} h, with fewer trials")
-    dearest = max(kinds, key=lambda one: one.epoch_s)
-    shallow = min(
-        (one for one in kinds if one.backbone == dearest.backbone), key=lambda one: one.epoch_s
-    )
+    by_time = sorted(kinds, key=lambda one: one.epoch_s)
+    cheapest, dearest = by_time[0], by_time[-1]
+    shallow = next(one for one in by_time if one.backbone == dearest.backbone)
     if shallow.epoch_s < 0.8 * dearest.epoch_s:
-        ratio = dearest.epoch_s / shallow.epoch_s
         found.append(
             f"unfrozen_depth {shallow.unfrozen_depth}: an epoch of {dearest.backbone} is "
-            f"{ratio:.1f} times as fast as at depth {dearest.unfrozen_depth}"
+            f"{dearest.epoch_s / shallow.epoch_s:.1f} times as fast as at depth "
+            f"{dearest.unfrozen_depth}"
         )
-    cheapest = min(kinds, key=lambda one: one.epoch_s)
     if cheapest.backbone != dearest.backbone:
-        ratio = dearest.epoch_s / cheapest.epoch_s
         found.append(
-            f"a smaller network: an epoch of {cheapest.backbone} is {ratio:.1f} times as fast as "
-            f"one of {dearest.backbone}"
+            f"a smaller network: an epoch of {cheapest.backbone} is "
+            f"{dearest.epoch_s / cheapest.epoch_s:.1f} times as fast as one of {dearest.backbone}"
         )
     if dearest.side > 96:
         half = dearest.side // 2
