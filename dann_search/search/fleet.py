@@ -15,7 +15,7 @@ from dann_search.search.nodes import NODE_ID, Node, live_nodes, own_node
 from dann_search.search.own_entries import entries_to_send
 from dann_search.search.placement import Placement
 from dann_search.search.ray_private import draining_nodes, most_resources
-from dann_search.search.resources import Plan, in_words, room_for_trials
+from dann_search.search.resources import Plan, counted, room_for_trials
 from dann_search.search.trial_memory import TrialMemory
 from dann_search.search.worker_config import GroupSpec, WorkerConfig
 from dann_search.search.worker_group import WorkerGroup
@@ -261,8 +261,8 @@ class Fleet:
         self._changed = time.monotonic()
         group.start()
         if node is not None and self.elastic:
-            threads = in_words(plan.workers_per_trial * plan.cpus_per_worker, "thread")
-            trials = in_words(plan.slots, "trial")
+            threads = counted(plan.workers_per_trial * plan.cpus_per_worker, "thread")
+            trials = counted(plan.slots, "trial")
             self.tell(f"node {node.name} trains {trials} at once, {threads} each")
 
     def _tell_once(self, line: str, key: str = "") -> bool:

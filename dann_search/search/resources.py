@@ -46,7 +46,7 @@ def gigabytes(amount: float) -> str:
     return f"{amount / 1e9:.1f} GB"
 
 
-def in_words(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
     """Return a number of things in words: ``1 slot``, ``2 slots``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
@@ -179,8 +179,8 @@ def _in_shares(gpus: float, share: float) -> float:
 
 def explain_plan(config: ResourcesConfig, plan: Plan, need: Need | None, memory: float) -> str:
     """Say how many trials a machine trains at once, and what of its memory they need."""
-    threads = in_words(plan.workers_per_trial * plan.cpus_per_worker, "thread")
-    line = f"{in_words(plan.slots, 'slot')} of {threads}"
+    threads = counted(plan.workers_per_trial * plan.cpus_per_worker, "thread")
+    line = f"{counted(plan.slots, 'slot')} of {threads}"
     if gpus := plan.workers_per_trial * plan.gpus_per_worker:
         line += f" and {gpus:.3g} GPU{'s' if gpus > 1 else ''}"
     if need is None:

@@ -146,7 +146,7 @@ def test_trials_that_do_not_fit_beside_each_other_train_one_after_another(
 class DiesAtRandom(Observer):
     """Ends the driver at moments drawn from a seed."""
 
-    def __init__(self, seed: int, share: float = 0.25):
+    def __init__(self, seed: int, share: float = 0.35):
         self.random, self.share = random.Random(seed), share
 
     def _die(self) -> None:
@@ -181,12 +181,12 @@ def survive(path: Path, fault: Fault, dies: DiesAtRandom) -> int:
         finished = now
 
 
-@pytest.mark.parametrize("seed", SEEDS[:2])
+@pytest.mark.parametrize("seed", SEEDS[1:])
 def test_a_driver_that_dies_again_and_again_changes_no_number(
     tmp_path: Path, tiny_images: Path, undisturbed: Histories, seed: int
 ) -> None:
     path = space_of(tmp_path, tiny_images)
-    assert survive(path, Deaths(seed, share=0.05), DiesAtRandom(seed)) >= 3
+    assert survive(path, Deaths(seed, share=0.05), DiesAtRandom(seed)) >= 2
     assert histories(ExperimentFolder(tmp_path / "runs" / "tiny")) == undisturbed
 
 
@@ -298,15 +298,15 @@ def test_groups_are_renewed_after_their_number_of_trials(
 def test_trials_that_a_pruner_stops_stay_stopped_whatever_dies(
     tmp_path: Path, tiny_images: Path
 ) -> None:
-    changes = {"search__scheduler": "asha", "search__trials": 10, "training__epochs": 4}
+    changes = {"search__scheduler": "asha", "search__trials": 7, "training__epochs": 4}
     path = tiny_space_file(tmp_path, tiny_images, **changes)
     survive(path, Deaths(1, share=0.05), DiesAtRandom(1, share=0.1))
     folder = ExperimentFolder(tmp_path / "runs" / "tiny")
     trials = study_trials(folder)
     states = Counter(trial.state for trial in trials)
-    assert [trial.number for trial in trials] == list(range(10))
+    assert [trial.number for trial in trials] == list(range(7))
     assert states[TrialState.PRUNED] >= 1
-    assert states[TrialState.PRUNED] + states[TrialState.COMPLETE] == 10
+    assert states[TrialState.PRUNED] + states[TrialState.COMPLETE] == 7
     for trial in trials:
         saved = [epoch["f1_macro_val"] for epoch in saved_history(folder, trial.number)]
         values = list(trial.intermediate_values.values())

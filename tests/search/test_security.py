@@ -17,7 +17,7 @@ def test_only_who_has_the_token_joins_the_cluster(mode: str, joins: bool) -> Non
     address = ray.get_runtime_context().gcs_address
     done = subprocess.run(
         [sys.executable, "-c", JOIN, address],
-        env={**os.environ, "RAY_AUTH_MODE": mode, "RAY_gcs_rpc_server_connect_timeout_s": "5"},
+        env={**os.environ, "RAY_AUTH_MODE": mode, "RAY_gcs_rpc_server_connect_timeout_s": "1"},
         capture_output=True,
         text=True,
         timeout=120,
