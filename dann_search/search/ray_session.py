@@ -132,7 +132,7 @@ def ray_session(
     else:
         do_as_the_cluster_does(address)
         with handlers_kept():
-            ray.init(address, **QUIET)
+            ray.init(address=address, **QUIET)
         watch = (JOINED,)
     try:
         head = ray.get_runtime_context().gcs_address
@@ -149,7 +149,7 @@ def _start_here(cpus: int) -> None:
     import ray
 
     size = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES}
-    init = partial(ray.init, "local", include_dashboard=False, **size, **QUIET)
+    init = partial(ray.init, address="local", include_dashboard=False, **size, **QUIET)
     with handlers_kept(), without_monitors():
         try:
             init()

@@ -3,7 +3,11 @@
 What a schedule of crashes must come to is known: the histories of the search that met none.
 """
 
+import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -22,8 +26,10 @@ from dann_search.search import dispatcher
 from dann_search.search.launch import prepare
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
+from tests.drivers import wait_for_epochs
 from tests.experiments import (
     Reports,
+    assert_exact,
     run_search,
     saved_history,
     study_trials,
@@ -46,6 +52,7 @@ from tests.faults.faulty import (
     space_of,
     undisturbed,
 )
+from tests.in_process import InProcessExecutor
 
 __all__ = ["undisturbed"]  # a fixture
 
@@ -188,6 +195,31 @@ def test_a_driver_that_dies_again_and_again_changes_no_number(
     path = space_of(tmp_path, tiny_images)
     assert survive(path, Deaths(seed, share=0.05), DiesAtRandom(seed)) >= 2
     assert histories(ExperimentFolder(tmp_path / "runs" / "tiny")) == undisturbed
+
+
+SEARCH = """
+import sys
+from pathlib import Path
+from tests.experiments import run_search
+from tests.in_process import InProcessExecutor
+
+run_search(Path(sys.argv[1]), executor=InProcessExecutor())
+"""
+
+
+def test_a_driver_that_is_killed_in_the_middle_loses_nothing(
+    tmp_path: Path, tiny_images: Path
+) -> None:
+    path = tiny_space_file(tmp_path, tiny_images, search__trials=3, training__epochs=8)
+    folder = ExperimentFolder(tmp_path / "runs" / "tiny")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    driver = subprocess.Popen([sys.executable, "-c", SEARCH, str(path)], env=environment)
+    wait_for_epochs(folder, 3, driver)
+    driver.kill()
+    assert driver.wait() == -signal.SIGKILL
+    run_search(path, executor=InProcessExecutor())
+    assert len(study_trials(folder)) == 3
+    assert_exact(folder, tmp_path / "again")
 
 
 def test_a_trial_that_always_kills_its_worker_and_one_that_raises_fail_alone(

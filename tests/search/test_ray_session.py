@@ -93,7 +93,7 @@ def test_a_raylet_that_does_not_come_up_in_time_is_started_once_more(
         def __init__(self) -> None:
             raise Exception(error)
 
-    def init(given: str, **options: object) -> None:
+    def init(**options: object) -> None:
         calls.append("init")
         if calls.count("init") <= failures:
             HalfStarted()
