@@ -13,7 +13,6 @@ from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.grid import combinations
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
-from dann_search.data.batches import steps_per_epoch
 from dann_search.data.open_domain import open_pair
 from dann_search.data.splits import split_domain
 from dann_search.data.store import StoreInfo
@@ -160,6 +159,7 @@ def _of_kind(
     """Time the middle one of some recipes; those that differ in images a step cost accordingly."""
     import torch
 
+    from dann_search.data.batches import steps_per_epoch
     from dann_search.training.speed import measured
 
     recipe = sorted(recipes, key=lambda one: (one.unfrozen_depth or 0, _images(one)))[

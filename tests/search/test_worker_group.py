@@ -45,10 +45,10 @@ def test_a_run_starts_no_actor_for_data_sets_and_asks_no_autoscaler(
     assert policy.make_decision_for_non_running_worker_group().num_workers == 2
 
 
-def test_a_controller_and_light_trials_import_no_torch() -> None:
+def test_a_controller_light_trials_and_what_begins_a_search_import_no_torch() -> None:
     code = (
         "import sys; import dann_search.search.worker_group, "
-        "dann_search.search.worker, dann_search.search.tune_run; "
+        "dann_search.search.worker, dann_search.search.tune_run, dann_search.api.launching; "
         "assert not {'torch', 'sklearn', 'scipy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
