@@ -3,7 +3,6 @@
 Torch is imported with the first estimate.
 """
 
-import logging
 import math
 import time
 from collections import defaultdict
@@ -21,7 +20,7 @@ from dann_search.outputs.space import Estimate, MeasuredSteps
 from dann_search.results.lines import summary
 from dann_search.search.disk_need import disk_need
 from dann_search.search.resources import Plan
-from dann_search.search.trial_memory import local_plan
+from dann_search.search.trial_memory import estimated, local_plan
 from dann_search.storage.remote_folder import cache_folder
 from dann_search.study.explain import sampled
 from dann_search.study.pruning import expected_epochs
@@ -122,11 +121,7 @@ def estimate(
 
 def brief_line(experiment: ExperimentConfig, space: Space, info: StoreInfo) -> str | None:
     """Say in a line what a search takes, from a second of steps; None where it cannot be known."""
-    try:
-        return summary(estimate(experiment, space, info, BRIEF))
-    except Exception:  # a user's backbone may need data; no search fails for its estimate
-        logging.getLogger(__name__).debug("no estimate of the search", exc_info=True)
-        return None
+    return estimated("the search", lambda: summary(estimate(experiment, space, info, BRIEF)))
 
 
 def _measured(

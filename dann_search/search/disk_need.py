@@ -3,7 +3,6 @@
 Torch is imported with the first estimate.
 """
 
-import logging
 import shutil
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
 from dann_search.models.registry import spec_of
 from dann_search.search.resources import GIB, gigabytes
-from dann_search.search.trial_memory import CLASSES, ends, largest_recipes
+from dann_search.search.trial_memory import CLASSES, ends, estimated, largest_recipes
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.retention import models_to_keep
 
@@ -106,11 +105,7 @@ def _smallest(space: Space, backbone: str) -> list[TrialConfig]:
 def _sizes(recipe: TrialConfig) -> tuple[int, int] | None:
     from dann_search.training.checkpoint import checkpoint_bytes
 
-    try:
-        return checkpoint_bytes(recipe, CLASSES)
-    except Exception:  # a user's backbone may need data
-        logging.getLogger(__name__).debug("no estimate of checkpoints", exc_info=True)
-        return None
+    return estimated("checkpoints", lambda: checkpoint_bytes(recipe, CLASSES))
 
 
 def _amount(size: float) -> str:

@@ -5,9 +5,9 @@ Torch is imported with the first estimate.
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from dann_search.config.data import DataConfig
 from dann_search.config.experiment import ExperimentConfig, ResourcesConfig
@@ -28,6 +28,8 @@ from dann_search.search.resources import (
     gigabytes,
     make_plan,
 )
+
+Estimated = TypeVar("Estimated")
 
 CLASSES = 100
 """For estimates: a classifier is small, whatever it tells apart."""
@@ -68,26 +70,34 @@ class TrialMemory:
     def _need(self, config: TrialConfig) -> Need | None:
         from dann_search.training.memory import peak_of
 
-        resources = self.resources
-        try:
-            side = self.side or spec_of(config.backbone).image_size
-            peak = peak_of(
+        resources, side = self.resources, self.side or spec_of(config.backbone).image_size
+        peak = estimated(
+            "memory",
+            lambda: peak_of(
                 config,
                 classes=CLASSES,
                 side=side,
                 workers=resources.workers_per_trial,
                 gpu=resources.gpus_per_worker != 0,
                 few=self.few,
-            )
-        except Exception:
-            # A user's backbone may need data: its trials are planned by CPUs alone.
-            logging.getLogger(__name__).debug("no estimate of memory", exc_info=True)
+            ),
+        )
+        if peak is None:  # its trials are planned by CPUs alone
             return None
         memory = peak.machine
         if resources.memory_per_worker_gib is not None:
             memory = int(resources.memory_per_worker_gib * GIB)
         what = f"{config.backbone} at {side} px with batch_size {config.batch_size}"
         return Need(what, memory, peak.gpu)
+
+
+def estimated(what: str, estimate: Callable[[], Estimated]) -> Estimated | None:
+    """Return an estimate; None where it fails, as that of a user's backbone that needs data."""
+    try:
+        return estimate()
+    except Exception:
+        logging.getLogger(__name__).debug("no estimate of %s", what, exc_info=True)
+        return None
 
 
 def largest_recipes(space: Space) -> list[TrialConfig]:
