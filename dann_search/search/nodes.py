@@ -42,16 +42,22 @@ class Node:
 
 def live_nodes() -> list[Node]:
     """Return every node that is alive, drained ones too."""
-    found = []
-    for node in ray.nodes():
-        if node["Alive"]:
-            has = node["Resources"]
-            amounts = (has.get(name, 0.0) for name in ("CPU", "GPU", "memory"))
-            kinds = (name.removeprefix(ACCELERATOR) for name in has if ACCELERATOR in name)
-            found.append(
-                Node(node["NodeID"], node["NodeManagerHostname"], *amounts, frozenset(kinds))
-            )
-    return found
+    return [
+        Node(
+            id=node["NodeID"],
+            host=node["NodeManagerHostname"],
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+            memory=node["Resources"].get("memory", 0.0),
+            accelerators=frozenset(
+                name.removeprefix(ACCELERATOR)
+                for name in node["Resources"]
+                if name.startswith(ACCELERATOR)
+            ),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
 
 
 def all_but(avoided: Iterable[str]) -> dict[str, str]:

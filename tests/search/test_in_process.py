@@ -200,9 +200,11 @@ def test_a_driver_that_dies_again_and_again_changes_no_number(
 SEARCH = """
 import sys
 from pathlib import Path
+import torch
 from tests.experiments import run_search
 from tests.in_process import InProcessExecutor
 
+torch.set_num_threads(1)  # as the tests do: numbers depend on it
 run_search(Path(sys.argv[1]), executor=InProcessExecutor())
 """
 
