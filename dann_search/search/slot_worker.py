@@ -27,6 +27,7 @@ from dann_search.search.reports import NotWantedError, Reports
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
 from dann_search.search.worker_config import Seat, WorkerConfig
+from dann_search.storage.atomic_file import remove_left
 from dann_search.storage.outages import Outages, is_of_infrastructure
 
 if TYPE_CHECKING:
@@ -233,9 +234,10 @@ class SlotWorker:
         return True
 
     def _begin(self, folder: TrialFolder) -> Path:
-        """Bring the trial's files here, but for the error of an earlier attempt."""
+        """Bring the trial's files here, without the error of an earlier attempt."""
         if self.ranks.is_chief:
             folder.discard(ERROR)
+            remove_left(folder.local)  # by a worker that was killed while it wrote
         self.watchdog.rest()
         with self.watchdog.on_storage():
             folder.open(STATE)

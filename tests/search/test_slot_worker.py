@@ -115,6 +115,13 @@ def test_storage_that_does_not_answer_is_watched(
     assert worker.watched is None
 
 
+def test_a_trial_begins_without_what_a_killed_worker_left_half_written(tmp_path: Path) -> None:
+    for name in ("last.safetensors", ".last.safetensors.14380"):
+        (tmp_path / name).touch()
+    Worker(Told(), pauses)._begin(TrialFolder(str(tmp_path)))
+    assert [file.name for file in tmp_path.iterdir()] == ["last.safetensors"]
+
+
 def test_a_trial_whose_error_cannot_be_written_still_tells_it(tmp_path: Path) -> None:
     dispatcher = Told()
     Worker(dispatcher, fails).train(Order(7, {}, str(tmp_path / "gone"), "data"))
