@@ -78,12 +78,16 @@ class Crowded:
     def __init__(self, always: bool = False):
         self.always = always
         self.deaths: Counter[int] = Counter()
+        self.died = threading.Event()
 
     def __call__(self, worker: FaultyWorker, number: int, moment: str) -> None:
+        if number == 0 and moment == "saved":  # it is there until the other one has begun
+            assert self.died.wait(60)
         runs = worker.fleet.dispatcher.state.runs.by_name
         beside = len(runs[worker.seat.slot[0]].training) - 1
         if number == 1 and moment == "step" and (beside or self.always):
             self.deaths[number] += 1
+            self.died.set()
             raise WorkerDied("killed due to the node running low on memory")
 
 
