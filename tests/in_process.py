@@ -191,6 +191,14 @@ class LocalWorker(SlotWorker):
         super().__init__(fleet.config, seat, self, cast(Watchdog, quiet))
         self.fleet, self.generation = fleet, fleet.generation
 
+    def prepare(self) -> bool:
+        """Open the images while no other thread does: NumPy reads headers with ``ast``.
+
+        CPython 3.11 counts its depth for all threads at once, and raises SystemError.
+        """
+        with self.fleet.training:
+            return super().prepare()
+
     def ask(self, method: str, *arguments: Any) -> Any:
         """Call the dispatcher, unless the worker has been replaced meanwhile."""
         self.check()
