@@ -202,7 +202,7 @@ FAULTS = (
     Fault(
         "a worker's own error kept from the dispatcher",
         "dann_search/search/slot_worker.py",
-        "            error = _describe(exc)\n            self._write_error(folder)",
+        "            error = described(exc)\n            self._write_error(folder)",
         "            self._write_error(folder)",
         ("tests/search/test_slot_worker.py::test_how_a_trial_ended_is_told[failed]",),
     ),

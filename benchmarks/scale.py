@@ -197,11 +197,12 @@ class SimulatedFleet:
 
 def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) -> None:
     """Measure a real Tune run over a real study."""
+    from dann_search.data.node_store import StoreSpec
     from dann_search.search.dispatcher import Dispatcher
     from dann_search.search.executor import RunningSearch
     from dann_search.search.messages import ActorCalls
     from dann_search.search.tune_run import run_tune
-    from dann_search.storage.outages import Outages, Troubles
+    from dann_search.storage.outages import Outages
     from dann_search.study.budget import Budget
 
     experiment, record, home = make_study(folder / str(slots), slots * trials_a_slot)
@@ -214,10 +215,15 @@ def measure_tune(slots: int, trials_a_slot: int, folder: Path, terminal: Any) ->
     peak = Peak(DISPATCHER, LIGHT)
     peak.start()
     begun = time.perf_counter()
-    store: Any = None  # nothing is trained
-    troubles, outages = Troubles(print, lambda line: None), Outages(0.0)
     running = RunningSearch(
-        record, home, store, threading.Event(), print, troubles, outages, kept=""
+        experiment=experiment,
+        store=StoreSpec("", experiment.data, 0, {}),  # nothing is trained
+        logs=home.ray,
+        wanted=slots,
+        interrupt=threading.Event(),
+        tell=print,
+        record=record,
+        outages=Outages(0.0),
     )
     run_tune(running, [budget], fleet, budget)
     seconds = time.perf_counter() - begun

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 import yaml
+from optuna.trial import TrialState
 from PIL import Image
 
 from dann_search.config.load import load_experiment
@@ -140,6 +141,17 @@ def saved_history(folder: ExperimentFolder, number: int) -> list[dict[str, Any]]
     from dann_search.results.epochs import read_epochs
 
     return [without_timings(epoch) for epoch in read_epochs(folder, number)]
+
+
+def assert_exact(folder: ExperimentFolder, again: Path) -> None:
+    """Assert that every trial came to the numbers of a training that nothing disturbed."""
+    for number, trial in enumerate(study_trials(folder)):
+        assert (trial.number, trial.state) == (number, TrialState.COMPLETE)
+        history = retrain(folder, trial.user_attrs["config"], again / str(number))
+        assert saved_history(folder, number) == history
+        scores = {epoch["epoch"]: epoch["f1_macro_val"] for epoch in history}
+        assert trial.intermediate_values == scores
+        assert trial.value == max(scores.values())
 
 
 def without_timings(epoch: dict[str, Any]) -> dict[str, Any]:

@@ -36,10 +36,9 @@ from dann_search.results.reader import (
 from dann_search.results.rows import confirmation_of
 from dann_search.search.checks import check_search, remarks
 from dann_search.search.cost import brief_line
-from dann_search.search.disk_need import check_room
+from dann_search.search.disk_need import check_room, kept_features
 from dann_search.search.executor import RayExecutor
 from dann_search.search.interrupts import interrupted_with, interrupts
-from dann_search.search.kept_features import kept_features
 from dann_search.search.launch import Outcome, prepare, search
 from dann_search.search.trial_memory import plan_here
 from dann_search.storage.atomic_file import write_atomically

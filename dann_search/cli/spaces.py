@@ -91,8 +91,7 @@ def _explained(
     from dann_search.config.load import experiment_of, read_source, write_resolved
     from dann_search.data.target_has_labels import fitted_to_target
     from dann_search.models.registry import licences_of, stage_counts
-    from dann_search.search.disk_need import disk_need
-    from dann_search.search.kept_features import kept_features
+    from dann_search.search.disk_need import disk_need, kept_features
     from dann_search.search.trial_memory import planned
     from dann_search.study.explain import explain
 

@@ -1,5 +1,5 @@
 """Running a study: Ray Tune and Ray Train, the dispatcher, the fleet of workers.
 
-Start with ``launch.py``; docs/structure.md follows one trial through the files. ``in_process.py``
-runs the same search in threads, without Ray. This room and ``cluster`` are all that import ray.
+Start with ``launch.py``; docs/structure.md follows one trial through the files. This room and
+``cluster`` are all that import ray.
 """

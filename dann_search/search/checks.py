@@ -8,15 +8,20 @@ from collections.abc import Sequence
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extension_files import extensions_in_use, read_extension
 from dann_search.config.grid import combinations
+from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import KnownTrial
 from dann_search.errors import InputError
+from dann_search.models.registry import registered, spec_of
+from dann_search.models.sizes import size_needed
 from dann_search.search.own_entries import entries_to_send
 from dann_search.search.ray_private import local_gpu_count, socket_trouble
 from dann_search.search.resources import cpu_count, make_plan
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.first_trials import check_grid, warm_trials
+from dann_search.study.open_study import check_not_lost
 from dann_search.study.samplers import check_sampler
+from dann_search.study.study_storage import study_place
 from dann_search.tracking.services import check_services
 
 
@@ -43,6 +48,72 @@ def check_search(
     check_services(experiment.tracking)
     check_grid(experiment, space)
     warm_trials(space, known)
+
+
+def check_networks(experiment: ExperimentConfig, space: Space) -> None:
+    """Refuse images or fine-tuning that a backbone of the space does not take.
+
+    Raises:
+        SettingError: a side that a network cannot see, or low-rank adapters for a user's backbone
+            without any layer to adapt.
+    """
+    data = experiment.data
+    key = "crop_size" if data.crop_size else "image_size"
+    side = getattr(data, key)  # None for each one's native side, which needs no check
+    searched = space.parameters.get("fine_tuning")
+    tunings = searched.stated.values() if searched else [space.fixed.fine_tuning]
+    for name in space.backbones:
+        if side and (needed := size_needed(name, side)):
+            raise SettingError(("data", key), f"must be {needed}, got {side}")
+        if "lora" in tunings and registered(name):
+            from dann_search.models.build import build_backbone
+            from dann_search.models.lora import adaptable
+
+            if not adaptable(build_backbone(name, None)):
+                raise SettingError(
+                    ("space" if searched else "training", "fine_tuning"),
+                    "'lora' adapts linear layers and convolutions without groups, and "
+                    f"{name} has none",
+                )
+
+
+def check_name(experiment: ExperimentConfig, folder: ExperimentFolder) -> None:
+    """Refuse a name that is taken, in the storage folder or in the database of the study.
+
+    Raises:
+        InputError: it is taken, or what had it is lost.
+    """
+    place, name = study_place(folder, experiment.search.study), experiment.name
+    folder.fetch(folder.record)
+    if folder.record.exists():
+        raise InputError(
+            f"the experiment '{name}' exists already in {folder}; go on with it: "
+            f"dann-search resume {folder}, or choose another name: --name {name}-2"
+        )
+    if place.exists(name):
+        raise InputError(
+            f"{place.shown} holds a study '{name}' already, of an experiment that is not in "
+            f"{folder}; choose another name: --name {name}-2"
+        )
+    if place.is_half_made(name):
+        raise InputError(
+            f"{place.shown} holds a study '{name}' without trials that no experiment owns, as a "
+            "launch leaves it that was cut off and whose folder is gone; remove it (optuna "
+            f"delete-study --study-name {name} --storage URL), or choose another name: "
+            f"--name {name}-2"
+        )
+    check_not_lost(folder, place, name)
+
+
+def check_weights(experiment: ExperimentConfig, space: Space) -> None:
+    """Load every pre-trained file now, so that workers never wait for a download."""
+    if not experiment.fixed.pretrained or experiment.fixed.method == "from_scratch":
+        return
+    for name in space.backbones:
+        if name in experiment.weights or spec_of(name).weights:
+            from dann_search.models.weights import load_weights
+
+            load_weights(name, experiment.weights)
 
 
 def check_room_for_a_trial(folder: ExperimentFolder) -> None:

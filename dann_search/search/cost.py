@@ -3,7 +3,6 @@
 Torch is imported with the first estimate.
 """
 
-import logging
 import math
 import time
 from collections import defaultdict
@@ -13,7 +12,6 @@ from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.grid import combinations
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
-from dann_search.data.batches import steps_per_epoch
 from dann_search.data.open_domain import open_pair
 from dann_search.data.splits import split_domain
 from dann_search.data.store import StoreInfo
@@ -22,7 +20,7 @@ from dann_search.outputs.space import Estimate, MeasuredSteps
 from dann_search.results.lines import summary
 from dann_search.search.disk_need import disk_need
 from dann_search.search.resources import Plan
-from dann_search.search.trial_memory import local_plan
+from dann_search.search.trial_memory import estimated, local_plan
 from dann_search.storage.remote_folder import cache_folder
 from dann_search.study.explain import sampled
 from dann_search.study.pruning import expected_epochs
@@ -117,17 +115,13 @@ def estimate(
         memory_gb=need.memory * plan.workers_per_trial / GB if need else None,
         disk_gb=None if left is None else (packed + left) / GB,
         measured=kinds,
-        advice=_advice(experiment, kinds, info, low, high),
+        advice=_advice(experiment, kinds, high),
     )
 
 
 def brief_line(experiment: ExperimentConfig, space: Space, info: StoreInfo) -> str | None:
     """Say in a line what a search takes, from a second of steps; None where it cannot be known."""
-    try:
-        return summary(estimate(experiment, space, info, BRIEF))
-    except Exception:  # a user's backbone may need data; no search fails for its estimate
-        logging.getLogger(__name__).debug("no estimate of the search", exc_info=True)
-        return None
+    return estimated("the search", lambda: summary(estimate(experiment, space, info, BRIEF)))
 
 
 def _measured(
@@ -160,6 +154,7 @@ def _of_kind(
     """Time the middle one of some recipes; those that differ in images a step cost accordingly."""
     import torch
 
+    from dann_search.data.batches import steps_per_epoch
     from dann_search.training.speed import measured
 
     recipe = sorted(recipes, key=lambda one: (one.unfrozen_depth or 0, _images(one)))[
@@ -193,36 +188,27 @@ def _images(recipe: TrialConfig) -> int:
     return recipe.batch_size * (1 + recipe.adapts + recipe.strong_views)
 
 
-def _advice(
-    experiment: ExperimentConfig,
-    kinds: list[MeasuredSteps],
-    info: StoreInfo,
-    low: float,
-    high: float,
-) -> list[str]:
-    """Say what would help where a search takes more than a day, or than its budget."""
+def _advice(experiment: ExperimentConfig, kinds: list[MeasuredSteps], hours: float) -> list[str]:
+    """Say what would help where a search may take more than a day, or than its budget."""
     budget = experiment.search.budget.hours
-    if high <= (budget or DAY_H):
+    if hours <= (budget or DAY_H):
         return []
     found = []
     if budget:
         found.append(f"search.budget.hours ends it after {budget:g} h, with fewer trials")
-    dearest = max(kinds, key=lambda one: one.epoch_s)
-    shallow = min(
-        (one for one in kinds if one.backbone == dearest.backbone), key=lambda one: one.epoch_s
-    )
+    by_time = sorted(kinds, key=lambda one: one.epoch_s)
+    cheapest, dearest = by_time[0], by_time[-1]
+    shallow = next(one for one in by_time if one.backbone == dearest.backbone)
     if shallow.epoch_s < 0.8 * dearest.epoch_s:
-        ratio = dearest.epoch_s / shallow.epoch_s
         found.append(
             f"unfrozen_depth {shallow.unfrozen_depth}: an epoch of {dearest.backbone} is "
-            f"{ratio:.1f} times as fast as at depth {dearest.unfrozen_depth}"
+            f"{dearest.epoch_s / shallow.epoch_s:.1f} times as fast as at depth "
+            f"{dearest.unfrozen_depth}"
         )
-    cheapest = min(kinds, key=lambda one: one.epoch_s)
     if cheapest.backbone != dearest.backbone:
-        ratio = dearest.epoch_s / cheapest.epoch_s
         found.append(
-            f"a smaller network: an epoch of {cheapest.backbone} is {ratio:.1f} times as fast as "
-            f"one of {dearest.backbone}"
+            f"a smaller network: an epoch of {cheapest.backbone} is "
+            f"{dearest.epoch_s / cheapest.epoch_s:.1f} times as fast as one of {dearest.backbone}"
         )
     if dearest.side > 96:
         half = dearest.side // 2

@@ -41,7 +41,6 @@ class DispatcherState:
         self.troubles: dict[Slot, str] = {}
         """What slots wait for, which is no trial's fault."""
         self.closed = False
-        self.first_slot_ready: float | None = None
 
     # Called by light trials.
 
@@ -118,7 +117,6 @@ class DispatcherState:
             self.troubles.pop(slot, None)
         run.excused.discard(slot[1])
         self.runs.dismiss(slot)  # An old call of a worker that has died must take no trial with it.
-        self.first_slot_ready = self.first_slot_ready or time.time()
         if self.closed or run.over or self.runs.is_worn(run):
             return None
         if (number := self.room.next_for(slot)) is not None:
@@ -145,7 +143,7 @@ class DispatcherState:
             del run.training[slot[1]]
         if error and (lease := self.leases.held(slot, number)):
             run.excused.add(slot[1])
-            await self.leases.fail(lease, error)
+            await lease.change(error=error)
         self._match()  # another slot's trial may have waited for this one's memory
 
     async def lacked_memory(self, slot: Slot, number: int, error: str) -> None:
@@ -181,9 +179,10 @@ class DispatcherState:
         known = {node: self.oom_kills.get(node) for node in lost.nodes}
         if oom_kills is not None and any(k is not None and k < oom_kills for k in known.values()):
             for_memory = slots.keys()
-        neighbours = {slot for slot in for_memory if not self._was_alone((run, slot))}
-        blamed = lost.blame(slots, neighbours)
-        for slot in list(lost.training):
+        held = {slot: self.leases.held((run, slot), n) for slot, n in lost.training.items()}
+        alone = {slot for slot, lease in held.items() if lease and lease.alone}
+        blamed = lost.blame(slots, set(for_memory) - alone)
+        for slot in held:
             short = self._memory_of((run, slot)) if slot in for_memory else None
             await self._requeue((run, slot), died=blamed.get(slot), short=short)
 
@@ -198,11 +197,6 @@ class DispatcherState:
         if (number := run.training.get(slot[1])) is not None:
             run.suspects.add(number)  # it may be the node's
         await self._requeue(slot, lost=why)
-
-    def _was_alone(self, slot: Slot) -> bool:
-        number = self.runs.by_name[slot[0]].training.get(slot[1])
-        lease = self.leases.held(slot, number)
-        return lease is not None and lease.alone
 
     def _memory_of(self, slot: Slot) -> str:
         """How much memory trials have on a slot's node, in words."""
@@ -219,7 +213,7 @@ class DispatcherState:
         """Queue the trials of workers that were not heard of for so long; return who is to end.
 
         Once the search ends, seconds are enough; but as long as another slot of a run saves its
-        trial, the run goes on.
+        trial, the run continues.
         """
         limit_s = min(stall_timeout_s, SILENT_S) if self.closed else stall_timeout_s
         ended = []
@@ -270,22 +264,6 @@ class DispatcherState:
             unfit=frozenset(self.unfit),
             troubles=frozenset(self.troubles.values()),
         )
-
-    async def snapshot(self) -> dict[str, Any]:
-        """Return what is queued and what runs where, for tests and benchmarks."""
-        leases, runs = self.leases.by_number, self.runs.by_name
-        return {
-            "pending": list(self.leases.pending),
-            "running": {
-                (name, slot): number
-                for name, run in runs.items()
-                for slot, number in run.training.items()
-            },
-            "leases": sorted(leases),
-            "deaths": {number: lease.deaths for number, lease in leases.items()},
-            "runs": sorted(runs),
-            "first_slot_ready": self.first_slot_ready,
-        }
 
     async def _requeue(
         self,

@@ -1,19 +1,18 @@
-"""Where the trials of a search are trained: on a Ray cluster, or in this process."""
+"""Where the trials of a search are trained: on a Ray cluster; in tests, in one process."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dann_search.config.experiment import ResourcesConfig
+from dann_search.config.experiment import ExperimentConfig, ResourcesConfig
 from dann_search.config.trial import TrialConfig
 from dann_search.data.node_store import StoreSpec
 from dann_search.search.ray_session import ray_session
 from dann_search.search.resources import cpu_count
-from dann_search.storage.layout import ExperimentFolder
-from dann_search.storage.outages import Outages, Troubles
+from dann_search.storage.outages import Outages
 from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
 
@@ -21,29 +20,44 @@ if TYPE_CHECKING:
     from dann_search.study.budget import Budget
 
 
-@dataclass(frozen=True)
-class RunningSearch:
-    """What an executor needs to know of a search.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a fleet is to train, and whom it tells about it.
+
+    Attributes:
+        experiment: its resources, weights and objective.
+        store: the experiment's packed images; trainings may name others, which all nodes see.
+        logs: folder of Ray's logs.
+        wanted: trials that could run at once if there were room.
+        recipes: returns the largest that are trained; slots are planned by their memory.
+        interrupt: set by Ctrl-C.
+        tell: called with a line when something happens to a node.
+        troubles: called with what slots wait for.
+        kept: what is not lost, shown if the process has to end before the work does.
+    """
+
+    experiment: ExperimentConfig
+    store: StoreSpec
+    logs: Path
+    wanted: int
+    recipes: Callable[[], Iterable[TrialConfig]] = tuple
+    interrupt: threading.Event
+    tell: Callable[[str], None]
+    troubles: Callable[[Collection[str]], None] = lambda lines: None
+    kept: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningSearch(Work):
+    """A search's work.
 
     Attributes:
         record: the study.
-        folder: of the experiment.
-        store: its packed images.
-        interrupt: set by Ctrl-C.
-        tell: called with a line when something happens to a node.
-        troubles: what is waited for.
         outages: waits for the storage of the study and of the experiment's folder.
-        kept: what is not lost, shown if the process has to end before the search does.
     """
 
     record: StudyRecord
-    folder: ExperimentFolder
-    store: StoreSpec
-    interrupt: threading.Event
-    tell: Callable[[str], None]
-    troubles: Troubles
     outages: Outages
-    kept: str
 
 
 class SearchFleet(Protocol):
@@ -60,12 +74,10 @@ class SearchFleet(Protocol):
     wanted: int
     error: str | None
     resources: ResourcesConfig
+    gpus_per_worker: float
 
     @property
     def slots(self) -> int: ...  # noqa: D102
-
-    @property
-    def gpus_per_worker(self) -> float: ...  # noqa: D102
 
     def memory_of(self, config: TrialConfig) -> tuple[int, str]:
         """Return bytes that a trial takes at its peak, 0 where unknown, and of what, in words."""
@@ -84,7 +96,7 @@ class SearchFleet(Protocol):
 class Executor(Protocol):
     """Trains the trials of a search."""
 
-    def fleet(self, search: RunningSearch) -> AbstractContextManager[Any]:
+    def fleet(self, work: Any) -> AbstractContextManager[Any]:
         """Keep slots while the block lasts; yield None if the user interrupted their start."""
         ...
 
@@ -102,27 +114,20 @@ class RayExecutor:
     address: str = "local"
 
     @contextmanager
-    def fleet(self, search: RunningSearch) -> Iterator[SearchFleet | None]:
-        """As in ``Executor``."""
-        with ray_session(cpu_count(), self.address, tell=search.tell, kept=search.kept):
-            if search.interrupt.is_set():  # before or while Ray started
+    def fleet(self, work: Work) -> Iterator[Any]:
+        """As in ``Executor``. Trials that still run when the block ends are saved."""
+        with ray_session(cpu_count(), self.address, tell=work.tell, kept=work.kept):
+            if work.interrupt.is_set():  # before or while Ray started
                 yield None
                 return
-            from dann_search.search.fleet import running_fleet
-            from dann_search.search.trial_memory import largest_recipes
+            from dann_search.search.fleet import Fleet
 
-            with running_fleet(
-                search.record.experiment,
-                store=search.store,
-                logs=search.folder.ray,
-                elastic=self.address != "local",
-                wanted=search.record.proposals.still_to_run,
-                interrupt=search.interrupt,
-                tell=search.tell,
-                troubles=partial(search.troubles.now, "workers"),
-                recipes=partial(largest_recipes, search.record.space),
-            ) as fleet:
+            fleet = Fleet(work, elastic=self.address != "local")
+            fleet.start()
+            try:
                 yield fleet
+            finally:
+                fleet.end()
 
     def follow(
         self, search: RunningSearch, observers: list[Observer], fleet: Any, budget: "Budget"

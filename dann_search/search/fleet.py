@@ -3,27 +3,22 @@
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import ray
 
-from dann_search.config.experiment import ExperimentConfig, ResourcesConfig
-from dann_search.config.extension_files import extensions_in_use
 from dann_search.config.trial import TrialConfig
-from dann_search.data.node_store import StoreSpec
+from dann_search.search.causes import first_line
 from dann_search.search.dispatcher import Dispatcher
+from dann_search.search.executor import Work
 from dann_search.search.messages import ActorCalls, Health
 from dann_search.search.nodes import NODE_ID, Node, live_nodes, own_node
 from dann_search.search.own_entries import entries_to_send
 from dann_search.search.placement import Placement
-from dann_search.search.probes import Probes
 from dann_search.search.ray_private import draining_nodes, most_resources
-from dann_search.search.resources import Need, Plan, room_for_trials
-from dann_search.search.slot_worker import WorkerConfig
+from dann_search.search.resources import Plan, counted, room_for_trials
 from dann_search.search.trial_memory import TrialMemory
-from dann_search.search.worker_group import GroupSpec, WorkerGroup, first_line
+from dann_search.search.worker_config import GroupSpec, WorkerConfig
+from dann_search.search.worker_group import WorkerGroup
 
 LOOK_S = 1.0
 IDLE_S = 60.0
@@ -40,60 +35,48 @@ class Fleet:
     """Starts a group on each node that fits, ends those whose node goes or has nothing to do.
 
     Args:
-        spec: what all groups share.
-        resources: what a trial takes.
+        work: what is to be trained.
         elastic: whether nodes may come: then capacity that is missing is asked for.
-        wanted: trials that could run at once if there were room.
-        tell: told in a line what happens to nodes.
-        troubles: told what slots wait for.
-        memory: estimates of trials' memory; None plans by CPUs and GPUs alone.
-        need: of the largest trial.
     """
 
-    def __init__(
-        self,
-        spec: GroupSpec,
-        resources: ResourcesConfig,
-        *,
-        elastic: bool,
-        wanted: int,
-        tell: Callable[[str], None],
-        troubles: Callable[[Collection[str]], None] = lambda lines: None,
-        memory: TrialMemory | None = None,
-        need: Need | None = None,
-    ):
-        self.spec, self.resources, self.elastic = spec, resources, elastic
-        self.dispatcher = spec.dispatcher
-        self.name = f"group-{int(time.time())}"
-        """Of the groups; no earlier search of this experiment had it."""
-        self.wanted, self.tell, self.troubles = wanted, tell, troubles
+    def __init__(self, work: Work, *, elastic: bool):
+        resources = work.experiment.resources
+        if resources.gpus_per_worker == "auto":  # as any node has, or the autoscaler could bring
+            has = ray.cluster_resources().get("GPU") or most_resources().get("GPU")
+            resources = resources.model_copy(update={"gpus_per_worker": float(bool(has))})
+        self.work, self.resources, self.elastic = work, resources, elastic
+        self.wanted, self.tell = work.wanted, work.tell
+        self.gpus_per_worker = float(resources.gpus_per_worker)
+        self.memory = TrialMemory(resources, work.experiment.data)
+        self.placement = Placement(resources, self.memory.largest(work.recipes()))
+        here = {NODE_ID: own_node()}  # not on a node that may vanish
+        self.dispatcher = ActorCalls(
+            Dispatcher.options(label_selector=here).remote(
+                resources.max_worker_deaths, resources.trials_per_group
+            )
+        )
+        worker = WorkerConfig.of(work.experiment, work.store, entries_to_send())
+        self.spec = GroupSpec(self.dispatcher, worker, work.logs)
         self.error: str | None = None
         self.groups: dict[str, WorkerGroup] = {}
         """By the node's id; those that span nodes, by their name."""
-        self.memory = memory
-        self.placement = Placement(resources, need)
+        self._name = f"group-{int(time.time())}"
+        """Of the groups; no earlier search of this experiment had it."""
         self._lost: list[WorkerGroup] = []
         """Their nodes are gone; their runs may take a minute to see it."""
         self._avoided: frozenset[str] = frozenset()
         """Nodes that can train nothing."""
         self._unexplained = 0
         """Groups over several nodes that failed, no node being known to be why."""
-        self._probes = Probes("PACK" if resources.across_nodes else "STRICT_PACK")
         self._made = 0
         self._told: set[str] = set()
         self._changed = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="fleet")
 
-    @property
-    def gpus_per_worker(self) -> float:
-        """As resolved where the user left it to the cluster."""
-        wanted = self.resources.gpus_per_worker
-        return 0.0 if wanted == "auto" else wanted
-
     def memory_of(self, config: TrialConfig) -> tuple[int, str]:
         """As in ``SearchFleet``."""
-        return (0, "") if self.memory is None else self.memory.of(config)
+        return self.memory.of(config)
 
     @property
     def slots(self) -> int:
@@ -145,6 +128,22 @@ class Fleet:
             pass  # for a moment, or the next call tells
         return False
 
+    def end(self) -> None:
+        """Have all trials saved: after their epoch, or their step where the user has interrupted.
+
+        The dispatcher ends with the last group.
+        """
+        interrupt, paused = self.work.interrupt, self.work.interrupt.is_set()
+        self.close(pause=paused)
+        until = time.monotonic() + self.resources.stall_timeout_s + SAVE_S
+        while not self.join(1.0) and time.monotonic() < until:
+            if not self.has_lost_dispatcher():
+                self._end_silent()
+            if interrupt.is_set() and not paused:
+                paused = True
+                self.close(pause=True)
+        ray.kill(self.dispatcher.actor)
+
     def join(self, timeout_s: float) -> bool:
         """Wait for all groups to end, those of lost nodes too; return whether they have.
 
@@ -153,15 +152,15 @@ class Fleet:
         until = time.monotonic() + timeout_s
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-        self._probes.drop()
+        self.placement.ask_for_nothing()
         groups = (*self.groups.values(), *self._lost)
         for group in groups:
             group.join(max(0.0, until - time.monotonic()))
         return not self._thread.is_alive() and all(group.has_ended for group in groups)
 
-    def end_silent(self) -> bool:
+    def _end_silent(self) -> bool:
         """End workers that were not heard of for too long; return whether there were any."""
-        silent = self.dispatcher.ask("end_silent", self.spec.stall_timeout_s)
+        silent = self.dispatcher.ask("end_silent", self.resources.stall_timeout_s)
         for actor in silent:
             ray.kill(actor)
         return bool(silent)
@@ -178,7 +177,7 @@ class Fleet:
 
     def _look(self) -> None:
         health: Health = self.dispatcher.ask("health")
-        self.troubles(health.troubles)
+        self.work.troubles(health.troubles)
         nodes, leaving = live_nodes(), draining_nodes()
         self._avoided = health.unfit | self.placement.aside_nodes
         for node in nodes:
@@ -187,17 +186,16 @@ class Fleet:
             ):
                 self.dispatcher.ask("drain", node.id)
         self._remove_ended({node.id for node in nodes})
-        self._retire_failing(health)
-        if self.end_silent():
-            limit = f"{self.spec.stall_timeout_s:g} s (resources.stall_timeout_s)"
+        if self._end_silent():
+            limit = f"{self.resources.stall_timeout_s:g} s (resources.stall_timeout_s)"
             self.tell(f"a worker was not heard of for {limit}: it was ended, its trial goes on")
-        self._give_back(health)
-        if self.resources.across_nodes:
-            self._add_spanning(nodes, leaving)
-        else:
-            self._add(nodes, leaving)
-        self._ask_for_more()
-        self._tell_packing(health)
+        self._retire(health)
+        (self._add_spanning if self.resources.across_nodes else self._add)(nodes, leaving)
+        if self.elastic:
+            self.placement.ask_for(self._missing, self._avoided)
+            for host, (done, of) in health.packing.items():
+                line = f"node {host} has packed {done:,} of {of:,} images"
+                self._tell_once(line, key=f"packing {host} {10 * done // max(of, 1)}")
         self._give_up_if_hopeless()
 
     def _remove_ended(self, alive: set[str]) -> None:
@@ -214,31 +212,27 @@ class Fleet:
             del self.groups[key]
             self._changed = time.monotonic()
             if group.error and not lost:
-                self._set_aside(key, group, group.error)
+                self._unexplained += group.node is None and not group.lacks_something
+                line = self.placement.put_aside(key, group.node, group.error)
+                if self.elastic:
+                    self._tell_once(line)
 
-    def _set_aside(self, key: str, group: WorkerGroup, why: str) -> None:
-        self._unexplained += group.node is None and not group.lacks_something
-        line = self.placement.put_aside(key, group.node, why)
-        if self.elastic:
-            self._tell_once(line)
+    def _retire(self, health: Health) -> None:
+        """Have groups end whose workers die whatever they train, and those with nothing to do.
 
-    def _retire_failing(self, health: Health) -> None:
-        """Have groups end whose workers die whatever they train."""
-        for group in self.groups.values():
-            run = health.runs.get(group.run)
-            if run is not None and not run.over and run.failures >= MAX_FAILURES:
-                group.error = f"its workers died {run.failures} times in a row, in different trials"
-                self.dispatcher.ask("retire", group.run)
-
-    def _give_back(self, health: Health) -> None:
-        """Leave nodes that have nothing to do, so that an autoscaler can take them away."""
-        if not self.elastic or health.pending:
-            return
+        Of the latter an autoscaler can then take the nodes away.
+        """
         for group in list(self.groups.values()):
             run = health.runs.get(group.run)
+            if run is None or run.over:
+                continue
             rest = self.slots - group.plan.slots
-            if run and not run.over and run.idle_s > IDLE_S and 0 < self.wanted <= rest:
-                self.dispatcher.ask("retire", group.run)
+            is_idle = run.idle_s > IDLE_S and not health.pending and 0 < self.wanted <= rest
+            if run.failures >= MAX_FAILURES:
+                group.error = f"its workers died {run.failures} times in a row, in different trials"
+            elif not (is_idle and self.elastic):
+                continue
+            self.dispatcher.ask("retire", group.run)
 
     def _add(self, nodes: list[Node], leaving: set[str]) -> None:
         for node in nodes:
@@ -259,7 +253,7 @@ class Fleet:
 
     def _begin(self, node: Node | None, plan: Plan) -> None:
         self._made += 1
-        name = f"{self.name}-{self._made}"
+        name = f"{self._name}-{self._made}"
         group = WorkerGroup(self.spec, plan, name=name, node=node, avoided=self._avoided)
         self.groups[name if node is None else node.id] = group
         if node is not None and not plan.memory_per_worker:  # Ray sees to what it has reserved
@@ -267,15 +261,9 @@ class Fleet:
         self._changed = time.monotonic()
         group.start()
         if node is not None and self.elastic:
-            trials = "1 trial" if plan.slots == 1 else f"{plan.slots} trials"
-            threads = plan.workers_per_trial * plan.cpus_per_worker
-            each = "1 thread" if threads == 1 else f"{threads} threads"
-            self.tell(f"node {node.name} trains {trials} at once, {each} each")
-
-    def _ask_for_more(self) -> None:
-        missing = self._missing if self.elastic else 0
-        worker, each = self.placement.worker_resources, self.resources.workers_per_trial
-        self._probes.ask(missing, worker, each, self._avoided)
+            threads = counted(plan.workers_per_trial * plan.cpus_per_worker, "thread")
+            trials = counted(plan.slots, "trial")
+            self.tell(f"node {node.name} trains {trials} at once, {threads} each")
 
     def _tell_once(self, line: str, key: str = "") -> bool:
         """Say a line, unless it (or what has its key) was said before; return whether it was."""
@@ -284,12 +272,6 @@ class Fleet:
         self._told.add(key or line)
         self.tell(line)
         return True
-
-    def _tell_packing(self, health: Health) -> None:
-        for host, (done, of) in health.packing.items() if self.elastic else ():
-            tenth = 10 * done // max(of, 1)
-            line = f"node {host} has packed {done:,} of {of:,} images"
-            self._tell_once(line, key=f"packing {host} {tenth}")
 
     def _give_up_if_hopeless(self) -> None:
         """End a search that no node can serve."""
@@ -306,89 +288,3 @@ class Fleet:
         elif waited > PATIENCE_S / 4:
             why = reasons or "there is none"
             self._tell_once(f"waiting for a node that can train ({why})", key="waiting")
-
-
-def cluster_has_gpus() -> bool:
-    """Return whether any node has a GPU, or the autoscaler could bring one that has."""
-    return ray.cluster_resources().get("GPU", 0) > 0 or most_resources().get("GPU", 0) > 0
-
-
-@contextmanager
-def running_fleet(
-    experiment: ExperimentConfig,
-    *,
-    store: StoreSpec,
-    logs: Path,
-    elastic: bool,
-    wanted: int,
-    interrupt: threading.Event,
-    tell: Callable[[str], None],
-    recipes: Callable[[], Iterable[TrialConfig]],
-    troubles: Callable[[Collection[str]], None] = lambda lines: None,
-) -> Iterator[Fleet]:
-    """Keep a dispatcher and worker groups on all nodes that fit; all of it ends with the block.
-
-    Trials that still run at the end of the block are saved: after their epoch, or after their step
-    where the user has interrupted.
-
-    Args:
-        experiment: what a trial takes, its weights and objective.
-        store: the experiment's packed store; trainings may name others, which all nodes see.
-        logs: folder of Ray's logs.
-        elastic: whether the cluster is one that nodes may join.
-        wanted: trials that could run at once if there were room.
-        interrupt: set by Ctrl-C.
-        tell: told in a line what happens to nodes.
-        recipes: the largest that are trained; slots are planned by their memory.
-        troubles: told what slots wait for.
-    """
-    resources = experiment.resources
-    if resources.gpus_per_worker == "auto":
-        gpus = 1.0 if cluster_has_gpus() else 0.0
-        resources = resources.model_copy(update={"gpus_per_worker": gpus})
-    here = {NODE_ID: own_node()}  # not on a node that may vanish
-    dispatcher = Dispatcher.options(label_selector=here).remote(
-        resources.max_worker_deaths, resources.trials_per_group
-    )
-    spec = GroupSpec(
-        dispatcher=ActorCalls(dispatcher),
-        worker=WorkerConfig(
-            experiment.weights,
-            experiment.search.objective,
-            store,
-            extensions_in_use(),
-            entries_to_send(),
-            resources.storage_timeout_s,
-        ),
-        stall_timeout_s=resources.stall_timeout_s,
-        logs=logs,
-    )
-    memory = TrialMemory(resources, experiment.data)
-    fleet = Fleet(
-        spec,
-        resources,
-        elastic=elastic,
-        wanted=wanted,
-        tell=tell,
-        troubles=troubles,
-        memory=memory,
-        need=memory.largest(recipes()),
-    )
-    fleet.start()
-    try:
-        yield fleet
-    finally:
-        _end(fleet, resources.stall_timeout_s, interrupt)
-        ray.kill(dispatcher)
-
-
-def _end(fleet: Fleet, stall_timeout_s: float, interrupt: threading.Event) -> None:
-    paused = interrupt.is_set()
-    fleet.close(pause=paused)
-    until = time.monotonic() + stall_timeout_s + SAVE_S
-    while not fleet.join(1.0) and time.monotonic() < until:
-        if not fleet.has_lost_dispatcher():
-            fleet.end_silent()
-        if interrupt.is_set() and not paused:
-            paused = True
-            fleet.close(pause=True)

@@ -89,11 +89,7 @@ def _handlers(received: Received, first: Callable[[], object]) -> Iterator[None]
         yield
         return
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {
-        number: handler
-        for number, handler in handlers.items()
-        if handler not in (signal.SIG_IGN, None)
-    }
+    before = {n: one for n, one in handlers.items() if one not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in before.items():

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dann_search.search.messages import EpochDict, EpochUpdate, Order, Slot
 from dann_search.search.resources import gigabytes
@@ -23,7 +24,7 @@ class Lease:
         order: what is to be trained.
         submitted: when, in seconds since the epoch.
         history: epochs reported so far.
-        approved: epochs after which training may go on.
+        approved: epochs after which training may continue.
         slot: that trains it; None while it waits for one.
         deaths: of workers, while they trained it; not those for memory.
         losses: of workers by no fault of the trial, in a row without an epoch between them.
@@ -53,13 +54,19 @@ class Lease:
         """What the driver is told."""
         return EpochUpdate(self.history, self.error, self.cancelled, self.startup_s, self.nodes)
 
+    async def change(self, **attributes: Any) -> None:
+        """Set attributes and wake those who wait for a change."""
+        async with self.changed:
+            vars(self).update(attributes)
+            self.changed.notify_all()
+
 
 class Leases:
     """The trials by number, and the queue of those that wait.
 
     The protocol is idempotent by epoch. The driver asks for what came after the epochs it has seen,
-    which lets training go on past them; a slot reports the whole history, which fills any gap. So
-    either side may die and ask again.
+    which lets training continue past them; a slot reports the whole history, which fills any gap.
+    So either side may die and ask again.
     """
 
     def __init__(self, max_worker_deaths: int):
@@ -88,9 +95,8 @@ class Leases:
         lease = self.by_number.get(number)
         if lease is None:
             return EpochUpdate((), None, True, None)
+        await lease.change(approved=max(lease.approved, seen))
         async with lease.changed:
-            lease.approved = max(lease.approved, seen)
-            lease.changed.notify_all()
             await lease.changed.wait_for(
                 lambda: len(lease.history) > seen or lease.error or lease.cancelled
             )
@@ -120,13 +126,11 @@ class Leases:
         """Take the epochs so far; wait whether to go on. After the last, there is no wait."""
         if (lease := self.held(slot, number)) is None:
             return False
+        if len(history) > len(lease.history):
+            await lease.change(history=history, losses=0)
+        if len(history) >= lease.order.config["epochs"]:
+            return False
         async with lease.changed:
-            if len(history) > len(lease.history):
-                lease.history = history
-                lease.losses = 0
-                lease.changed.notify_all()
-            if len(history) >= lease.order.config["epochs"]:
-                return False
             await lease.changed.wait_for(
                 lambda: lease.approved >= len(history) or lease.cancelled or lease.slot != slot
             )
@@ -155,31 +159,23 @@ class Leases:
         lease = self.held(slot, number)
         if lease is None or lease.error:
             return
-        async with lease.changed:
-            lease.slot = None
-            lease.changed.notify_all()
+        await lease.change(slot=None)
         if short is not None:
             if lease.alone:
-                await self.fail(lease, _out_of_memory(lease.order, short, died))
+                await lease.change(error=_out_of_memory(lease.order, short, died))
             lease.alone = True
         elif lost is not None:
             lease.losses += 1
             if lease.losses >= MAX_LOSSES:
                 how_often = f"its worker was lost {lease.losses} times in a row"
-                await self.fail(lease, f"{how_often}; the last time: {lost}")
+                await lease.change(error=f"{how_often}; the last time: {lost}")
         elif died is not None:
             lease.deaths += 1
             if lease.deaths >= self.max_worker_deaths:
                 how_often = f"its worker died {lease.deaths} times while training it"
-                await self.fail(lease, f"{how_often}; the last time: {died}")
+                await lease.change(error=f"{how_often}; the last time: {died}")
         if not lease.error and lease.order.number in self.by_number:
             self.pending.appendleft(lease.order.number)
-
-    async def fail(self, lease: Lease, error: str) -> None:
-        """Note why a trial failed by its own fault."""
-        async with lease.changed:
-            lease.error = error
-            lease.changed.notify_all()
 
     async def withdraw(self, number: int) -> None:
         """End a trial, done or not: its slot is free at its next report."""
@@ -189,9 +185,7 @@ class Leases:
             return
         if number in self.pending:
             self.pending.remove(number)
-        async with lease.changed:
-            lease.cancelled = True
-            lease.changed.notify_all()
+        await lease.change(cancelled=True)
 
 
 def _out_of_memory(order: Order, short: str, died: str | None) -> str:

@@ -55,14 +55,12 @@ class RunHealth:
     """State of a worker group's run.
 
     Attributes:
-        training: busy slots.
         idle_s: seconds since its last slot became idle; 0 while one trains.
         failures: deaths of its workers, in different trials, since its last epoch.
         error: why it can train nothing, if so.
         over: whether it gets no more trials.
     """
 
-    training: int
     idle_s: float
     failures: int
     error: str | None
@@ -95,7 +93,7 @@ class DispatcherCalls(Protocol):
         """Call a method and return what it returns."""
         ...
 
-    def tell(self, method: str, *arguments: Any) -> None:
+    def tell(self, method: str, *arguments: Any) -> Any:
         """Call a method without waiting for it."""
         ...
 

@@ -109,14 +109,9 @@ class Publisher(Observer):
 
 def consistent_copy(database: Path) -> bytes:
     """Return the content of an SQLite file at one moment, whoever is writing to it."""
-    temporary = database.with_name(f".{database.name}.copy")
-    try:
-        with (
-            contextlib.closing(sqlite3.connect(database)) as source,
-            contextlib.closing(sqlite3.connect(temporary)) as target,
-        ):
-            source.backup(target)
-        return temporary.read_bytes()
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with (
+        contextlib.closing(sqlite3.connect(database)) as source,
+        contextlib.closing(sqlite3.connect(":memory:")) as copy,
+    ):
+        source.backup(copy)
+        return copy.serialize()

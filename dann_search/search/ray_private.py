@@ -7,6 +7,7 @@ test_ray_private.py calls them, so that a new version that lacks one is noticed.
 import math
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +16,8 @@ from typing import Any
 HEAD = "node:__internal_head__"
 """Resource of the head node: what asks for it runs there. No label of the head is public."""
 LIMIT_S = 5
+TIMED_OUT = "timed out during startup"
+"""What a bare ``Exception`` of ``ray.init`` says of a raylet that did not come up."""
 ANSWERED, REFUSED = "answered", "refused"
 
 
@@ -39,6 +42,19 @@ def socket_trouble() -> str:
         f"{room} are possible; set RAY_TMPDIR to a shorter folder of this machine: "
         "export RAY_TMPDIR=/tmp"
     )
+
+
+def end_failed_start(exc: BaseException) -> None:
+    """End the processes of a node whose start raised ``exc``; ``ray.shutdown`` knows none of them.
+
+    They would take the next start's CPUs until this process ends.
+    """
+    from ray._private.node import Node
+
+    for frame, _ in traceback.walk_tb(exc.__traceback__):
+        node = frame.f_locals.get("self")
+        if isinstance(node, Node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,7 +16,12 @@ from dann_search.search.authentication import close_token_file, do_as_the_cluste
 from dann_search.search.fatal_exit import before_the_end, end_now
 from dann_search.search.head_watch import JOINED, OWN, watched_head
 from dann_search.search.interrupts import exit_code_at_failure, handlers_kept
-from dann_search.search.ray_private import dead_processes, without_monitors
+from dann_search.search.ray_private import (
+    TIMED_OUT,
+    dead_processes,
+    end_failed_start,
+    without_monitors,
+)
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -29,6 +35,8 @@ ENVIRONMENT = {
     # The fleet looks for nodes that are drained itself; one actor less a run.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
+
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 OBJECT_STORE_BYTES = 128 * 2**20
 """Only small messages pass through it: images and checkpoints go over files."""
@@ -117,30 +125,41 @@ def ray_session(
     if ray.is_initialized():
         yield
         return
-    options: dict[str, Any] = {}
     if address == "local":
         close_token_file()
-        options = {
-            "num_cpus": cpus,
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
+        _start_here(cpus)
+        watch: tuple[Any, ...] = OWN, dead_processes
     else:
         do_as_the_cluster_does(address)
-    lean = without_monitors() if address == "local" else contextlib.nullcontext()
-    with handlers_kept(), lean:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        with handlers_kept():
+            ray.init(address=address, **QUIET)
+        watch = (JOINED,)
     try:
         head = ray.get_runtime_context().gcs_address
         end = partial(_end_without_head, kept)
-        watched = watched_head(head, tell, end, JOINED)
-        if address == "local":
-            watched = watched_head(head, tell, end, OWN, dead_processes)
-        with watched:
+        with watched_head(head, tell, end, *watch):
             yield
     finally:
         with handlers_kept():
             ray.shutdown()
+
+
+def _start_here(cpus: int) -> None:
+    """Start Ray on this machine; where that is busy, a raylet may need a second try to come up."""
+    import ray
+
+    size = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES}
+    init = partial(ray.init, address="local", include_dashboard=False, **size, **QUIET)
+    with handlers_kept(), without_monitors():
+        try:
+            init()
+        except Exception as exc:
+            if TIMED_OUT not in str(exc):
+                raise
+            traceback.print_exc()  # into the log
+            end_failed_start(exc)
+            ray.shutdown()
+            init()
 
 
 def _end_without_head(kept: str, what: str) -> None:

@@ -13,8 +13,8 @@ class Reports:
     """The reports of a trial, one at a time.
 
     A report is sent once the epoch's files are on storage, and its verdict says whether the trial
-    goes on. The next epoch is trained meanwhile, but neither saved nor reported before the verdict:
-    so results do not depend on how late that is.
+    continues. The next epoch is trained meanwhile, but neither saved nor reported before the
+    verdict: so results do not depend on how late that is.
     """
 
     def __init__(self) -> None:

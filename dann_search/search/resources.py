@@ -1,5 +1,6 @@
 """How many trials train at once on a node, and what each worker takes of it."""
 
+import contextlib
 import math
 import os
 from collections.abc import Mapping
@@ -45,6 +46,11 @@ def gigabytes(amount: float) -> str:
     return f"{amount / 1e9:.1f} GB"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words: ``1 slot``, ``2 slots``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 @dataclass(frozen=True)
 class Plan:
     """Slots of ``workers_per_trial`` workers, each with so many CPUs (torch threads) and GPUs."""
@@ -80,11 +86,11 @@ def make_plan(
     config: ResourcesConfig,
     cpus: float,
     gpus: float,
-    memory: float = float("inf"),
+    memory: float = math.inf,
     where: str = "this machine",
     need: Need | None = None,
-    gpu_memory: float = float("inf"),
-    most: float = float("inf"),
+    gpu_memory: float = math.inf,
+    most: float = math.inf,
 ) -> Plan:
     """Fill a machine with slots.
 
@@ -104,20 +110,38 @@ def make_plan(
     Raises:
         InputError: not even one trial fits.
     """
-    wanted = config.gpus_per_worker
-    gpus_per_worker = float(min(gpus, 1) if wanted == "auto" else wanted)
-    workers = config.workers_per_trial
-    each = (config.memory_per_worker_gib or 0.0) * GIB
-    if 0 < gpus_per_worker < 1 and workers > 1:
+    wanted, workers = config.gpus_per_worker, config.workers_per_trial
+    share = float(min(gpus, 1) if wanted == "auto" else wanted)
+    threads, each = config.cpus_per_worker, (config.memory_per_worker_gib or 0.0) * GIB
+    fits = _fitting(config, share, cpus, gpus, memory, where)
+    if config.max_parallel_trials != "auto":
+        fits = min(fits, config.max_parallel_trials)
+    elif need is not None and not each:
+        share = _share(share, need.gpu_memory, gpu_memory)
+        if share:
+            fits = min(fits, _in_shares(gpus, share) / (workers * share) + 1e-9)
+        held = _held(need, workers, memory)
+        if held < int(fits):
+            fits = held
+            if not share:
+                threads = max(threads, int(cpus / (held * workers)))
+    return Plan(int(min(fits, most)), workers, threads, share, each)
+
+
+def _fitting(
+    config: ResourcesConfig, share: float, cpus: float, gpus: float, memory: float, where: str
+) -> float:
+    """Return how many trials find their CPUs, shares of GPUs and reserved memory."""
+    workers, fits = config.workers_per_trial, math.inf
+    if 0 < share < 1 and workers > 1:
         raise SettingError(
             ("resources", "gpus_per_worker"),
             "below 1 it needs workers_per_trial: 1 (two workers of a trial cannot share a GPU)",
         )
-    fits = float("inf")
     for key, needed, there, unit in (
         ("cpus_per_worker", config.cpus_per_worker, cpus, "CPUs"),
-        ("gpus_per_worker", gpus_per_worker, _in_shares(gpus, gpus_per_worker), "GPUs"),
-        ("memory_per_worker_gib", each / GIB, memory / GIB, "GiB of memory"),
+        ("gpus_per_worker", share, _in_shares(gpus, share), "GPUs"),
+        ("memory_per_worker_gib", config.memory_per_worker_gib, memory / GIB, "GiB of memory"),
     ):
         if not needed:
             continue
@@ -129,19 +153,7 @@ def make_plan(
                 f"{workers * needed:g} {unit}, {where} has {there:.3g}"
                 + (_remedy(config) if unit == "CPUs" else ""),
             )
-    threads = config.cpus_per_worker
-    if config.max_parallel_trials != "auto":
-        fits = min(fits, config.max_parallel_trials)
-    elif need is not None and not each:
-        gpus_per_worker = _share(gpus_per_worker, need.gpu_memory, gpu_memory)
-        if gpus_per_worker:
-            fits = min(fits, _in_shares(gpus, gpus_per_worker) / (workers * gpus_per_worker) + 1e-9)
-        held = _held(need, workers, memory)
-        if held < int(fits):
-            fits = held
-            if not gpus_per_worker:
-                threads = max(threads, int(cpus / (held * workers)))
-    return Plan(int(min(fits, most)), workers, threads, gpus_per_worker, each)
+    return fits
 
 
 def _held(need: Need, workers: int, memory: float) -> float:
@@ -167,9 +179,8 @@ def _in_shares(gpus: float, share: float) -> float:
 
 def explain_plan(config: ResourcesConfig, plan: Plan, need: Need | None, memory: float) -> str:
     """Say how many trials a machine trains at once, and what of its memory they need."""
-    slots = "1 slot" if plan.slots == 1 else f"{plan.slots} slots"
-    each = plan.workers_per_trial * plan.cpus_per_worker
-    line = f"{slots} of {each} thread{'s' if each > 1 else ''}"
+    threads = counted(plan.workers_per_trial * plan.cpus_per_worker, "thread")
+    line = f"{counted(plan.slots, 'slot')} of {threads}"
     if gpus := plan.workers_per_trial * plan.gpus_per_worker:
         line += f" and {gpus:.3g} GPU{'s' if gpus > 1 else ''}"
     if need is None:
@@ -196,21 +207,17 @@ def _remedy(config: ResourcesConfig) -> str:
     remedy = "; lower workers_per_trial or cpus_per_worker"
     if config.workers_per_trial == 1:
         return remedy
-    if config.across_nodes:
-        return f"{remedy}, or name the cluster on whose nodes they fit: --address"
-    return f"{remedy}, or set across_nodes"
+    elsewhere = "name the cluster on whose nodes they fit: --address"
+    return f"{remedy}, or {elsewhere if config.across_nodes else 'set across_nodes'}"
 
 
 def cpu_count() -> int:
     """CPUs this process may use: affinity and the container's quota, whichever is less."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = affinity or 1
-    try:
+    with contextlib.suppress(OSError, ValueError):  # no container, no quota, or not Linux
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            count = min(count, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # No such control group: not a container, or not Linux.
+        count = min(count, max(1, int(quota) // int(period)))
     return count
 
 

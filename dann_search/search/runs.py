@@ -59,7 +59,6 @@ class Run:
     def health(self) -> RunHealth:
         """What the fleet is told."""
         return RunHealth(
-            training=len(self.training),
             idle_s=0.0 if self.idle_since is None else time.monotonic() - self.idle_since,
             failures=len(self.suspects) + self.starts_failed,
             error=self.error,

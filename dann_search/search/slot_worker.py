@@ -10,72 +10,32 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dann_search.config.experiment import WeightsFile
-from dann_search.config.extension_files import ExtensionFile, use_extensions
-from dann_search.data.node_store import StoreSpec, store_here
-from dann_search.errors import InputError, RunError
-from dann_search.search.messages import DispatcherCalls, Order, Slot
+from dann_search.config.extension_files import use_extensions
+from dann_search.config.trial import TrialConfig
+from dann_search.data.node_store import store_here
+from dann_search.errors import RunError
+from dann_search.search.causes import described, is_of_a_peer, is_of_the_device
+from dann_search.search.messages import DispatcherCalls, Order
 from dann_search.search.own_entries import register_sent
 from dann_search.search.reports import NotWantedError, Reports
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
+from dann_search.search.worker_config import Seat, WorkerConfig
+from dann_search.storage.atomic_file import remove_left
 from dann_search.storage.outages import Outages, is_of_infrastructure
 
 if TYPE_CHECKING:
-    import torch
-
-    from dann_search.training.ranks import Ranks
     from dann_search.training.result import History
 
 STATE = ("last.safetensors", "previous.safetensors", "best.safetensors")
 """Files of a trial that another node needs to go on with it."""
 ERROR = "error.txt"
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """What all workers of a search need to know.
-
-    Attributes:
-        weights: files of pre-trained weights.
-        objective: that chooses epochs.
-        store: the packed images.
-        extensions: files of the experiment; other entries of the driver's process are ``own``.
-        own: see ``own_entries``.
-        storage_timeout_s: how long a trial waits for storage to come back.
-    """
-
-    weights: Mapping[str, WeightsFile]
-    objective: str
-    store: StoreSpec
-    extensions: tuple[ExtensionFile, ...] = ()
-    own: bytes = b""
-    storage_timeout_s: float = 3600.0
-
-
-@dataclass(frozen=True)
-class Seat:
-    """A worker's place.
-
-    Attributes:
-        slot: in which it trains.
-        ranks: the slot's workers, as they sum gradients.
-        control: the same, as they agree on what to do.
-        device: of the network and the batches.
-        node: on which it runs.
-    """
-
-    slot: Slot
-    ranks: "Ranks"
-    control: "Ranks"
-    device: "torch.device"
-    node: str
 
 
 class SlotWorker:
@@ -110,25 +70,26 @@ class SlotWorker:
 
     def prepare(self) -> bool:
         """Bring the packed images here; return whether all workers of the slot have them."""
-        from dann_search.data.training_data import open_training_data
-
-        error = None
-        host = socket.gethostname()
+        error, host, own = None, socket.gethostname(), self.config.store
+        # Nobody waits for an answer of ``packed``: packing continues meanwhile.
+        packed = partial(self.dispatcher.tell, "packed", host)
         try:
             use_extensions(self.config.extensions)
             register_sent(self.config.own)
-            store = store_here(self.config.store, partial(self._packed, host))
-            limit = self.config.store.data.feature_limit_gib
-            self.stores[self.config.store.place] = open_training_data(store, limit)
-            _require_files(self.config.weights)
+            self.stores[own.place] = self._opened(store_here(own, packed))
+            for backbone, given in self.config.weights.items():
+                if not given.file.is_file():
+                    message = f"weights.{backbone}: no such file here: {given.file}"
+                    raise FileNotFoundError(message)
         except Exception as exc:
-            error = f"{host}: {_describe(exc)}"
+            error = f"{host}: {described(exc)}"
             self.dispatcher.ask("cannot_train", self.seat.slot[0], self.seat.node, error)
         return not self.seat.control.any_(error is not None)
 
-    def _packed(self, host: str, done: int, of: int) -> None:
-        # Nobody waits for the answer: packing goes on meanwhile.
-        self.dispatcher.tell("packed", host, done, of)
+    def _opened(self, folder: Path) -> Any:
+        from dann_search.data.training_data import open_training_data
+
+        return open_training_data(folder, self.config.store.data.feature_limit_gib)
 
     def next_trial(self) -> Order | None:
         """Return the slot's next trial, the same on each of its workers."""
@@ -136,6 +97,8 @@ class SlotWorker:
 
     def train(self, order: Order) -> None:
         """Train a trial until it is done, stopped, paused or failed."""
+        from dann_search.training.predict import is_out_of_memory
+
         error, ended = None, "finished"
         folder = TrialFolder(order.folder, self.ranks.rank)
         outages = self._outages(order)
@@ -151,9 +114,9 @@ class SlotWorker:
             if is_of_infrastructure(exc):
                 self._leave_unfinished(order, folder, exc)
                 return
-            error = _describe(exc)
+            error = described(exc)
             self._write_error(folder)
-            if _is_out_of_memory(exc):
+            if is_out_of_memory(exc):
                 ended = "lacked_memory"  # perhaps because of what else was there
             if is_of_the_device(exc):
                 raise  # The process is no good any more: blamed as a death of the worker.
@@ -218,10 +181,10 @@ class SlotWorker:
                     traceback.print_exc()
             self.dispatcher.tell("trouble", self.seat.slot, line)
 
-        def go_on() -> bool:
-            return not self._to_pause.is_set() and self._call("wants", order.number)
+        return Outages(self.config.storage_timeout_s, trouble, partial(self._is_wanted, order))
 
-        return Outages(self.config.storage_timeout_s, trouble, go_on)
+    def _is_wanted(self, order: Order) -> bool:
+        return not self._to_pause.is_set() and self._call("wants", order.number)
 
     def _leave_unfinished(self, order: Order, folder: TrialFolder, exc: Exception) -> None:
         """Give a trial back that storage, not its own fault, has kept from going on.
@@ -229,9 +192,9 @@ class SlotWorker:
         Raises:
             Exception: the one given, where other workers of the slot wait for this one.
         """
-        if not self._to_pause.is_set() and self._call("wants", order.number):
+        if self._is_wanted(order):
             run = self.seat.slot[0]
-            self.dispatcher.ask("cannot_train", run, self.seat.node, _describe(exc))
+            self.dispatcher.ask("cannot_train", run, self.seat.node, described(exc))
         folder.leave()
         if self.ranks.is_chief:
             self._call("paused")
@@ -239,20 +202,21 @@ class SlotWorker:
             raise exc
 
     def _epochs(self, order: Order, folder: TrialFolder, outages: Outages) -> "Iterator[History]":
-        from dann_search.config.trial import TrialConfig
         from dann_search.training.hooks import Hooks
         from dann_search.training.loop import train
 
+        if order.data not in self.stores:  # of a training, which lies where all nodes see it
+            self.stores[order.data] = self._opened(Path(order.data))
         return train(
             TrialConfig(**order.config),
-            self._opened(order.data),
+            self.stores[order.data],
             outages.hold(partial(self._begin, folder)),
             device=self.seat.device,
             ranks=self.ranks,
             weights=self.config.weights,
             objective=self.config.objective,
             hooks=Hooks(
-                on_begin=lambda: self._began(order),
+                on_begin=partial(self._began, order),
                 beat=self.watchdog.beat,
                 pause=self._pause,
                 settle=self._await_verdict,
@@ -272,19 +236,11 @@ class SlotWorker:
         self.is_paused = True
         return True
 
-    def _opened(self, store: str) -> Any:
-        """Open a store once. One that is not the experiment's own lies where all nodes see it."""
-        from dann_search.data.training_data import open_training_data
-
-        if store not in self.stores:
-            limit = self.config.store.data.feature_limit_gib
-            self.stores[store] = open_training_data(Path(store), limit)
-        return self.stores[store]
-
     def _begin(self, folder: TrialFolder) -> Path:
-        """Bring the trial's files here, but for the error of an earlier attempt."""
+        """Bring the trial's files here, without the error of an earlier attempt."""
         if self.ranks.is_chief:
             folder.discard(ERROR)
+            remove_left(folder.local)  # by a worker that was killed while it wrote
         self.watchdog.rest()
         with self.watchdog.on_storage():
             folder.open(STATE)
@@ -294,10 +250,10 @@ class SlotWorker:
     def _keep(self, folder: TrialFolder) -> None:
         """Bring the trial's checkpoints to storage."""
         if self.ranks.is_chief:
-            # The best first: what goes on from the last one makes it again if it must.
+            # The best first: what continues from the last one makes it again if it must.
             for name in ("best.safetensors", "last.safetensors"):
                 with self.watchdog.on_storage():
-                    folder.keep((name,))
+                    folder.keep(name)
 
     def _began(self, order: Order) -> None:
         self.watchdog.beat()
@@ -317,11 +273,10 @@ class SlotWorker:
         return box[0]
 
     def _write_error(self, folder: TrialFolder) -> None:
-        text = traceback.format_exc()
         with contextlib.suppress(OSError, RunError):  # the trial's own error is told in any case
-            print(text, file=sys.stderr)
+            print(text := traceback.format_exc(), file=sys.stderr)
             (folder.local / ERROR).write_text(text, encoding="utf-8")
-            folder.keep((ERROR,))
+            folder.keep(ERROR)
 
     def _clear(self) -> None:
         """Leave nothing of a trial to the next."""
@@ -336,39 +291,7 @@ class SlotWorker:
             torch.cuda.empty_cache()
 
 
-def _require_files(weights: Mapping[str, WeightsFile]) -> None:
-    for backbone, given in weights.items():
-        if not given.file.is_file():
-            raise FileNotFoundError(f"weights.{backbone}: no such file here: {given.file}")
-
-
-def is_of_a_peer(exc: Exception) -> bool:
-    """Return whether a collective failed because another rank has left it.
-
-    Gloo raises a bare RuntimeError, and Train wraps errors in its own: the text tells.
-    """
-    return any(name in str(exc) for name in ("/gloo/transport/", "DistBackendError", "NCCL error"))
-
-
-def is_of_the_device(exc: Exception) -> bool:
-    """Return whether the GPU failed: every later call in this process would fail too."""
-    import torch
-
-    return isinstance(exc, torch.AcceleratorError) and not isinstance(exc, torch.OutOfMemoryError)
-
-
-def _is_out_of_memory(exc: Exception) -> bool:
-    from dann_search.training.predict import is_out_of_memory
-
-    return is_out_of_memory(exc)
-
-
 def _give_back_heap() -> None:
     """Return what was freed to the system: glibc keeps it, and an idle slot would hold a step's."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _describe(exc: Exception) -> str:
-    told = isinstance(exc, InputError | RunError | FileNotFoundError)
-    return str(exc) if told else f"{type(exc).__name__}: {exc}"

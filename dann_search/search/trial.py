@@ -11,38 +11,25 @@ class TrialFollower:
     """Submits a trial to the dispatcher and waits for its epochs.
 
     Args:
-        config: the study's number of the trial, the recipe, folder and data, what memory it takes,
-            and how many epochs an earlier follower has seen.
+        config: the order, and how many of its epochs an earlier follower has seen.
         dispatcher: that hands the trial to a slot.
     """
 
     def __init__(self, config: dict[str, Any], dispatcher: DispatcherCalls):
-        self.dispatcher = dispatcher
-        self.number, self.seen = int(config["number"]), int(config["seen"])
-        self.epochs = int(config["recipe"]["epochs"])
-        order = Order(
-            self.number,
-            dict(config["recipe"]),
-            config["folder"],
-            config["data"],
-            config.get("memory", 0),
-            config.get("what", ""),
-        )
+        order = Order(**config["order"])
+        self.dispatcher, self.number, self.seen = dispatcher, order.number, int(config["seen"])
+        self.epochs = int(order.config["epochs"])
         dispatcher.ask("submit", order)
 
     def next_result(self) -> dict[str, Any]:
         """Wait for epochs after those that were seen; the trial's own error is a result, too."""
-        update: EpochUpdate = self.dispatcher.ask("epochs_after", self.number, self.seen)
+        return self.result_of(self.dispatcher.ask("epochs_after", self.number, self.seen))
+
+    def result_of(self, update: EpochUpdate) -> dict[str, Any]:
+        """Return what the dispatcher says as a result of Tune's."""
         self.seen = len(update.history)
-        return {
-            "epoch": self.seen,
-            "history": update.history,
-            "error": update.error,
-            "cancelled": update.cancelled,
-            "startup_s": update.startup_s,
-            "nodes": update.nodes,
-            "done": update.cancelled or update.error is not None or self.seen >= self.epochs,
-        }
+        done = update.cancelled or update.error is not None or self.seen >= self.epochs
+        return {**vars(update), "epoch": self.seen, "done": done}
 
 
 class LightTrial(tune.Trainable):

@@ -42,16 +42,12 @@ class TrialFolder:
         if self.remote:
             shutil.rmtree(self.local, ignore_errors=True)
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Bring those of these files that have changed there."""
-        if self.remote is None:
+    def keep(self, name: str) -> None:
+        """Bring a file there, if it has changed."""
+        path = self.local / name
+        if self.remote is None or not path.exists():
             return
-        there = {
-            name: (self.local / name).stat().st_mtime_ns
-            for name in names
-            if (self.local / name).exists()
-        }
-        for name, time in there.items():
-            if self._pushed.get(name) != time:
-                self.remote.write(name, (self.local / name).read_bytes())
-                self._pushed[name] = time
+        time = path.stat().st_mtime_ns
+        if self._pushed.get(name) != time:
+            self.remote.write(name, path.read_bytes())
+            self._pushed[name] = time

@@ -5,14 +5,14 @@ Torch is imported with the first estimate.
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from dann_search.config.data import DataConfig
 from dann_search.config.experiment import ExperimentConfig, ResourcesConfig
 from dann_search.config.extensions import METHODS
-from dann_search.config.parameter import Range
+from dann_search.config.parameter import Choice
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.errors import InputError
@@ -28,6 +28,8 @@ from dann_search.search.resources import (
     gigabytes,
     make_plan,
 )
+
+Estimated = TypeVar("Estimated")
 
 CLASSES = 100
 """For estimates: a classifier is small, whatever it tells apart."""
@@ -68,20 +70,19 @@ class TrialMemory:
     def _need(self, config: TrialConfig) -> Need | None:
         from dann_search.training.memory import peak_of
 
-        resources = self.resources
-        try:
-            side = self.side or spec_of(config.backbone).image_size
-            peak = peak_of(
+        resources, side = self.resources, self.side or spec_of(config.backbone).image_size
+        peak = estimated(
+            "memory",
+            lambda: peak_of(
                 config,
                 classes=CLASSES,
                 side=side,
                 workers=resources.workers_per_trial,
                 gpu=resources.gpus_per_worker != 0,
                 few=self.few,
-            )
-        except Exception:
-            # A user's backbone may need data: its trials are planned by CPUs alone.
-            logging.getLogger(__name__).debug("no estimate of memory", exc_info=True)
+            ),
+        )
+        if peak is None:  # its trials are planned by CPUs alone
             return None
         memory = peak.machine
         if resources.memory_per_worker_gib is not None:
@@ -90,22 +91,37 @@ class TrialMemory:
         return Need(what, memory, peak.gpu)
 
 
+def estimated(what: str, estimate: Callable[[], Estimated]) -> Estimated | None:
+    """Return an estimate; None where it fails, as that of a user's backbone that needs data."""
+    try:
+        return estimate()
+    except Exception:
+        logging.getLogger(__name__).debug("no estimate of %s", what, exc_info=True)
+        return None
+
+
 def largest_recipes(space: Space) -> list[TrialConfig]:
     """Return, for each backbone of a space, the recipe that takes the most memory."""
-    return [_largest(space, backbone) for backbone in space.backbones]
-
-
-def _largest(space: Space, backbone: str) -> TrialConfig:
     from dann_search.training.memory import MATTERS
 
-    values: dict[str, Any] = {"backbone": backbone}
-    for name in space.parameters.keys() & set(MATTERS) - {"backbone"}:
-        parameter = space.parameters[name]
-        if isinstance(parameter, Range):
-            values[name] = space.bounds(name, backbone)[1]
-        else:
-            values[name] = max(parameter.options, key=partial(_rank, name))
-    return space.fixed.model_copy(update=values)
+    names = space.parameters.keys() & set(MATTERS) - {"backbone"}
+    return [
+        space.fixed.model_copy(
+            update={
+                "backbone": one,
+                **{name: max(ends(space, name, one), key=partial(_rank, name)) for name in names},
+            }
+        )
+        for one in space.backbones
+    ]
+
+
+def ends(space: Space, name: str, backbone: str) -> Sequence[Any]:
+    """Return low and high of a range for a backbone, every value of a choice, or the fixed one."""
+    parameter = space.parameters.get(name)
+    if parameter is None:
+        return [getattr(space.fixed, name)]
+    return parameter.choice if isinstance(parameter, Choice) else space.bounds(name, backbone)
 
 
 def _rank(name: str, value: Any) -> Any:
@@ -126,7 +142,9 @@ def plan_here(experiment: ExperimentConfig, space: Space, address: str = "local"
     """
     resources = experiment.resources
     if address == "local":
-        return _explained(*local_plan(experiment, space))
+        resources, plan, need, memory = local_plan(experiment, space)
+        line = explain_plan(resources, plan, need, memory)
+        return line if need else f"{line}; what memory a trial needs is not known"
     if resources.gpus_per_worker == "auto":
         return CLUSTER
     need = TrialMemory(resources, experiment.data).largest(largest_recipes(space))
@@ -150,11 +168,6 @@ def local_plan(
     need = TrialMemory(resources, experiment.data).largest(largest_recipes(space))
     memory = free_memory() - OBJECT_STORE_BYTES
     return resources, make_plan(resources, cpu_count(), gpus, memory, need=need), need, memory
-
-
-def _explained(resources: ResourcesConfig, plan: Plan, need: Need | None, memory: float) -> str:
-    line = explain_plan(resources, plan, need, memory)
-    return line if need else f"{line}; what memory a trial needs is not known"
 
 
 def planned(experiment: ExperimentConfig, space: Space) -> str:

@@ -6,6 +6,7 @@ Searcher, scheduler and stopper keep no state: the study has it.
 import threading
 import time
 from collections import Counter, deque
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ray.tune.stopper import Stopper
 
 from dann_search.errors import RunError
 from dann_search.search.executor import RunningSearch, SearchFleet
+from dann_search.search.messages import Order
 from dann_search.search.ray_private import HEAD
 from dann_search.search.trial import LightTrial
 from dann_search.study.bookkeeper import Bookkeeper
@@ -37,8 +39,7 @@ def run_tune(
     search: RunningSearch, observers: list[Observer], fleet: "Fleet", budget: Budget
 ) -> str:
     """Run trials until the study has no more; return what ended the search."""
-    scheduler = StudyScheduler(bookkeeper_of(search, observers, fleet))
-    stopper = SearchStopper(search.interrupt, budget, fleet)
+    searcher, scheduler, stopper = adapters(search, observers, fleet, budget)
     few = fleet.most_slots <= MANY_TRIALS
     place = {HEAD: 0.001} if few else {"CPU": 0.001}
     trainable = tune.with_resources(
@@ -50,13 +51,13 @@ def run_tune(
         tune_config=tune.TuneConfig(
             metric="epoch",  # Tune wants one; the study, not Tune, judges trials
             mode="max",
-            search_alg=StudySearcher(scheduler, fleet, search.store.place),
+            search_alg=searcher,
             scheduler=scheduler,
             num_samples=-1,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
-            storage_path=str(search.folder.ray),
+            storage_path=str(search.logs),
             # Otherwise a path is read as a URL, in which "?" and "%" have a meaning.
             storage_filesystem=LocalFileSystem(),
             name=f"tune-{int(time.time())}",
@@ -75,15 +76,19 @@ def run_tune(
     return stopper.reason or stopper.last
 
 
-def bookkeeper_of(
-    search: RunningSearch, observers: list[Observer], fleet: SearchFleet
-) -> Bookkeeper:
-    """Make the bookkeeper of a search; the search ends where its storage does not come back."""
+def adapters(
+    search: RunningSearch, observers: list[Observer], fleet: SearchFleet, budget: Budget
+) -> tuple["StudySearcher", "StudyScheduler", "SearchStopper"]:
+    """Make what stands between Tune and the study; a search ends where its storage stays away."""
 
     def give_up(error: str) -> None:
         fleet.error = fleet.error or error
 
-    return Bookkeeper(search.record, search.folder, observers, search.outages, give_up)
+    record = search.record
+    bookkeeper = Bookkeeper(record, record.folder, observers, search.outages, give_up)
+    scheduler = StudyScheduler(bookkeeper)
+    stopper = SearchStopper(search.interrupt, budget, fleet)
+    return StudySearcher(scheduler, fleet, search.store.place), scheduler, stopper
 
 
 class StudyScheduler(FIFOScheduler):
@@ -122,13 +127,12 @@ class StudySearcher(Searcher):
     Args:
         scheduler: knows which trials were stopped, and why light processes were lost.
         fleet: whose slots train.
-        store: folder of the packed images, as the fleet knows it; the experiment's by default.
+        store: folder of the packed images, as the fleet knows it.
     """
 
-    def __init__(self, scheduler: StudyScheduler, fleet: SearchFleet, store: str | None = None):
+    def __init__(self, scheduler: StudyScheduler, fleet: SearchFleet, store: str):
         super().__init__(metric="epoch", mode="max")
-        self.scheduler, self.fleet = scheduler, fleet
-        self.store = store or str(scheduler.bookkeeper.folder.data)
+        self.scheduler, self.fleet, self.store = scheduler, fleet, store
         self.bookkeeper = scheduler.bookkeeper
         self.running: dict[str, dict[str, Any]] = {}
         """What Tune runs, by its id: the config of the trial."""
@@ -158,16 +162,10 @@ class StudySearcher(Searcher):
         return dict(config)
 
     def _config(self, assignment: Assignment) -> dict[str, Any]:
-        memory, what = self.fleet.memory_of(assignment.config)
-        return {
-            "memory": memory,
-            "what": what,
-            "number": assignment.number,
-            "recipe": assignment.config.model_dump(mode="json"),
-            "folder": self.bookkeeper.folder.trial_place(assignment.number),
-            "data": self.store,
-            "seen": 0,
-        }
+        number, recipe = assignment.number, assignment.config.model_dump(mode="json")
+        folder, needs = self.bookkeeper.folder, self.fleet.memory_of(assignment.config)
+        order = Order(number, recipe, folder.trial_place(number), self.store, *needs)
+        return {"number": number, "order": asdict(order), "seen": 0}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Remember what was seen, for another process to go on with."""
@@ -191,30 +189,28 @@ class StudySearcher(Searcher):
             self._go_on(config, self.scheduler.reasons.pop(trial_id, ""))
         else:
             # The process that followed it may be dead by now: the slot must not wait for it.
-            self.fleet.withdraw(config["number"])
-            self._close(config["number"], result)
+            number = config["number"]
+            self.fleet.withdraw(number)
+            if result is None:
+                self.bookkeeper.interrupted(number)
+            else:
+                self.bookkeeper.ended(number, result, number in self.scheduler.stopped)
         self.fleet.wanted = self.bookkeeper.still_to_run
-
-    def _close(self, number: int, result: dict[str, Any] | None) -> None:
-        if result is None:
-            self.bookkeeper.interrupted(number)
-        else:
-            self.bookkeeper.ended(number, result, number in self.scheduler.stopped)
 
     def _go_on(self, config: dict[str, Any], reason: str) -> None:
         """Propose a trial again; end the search where its processes are lost whatever happens."""
         number = config["number"]
         self._losses[number] += 1
-        if self.fleet.has_lost_dispatcher():  # it ends the search, which can be resumed
-            self.bookkeeper.interrupted(number)
-        elif self._losses[number] < MAX_LOSSES:
+        is_over = self.fleet.has_lost_dispatcher()  # with it the search, which can be resumed
+        if not is_over and self._losses[number] < MAX_LOSSES:
             self._lost.append(config)
-        else:
+            return
+        if not is_over:
             self.fleet.error = (
                 f"Ray Tune's process for trial {number} was lost {MAX_LOSSES} times without an "
                 f"epoch between; the last time: {reason}"
             )
-            self.bookkeeper.interrupted(number)
+        self.bookkeeper.interrupted(number)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study has it. Tune wants a file."""
@@ -232,7 +228,7 @@ class SearchStopper(Stopper):
     """Ends the search on an interrupt, when its budget is spent, or when there are no workers.
 
     Unfinished trials stay so in the study: the search can be resumed. Where finalists are to be
-    confirmed and hours are left, running trials go on to their end and the finalists come after.
+    confirmed and hours are left, running trials train to their end and the finalists come after.
     """
 
     def __init__(self, interrupt: threading.Event, budget: Budget, fleet: SearchFleet):

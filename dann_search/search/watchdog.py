@@ -58,7 +58,7 @@ class Watchdog:
             self._storage.resting = True
 
     def _watch(self) -> None:
-        # Turns are counted, not seconds: a process that was stopped and goes on gets its time back.
+        # Turns are counted, not seconds: a process that was stopped for a while gets its time back.
         turn_s = min(HEARTBEAT_S, self.timeout_s / 4)
         while True:
             time.sleep(turn_s)

@@ -1,36 +1,21 @@
 """What Ray Train runs in every worker of a group: take a seat in a slot, then train."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import ray
 
-from dann_search.search.messages import ActorCalls
 from dann_search.search.resources import oom_kills
-from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
+from dann_search.search.slot_worker import SlotWorker
 from dann_search.search.watchdog import Watchdog
+from dann_search.search.worker_config import GroupConfig, Seat
 
 if TYPE_CHECKING:
     import torch
 
 FOREVER = timedelta(days=365)
 """Idle workers wait for their chief in a collective: no limit may end that. A dead peer does."""
-
-
-@dataclass(frozen=True)
-class GroupConfig:
-    """What all workers of a run need to know."""
-
-    run: str
-    dispatcher: ActorCalls
-    slots: int
-    workers: int
-    threads: int
-    use_gpu: bool
-    stall_timeout_s: float
-    worker: WorkerConfig
 
 
 def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
@@ -41,12 +26,12 @@ def worker_loop(loop_config: dict[str, GroupConfig]) -> None:
     node = ray.get_runtime_context().get_node_id()
     if not config.dispatcher.ask("enter", config.run, node, oom_kills()):
         return
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.plan.cpus_per_worker)
     seat, dispatcher = _take_seat(config, node), config.dispatcher
     place = seat.slot, seat.ranks.rank
     dispatcher.ask("seated", *place, ray.get_runtime_context().current_actor)
     watchdog = Watchdog(
-        config.stall_timeout_s,
+        config.worker.stall_timeout_s,
         alive=partial(dispatcher.tell, "alive", *place),
         stalled=partial(dispatcher.tell, "stalled", seat.slot),
     )
@@ -60,16 +45,17 @@ def _take_seat(config: GroupConfig, node: str) -> Seat:
 
     from dann_search.training.ranks import Ranks
 
-    rank, size = train.get_context().get_world_rank(), config.workers
+    plan, rank = config.plan, train.get_context().get_world_rank()
+    size = plan.workers_per_trial
     slot, place = divmod(rank, size)
     device = _own_device()  # before NCCL, or anything else, opens a context on another GPU
     control = work = None
     if size > 1:
         # Every worker of the run must take part in making every group, its own or not.
-        for number in range(config.slots):
+        for number in range(plan.slots):
             members = list(range(number * size, (number + 1) * size))
             made = dist.new_group(members, timeout=FOREVER, backend="gloo")
-            worked = dist.new_group(members, backend="nccl") if config.use_gpu else made
+            worked = dist.new_group(members, backend="nccl") if plan.gpus_per_worker else made
             if number == slot:
                 control, work = made, worked
     return Seat(

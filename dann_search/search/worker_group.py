@@ -4,39 +4,26 @@ import itertools
 import threading
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import ray
+from pyarrow.fs import LocalFileSystem
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.backend import Backend, BackendConfig
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from dann_search.errors import RunError
+from dann_search.search.causes import blamed, first_line, is_of_memory, is_of_the_node
 from dann_search.search.messages import ActorCalls, Health
 from dann_search.search.nodes import NODE_ID, Node, all_but, ask_node, live_nodes
 from dann_search.search.ray_private import free_abandoned_placement_groups
 from dann_search.search.resources import Plan, oom_kills
-from dann_search.search.slot_worker import WorkerConfig, is_of_a_peer
-from dann_search.search.worker import GroupConfig, worker_loop
+from dann_search.search.worker import worker_loop
+from dann_search.search.worker_config import GroupConfig, GroupSpec
 
 QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
 """A run that ends with an error sooner than this, so often in a row, ends its group."""
-
-NODE_DIED = ("its node has died", "the actor's node was ", "Worker exit type: NODE_DIED")
-"""What Ray says of an actor that was lost with its node."""
-OUT_OF_MEMORY = "due to the node running low on memory"
-"""What it says of one that it killed itself; Train wraps its error, too."""
-
-
-@dataclass(frozen=True)
-class GroupSpec:
-    """What all groups of a search share."""
-
-    dispatcher: ActorCalls
-    worker: WorkerConfig
-    stall_timeout_s: float
-    logs: Path
 
 
 class WorkerGroup:
@@ -113,21 +100,8 @@ class WorkerGroup:
         return gone or (health is not None and health.over)
 
     def _run(self) -> None:
-        from pyarrow.fs import LocalFileSystem
-
-        from dann_search.search.train_run import LeanTrainer, backend_of
-
         spec, plan = self.spec, self.plan
-        group = GroupConfig(
-            run=self.run,
-            dispatcher=spec.dispatcher,
-            slots=plan.slots,
-            workers=plan.workers_per_trial,
-            threads=plan.cpus_per_worker,
-            use_gpu=plan.gpus_per_worker > 0,
-            stall_timeout_s=spec.stall_timeout_s,
-            worker=spec.worker,
-        )
+        group = GroupConfig(self.run, spec.dispatcher, plan, spec.worker)
         LeanTrainer(
             worker_loop,
             train_loop_config={"group": group},
@@ -175,34 +149,50 @@ class _Blame(UserCallback):
             raise RunError(f"node {self.node.name} is gone")
 
 
-def blamed(exceptions: Mapping[int, Exception], workers: int) -> dict[int, str]:
-    """Return which slots failed and why, from the errors by rank.
+def backend_of(workers_per_trial: int) -> BackendConfig:
+    """Return how the workers of a run are connected; not at all where each has its own trials."""
+    if workers_per_trial == 1:
+        return Alone()
+    from ray.train.torch import TorchConfig
 
-    A rank is not to blame if another one of its slot left it alone, unless nothing else is known.
+    # Control only: it never touches a GPU, so slots may share one.
+    return TorchConfig(backend="gloo")
+
+
+class LeanTrainer(DataParallelTrainer):
+    """Starts a controller and workers, and nothing else that can be done without.
+
+    Ray's ``TorchTrainer`` imports torch in the driver and in the run's controller, and starts an
+    actor for data sets where there are none and one that asks an autoscaler for what ``Placement``
+    asks for. Its base class is for developers; what is overridden here is not public. Checked with
+    Ray 2.60.
     """
-    others = {rank: exc for rank, exc in exceptions.items() if not is_of_the_node(exc)}
-    alone = {rank: exc for rank, exc in others.items() if is_of_a_peer(exc)}
-    causes = {rank: exc for rank, exc in others.items() if rank not in alone}
-    known = causes if len(others) < len(exceptions) else {**alone, **causes}
-    return {rank // workers: first_line(exc) for rank, exc in known.items()}
+
+    def _initialize_and_run_controller(self, **parts: Any) -> Any:
+        kept = [one for one in parts["callbacks"] if not isinstance(one, DatasetsCallback)]
+        policy = UnregisteredPolicy(self.scaling_config)
+        changed = parts | {"callbacks": kept, "scaling_policy": policy}
+        return super()._initialize_and_run_controller(**changed)
 
 
-def is_of_the_node(exc: Exception) -> bool:
-    """Return whether a worker was lost with its node.
+class UnregisteredPolicy(FixedScalingPolicy):
+    """As many workers as were asked for, of which no autoscaler is told."""
 
-    Train wraps Ray's error in its own, so that often only the text tells. Any mention of a node
-    will not do: Ray's advice on a killed process has one too.
-    """
-    cause = getattr(exc, "preempted", False) or isinstance(exc, ray.exceptions.NodeDiedError)
-    return cause or any(phrase in str(exc) for phrase in NODE_DIED)
+    def _maybe_send_resource_request(self) -> None:
+        pass
 
-
-def is_of_memory(exc: Exception) -> bool:
-    """Return whether Ray's memory monitor has killed a worker as its node ran out of memory."""
-    return isinstance(exc, ray.exceptions.OutOfMemoryError) or OUT_OF_MEMORY in str(exc)
+    _send_resource_request = _cancel_resource_request = _maybe_send_resource_request
 
 
-def first_line(exc: Exception) -> str:
-    """Return the first line of an exception's message, or its type."""
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[0] if lines else type(exc).__name__
+class Alone(BackendConfig):
+    """Workers that need no connection."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """Set up nothing."""
+        return _Alone
+
+
+class _Alone(Backend):
+    share_cuda_visible_devices = True
+    """As torch's backend has it: see ``worker._own_device``."""

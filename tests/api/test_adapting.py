@@ -16,9 +16,9 @@ from dann_search.errors import InputError
 from dann_search.models.build import build_backbone
 from dann_search.outputs.comparison import Adapted
 from dann_search.results.reader import read_trials
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.training.job import Failures, TrainingJob
 from tests.experiments import write_tiny_images
+from tests.in_process import InProcessExecutor
 from tests.json_output import failed, printed
 from tests.train_here import train_here
 

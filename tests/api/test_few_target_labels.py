@@ -22,10 +22,10 @@ from dann_search.inference.model import load_model
 from dann_search.inference.refit import write_refit
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import stage_counts
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.record import recorded_store
 from tests.experiments import run_search, tiny_space_file, write_tiny_images
+from tests.in_process import InProcessExecutor
 from tests.json_output import printed
 from tests.train_here import train_here
 

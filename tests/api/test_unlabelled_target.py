@@ -18,11 +18,11 @@ from dann_search.evaluation.tensorboard_best import write_best_run
 from dann_search.inference.best import write_best
 from dann_search.inference.refit import write_refit
 from dann_search.results.reader import read_experiment
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import STORAGE_VARIABLE, ExperimentFolder
 from dann_search.study.record import recorded_store
 from dann_search.training.loop import train
 from tests.experiments import run_search, tiny_space_file, write_tiny_images
+from tests.in_process import InProcessExecutor
 from tests.json_output import failed, printed
 from tests.train_here import train_here
 

@@ -19,10 +19,10 @@ from dann_search.evaluation.comparison import notes
 from dann_search.evaluation.tuning import BaselineSearch, Tuning, plan_searches
 from dann_search.models.registry import stage_counts
 from dann_search.results.reader import read_experiment, read_search, read_trials
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.job import Failures, TrainingJob
 from tests.experiments import space_file
+from tests.in_process import InProcessExecutor
 from tests.train_here import train_here
 
 

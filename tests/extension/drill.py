@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dann_search import load_model
 from dann_search.cli.main import main
-from dann_search.search.in_process import InProcessExecutor
 from tests.experiments import run_search
+from tests.in_process import InProcessExecutor
 from tests.json_output import printed
 
 

@@ -32,10 +32,10 @@ from dann_search.models.registry import BACKBONES, stage_counts
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
 from dann_search.results.status import status
 from dann_search.search.checks import remarks
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import EXTENSIONS, ExperimentFolder
 from tests.experiments import run_search, tiny_space_file
 from tests.extension.test_extension import ENTRIES, PACKAGE, SPACE
+from tests.in_process import InProcessExecutor
 
 OWN = "".join((PACKAGE / "haze" / f"{name}.py").read_text() for name in ENTRIES)
 """The examples of docs/extending.md, one after the other."""

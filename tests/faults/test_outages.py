@@ -26,51 +26,29 @@ from dann_search.config.load import load_experiment
 from dann_search.errors import InputError, RunError
 from dann_search.models.registry import stage_counts
 from dann_search.results.status import status
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.search.launch import prepare, search
-from dann_search.search.local_fleet import LocalWorker
 from dann_search.storage import driver_lock, outages
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
 from dann_search.tracking.observer import Observer
-from tests.experiments import Reports, run_search, saved_history, study_trials, tiny_space_file
+from tests.experiments import Reports, run_search, study_trials
+from tests.faults.faulty import (
+    EPOCHS,
+    RATES,
+    SEEDS,
+    DriverDied,
+    FaultyExecutor,
+    FaultyWorker,
+    histories,
+    space_of,
+    undisturbed,
+)
+from tests.in_process import InProcessExecutor
 
-RATES, EPOCHS = [0.01, 0.03, 0.08], 3
-SEEDS = range(int(os.environ.get("DANN_TEST_SEEDS", "3")))
-"""Twenty by ``DANN_TEST_SEEDS=20``."""
+__all__ = ["undisturbed"]  # a fixture
+
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "file")
-
-
-def space_of(folder: Path, images: Path, **changes: Any) -> Path:
-    fixed = {"search__trials": len(RATES), "training__epochs": EPOCHS, "search__sampler": "grid"}
-    grid = {"learning_rate": {"choice": RATES}}
-    return tiny_space_file(folder, images, **{**fixed, **changes}, space=grid)
-
-
-def histories(folder: ExperimentFolder) -> dict[float, Any]:
-    """The epochs of every trial that is not a failed one; all must be completed."""
-    found = {}
-    for trial in study_trials(folder):
-        if trial.state == TrialState.FAIL:
-            continue
-        assert trial.state == TrialState.COMPLETE
-        folder.fetch(folder.trial(trial.number) / "last.safetensors")
-        found[trial.params["learning_rate"]] = saved_history(folder, trial.number)
-        scores = [epoch["f1_macro_val"] for epoch in found[trial.params["learning_rate"]]]
-        assert list(trial.intermediate_values.values()) == scores
-        assert folder.trial_record(trial.number).is_file()
-    return found
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_images: Path) -> dict[float, Any]:
-    """What the search comes to where nothing fails."""
-    path = space_of(tmp_path_factory.mktemp("undisturbed"), tiny_images)
-    folder = run_search(path, executor=InProcessExecutor())[0].folder
-    found = histories(folder)
-    assert sorted(found) == RATES
-    return found
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +65,7 @@ class Failing:
         self.armed, self.failed = False, 0
         self._turn = threading.Lock()
 
-    def arm(self, worker: LocalWorker, number: int, moment: str) -> None:
+    def arm(self, worker: FaultyWorker, number: int, moment: str) -> None:
         """The in-process executor's fault: from the first step on."""
         self.armed = self.armed or moment == "step"
 
@@ -174,7 +152,7 @@ def test_storage_that_fails_for_moments_changes_no_number(
     failing, reports = Failing(seed), Reports()
     reports.close = failing.disarm  # type: ignore[method-assign]
     with FAULTS[kind](failing):
-        outcome, _ = run_search(path, reports, InProcessExecutor(fault=failing.arm))
+        outcome, _ = run_search(path, reports, FaultyExecutor(fault=failing.arm))
     assert failing.failed
     assert histories(outcome.folder) == undisturbed
     assert (outcome.counts.completed, outcome.stopped_by) == (len(RATES), "trials")
@@ -194,7 +172,7 @@ def test_storage_that_stays_away_ends_the_search_and_resume_goes_on(
     )
     failing = Failing(0, share=0.3, for_good=True)
     with FAULTS[kind](failing), pytest.raises(RunError) as ended:
-        run_search(path, executor=InProcessExecutor(fault=failing.arm))
+        run_search(path, executor=FaultyExecutor(fault=failing.arm))
     folder = ExperimentFolder.at(load_experiment(path, stage_counts())[0].place)
     assert {"disk": "No space left", "database": "server closed", "bucket": "no route"}[kind] in (
         message := str(ended.value)
@@ -235,7 +213,7 @@ def test_a_search_that_waits_says_so_to_its_user_and_to_status(
     monkeypatch.setattr(outages.Outages, "_rest", looked)
     monkeypatch.setattr(driver_lock, "BEAT_S", 0.05)
     with disk(failing):
-        run_search(path, notices, InProcessExecutor(trials_at_once=1, fault=failing.arm))
+        run_search(path, notices, FaultyExecutor(trials_at_once=1, fault=failing.arm))
     assert seen[-1] is not None
     assert seen[-1].endswith("No space left on device: file")
     assert seen[-1].startswith("waiting for storage, at most 60 min more")
@@ -293,19 +271,19 @@ def test_a_failed_trial_that_is_taken_up_goes_on_from_its_checkpoint(
 ) -> None:
     path = space_of(tmp_path, tiny_images)
 
-    def fault(worker: LocalWorker, number: int, moment: str) -> None:
+    def fault(worker: FaultyWorker, number: int, moment: str) -> None:
         if moment == "saved":
             raise ValueError(": cannot be written: by an older version")
 
-    folder = run_search(path, executor=InProcessExecutor(fault=fault))[0].folder
+    folder = run_search(path, executor=FaultyExecutor(fault=fault))[0].folder
     assert {trial.state for trial in study_trials(folder)} == {TrialState.FAIL}
     again = list[int]()
 
-    def count(worker: LocalWorker, number: int, moment: str) -> None:
+    def count(worker: FaultyWorker, number: int, moment: str) -> None:
         if moment == "saved":
             again.append(number)
 
-    run_search(path, executor=InProcessExecutor(fault=count))
+    run_search(path, executor=FaultyExecutor(fault=count))
     assert histories(folder) == undisturbed
     assert len(again) == len(RATES) * EPOCHS  # the saved epoch is told, not trained again
 
@@ -336,10 +314,6 @@ def test_an_end_on_a_disk_that_fails_is_the_searchs_own_and_a_resume_there_is_re
         with pytest.raises(InputError, match=r"cannot be written: .*make room") as refusal:
             DriverLock(folder).__enter__()
         assert str(folder) in str(refusal.value)
-
-
-class DriverDied(BaseException):
-    """Ends the driver; no handler of errors sees it."""
 
 
 def test_a_kill_between_the_last_epoch_and_the_end_of_a_trial_leaves_its_file_and_its_events(
@@ -382,14 +356,14 @@ def test_a_file_system_that_fills_up_holds_the_search_until_it_has_room(
     folder = prepare(experiment, space)
     filler = small_disk / "filler"
 
-    def fill(worker: LocalWorker, number: int, moment: str) -> None:
+    def fill(worker: FaultyWorker, number: int, moment: str) -> None:
         if moment == "step" and number == 1 and not filler.exists():
             with filler.open("wb", buffering=0) as file, suppress(OSError):
                 while True:
                     file.write(b"1" * 4096)
 
     with pytest.raises(RunError, match=r"No space left on device(.|\n)*go on with: dann-search"):
-        run_search(path, notices, InProcessExecutor(trials_at_once=1, fault=fill))
+        run_search(path, notices, FaultyExecutor(trials_at_once=1, fault=fill))
     assert any(line.startswith("waiting for storage") for line in notices.lines)
     with pytest.raises(InputError, match=r"No space left on device|MB are free.*make room"):
         run_search(path, executor=InProcessExecutor())

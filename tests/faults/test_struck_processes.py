@@ -11,21 +11,20 @@ import time
 from pathlib import Path
 
 import pytest
-from optuna.trial import TrialState
 
 from dann_search.results.leaderboard import finished
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.retention import left_files
 from tests.drivers import LIMIT_S, kill_all, kill_marked, marked, said, start
-from tests.experiments import retrain, saved_history, study_trials, tiny_space_file
+from tests.experiments import assert_exact, study_trials, tiny_space_file
 from tests.faults.strikes import DRIVER, WORKER, Strike, await_moment
 from tests.json_output import failed
 
 pytestmark = [pytest.mark.ray, pytest.mark.scenario]
 
 TIMES = int(os.environ.get("DANN_TEST_SEEDS", "0"))
-EPOCHS, STALL_S = 25, 8
+EPOCHS, STALL_S = 15, 6
 LOST = 1
 """Exit code where Ray, or the dispatcher, is lost."""
 
@@ -56,7 +55,7 @@ def test_a_search_whose_processes_are_struck_ends_complete_and_exact(
     name: str, tmp_path: Path, tiny_images: Path
 ) -> None:
     strike, rng, left = STRIKES[name], random.Random(name), TIMES or 1
-    rates = [0.001 * (n + 1) for n in range(left + 3)]
+    rates = [0.001 * (n + 1) for n in range(left + 2)]
     path = tiny_space_file(
         tmp_path,
         tiny_images,
@@ -90,23 +89,12 @@ def test_a_search_whose_processes_are_struck_ends_complete_and_exact(
         if driver.returncode == -signal.SIGKILL or name == "Ctrl-C twice":
             kill_marked(str(tmp_path))
     assert struck == left
-    assert_exact(folder, rates, tmp_path / "again")
-    assert_nothing_is_left(folder, str(tmp_path))
-
-
-def assert_exact(folder: ExperimentFolder, rates: list[float], again: Path) -> None:
-    """Every rate was trained once, to the numbers of a training that nothing disturbed."""
+    assert_exact(folder, tmp_path / "again")
     trials = study_trials(folder)
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * len(rates)
-    assert sorted(trial.params["learning_rate"] for trial in trials) == rates
-    for trial in trials:
-        history = retrain(folder, trial.user_attrs["config"], again / str(trial.number))
-        assert saved_history(folder, trial.number) == history
-        scores = {epoch["epoch"]: epoch["f1_macro_val"] for epoch in history}
-        assert trial.intermediate_values == scores
-        assert trial.value == max(scores.values())
+    assert sorted(trial.params["learning_rate"] for trial in trials) == rates  # each of them once
     best = max(trials, key=lambda trial: (trial.value or 0.0, -trial.number))
     assert finished(read_trials(folder))[0].number == best.number
+    assert_nothing_is_left(folder, str(tmp_path))
 
 
 def assert_nothing_is_left(folder: ExperimentFolder, mark: str) -> None:

@@ -21,7 +21,7 @@ from dann_search.results.status import status
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.open_study import open_study
 from tests.experiments import run_search, study_trials
-from tests.search.test_in_process import (
+from tests.faults.faulty import (
     EPOCHS,
     TRIALS,
     Deaths,

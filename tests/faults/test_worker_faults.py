@@ -21,6 +21,7 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
 from tests.experiments import (
     Reports,
+    assert_exact,
     retrain,
     run_search,
     saved_history,
@@ -126,13 +127,9 @@ def test_a_worker_that_is_frozen_as_a_whole_is_replaced_and_its_trial_goes_on(
     changes = {"resources__stall_timeout_s": 8, "resources__max_worker_deaths": 1}
     outcome, trials = run_search(space_file(tmp_path, search__trials=3, **changes), reports)
     assert reports.stopped is not None
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
+    assert len(trials) == 3
     assert set(reports.steps.values()) == {1}
-    for trial in trials:
-        again = retrain(
-            outcome.folder, trial.user_attrs["config"], tmp_path / f"again-{trial.number}"
-        )
-        assert saved_history(outcome.folder, trial.number) == again
+    assert_exact(outcome.folder, tmp_path / "again")
     reports.stopped.wait(20)
     assert_nothing_is_reserved()
 
@@ -200,10 +197,9 @@ def test_the_light_process_of_a_trial_may_die_at_any_time_and_costs_nothing(
     path = space_file(tmp_path, search__trials=2, resources__max_parallel_trials=1)
     outcome, trials = run_search(path, reports)
     assert len(reports.killed) == reports.PENDING + 3
-    assert [t.state for t in trials] == [TrialState.COMPLETE] * 2
+    assert len(trials) == 2
     assert reports.steps == {(number, epoch): 1 for number in (0, 1) for epoch in (1, 2, 3)}
-    again = retrain(outcome.folder, trials[0].user_attrs["config"], tmp_path / "again")
-    assert saved_history(outcome.folder, 0) == again
+    assert_exact(outcome.folder, tmp_path / "again")
     assert_nothing_is_reserved()
 
 

@@ -24,7 +24,7 @@ from dann_search.models.catalog import BackboneSpec
 from dann_search.models.lora import ALPHA, LowRank
 from dann_search.models.registry import register_backbone, spec_of, stage_counts
 from dann_search.models.torchvision_models import tv
-from dann_search.search import launch
+from dann_search.search.checks import check_networks
 from dann_search.training.checkpoint import trained_state
 from dann_search.training.memory import peak_of
 from dann_search.training.optimizer import Optimizer
@@ -173,9 +173,9 @@ def test_a_backbone_without_linear_layers_and_convolutions_is_refused_at_launch(
     for name, fits in (("grouped", False), ("dann_cnn", True)):
         content: dict[str, Any] = {"data": digits, "training": {"backbone": name}}
         content.setdefault(section, {})["fine_tuning"] = how
-        _, space = load_experiment(content, stage_counts())
+        experiment, space = load_experiment(content, stage_counts())
         if fits:
-            launch._check_adapters(space)
+            check_networks(experiment, space)
             continue
         with pytest.raises(SettingError, match=rf"{section}.fine_tuning: 'lora' .* grouped has no"):
-            launch._check_adapters(space)
+            check_networks(experiment, space)

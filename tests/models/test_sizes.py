@@ -14,7 +14,7 @@ from dann_search.models.backbone import Backbone, StagedBackbone
 from dann_search.models.catalog import CATALOG, BackboneSpec
 from dann_search.models.registry import register_backbone, stage_counts
 from dann_search.models.sizes import forward_of, size_needed
-from dann_search.search import launch
+from dann_search.search.checks import check_networks
 
 DIGITS = {"source": {"dataset": "digits"}, "target": {"dataset": "digits-m"}}
 
@@ -116,10 +116,10 @@ def test_a_launch_names_the_key_the_side_and_the_smallest(
     content = {"data": {**DIGITS, **sides}, "training": {"backbone": "timm/inception_v3"}}
     experiment, space = load_experiment(content, stage_counts())
     if not message:
-        launch._check_sizes(experiment, space)
+        check_networks(experiment, space)
         return
     with pytest.raises(SettingError) as caught:
-        launch._check_sizes(experiment, space)
+        check_networks(experiment, space)
     assert str(caught.value) == message
 
 

@@ -17,9 +17,8 @@ from dann_search.search import worker_group
 from dann_search.search.messages import ActorCalls
 from dann_search.search.ray_session import ENVIRONMENT
 from dann_search.search.resources import Plan
-from dann_search.search.slot_worker import WorkerConfig
-from dann_search.search.worker import GroupConfig
-from dann_search.search.worker_group import GroupSpec, WorkerGroup
+from dann_search.search.worker_config import GroupConfig, GroupSpec, WorkerConfig
+from dann_search.search.worker_group import WorkerGroup
 
 PLANS = {
     "two slots of two workers": Plan(2, 2, 1, 1.0),
@@ -87,7 +86,7 @@ def main(logs: Path) -> None:
         object_store_memory=10**8,
     )
     notes = Notes.remote()  # type: ignore[attr-defined]
-    spec = GroupSpec(ActorCalls(notes), cast(WorkerConfig, None), 60, logs)
+    spec = GroupSpec(ActorCalls(notes), cast(WorkerConfig, None), logs)
     setattr(worker_group, "worker_loop", join_and_tell)  # noqa: B010
     groups = [WorkerGroup(spec, plan, name=name, node=None) for name, plan in PLANS.items()]
     with ThreadPoolExecutor() as threads:  # at once: it is the start of processes that takes long

@@ -20,8 +20,8 @@ from dann_search.search.dispatcher import Dispatcher
 from dann_search.search.launch import prepare
 from dann_search.search.messages import ActorCalls, EpochUpdate, Order
 from dann_search.search.resources import make_plan
-from dann_search.search.slot_worker import WorkerConfig
-from dann_search.search.worker_group import GroupSpec, WorkerGroup
+from dann_search.search.worker_config import GroupSpec, WorkerConfig
+from dann_search.search.worker_group import WorkerGroup
 from dann_search.storage.layout import ExperimentFolder
 from tests.experiments import retrain, space_file, without_timings
 
@@ -67,7 +67,7 @@ class Client:
         data = read_experiment(folder).data
         store = StoreSpec(str(folder.data), data, info.image_size, info.hashes)
         worker = WorkerConfig({}, "f1_macro", store)
-        spec = GroupSpec(ActorCalls(self.dispatcher), worker, stall_timeout_s=60, logs=folder.ray)
+        spec = GroupSpec(ActorCalls(self.dispatcher), worker, folder.ray)
         self.group = WorkerGroup(spec, plan, name=f"test-{time.time_ns()}", node=None)
         self.folder = folder
         self.group.start()
@@ -119,10 +119,10 @@ def test_a_trial_is_the_same_to_the_last_digit_in_a_fresh_a_used_and_a_renewed_g
         client.run(number, RECIPE.model_copy(update=change))
         for number, change in enumerate(OTHERS, start=1)
     ]
-    assert len(ray.get(client.dispatcher.snapshot.remote())["runs"]) == 1
+    assert len(ray.get(client.dispatcher.health.remote()).runs) == 1
     used = client.run(6, RECIPE)
     renewed = client.run(7, RECIPE)
-    assert len(ray.get(client.dispatcher.snapshot.remote())["runs"]) == 2
+    assert len(ray.get(client.dispatcher.health.remote()).runs) == 2
     assert json.dumps(metrics(used)) == json.dumps(metrics(fresh))
     assert json.dumps(metrics(renewed)) == json.dumps(metrics(fresh))
     assert metrics(fresh) == retrain(

@@ -9,9 +9,10 @@ import pytest
 
 from dann_search.config.load import load_experiment
 from dann_search.config.source import SettingError
+from dann_search.data.store import StoreInfo
 from dann_search.models.registry import stage_counts
 from dann_search.search import disk_need
-from dann_search.search.disk_need import check_room
+from dann_search.search.disk_need import check_room, kept_features
 from dann_search.training.checkpoint import BEST, LAST, checkpoint_bytes
 from dann_search.training.loop import train
 from tests.experiments import space_file
@@ -84,3 +85,29 @@ def test_a_folder_that_does_not_exist_yet_is_looked_at_where_it_will_be(tmp_path
     assert shutil.disk_usage(tmp_path).free > 100 * MB
     assert check_room(experiment, space) == []
     assert not (tmp_path / "not").exists()
+
+
+@pytest.mark.parametrize(
+    ("views", "said"),
+    [
+        ({"training__views": 0}, None),
+        ({"training__views": 3}, "depth 0 to 2 of resnet50 (8 to 1606 kB) an image and view"),
+        ({"space__views": {"choice": [0, 3]}}, "depth 0 to 2 of resnet50 (8 to 1606 kB)"),
+        ({"space__views": {"int": [0, 3]}}, "depth 0 to 2 of resnet50 (8 to 1606 kB)"),
+        ({"training__views": 1, "data__feature_limit_gib": 0}, None),
+    ],
+)
+def test_kept_features_are_told_by_backbone_and_depth(
+    tmp_path: Path, views: dict[str, Any], said: str | None
+) -> None:
+    changes = {"training__backbone": "resnet50", "data__image_size": 224}
+    path = space_file(tmp_path, **changes, **views, space__unfrozen_depth={"int": [0, 3]})
+    experiment, space = load_experiment(path, stage_counts())
+    told = kept_features(experiment.data, space)
+    assert said in told if said and told else told == said
+    sizes = {role: {"train": 1000, "val": 100} for role in ("source", "target")}
+    info = StoreInfo([], 224, True, {}, sizes, {}, 0)
+    found = kept_features(experiment.data, space, info)
+    assert (found is None) == (said is None)
+    if found:  # 6,200 images of 1,605,632 bytes
+        assert "resnet50 (9.3 GiB at most)" in found

@@ -18,6 +18,7 @@ from dann_search.errors import InputError, RunError
 from dann_search.models.registry import stage_counts
 from dann_search.results.status import status
 from dann_search.search import checks, executor, launch
+from dann_search.search.executor import Work
 from dann_search.search.launch import prepare
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
@@ -122,30 +123,28 @@ def test_storage_that_does_not_answer_is_said_with_its_line_before_anything_star
     [("Ray cannot start", 4), ("no node fits", 4), ("a search that began", 6)],
 )
 def test_trials_are_added_once_the_search_can_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, total: int
+    tmp_path: Path, broken: str, total: int
 ) -> None:
     experiment, space = load_experiment(space_file(tmp_path), stage_counts())
     folder = prepare(experiment, space)
 
-    @contextlib.contextmanager
-    def session(*_: Any, **__: Any) -> Iterator[None]:
-        if broken == "Ray cannot start":
+    class Breaks:
+        @contextlib.contextmanager
+        def fleet(self, work: Work) -> Iterator[Any]:
+            if broken == "Ray cannot start":
+                raise RuntimeError(broken)
+            error = broken if broken == "no node fits" else None
+            yield SimpleNamespace(resources=experiment.resources, gpus_per_worker=0.0, error=error)
+
+        def follow(self, *_: Any) -> str:
             raise RuntimeError(broken)
-        yield
 
-    @contextlib.contextmanager
-    def fleet(*_: Any, **__: Any) -> Iterator[Any]:
-        error = broken if broken == "no node fits" else None
-        yield SimpleNamespace(resources=experiment.resources, gpus_per_worker=0.0, error=error)
-
-    def run_tune(*_: Any, **__: Any) -> str:
-        raise RuntimeError(broken)
-
-    monkeypatch.setattr(executor, "ray_session", session)
-    monkeypatch.setattr("dann_search.search.fleet.running_fleet", fleet)
-    monkeypatch.setattr("dann_search.search.tune_run.run_tune", run_tune)
     with DriverLock(folder) as lock, pytest.raises(RunError, match=broken):
-        launch.search(experiment, space, folder, lambda _, __: Observer(), lock, add_trials=2)
+        launch.search(
+            *(experiment, space, folder, lambda _, __: Observer(), lock),
+            add_trials=2,
+            executor=Breaks(),
+        )
     assert status(folder).total == total
 
 

@@ -31,11 +31,11 @@ class Tune:
             memory_of=lambda config: (5 * 10**8, config.backbone),
             withdraw=self.withdrawn.append,
         )
-        folder = cast(Any, SimpleNamespace(data="data", trial_place=lambda n: f"trials/{n}"))
+        folder = cast(Any, SimpleNamespace(trial_place=lambda n: f"trials/{n}"))
         self.scheduler = StudyScheduler(
             Bookkeeper(self.record, folder, [self.seen], Outages(0.0), print)
         )
-        self.searcher = StudySearcher(self.scheduler, cast(Any, self.fleet))
+        self.searcher = StudySearcher(self.scheduler, cast(Any, self.fleet), "data")
         self.error_file = tmp_path / "error.txt"
         self.ids = 0
 

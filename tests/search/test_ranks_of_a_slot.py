@@ -16,8 +16,9 @@ from torch.multiprocessing.spawn import spawn
 
 from dann_search.data.node_store import StoreSpec
 from dann_search.search.messages import Order
-from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
+from dann_search.search.slot_worker import SlotWorker
 from dann_search.search.watchdog import Watchdog
+from dann_search.search.worker_config import Seat, WorkerConfig
 from dann_search.training.ranks import Ranks
 from dann_search.training.result import EpochResult
 

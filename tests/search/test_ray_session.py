@@ -1,11 +1,16 @@
 """What is shown of a search in a terminal, and what goes into its log."""
 
+import contextlib
 import sys
 from pathlib import Path
 
+import pytest
+import ray
 from ray._private import parameter
+from ray._private.node import Node
 
 from dann_search.search.ray_private import without_monitors
+from dann_search.search.ray_session import _start_here
 from tests.terminals import Terminal
 
 SHOWN = """
@@ -66,3 +71,37 @@ def test_a_cluster_of_ones_own_has_no_autoscaler_and_no_reader_of_logs() -> None
     assert made.no_monitor is True and made.include_log_monitor is False
     assert parameter.RayParams is usual
     assert usual().include_log_monitor is not False
+
+
+SLOW = "The current node timed out during startup. This could happen because"
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "starts"),
+    [
+        (SLOW, 1, 2),
+        (SLOW, 2, 2),  # then it is given up
+        ("no room in /tmp", 1, 1),
+    ],
+)
+def test_a_raylet_that_does_not_come_up_in_time_is_started_once_more(
+    monkeypatch: pytest.MonkeyPatch, error: str, failures: int, starts: int
+) -> None:
+    calls = list[str]()
+
+    class HalfStarted(Node):
+        def __init__(self) -> None:
+            raise Exception(error)
+
+    def init(**options: object) -> None:
+        calls.append("init")
+        if calls.count("init") <= failures:
+            HalfStarted()
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.setattr(Node, "kill_all_processes", lambda self, **_: calls.append("kill"))
+    fails = pytest.raises(Exception, match=error) if failures >= starts else None
+    with fails or contextlib.nullcontext():
+        _start_here(cpus=2)
+    assert calls == ["init", *["kill", "shutdown", "init"] * (starts - 1)]

@@ -13,9 +13,10 @@ import torch
 
 from dann_search.data.node_store import StoreSpec
 from dann_search.search.messages import Order
-from dann_search.search.slot_worker import Seat, SlotWorker, WorkerConfig
+from dann_search.search.slot_worker import SlotWorker
 from dann_search.search.trial_folder import TrialFolder
 from dann_search.search.watchdog import Watchdog
+from dann_search.search.worker_config import Seat, WorkerConfig
 from dann_search.storage.outages import Outages
 from dann_search.training.ranks import ALONE
 
@@ -99,8 +100,8 @@ def test_storage_that_does_not_answer_is_watched(
     worker = Worker(Told(), pauses)
     seen = []
 
-    def call(folder: TrialFolder, names: tuple[str, ...]) -> Path:
-        seen.append((*names, worker.watched))
+    def call(folder: TrialFolder, names: object) -> Path:
+        seen.append((names, worker.watched))
         return folder.local
 
     monkeypatch.setattr(TrialFolder, "open", call)
@@ -108,10 +109,17 @@ def test_storage_that_does_not_answer_is_watched(
     worker._begin(TrialFolder(str(tmp_path)))
     assert worker.watched == "a step"
     worker.train(Order(7, {}, str(tmp_path), "data"))
-    brought = ("last.safetensors", "previous.safetensors", "best.safetensors", "storage")
-    kept = [(name, "storage") for name in ("best.safetensors", "last.safetensors")]
-    assert seen == [brought, *kept]
+    brought = ("last.safetensors", "previous.safetensors", "best.safetensors")
+    watched = (brought, "best.safetensors", "last.safetensors")
+    assert seen == [(names, "storage") for names in watched]
     assert worker.watched is None
+
+
+def test_a_trial_begins_without_what_a_killed_worker_left_half_written(tmp_path: Path) -> None:
+    for name in ("last.safetensors", ".last.safetensors.14380"):
+        (tmp_path / name).touch()
+    Worker(Told(), pauses)._begin(TrialFolder(str(tmp_path)))
+    assert [file.name for file in tmp_path.iterdir()] == ["last.safetensors"]
 
 
 def test_a_trial_whose_error_cannot_be_written_still_tells_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from ray.train import torch as ray_torch
 
-from dann_search.search.slot_worker import is_of_the_device
+from dann_search.search.causes import is_of_the_device
 from dann_search.search.worker import _own_device
 
 

@@ -1,75 +1,54 @@
-"""Whose fault a worker's end is."""
+"""What a Train run of a search starts."""
+
+import subprocess
+import sys
+from typing import Any
 
 import pytest
-from ray.exceptions import NodeDiedError, OutOfMemoryError
+from ray.train import ScalingConfig
+from ray.train.torch import TorchConfig
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from dann_search.search.worker_group import blamed, first_line, is_of_memory, is_of_the_node
-
-DIED = """A worker health check failed.
-The actor died unexpectedly before finishing this task.
-\tclass_name: RayTrainWorker
-\tip: 127.0.0.1
-"""
-KILLED = (
-    DIED + "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
-    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. "
-    "Some common causes include: (1) the process was killed by the OOM killer due to high memory "
-    "usage. If the process was killed by the kernel OOM killer (verifiable by checking for OOM in "
-    "dmesg of the OOMing node), consider enabling resource isolation via "
-    "--enable-resource-isolation to prevent node deaths by resource contention."
-)
-NODE_GONE = DIED + "The actor died because its node has died. Node Id: 7fd8af8c83df"
-PREEMPTED = DIED + "\tthe actor's node was preempted: the spot market"
+from dann_search.search.worker_group import Alone, LeanTrainer, UnregisteredPolicy, backend_of
 
 
-@pytest.mark.parametrize("text", [KILLED, DIED, "a node died in my search tree"])
-def test_a_worker_that_died_alone_is_its_trials_fault_whatever_ray_advises(text: str) -> None:
-    assert not is_of_the_node(RuntimeError(text))
+def test_workers_of_one_trial_are_connected_and_others_are_not() -> None:
+    assert isinstance(backend_of(1), Alone)
+    connected = backend_of(2)
+    assert isinstance(connected, TorchConfig)
+    assert connected.backend == "gloo"  # also on GPUs, which slots may share
+    backends = [backend_of(workers).backend_cls for workers in (1, 2)]
+    assert [backend.share_cuda_visible_devices for backend in backends] == [True, True]
 
 
-@pytest.mark.parametrize(
-    "exc", [RuntimeError(NODE_GONE), RuntimeError(PREEMPTED), NodeDiedError("gone")]
-)
-def test_a_worker_lost_with_its_node_is_nobodys_fault(exc: Exception) -> None:
-    assert is_of_the_node(exc)
+def test_a_run_starts_no_actor_for_data_sets_and_asks_no_autoscaler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: dict[str, Any] = {}
+
+    class Ended:
+        error = None
+
+    def note(self: DataParallelTrainer, **parts: Any) -> Ended:
+        begun.update(parts)
+        return Ended()
+
+    monkeypatch.setattr(DataParallelTrainer, "_initialize_and_run_controller", note)
+    scaling = ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1})
+    LeanTrainer(print, backend_config=backend_of(1), scaling_config=scaling).fit()
+    assert begun["callbacks"]
+    assert not any(isinstance(one, DatasetsCallback) for one in begun["callbacks"])
+    policy = begun["scaling_policy"]
+    assert isinstance(policy, UnregisteredPolicy)
+    # No coordinator was set up: asking it would fail.
+    assert policy.make_decision_for_non_running_worker_group().num_workers == 2
 
 
-# As Ray 2.60's memory monitor says it.
-OUT_OF_MEMORY = (
-    "1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: "
-    "10.0.0.2, ID: bf69ae3e3d17) was 5.78GB used / 23.54GB limit (0.245347)\nOOM kill reason: "
-    "Memory usage 5925720064B exceeded threshold of 1263803008B"
-)
-
-
-def test_what_ray_killed_for_memory_is_told_from_other_deaths() -> None:
-    assert is_of_memory(OutOfMemoryError("killed"))
-    assert is_of_memory(RuntimeError(DIED + OUT_OF_MEMORY))  # as Train wraps it
-    assert not is_of_the_node(RuntimeError(DIED + OUT_OF_MEMORY))
-    assert not is_of_memory(RuntimeError(KILLED))  # Ray only guesses there
-
-
-def test_the_first_line_said_of_an_error_is_its_first_that_says_anything() -> None:
-    assert first_line(RuntimeError("\n  \nkilled\nmore")) == "killed"
-    assert first_line(RuntimeError()) == "RuntimeError"
-
-
-ALONE = RuntimeError(
-    "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer "
-    "[127.0.0.1]:54916. This is typically caused by a remote worker crashing."
-)
-
-
-def test_a_rank_left_alone_is_not_to_blame_for_the_one_that_left() -> None:
-    assert blamed({0: ALONE, 1: RuntimeError(KILLED)}, workers=2) == {0: first_line_of(KILLED)}
-    assert blamed({0: RuntimeError(KILLED), 1: ALONE}, workers=2) == {0: first_line_of(KILLED)}
-    assert blamed({0: ALONE, 1: RuntimeError(NODE_GONE)}, workers=2) == {}
-    assert blamed({2: ALONE, 3: RuntimeError(KILLED)}, workers=2) == {1: first_line_of(KILLED)}
-
-
-def test_a_rank_left_alone_by_nobody_known_counts_or_its_trial_would_be_tried_for_ever() -> None:
-    assert blamed({0: ALONE}, workers=2) == {0: first_line(ALONE)}
-
-
-def first_line_of(text: str) -> str:
-    return first_line(RuntimeError(text))
+def test_a_controller_light_trials_and_what_begins_a_search_import_no_torch() -> None:
+    code = (
+        "import sys; import dann_search.search.worker_group, "
+        "dann_search.search.worker, dann_search.search.tune_run, dann_search.api.launching; "
+        "assert not {'torch', 'sklearn', 'scipy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

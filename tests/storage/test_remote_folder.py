@@ -148,10 +148,12 @@ def test_a_trial_folder_brings_only_what_changed_and_forgets_its_copy(
     assert list(local.iterdir()) == [local / ".versions.json"]
     (local / "last.safetensors").write_bytes(b"epoch 1")
     (local / "best.safetensors").write_bytes(b"epoch 1")
-    slot.keep(["best.safetensors", "last.safetensors"])
+    slot.keep("best.safetensors")
+    slot.keep("last.safetensors")
     fsspec.filesystem("memory").rm_file("/runs/small/trials/3/best.safetensors")
     (local / "last.safetensors").write_bytes(b"epoch 2")
-    slot.keep(["best.safetensors", "last.safetensors"])
+    slot.keep("best.safetensors")
+    slot.keep("last.safetensors")
     assert remote.files("trials") == ["trials/3/last.safetensors"]  # best had not changed
     slot.leave()
     assert not local.exists()

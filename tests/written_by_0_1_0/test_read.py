@@ -20,9 +20,9 @@ from dann_search.data.store import read_info
 from dann_search.report.reproduce import reproduction
 from dann_search.results.reader import read_experiment, read_trials
 from dann_search.results.store import packed_store
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.record import recorded_store
+from tests.in_process import InProcessExecutor
 
 ARCHIVE = Path(__file__).with_name("digits.zip")
 
