@@ -14,9 +14,9 @@ from dann_search.data.open_domain import open_domain
 from dann_search.outputs.search import SearchEnded
 from dann_search.results.leaderboard import ranked
 from dann_search.results.reader import open_experiment, read_trials
-from dann_search.search.in_process import InProcessExecutor
 from dann_search.storage.layout import ExperimentFolder
 from tests.experiments import saved_history, study_trials
+from tests.in_process import InProcessExecutor
 
 SPACE = Path(__file__).parents[2] / "search_spaces" / "image_folders.yaml"
 

@@ -28,7 +28,7 @@ from tests.experiments import (
 from tests.json_output import failed, printed
 from tests.terminals import Terminal
 
-pytestmark = [pytest.mark.ray, pytest.mark.scenario]
+pytestmark = pytest.mark.ray
 
 TRIALS, EPOCHS = 6, 4
 
@@ -52,6 +52,7 @@ def test_a_search_that_is_killed_in_the_middle_loses_nothing(
     assert_exact(folder, tmp_path / "again")
 
 
+@pytest.mark.scenario
 def test_a_search_killed_at_random_moments_is_complete_and_consistent_in_the_end(
     tmp_path: Path,
 ) -> None:
@@ -162,6 +163,7 @@ def finished_trials(folder: ExperimentFolder) -> dict[int, tuple[Any, ...]]:
     }
 
 
+@pytest.mark.scenario
 def test_signals_keep_what_was_trained_and_print_the_resume_command(tmp_path: Path) -> None:
     path = space_file(tmp_path, search__trials=TRIALS, training__epochs=400)
     folder = ExperimentFolder(tmp_path / "runs" / "small")
@@ -199,7 +201,7 @@ def test_signals_keep_what_was_trained_and_print_the_resume_command(tmp_path: Pa
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     out, _ = driver.communicate(timeout=LIMIT_S)
-    assert driver.returncode == 128 + signal.SIGTERM, said(tmp_path)
+    assert driver.returncode == 128 + signal.SIGTERM, out + said(tmp_path)
     error = failed("resume", out)
     assert error.startswith("Ray on this machine ")
     assert f"dann-search resume {folder.root}" in error
@@ -215,6 +217,7 @@ def unfinished(folder: ExperimentFolder) -> list[int]:
     return epochs
 
 
+@pytest.mark.scenario
 @pytest.mark.parametrize("process", ["gcs_server", "raylet"])
 def test_a_ray_that_dies_on_this_machine_is_said_and_leaves_nothing_over(
     tmp_path: Path, process: str
