@@ -8,13 +8,11 @@ from typing import Any
 import yaml
 
 from dann_search.inference.export import safetensors_folder
-from dann_search.inference.export.safetensors_folder import LOADER, check, open_written
+from dann_search.inference.export.safetensors_folder import LOADER
 from dann_search.inference.markup import one_line
 from dann_search.inference.model import DannModel
 from dann_search.inference.model_card import METRICS, is_current
 from dann_search.inference.model_files import WEIGHTS
-
-__all__ = ["FILES", "check", "loading", "metadata", "open_written", "write"]
 
 CONFIG = "config.json"
 FILES = (WEIGHTS, LOADER, CONFIG)

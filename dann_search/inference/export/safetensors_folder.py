@@ -13,7 +13,7 @@ from dann_search.data import image_pixels
 from dann_search.data.image_pixels import ImageSource
 from dann_search.errors import InputError
 from dann_search.inference.export import standalone
-from dann_search.inference.export.carried import Run, import_alone
+from dann_search.inference.export.programs import Run, import_alone
 from dann_search.inference.model import DannModel
 from dann_search.inference.model_files import HASHES, RECORD, WEIGHTS
 from dann_search.models.catalog import DANN_NETWORKS
@@ -103,22 +103,17 @@ def open_written(folder: Path) -> Run:
 
 
 def _native_state(model: DannModel) -> dict[str, Tensor]:
-    names = _trunk_names(model)
+    """Return the weights, the backbone's under the names of its own library behind ``trunk.``."""
+    backbone: str = model.record["backbone"]
+    names: dict[str, str] = {}
+    if backbone not in DANN_NETWORKS and not backbone.startswith(TIMM):
+        from dann_search.models.torchvision_models import native_names
+
+        names = native_names(backbone)
     state = {}
     for name, value in model.network.state_dict().items():
-        own = name.removeprefix("backbone.")
-        state[name if own == name else f"trunk.{names[own]}"] = value.cpu().contiguous()
+        if (own := name.removeprefix("backbone.")) != name:
+            # Ours and timm's are those of the stages or of the whole network.
+            name = f"trunk.{names[own] if names else own.partition('.')[2]}"
+        state[name] = value.cpu().contiguous()
     return state
-
-
-def _trunk_names(model: DannModel) -> dict[str, str]:
-    backbone: str = model.record["backbone"]
-    if backbone in DANN_NETWORKS or backbone.startswith(TIMM):
-        prefix = "stages." if backbone in DANN_NETWORKS else "network."
-        ours = (n for n in model.network.state_dict() if n.startswith("backbone."))
-        return {
-            name: name.removeprefix(prefix) for name in (n.removeprefix("backbone.") for n in ours)
-        }
-    from dann_search.models.torchvision_models import native_names
-
-    return native_names(backbone)
