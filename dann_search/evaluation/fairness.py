@@ -8,7 +8,7 @@ from dann_search.config.parameter import Choice
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
 from dann_search.evaluation.baselines import TLLIB, TUNED, uses_few
-from dann_search.inference.label_use import of_each
+from dann_search.inference.model_card import of_each
 from dann_search.outputs.comparison import Fairness, Tuned
 from dann_search.results.reader import TrialRow
 from dann_search.training.result import F1_MACRO

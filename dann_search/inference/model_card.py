@@ -1,10 +1,10 @@
 """The card of a model: its use, its data, its metrics and its limits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from dann_search.config.extensions import METHODS
-from dann_search.inference.label_use import label_use
 from dann_search.inference.markup import escape_markdown
 from dann_search.training.result import F1_MACRO
 
@@ -106,25 +106,21 @@ def _use(record: dict[str, Any]) -> str:
 
 def _data(record: dict[str, Any]) -> Iterator[str]:
     data, domains = record["data"], _domains(record)
-    yield "| domain | split | images | labels | hash |"
-    yield "|---|---|---|---|---|"
-    for role in ("source", "target"):
-        for split, count in data["sizes"][role].items():
-            labels = _labels_used(record, role, split)
-            digest = data["hashes"][role][split][:12]
-            yield f"| {domains[role]} ({role}) | {split} | {count:,} | {labels} | `{digest}` |"
-
-
-def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
-    return label_use(
-        role,
-        split,
+    used = partial(
+        label_use,
         oracle=_chosen_by_labels(record),
         refit="refit" in record,
         calibrated=record.get("temperature", 1.0) != 1.0,
         target_labelled=_has_target_labels(record),
-        few=record["data"].get("few_labels", ()),
+        few=data.get("few_labels", ()),
     )
+    yield "| domain | split | images | labels | hash |"
+    yield "|---|---|---|---|---|"
+    for role in ("source", "target"):
+        for split, count in data["sizes"][role].items():
+            digest = data["hashes"][role][split][:12]
+            labels = used(role, split)
+            yield f"| {domains[role]} ({role}) | {split} | {count:,} | {labels} | `{digest}` |"
 
 
 def _has_target_labels(record: dict[str, Any]) -> bool:
@@ -234,3 +230,47 @@ def _recipe(record: dict[str, Any]) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else escape_markdown(str(value))
+
+
+def of_each(counts: Sequence[int]) -> str:
+    """Say how many labelled images there are of each class."""
+    low, high = min(counts), max(counts)
+    return f"{low} a class" if low == high else f"{low} to {high} a class"
+
+
+def label_use(
+    role: str,
+    split: str,
+    *,
+    oracle: bool,
+    refit: bool = False,
+    calibrated: bool = False,
+    target_labelled: bool = True,
+    few: Sequence[int] = (),
+) -> str:
+    """Say what labels of a split were used for, in one wording for the card and the report.
+
+    Args:
+        role: source or target.
+        split: train, val or test.
+        oracle: whether labels of the target's validation split chose the epoch or the trial.
+        refit: whether the model was trained again, on training and validation images.
+        calibrated: whether it has a temperature.
+        target_labelled: whether the target has labels.
+        few: labelled training images of the target that were trained on, by class.
+    """
+    if (role, split) == ("target", "train") and few:
+        return f"{sum(few)} trained on ({of_each(few)}), the others never read"
+    if role == "target" and not target_labelled:
+        return "none"
+    if role == "source":
+        scored = "only read by scores that need no target label"
+        return {"train": "trained on", "val": "trained on" if refit else scored}.get(
+            split, "not used"
+        )
+    if split == "train":
+        return "never read"
+    if split == "test":
+        return "only read by evaluate and compare"
+    chose = "chose the model" if oracle else "only measured it"
+    return f"{chose} and set its temperature" if calibrated else chose

@@ -23,8 +23,8 @@ from dann_search.inference.batched_logits import (
     find_device,
     stacked,
 )
-from dann_search.inference.contact_sheet import ContactSheet
 from dann_search.inference.find_model import FoundModel, find_model
+from dann_search.inference.gallery import ContactSheet
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import RECORD

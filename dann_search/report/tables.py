@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dann_search.config.trial import TrialConfig
-from dann_search.inference.label_use import label_use
+from dann_search.inference.model_card import label_use
 from dann_search.report.content import Content
 from dann_search.report.figures.plot import number
 from dann_search.results.reader import TrialRow
