@@ -25,7 +25,7 @@ def fairness(
     info: StoreInfo,
     tuned: Mapping[str, int] = NOT_TUNED,
 ) -> Fairness:
-    """State the terms on which ``methods`` are compared; ``tuned`` as of ``sentences``."""
+    """State the terms on which methods are compared; ``tuned`` has the trials of own searches."""
     own = [row for row in rows if row.confirms is None]
     searched = experiment.space.get("method")
     objective = experiment.search.objective
@@ -59,12 +59,8 @@ def sentences(
 ) -> list[str]:
     """Say the terms in sentences.
 
-    Args:
-        terms: all but their notes.
-        methods: names of the methods that are compared.
-        seeds: seeds of the trainings.
-        unfinished: trials that the search has not ended yet.
-        own_trials: trials of the searches of those baselines that were tuned, by name.
+    ``unfinished`` is the number of trials that the search has not ended yet, ``own_trials`` that of
+    the search of each baseline that was tuned.
     """
     tuned = terms.tuned
     chooser = f"{terms.objective}, without target labels"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
-from dann_search.evaluation.baselines import OF_LABELS_ALONE, effective, recipe, tuned_name
+from dann_search.evaluation.baselines import OF_LABELS_ALONE, TUNED, effective, recipe
 from dann_search.evaluation.tuning import TunedBaseline
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.job import TrainingJob
@@ -56,21 +56,11 @@ def plan_runs(
 ) -> TrainingPlan:
     """Plan runs of every method; of a baseline that was tuned, those of its own recipe too.
 
-    A run's folder is named after everything that decides its outcome.
-
-    Args:
-        folder: the compared experiment.
-        experiment: what it searched.
-        winner: recipe of its best trial.
-        names: methods of the comparison.
-        seeds: of the runs of each method.
-        steps: of a whole training.
-        store: the experiment's packed images.
-        others: other packed images, by the method that trains on them.
-        tuned: what the searches of baselines have found, by baseline.
-        few: whether some of the target's training images have labels to train on.
+    A run's folder is named after everything that decides its outcome. ``steps`` are those of a
+    whole training, ``others`` the packed images of methods that do not train on ``store``. ``few``
+    says whether some of the target's training images have labels to train on.
     """
-    plan = TrainingPlan({}, {}, {tuned_name(name): one for name, one in tuned.items()})
+    plan = TrainingPlan({}, {}, {name + TUNED: one for name, one in tuned.items()})
     first: dict[Path, str] = {}
 
     def add(name: str, method: str, recipes: Iterable[TrialConfig]) -> None:
@@ -98,7 +88,7 @@ def plan_runs(
         add(method, method, inherited)
         if one := tuned.get(method):
             own = (one.config.model_copy(update={"seed": seed}) for seed in seeds)
-            add(tuned_name(method), method, own)
+            add(method + TUNED, method, own)
     return plan
 
 

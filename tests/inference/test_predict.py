@@ -17,10 +17,9 @@ from dann_search import load_model, predict_files
 from dann_search.cli import main
 from dann_search.data.store import open_images
 from dann_search.errors import InputError
-from dann_search.inference import contact_sheet, prediction_output
+from dann_search.inference import gallery, prediction_output
 from dann_search.inference.batched_logits import decoded_batches
-from dann_search.inference.contact_sheet import ContactSheet
-from dann_search.inference.gallery import data_uri
+from dann_search.inference.gallery import ContactSheet, data_uri
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.outputs.models import FilePrediction
 from dann_search.storage.layout import ExperimentFolder
@@ -279,7 +278,7 @@ def test_a_sheet_shows_the_images_by_class_with_the_refused_first(
 def test_of_many_images_a_sheet_keeps_some_drawn_over_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contact_sheet, "MOST", 20)
+    monkeypatch.setattr(gallery, "MOST", 20)
     sheet, image = ContactSheet(1_000, None), np.zeros((3, 8, 8), np.uint8)
     for number in range(1_000):
         sheet.add(
