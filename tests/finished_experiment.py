@@ -79,7 +79,8 @@ def _copy(folder: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
 @pytest.fixture(scope="session")
 def tiny_searched(tiny_images: Path, tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
     """One on tiny images, whose trainings take a tenth of a second; read only."""
-    changes = {"training__epochs": 2, "search__published_first": False}
+    # Of this seed, the winner has every stage trained, and is best in its last epoch.
+    changes = {"training__epochs": 2, "search__published_first": False, "search__seed": 9}
     folder = tmp_path_factory.mktemp("tiny_searched")
     return search_file(tiny_space_file(folder, tiny_images, **changes))
 
