@@ -8,6 +8,7 @@ from typing import Any
 
 from dann_search.config.experiment import WeightsFile
 from dann_search.config.extensions import METHODS
+from dann_search.config.parameter import is_one_of
 from dann_search.config.start_points import PUBLISHED
 from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.errors import InputError, nearest
@@ -218,7 +219,7 @@ def _idle(config: TrialConfig) -> dict[str, Any]:
         name: _default(name)
         for name, conditions in implied_conditions().items()
         if any(
-            getattr(config, other) not in ([wanted] if isinstance(wanted, str) else wanted)
+            not is_one_of(getattr(config, other), wanted)
             for other, wanted in conditions.items()
         )
     }

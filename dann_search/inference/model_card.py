@@ -46,8 +46,9 @@ def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loadin
     """
     outdated = evaluation is not None and not is_current(evaluation, record)
     evaluation = None if outdated else evaluation
+    experiment, backbone = map(escape_markdown, (record["experiment"], record["backbone"]))
     sections = {
-        _title(record): _about(record),
+        f"{experiment}: {backbone}, {record['config']['method']}": _about(record),
         "Intended use": _use(record),
         "Data": "\n".join(_data(record)),
         "Metrics": "\n".join(_metrics(record, evaluation, outdated)),
@@ -62,18 +63,9 @@ def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loadin
     return "\n\n".join(f"{title}\n\n{text}" for title, text in texts) + "\n"
 
 
-def _title(record: dict[str, Any]) -> str:
-    experiment, backbone = map(escape_markdown, (record["experiment"], record["backbone"]))
-    return f"{experiment}: {backbone}, {record['config']['method']}"
-
-
 def _domains(record: dict[str, Any]) -> dict[str, str]:
     """Return the names of both domains, escaped for Markdown."""
     return {role: escape_markdown(name) for role, name in record["domains"].items()}
-
-
-def _of_class(score: dict[str, Any]) -> str:
-    return f"{escape_markdown(score['class'])} (F1 {score['f1']:.2f}, {score['n']})"
 
 
 def is_current(evaluation: dict[str, Any], record: dict[str, Any]) -> bool:
@@ -202,30 +194,24 @@ def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterat
         )
     if evaluation:
         worst = sorted((c for c in evaluation["per_class"] if c["n"]), key=lambda c: c["f1"])
-        shown = ", ".join(_of_class(c) for c in worst[:WEAKEST])
+        shown = ", ".join(
+            f"{escape_markdown(c['class'])} (F1 {c['f1']:.2f}, {c['n']})" for c in worst[:WEAKEST]
+        )
         yield f"Weakest classes on test, with their images: {shown}."
 
 
 def _recipe(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    sentences = [
+    text = (
         f"Trial {record['trial']} of experiment {escape_markdown(record['experiment'])}, "
         f"epoch {record['epoch']}, seed {record['seeds']['training']}; "
         f"splits of seed {record['seeds']['splits']}."
-    ]
+    )
     if refit := record.get("refit"):
-        sentences.append(
-            f"Trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}."
-        )
-    if record["searched"]:
-        values = (
-            f"{escape_markdown(name)} {_number(value)}"
-            for name, value in record["searched"].items()
-        )
-        sentences.append(f"Searched: {', '.join(values)}.")
-    sentences.append("The whole recipe is in model.json.")
-    sentences.append(f"Versions: {versions}.")
-    return " ".join(sentences)
+        text += f" Trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}."
+    if values := [f"{escape_markdown(n)} {_number(v)}" for n, v in record["searched"].items()]:
+        text += f" Searched: {', '.join(values)}."
+    return f"{text} The whole recipe is in model.json. Versions: {versions}."
 
 
 def _number(value: Any) -> str:
@@ -250,14 +236,8 @@ def label_use(
 ) -> str:
     """Say what labels of a split were used for, in one wording for the card and the report.
 
-    Args:
-        role: source or target.
-        split: train, val or test.
-        oracle: whether labels of the target's validation split chose the epoch or the trial.
-        refit: whether the model was trained again, on training and validation images.
-        calibrated: whether it has a temperature.
-        target_labelled: whether the target has labels.
-        few: labelled training images of the target that were trained on, by class.
+    ``oracle``: labels of the target's validation split chose the epoch or the trial. ``few``:
+    labelled training images of the target that were trained on, by class.
     """
     if (role, split) == ("target", "train") and few:
         return f"{sum(few)} trained on ({of_each(few)}), the others never read"

@@ -64,9 +64,7 @@ def write(model: DannModel, folder: Path) -> None:
 def metadata(record: Mapping[str, Any], evaluation: dict[str, Any] | None) -> str:
     """Return the block of YAML that the Hub reads at the top of a card.
 
-    Args:
-        record: the content of model.json.
-        evaluation: the content of evaluation.json; not shown if the model was calibrated since.
+    An evaluation is left out if the model was calibrated since.
     """
     name = str(record["experiment"])
     data: dict[str, Any] = {
