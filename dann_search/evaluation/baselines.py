@@ -219,8 +219,7 @@ def _idle(config: TrialConfig) -> dict[str, Any]:
         name: _default(name)
         for name, conditions in implied_conditions().items()
         if any(
-            not is_one_of(getattr(config, other), wanted)
-            for other, wanted in conditions.items()
+            not is_one_of(getattr(config, other), wanted) for other, wanted in conditions.items()
         )
     }
 

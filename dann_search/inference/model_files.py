@@ -35,15 +35,17 @@ def check_whole(folder: Path, record: Mapping[str, Any]) -> None:
         InputError: they were changed or damaged since.
     """
     path, expected = folder / WEIGHTS, record.get(HASHES, {}).get(WEIGHTS)
-    if expected is None:
-        return
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+    if expected is not None and (found := sha256_of(path)) != expected:
         raise InputError(
             f"{path}: damaged or replaced: its SHA-256 is {found[:12]}…, and {RECORD} says "
             f"{expected[:12]}…; write the model again with: dann-search best"
         )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_place(place: Path, kind: Literal["model", "export"], force: bool) -> None:

@@ -1,6 +1,5 @@
 """Export a model into a new folder, which gets its name once it was compared with the model."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import Literal, cast
 import torch
 
 from dann_search.errors import InputError, RunError, in_one_line, nearest
-from dann_search.inference.export import hub_folder, programs, safetensors_folder
+from dann_search.inference.export import programs, safetensors_folder
 from dann_search.inference.export.verification import images_for, verify
 from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.model import DannModel, load_model
@@ -28,6 +27,7 @@ from dann_search.inference.model_files import (
     WEIGHTS,
     check_place,
     read_evaluation,
+    sha256_of,
 )
 from dann_search.outputs.models import Export, Verification
 
@@ -73,10 +73,10 @@ FORMATS = {
         programs.torch_loading,
     ),
     "hf": Format(
-        hub_folder.FILES,
-        hub_folder.write,
+        (*safetensors_folder.FILES, safetensors_folder.CONFIG),
+        safetensors_folder.write_hub,
         safetensors_folder.open_written,
-        hub_folder.loading,
+        safetensors_folder.hub_loading,
         safetensors_folder.check,
     ),
 }
@@ -116,10 +116,8 @@ def export_model(
     begun = time.perf_counter()
     model = load_model(found.folder, found.trusted).requires_grad_(False)
     with tempfile.TemporaryDirectory() as odd, _new_folder(place) as folder:
-        if images is None:
-            pictures = images_for(model, found.store, None, Path(odd))
-        else:
-            pictures = images_for(model, None, Path(images), Path(odd))
+        store = found.store if images is None else None
+        pictures = images_for(model, store, None if images is None else Path(images), Path(odd))
         try:
             kind.write(model, folder)
             run = kind.open_written(folder)
@@ -173,11 +171,11 @@ def _describe(
     """Write model.json, which the loader reads, and the card."""
     # An export is passed on to others: it does not say where the experiment lies.
     record = {name: value for name, value in model.record.items() if name != PLACE} | {
-        HASHES: {name: _sha256(folder / name) for name in kind.files},
+        HASHES: {name: sha256_of(folder / name) for name in kind.files},
         "export": {
             "format": format,
             "files": list(kind.files),
-            "weights_sha256": _sha256(found.folder / WEIGHTS),
+            "weights_sha256": sha256_of(found.folder / WEIGHTS),
             "torch": torch.__version__,
             "verification": verification.model_dump(),
         },
@@ -187,10 +185,5 @@ def _describe(
     evaluation = read_evaluation(found.folder)
     card = model_card(record, evaluation, loading)
     if format == "hf":
-        card = hub_folder.metadata(record, evaluation) + card
+        card = safetensors_folder.hub_metadata(record, evaluation) + card
     (folder / CARD).write_text(card, encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

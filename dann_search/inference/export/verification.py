@@ -35,9 +35,7 @@ class Images:
     of: str
 
 
-def images_for(
-    model: DannModel, store: Path | None, folder: Path | None, odd: Path | None = None
-) -> Images:
+def images_for(model: DannModel, store: Path | None, folder: Path | None, odd: Path) -> Images:
     """Return images of the folder, else of the target's validation split, else synthetic ones.
 
     With them go odd ones, which are written into the folder ``odd``.
@@ -47,7 +45,8 @@ def images_for(
     """
     sources: list[ImageSource]
     if folder is not None:
-        sources, of = _from_folder(folder), f"images of {folder}"
+        found = list(image_files(check_words(folder)))
+        sources, of = [found[row] for row in _evenly(len(found))], f"images of {folder}"
     elif store is not None:
         stored = open_images(store, "target", "val")
         sources = [pixels.transpose(1, 2, 0) for pixels in stored[_evenly(len(stored))]]
@@ -55,10 +54,9 @@ def images_for(
     else:
         sources = _synthetic(model.stored_size)
         of = "synthetic images, --images FOLDER for real ones"
-    if odd is not None:
-        files = write_odd_images(odd)
-        sources, of = [*sources, *files], f"images ({len(sources)} {of}; {len(files)} odd files)"
-    return Images(sources, of)
+    files = write_odd_images(odd)
+    of = f"images ({len(sources)} {of}; {len(files)} odd files)"
+    return Images([*sources, *files], of)
 
 
 def verify(model: DannModel, run: Run, images: Images) -> Verification:
@@ -100,11 +98,6 @@ def _batches(sources: Sequence[ImageSource]) -> Iterator[Sequence[ImageSource]]:
 
 def _evenly(count: int) -> list[int]:
     return [round(place) for place in np.linspace(0, count - 1, min(count, MOST))]
-
-
-def _from_folder(folder: Path) -> list[ImageSource]:
-    files = list(image_files(check_words(folder)))
-    return [files[row] for row in _evenly(len(files))]
 
 
 def _synthetic(side: int) -> list[ImageSource]:
