@@ -18,7 +18,7 @@ from dann_search.cli import main
 from dann_search.data.store import open_images
 from dann_search.errors import InputError
 from dann_search.inference import gallery, prediction_output
-from dann_search.inference.batched_logits import decoded_batches
+from dann_search.inference.batched_logits import decoded_batches, find_device
 from dann_search.inference.gallery import ContactSheet, data_uri
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.outputs.models import FilePrediction
@@ -299,3 +299,19 @@ def test_one_path_is_taken_for_one(model: Path, photos: Path) -> None:
     expected = list(predict_files(model, [photos / "a.jpg"]))
     assert list(predict_files(model, str(photos / "a.jpg"))) == expected
     assert list(predict_files(model, photos / "a.jpg")) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "device"),
+    [
+        ("auto", True, "cuda"),
+        ("auto", False, "cpu"),
+        ("cuda", True, "cuda"),
+        ("cpu", True, "cpu"),
+    ],
+)
+def test_a_gpu_is_used_where_it_is_there_and_not_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, there: bool, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert find_device(name) == torch.device(device)
