@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 
 from dann_search.errors import InputError
@@ -55,6 +54,8 @@ def test_patch_transformers_are_exported_at_the_side_they_were_trained_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backbone: str, format_: str
 ) -> None:
     spec_of(backbone)  # kept by name, so with every block
+    import timm  # only now importable beside a CPU-only torch
+
     # One block shows what a dozen do, and is traced in a tenth of the time.
     monkeypatch.setattr(timm, "create_model", partial(timm.create_model, depth=1))
     model = random_model(backbone, side=48)
