@@ -121,7 +121,7 @@ class Classifier(nn.Module):
             batch_size: images per batch.
 
         Raises:
-            ValueError: an image cannot be read; ``InputError`` within dann-search.
+            ValueError: an image cannot be read. Within dann-search it is an ``InputError``.
         """
         device = next(self.network.parameters()).device
         found = []
