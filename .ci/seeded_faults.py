@@ -632,7 +632,7 @@ FAULTS = (
     ),
     Fault(
         "a model's temperature used the wrong way round",
-        "dann_search/inference/model.py",
+        "dann_search/inference/export/standalone.py",
         "(logits / self.temperature).softmax(1)",
         "(logits * self.temperature).softmax(1)",
         (
@@ -719,8 +719,8 @@ FAULTS = (
     Fault(
         "predictions with sorted classes",
         "dann_search/inference/predict.py",
-        "label=model.class_names[number]",
-        "label=sorted(model.class_names)[number]",
+        "label=names[number]",
+        "label=sorted(names)[number]",
         (
             "tests/inference/test_predict.py"
             "::test_predictions_are_the_models_own_and_in_the_order_of_the_files",

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from dann_search.config.extensions import VALIDATORS
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import open_labels, read_info
-from dann_search.evaluation.runs import BaselineRun, predict_run
+from dann_search.evaluation.runs import predict_run
 from dann_search.results.reader import open_experiment, read_experiment, read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint
@@ -49,8 +49,7 @@ def score_trials(folder: ExperimentFolder) -> list[Scored]:
             continue
         best = load_checkpoint(folder.trial(row.number) / BEST).history[-1]
         config = TrialConfig(**row.config)
-        run = BaselineRun(config.method, config.seed, config, folder.trial(row.number))
-        predicted = predict_run(run, experiment, folder.data)
+        predicted = predict_run(config, folder.trial(row.number), experiment, folder.data)
         f1 = classification_metrics(labels, predicted, classes).f1_macro
         assert best.f1_macro_val is not None, "the target has no labels"
         scored.append(Scored({ORACLE: best.f1_macro_val, **best.validators}, f1))

@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 
 from tests.experiments import write_tiny_images
-from tests.finished_experiment import experiment, searched
+from tests.finished_experiment import experiment, searched, tiny, tiny_searched
 from tests.ray_fixtures import faults, local_ray, no_faults
 
 torch.set_num_threads(1)
@@ -24,7 +24,7 @@ settings.load_profile("untimed")
 # A shell's background jobs ignore Ctrl-C, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-__all__ = ["experiment", "faults", "local_ray", "no_faults", "searched"]
+__all__ = ["experiment", "faults", "local_ray", "no_faults", "searched", "tiny", "tiny_searched"]
 
 
 @pytest.fixture(scope="session")

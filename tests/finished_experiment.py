@@ -15,7 +15,7 @@ from dann_search.study.study import StudyRecord
 from dann_search.tracking.trial_files import TrialFiles
 from dann_search.training.loop import train
 from dann_search.training.result import best_of, score_of
-from tests.experiments import space_file
+from tests.experiments import space_file, tiny_space_file
 
 
 def search_here(folder_of_file: Path, **changes: object) -> ExperimentFolder:
@@ -67,6 +67,25 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
 @pytest.fixture
 def experiment(searched: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
     """A copy that a test may change; where it lies has changed too, as if it had been moved."""
-    root = tmp_path / "moved" / searched.root.name
-    shutil.copytree(searched.root, root)
+    return _copy(searched, tmp_path)
+
+
+def _copy(folder: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
+    root = tmp_path / "moved" / folder.root.name
+    shutil.copytree(folder.root, root)
     return ExperimentFolder(root)
+
+
+@pytest.fixture(scope="session")
+def tiny_searched(tiny_images: Path, tmp_path_factory: pytest.TempPathFactory) -> ExperimentFolder:
+    """One on tiny images, whose trainings take a tenth of a second; read only."""
+    # Of this seed, the winner has every stage trained, and is best in its last epoch.
+    changes = {"training__epochs": 2, "search__published_first": False, "search__seed": 9}
+    folder = tmp_path_factory.mktemp("tiny_searched")
+    return search_file(tiny_space_file(folder, tiny_images, **changes))
+
+
+@pytest.fixture
+def tiny(tiny_searched: ExperimentFolder, tmp_path: Path) -> ExperimentFolder:
+    """A copy of it that a test may change."""
+    return _copy(tiny_searched, tmp_path)

@@ -21,7 +21,7 @@ from dann_search.data.store import StoreInfo
 from dann_search.data.target_has_labels import fitted_to_target, why_label_free, with_objective
 from dann_search.errors import InputError, RunError, StorageError
 from dann_search.inference.best import write_best
-from dann_search.inference.label_use import of_each
+from dann_search.inference.model_card import of_each
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.search import SearchEnded
 from dann_search.outputs.shared import StoppedBy

@@ -8,6 +8,7 @@ from typing import Any
 
 from dann_search.config.experiment import WeightsFile
 from dann_search.config.extensions import METHODS
+from dann_search.config.parameter import is_one_of
 from dann_search.config.start_points import PUBLISHED
 from dann_search.config.trial import TrialConfig, implied_conditions
 from dann_search.errors import InputError, nearest
@@ -38,8 +39,6 @@ IN_COMPARE_ALONE = (LAMBDA_0, FROZEN, TLLIB, TARGET_FEW, SUPERVISED)
 OF_LABELS_ALONE = (TARGET_FEW, SUPERVISED)
 """Baselines that are trained as source_only is, on labelled target images in the source's place."""
 
-TLLIB_RECIPE: dict[str, Any] = PUBLISHED["tllib"]
-
 TLLIB_STEPS = 1000
 """Steps over which tllib's schedules rise and fall, whatever the length of training: max_iters of
 its gradient reversal, and the inverse of its --lr-gamma."""
@@ -49,24 +48,15 @@ TLLIB_SCRATCH: dict[str, Any] = {"learning_rate": 0.01, "head_lr_factor": 1.0}
 
 
 TUNED = "_tuned"
-"""Ending of the name of a baseline's tuned twin."""
-
-
-def tuned_name(method: str) -> str:
-    """Return what a comparison calls the tuned twin of a baseline."""
-    return f"{method}{TUNED}"
+"""Ending of the name by which a comparison calls the tuned twin of a baseline."""
 
 
 def checked(methods: Sequence[str], few: bool = False) -> list[str]:
     """Return the names without repetitions.
 
-    Args:
-        methods: names.
-        few: whether some of the target's training images have labels to train on.
-
     Raises:
-        InputError: a name is unknown, and the error suggests the nearest, or such labels are
-            needed.
+        InputError: a name is unknown, and the error suggests the nearest, or a method needs
+            labelled target images to train on and there are not ``few``.
     """
     names = list(dict.fromkeys(name.strip() for name in methods if name.strip()))
     valid = [*METHODS, *IN_COMPARE_ALONE]
@@ -115,12 +105,7 @@ def recipe(
 
 
 def fixed_by(method: str, winner: str) -> dict[str, Any]:
-    """Return the fields that make a recipe one of this method, whatever else is in it.
-
-    Args:
-        method: name in the comparison.
-        winner: method of the search's best trial.
-    """
+    """Return the fields that make a recipe one of a baseline's, beside the winner's method."""
     if method == FROZEN:
         return {"method": "source_only", "unfrozen_depth": 0, "batch_norm": "frozen"}
     if method in OF_LABELS_ALONE:
@@ -138,12 +123,12 @@ def _tllib(
     winner: TrialConfig, seed: int, files: Mapping[str, WeightsFile], steps: int
 ) -> TrialConfig:
     pretrained = starts_pretrained(winner, files)
-    shared = {name: getattr(winner, name) for name in ("backbone", "epochs", "batch_size")}
+    shared = winner.model_dump(include={"backbone", "epochs", "batch_size"})
     rates = {} if pretrained else TLLIB_SCRATCH
     # By steps, as there: of 102 steps, a stretched schedule has lambda at 0.76 after ten.
     gammas = dict.fromkeys(("lambda_gamma", "lr_gamma"), steps / TLLIB_STEPS)
     own = {"pretrained": pretrained, "seed": seed}
-    return TrialConfig(**TLLIB_RECIPE | rates | shared | gammas | own)
+    return TrialConfig(**PUBLISHED["tllib"] | rates | shared | gammas | own)
 
 
 def starts_pretrained(winner: TrialConfig, files: Mapping[str, WeightsFile]) -> bool:
@@ -163,12 +148,8 @@ def effective(
 
     If two recipes are then equal, they train the same network to the last digit. One case is not
     exact: without batch norm to adapt, adabn is source_only up to rounding and dropout's draws. The
-    reverse need not hold; it only costs one more training.
-
-    Args:
-        config: the recipe.
-        files: explicit files of pre-trained weights, by backbone.
-        few: whether some of the target's training images have labels to train on.
+    reverse need not hold; it only costs one more training. ``few`` says whether some of the
+    target's training images have labels to train on.
     """
     from dann_search.models.build import batch_norm_stages, uses_pretrained
     from dann_search.models.registry import spec_of
@@ -176,13 +157,12 @@ def effective(
     stages = len(spec_of(config.backbone).stages)
     depth = stages if config.unfrozen_depth is None else min(config.unfrozen_depth, stages)
     changes: dict[str, Any] = {"pretrained": uses_pretrained(config, files)}
+    idle = [] if config.pseudo_labels else ["pseudo_label_weight"]
     if config.method == "from_scratch":
         depth = stages
         changes["method"] = "source_only"
-        changes |= {name: _default(name) for name in ("fine_tuning", "linear_probe_epochs")}
-        changes["head_init"] = _default("head_init")
-    if not config.pseudo_labels:
-        changes["pseudo_label_weight"] = _default("pseudo_label_weight")
+        idle += ["fine_tuning", "linear_probe_epochs", "head_init"]
+    changes |= {name: _default(name) for name in idle}
     if depth == 0:
         changes |= {"gradual_unfreezing": 0, "stage_lr_decay": 1.0}
         changes |= {"linear_probe_epochs": 0, "fine_tuning": "stages"}
@@ -203,12 +183,9 @@ def effective(
 
 
 def _with_target(config: TrialConfig, moving: bool, few: bool) -> dict[str, Any]:
-    """Return what batch norm and lambda come to where target images are trained on.
+    """Return what batch norm and lambda of a recipe that adapts come to.
 
-    Args:
-        config: a recipe that adapts.
-        moving: whether its backbone has batch norm whose statistics training may move.
-        few: whether some of the target's training images have labels to train on.
+    ``moving``: its backbone has batch norm whose statistics training may move.
     """
     fixed = config.batch_norm == "frozen" and moving
     if config.by_statistics or _is_adabn(config):
@@ -242,8 +219,7 @@ def _idle(config: TrialConfig) -> dict[str, Any]:
         name: _default(name)
         for name, conditions in implied_conditions().items()
         if any(
-            getattr(config, other) not in ([wanted] if isinstance(wanted, str) else wanted)
-            for other, wanted in conditions.items()
+            not is_one_of(getattr(config, other), wanted) for other, wanted in conditions.items()
         )
     }
 

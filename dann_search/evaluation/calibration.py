@@ -27,10 +27,7 @@ def reliability(
 ) -> list[ReliabilityBin]:
     """Compare confidence with accuracy in bins of equal width (Guo et al. 2017, section 2).
 
-    Args:
-        probabilities: shape (n, classes).
-        labels: shape (n,).
-        bins: number of bins.
+    ``probabilities`` have shape (n, classes), ``labels`` shape (n,).
     """
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == labels
@@ -64,10 +61,7 @@ def calibration_error(
 ) -> CalibrationError:
     """Measure how far softmax(logits / temperature) can be believed.
 
-    Args:
-        logits: shape (n, classes).
-        labels: shape (n,).
-        temperature: 1 for a model that is not calibrated.
+    ``logits`` have shape (n, classes), ``labels`` shape (n,).
     """
     log_probabilities = log_softmax(logits / temperature, axis=1)
     probabilities = np.exp(log_probabilities)
@@ -83,11 +77,8 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> f
     """Return the most likely temperature (Guo et al. 2017, section 4.2).
 
     Its logarithm has a normal prior around 0 with standard deviation ``PRIOR``: a few images weigh
-    less than the prior, hundreds weigh much more.
-
-    Args:
-        logits: shape (n, classes), of images the network was not trained on.
-        labels: shape (n,).
+    less than the prior, hundreds weigh much more. ``logits`` (n, classes) and ``labels`` (n,) are
+    of images the network was not trained on.
     """
     rows = np.arange(len(labels))
 

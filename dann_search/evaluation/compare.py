@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.trial import TrialConfig
@@ -23,14 +24,13 @@ from dann_search.evaluation.baselines import (
     TARGET_FEW,
     checked,
     default_methods,
-    tuned_name,
 )
 from dann_search.evaluation.comparison import steps, verdict
 from dann_search.evaluation.comparison_tables import write_comparison
 from dann_search.evaluation.fairness import fairness
 from dann_search.evaluation.method_scores import score_methods
 from dann_search.evaluation.paired_bootstrap import RESAMPLES
-from dann_search.evaluation.runs import TrainingPlan, jobs_of, plan_runs, predict_run
+from dann_search.evaluation.runs import TrainingPlan, plan_runs, predict_run
 from dann_search.evaluation.tuning import (
     TunedBaseline,
     Tuning,
@@ -46,7 +46,7 @@ from dann_search.storage.compare_lock import alone, remove_left_labels
 from dann_search.storage.driver_lock import driver_is_alive
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.record import recorded_store
-from dann_search.training.job import Failures, TrainAll
+from dann_search.training.job import TrainAll
 
 
 def compare(
@@ -79,11 +79,12 @@ def compare(
     """
     asked = _asked(folder, methods, seeds)
     with alone(folder):
-        plan, names, failed = _train(folder, asked, train_all, tuning)
+        plan, failed = _train(folder, asked, train_all, tuning)
+    names = [name for name in plan.runs if name not in failed]
     winner = asked.winner.method
     if winner in failed or not names:
         raise RunError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
-    scores = _scored(asked, plan, names)
+    scores, contents = _scored(asked, plan, names)
     info = read_info(asked.store)
     n_test = info.sizes["target"]["test"]
     searched = {name: plan.tuned[name].search.trials for name in names if name in plan.tuned}
@@ -93,7 +94,7 @@ def compare(
         trial=asked.row.number,
         seeds=asked.seeds,
         n_test=n_test,
-        n_test_contents=_contents(asked.store, n_test),
+        n_test_contents=contents,
         resamples=RESAMPLES,
         verdict=verdict(winner, scores, asked.few),
         fairness=fairness(
@@ -109,13 +110,8 @@ def compare(
 class _Asked:
     """What is compared: the experiment's winner, and methods by name.
 
-    Attributes:
-        experiment, rows: the experiment and its trials.
-        row, winner: the winning trial and its recipe.
-        names: of the methods, the winner's among them.
-        seeds: of the runs of each method.
-        store: the experiment's packed images.
-        few: whether training may see some of the target's labels.
+    ``row`` and ``winner`` are the winning trial and its recipe, ``store`` the experiment's packed
+    images; ``few`` says whether training may see some of the target's labels.
     """
 
     experiment: ExperimentConfig
@@ -132,100 +128,15 @@ def _asked(folder: ExperimentFolder, methods: Sequence[str] | None, seeds: int) 
     """Check what can be known to go wrong before anything is trained."""
     if seeds < 2:
         raise InputError(f"compare needs at least 2 seeds for a deviation, got {seeds}")
-    _refuse_while_searching(folder)
-    experiment, rows = read_experiment(folder), read_trials(folder)
-    row = choose(rows, folder, 1, None)
-    few = bool(recorded_store(folder).few_labels)
-    named = checked(methods or [], few)
-    _refuse_without_labels(folder)
-    winner = TrialConfig(**row.config)
-    names = named or default_methods(winner, experiment.weights, few)
-    numbers = _new_seeds(row, rows, seeds)
-    return _Asked(experiment, rows, row, winner, names, numbers, packed_store(folder), few)
-
-
-def _train(
-    folder: ExperimentFolder, asked: _Asked, train_all: TrainAll, tuning: Tuning | None
-) -> tuple[TrainingPlan, list[str], dict[str, str]]:
-    """Train all runs; return them, the methods trained in full, and why others failed, by name."""
-    experiment, winner, store, names = asked.experiment, asked.winner, asked.store, asked.names
-    steps_each = _steps(winner, store)
-    planned = partial(
-        plan_runs, folder, experiment, winner, names, asked.seeds, steps_each, few=asked.few
-    )
-    tuned, failed = dict[str, TunedBaseline](), dict[str, str]()
-    with _stores(folder, experiment, store, names) as stores:
-        if tuning:
-            own = plan_searches(
-                folder, experiment, winner.method, names, tuning.trials, store, stores
-            )
-            tuned, failed = run_searches(tuning, own, len(planned().runs), len(asked.seeds))
-        plan = planned(tuned)
-        failures = train_all(jobs_of(folder, plan, stores, store), experiment)
-    planned_names = [one for name in names for one in (name, tuned_name(name)) if one in plan.names]
-    failed |= _failed(plan, planned_names, failures)
-    return plan, [name for name in planned_names if name not in failed], failed
-
-
-def _failed(plan: TrainingPlan, names: Sequence[str], failures: Failures) -> dict[str, str]:
-    """Return methods with a failed training, and why: a mean over the other runs would flatter."""
-    failed = {}
-    for name in names:
-        runs = plan.runs[plan.same_as.get(name, name)]
-        if reasons := [failures[run.name] for run in runs if run.name in failures]:
-            count = f"{len(reasons)} of {len(runs)} trainings failed"
-            failed[name] = f"{count}, the first: {reasons[0]}"
-    return failed
-
-
-def _scored(asked: _Asked, plan: TrainingPlan, names: Sequence[str]) -> dict[str, MethodScores]:
-    """Score every method; all runs have ended, and only here are test labels read."""
-    store, winner = asked.store, asked.winner.method
-    wanted = dict.fromkeys(plan.same_as.get(name, name) for name in names)
-    trained = {
-        method: np.stack([predict_run(run, asked.experiment, store) for run in plan.runs[method]])
-        for method in wanted
-    }
-    labels, copies = open_labels(store, "target", "test"), open_groups(store, "target", "test")
-    class_names = read_info(store).class_names
-    predictions = {name: trained[plan.same_as.get(name, name)] for name in names}
-    way = steps(winner, names, plan.same_as)
-    scores = score_methods(labels, predictions, class_names, winner, steps=way, groups=copies)
-    return {
-        name: one.model_copy(
-            update={
-                "same_as": plan.same_as.get(name),
-                "runs": [run.folder.name for run in plan.runs[plan.same_as.get(name, name)]],
-                "tuned": plan.tuned[name].search if name in plan.tuned else None,
-            }
-        )
-        for name, one in scores.items()
-    }
-
-
-def _contents(store: Path, images: int) -> int:
-    """Return how many different contents the target's test images show."""
-    copies = open_groups(store, "target", "test")
-    return images if copies is None else len(np.unique(copies))
-
-
-def _new_seeds(winner: TrialRow, rows: Sequence[TrialRow], count: int) -> list[int]:
-    """Return seeds that did not choose the winner: neither its own nor those that confirmed it."""
-    used = {row.config["seed"] for row in rows if winner.number in (row.number, row.confirms)}
-    free = (seed for seed in itertools.count(winner.config["seed"] + 1) if seed not in used)
-    return list(itertools.islice(free, count))
-
-
-def _refuse_while_searching(folder: ExperimentFolder) -> None:
     if driver_is_alive(folder):
         raise InputError(
             f"{folder}: the search is still running, so its winner is not known yet; "
             f"watch it with: dann-search status {folder}"
         )
-
-
-def _refuse_without_labels(folder: ExperimentFolder) -> None:
-    info = recorded_store(folder)
+    experiment, rows = read_experiment(folder), read_trials(folder)
+    row, info = choose(rows, folder, 1, None), recorded_store(folder)
+    few, winner = bool(info.few_labels), TrialConfig(**row.config)
+    named = checked(methods or [], few)
     if not info.target_labelled:
         raise InputError(
             f"{folder}: the target {info.domains['target']} has no labels, and compare needs those "
@@ -234,6 +145,81 @@ def _refuse_without_labels(folder: ExperimentFolder) -> None:
             "manifest and search again, or measure this winner alone: "
             f"dann-search evaluate {folder} --data FOLDER"
         )
+    names = named or default_methods(winner, experiment.weights, few)
+    numbers = _new_seeds(row, rows, seeds)
+    return _Asked(experiment, rows, row, winner, names, numbers, packed_store(folder), few)
+
+
+def _train(
+    folder: ExperimentFolder, asked: _Asked, train_all: TrainAll, tuning: Tuning | None
+) -> tuple[TrainingPlan, dict[str, str]]:
+    """Train all runs; return them, and why methods failed, by name."""
+    experiment, winner, store, names = asked.experiment, asked.winner, asked.store, asked.names
+    tuned, failed = dict[str, TunedBaseline](), dict[str, str]()
+    with _stores(folder, experiment, store, names) as stores:
+        planned = partial(
+            plan_runs, folder, experiment, winner, names, asked.seeds, _steps(winner, store),
+            store, stores, few=asked.few,
+        )  # fmt: skip
+        if tuning:
+            own = plan_searches(
+                folder, experiment, winner.method, names, tuning.trials, store, stores
+            )
+            recipes = planned()
+            distinct = len(recipes.runs) - len(recipes.same_as)
+            tuned, failed = run_searches(tuning, own, distinct, len(asked.seeds))
+        plan = planned(tuned)
+        failures = train_all(plan.jobs(), experiment)
+    for name, runs in plan.runs.items():
+        # A mean over the other runs would flatter.
+        if reasons := [failures[run.name] for run in runs if run.name in failures]:
+            count = f"{len(reasons)} of {len(runs)} trainings failed"
+            failed[name] = f"{count}, the first: {reasons[0]}"
+    return plan, failed
+
+
+def _scored(
+    asked: _Asked, plan: TrainingPlan, names: Sequence[str]
+) -> tuple[dict[str, MethodScores], int]:
+    """Score every method; all runs have ended, and only here are test labels read.
+
+    Returns:
+        The scores by method, and how many different contents the test images show.
+    """
+    store, winner = asked.store, asked.winner.method
+    trained: dict[str, NDArray[np.int64]] = {}
+    for name in names:
+        same = plan.same_as.get(name, name)
+        if same not in trained:
+            runs = (
+                predict_run(run.config, run.folder, asked.experiment, store)
+                for run in plan.runs[name]
+            )
+            trained[same] = np.stack(list(runs))
+    labels, copies = open_labels(store, "target", "test"), open_groups(store, "target", "test")
+    scores = score_methods(
+        labels,
+        {name: trained[plan.same_as.get(name, name)] for name in names},
+        read_info(store).class_names,
+        winner,
+        steps=steps(winner, names, plan.same_as),
+        groups=copies,
+    )
+    for name, one in scores.items():
+        own = {
+            "same_as": plan.same_as.get(name),
+            "runs": [run.folder.name for run in plan.runs[name]],
+            "tuned": plan.tuned[name].search if name in plan.tuned else None,
+        }
+        scores[name] = one.model_copy(update=own)
+    return scores, len(labels) if copies is None else len(np.unique(copies))
+
+
+def _new_seeds(winner: TrialRow, rows: Sequence[TrialRow], count: int) -> list[int]:
+    """Return seeds that did not choose the winner: neither its own nor those that confirmed it."""
+    used = {row.config["seed"] for row in rows if winner.number in (row.number, row.confirms)}
+    free = (seed for seed in itertools.count(winner.config["seed"] + 1) if seed not in used)
+    return list(itertools.islice(free, count))
 
 
 def _steps(config: TrialConfig, store: Path) -> int:

@@ -1,6 +1,6 @@
 """What a comparison says in sentences: whether adaptation helps, and how to read the scores."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from dann_search.config.trial import adapting
@@ -11,7 +11,7 @@ from dann_search.evaluation.baselines import (
     SUPERVISED,
     TARGET_FEW,
     TLLIB,
-    tuned_name,
+    TUNED,
 )
 from dann_search.outputs.comparison import Comparison, Difference, MethodScores
 
@@ -23,10 +23,7 @@ FEW_SEEDS = 5
 def steps(winner: str, names: Collection[str], same_as: Mapping[str, str]) -> list[str]:
     """Return the methods on the way from source-only to the winner, each with one thing more.
 
-    Args:
-        winner: method of the search's best trial.
-        names: the methods that are compared.
-        same_as: methods that share another one's runs: they add nothing.
+    Those that share another one's runs, ``same_as``, add nothing.
     """
     way = [BASE, SOURCE_PLUS_FEW, ADABN, LAMBDA_0, *([winner] if winner in adapting() else [])]
     taken = {same_as.get(winner, winner)} if winner in adapting() else set()
@@ -53,7 +50,10 @@ def verdict(winner: str, methods: Mapping[str, MethodScores], few: bool = False)
     base = SOURCE_PLUS_FEW if few else BASE
     bases = [name for name in (base, ADABN) if name != winner]
     if lacking := [name for name in (winner, *bases) if name not in methods]:
-        return f"whether {winner} helps shows beside {' and '.join(bases)}: {_name(lacking)}"
+        return (
+            f"whether {winner} helps shows beside {' and '.join(bases)}: "
+            f"name {' and '.join(lacking)} among the methods"
+        )
     bases = [stronger(base, methods) for base in bases]
     # Without batch norm to adapt, adabn has the runs of source-only, or the other way round.
     apart = [base for base in bases if methods[base].same_as not in bases]
@@ -86,13 +86,8 @@ def _of_the_loss(winner: str, methods: Mapping[str, MethodScores]) -> str:
 
 def stronger(base: str, methods: Mapping[str, MethodScores]) -> str:
     """Return a baseline's name, or that of its tuned twin where this one is better."""
-    twin = tuned_name(base)
-    names = [base, twin] if twin in methods else [base]
+    names = [name for name in (base, base + TUNED) if name in methods]
     return max(names, key=lambda name: methods[name].f1_macro_test.mean)
-
-
-def _name(methods: Sequence[str]) -> str:
-    return f"name {' and '.join(methods)} among the methods"
 
 
 @dataclass(frozen=True)
@@ -149,11 +144,6 @@ def parts(methods: Mapping[str, MethodScores]) -> list[str]:
     return [f"macro-F1 that each part brings: {', '.join(brought)}"] if brought else []
 
 
-def _together(comparison: Comparison) -> str:
-    contents = comparison.n_test_contents
-    return f"(the copies of {contents} contents together) " * (contents < comparison.n_test)
-
-
 def notes(comparison: Comparison) -> list[str]:
     """Return what a reader of the scores has to know, one sentence each."""
     methods, winner, seeds = comparison.methods, comparison.winner, len(comparison.seeds)
@@ -170,10 +160,12 @@ def notes(comparison: Comparison) -> list[str]:
         lines.append(f"{SUPERVISED} is an upper bound: it was trained on the target's own labels")
     if winner not in methods:
         lines.append(f"no differences: the winner, {winner}, is not among the methods")
+    contents = comparison.n_test_contents
+    together = f"(the copies of {contents} contents together) " * (contents < comparison.n_test)
     return [
         *lines,
         *comparison.fairness.notes,
         f"intervals and p: {comparison.resamples} resamples of the {comparison.n_test} test images "
-        f"{_together(comparison)}and the {seeds} seeds, the same for all methods"
+        f"{together}and the {seeds} seeds, the same for all methods"
         + ("; so few seeds tell little of how much seeds differ" * (seeds < FEW_SEEDS)),
     ]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from dann_search.evaluation.comparison import notes
 from dann_search.inference.markup import escape_latex, escape_markdown, one_line
-from dann_search.outputs.comparison import ClassSpread, Comparison
+from dann_search.outputs.comparison import Comparison
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.layout import ExperimentFolder
 
@@ -84,17 +84,13 @@ def _classes(comparison: Comparison, escape: Callable[[str], str]) -> Rows:
     """
     classes = list(zip(*(one.per_class for one in comparison.methods.values()), strict=True))
     if len(classes) > MOST_CLASSES:
-        classes = sorted(classes, key=_total_f1)[:MOST_CLASSES]
+        classes = sorted(classes, key=lambda same: sum(one.f1 for one in same))[:MOST_CLASSES]
     rows = [["class", "images", *comparison.methods]]
     for same in classes:
         rows.append(
             [same[0].name, str(same[0].n), *(f"{one.f1:.3f} ± {one.f1_sd:.3f}" for one in same)]
         )
     return [[escape(cell) for cell in row] for row in rows]
-
-
-def _total_f1(of_methods: tuple[ClassSpread, ...]) -> float:
-    return sum(one.f1 for one in of_methods)
 
 
 def _shown(comparison: Comparison) -> str:

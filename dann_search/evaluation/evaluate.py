@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dann_search.data.store import HELD_OUT, open_labels
 from dann_search.errors import InputError, in_one_line, printable
@@ -24,18 +22,13 @@ from dann_search.evaluation.evaluation_set import (
 )
 from dann_search.evaluation.mistakes import check_errors_folder, write_mistakes
 from dann_search.evaluation.scoring import score_logits
-from dann_search.inference.batched_logits import (
-    find_device,
-    logits_of,
-    stored_batches,
-)
+from dann_search.inference.batched_logits import find_device, logits_of, stored_batches
 from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import CONFUSION, EVALUATION, RECORD, write_record
-from dann_search.inference.rejection import count_rejected, rejection
+from dann_search.inference.rejection import rejected, rejection
 from dann_search.outputs.models import Evaluation
 from dann_search.storage.atomic_file import write_atomically
-from dann_search.training.predict import batch_size_for
 
 
 def evaluate_target(
@@ -81,7 +74,7 @@ def evaluate_target(
         found.publish()
     if images is not None:
         tested = of_files(images, model, printable(str(data)))
-        remarks.extend(images.domain.remarks)
+        remarks.extend(images.remarks)
     else:
         assert found.store is not None
         tested = of_test_split(found.store, model)
@@ -125,13 +118,14 @@ def _scored(
     model: DannModel, found: FoundModel, tested: EvaluationSet, logits: NDArray[np.float64]
 ) -> Evaluation:
     names, temperature = model.class_names, model.temperature
+    unsure = int(rejected(model.record, logits).sum())
     scores = score_logits(tested.labels, logits, names, tested.split, temperature, tested.copies)
     return Evaluation(
         **dict(scores),
         model=str(found.folder),
         trial=found.record["trial"],
         epoch=found.record["epoch"],
-        rejection=rejection(model.record, count_rejected(model.record, logits), len(logits)),
+        rejection=rejection(model.record, unsure, len(logits)),
     )
 
 
@@ -176,11 +170,3 @@ def _write(result: Evaluation, folder: Path, record: dict[str, Any]) -> str:
             picture.unlink(missing_ok=True)  # of an earlier result, or incomplete
         return f"{CONFUSION} could not be drawn: {in_one_line(exc)}; the result is complete"
     return f"{CONFUSION}: {remark}" if remark else ""
-
-
-@torch.no_grad()
-def predict_classes(model: torch.nn.Module, images: Tensor) -> NDArray[np.int64]:
-    """Predict the class of each of the uint8 images (n, 3, side, side)."""
-    batches = torch.split(images, batch_size_for(images.shape[-1]))
-    classes: NDArray[np.int64] = torch.cat([model(batch).argmax(1) for batch in batches]).numpy()
-    return classes

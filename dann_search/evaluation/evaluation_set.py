@@ -51,33 +51,12 @@ class EvaluationSet:
     read: Callable[[int], Image]
 
 
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images, and their labels (n,) in the model's numbering."""
-
-    domain: Domain
-    labels: NDArray[np.int64]
-
-    def batches(self, model: DannModel) -> Iterator[Tensor]:
-        """Yield batches of images as the model expects them, shape (m, 3, side, side).
-
-        Raises:
-            UnreadableImageError: an image cannot be decoded.
-        """
-        decoded = decoded_batches(self.domain.places, model.read, batch_size_of(model))
-        for batch in decoded:
-            for _, image in batch:
-                if isinstance(image, UnreadableImageError):
-                    raise image
-            yield stacked(image for _, image in batch if not isinstance(image, Exception))
-
-
 BY_THE_MODEL = Preparation(grey_bits=16)
 """The model prepares the images by the range that it knows, so none is looked for in them."""
 
 
-def labelled_images(class_names: list[str], data: Path) -> LabelledImages:
-    """Open a folder of class folders, or a manifest, whose classes are the model's.
+def labelled_images(class_names: list[str], data: Path) -> Domain:
+    """Open a folder of class folders, or a manifest, under the class names of a model.
 
     Of a manifest with splits the rows of its test split count.
 
@@ -92,8 +71,7 @@ def labelled_images(class_names: list[str], data: Path) -> LabelledImages:
         if others := len(domain) - len(rows):
             remark = f"{data}: {others} rows without a label or of other splits are left out"
             domain = replace(domain.subset(rows), remarks=(*domain.remarks, remark))
-        index = _known(class_names, domain.class_names, data)
-        return LabelledImages(domain, index[domain.labels])
+        return _numbered(domain, class_names, data)
     names = folder_names(data)
     if bare := images_in(data):
         raise InputError(
@@ -111,8 +89,13 @@ def labelled_images(class_names: list[str], data: Path) -> LabelledImages:
     if len(unknown) == len(names):
         load_folder_domain(data)  # says which folder to name, if there is one between
     _known(class_names, sorted(map(class_name, names)), data)
-    domain = load_class_folders(data, BY_THE_MODEL)
-    return LabelledImages(domain, _known(class_names, domain.class_names, data)[domain.labels])
+    return _numbered(load_class_folders(data, BY_THE_MODEL), class_names, data)
+
+
+def _numbered(domain: Domain, class_names: list[str], data: Path) -> Domain:
+    """Return a domain whose labels are the model's numbers."""
+    index = _known(class_names, domain.class_names, data)
+    return replace(domain, class_names=tuple(class_names), labels=index[domain.labels])
 
 
 def _known(class_names: list[str], names: Sequence[str], data: Path) -> NDArray[np.int64]:
@@ -135,18 +118,30 @@ def _untrained(split: str) -> int:
     return 0 if written.startswith("test") else 2 if written.startswith("train") else 1
 
 
-def of_files(images: LabelledImages, model: DannModel, split: str) -> EvaluationSet:
+def of_files(domain: Domain, model: DannModel, split: str) -> EvaluationSet:
     """Return images of files as what a model is measured on, called ``split``."""
-    places = images.domain.places
-    copies = content_groups(images.domain.keys)
+    places = domain.places
     return EvaluationSet(
         split,
-        images.labels,
-        images.batches(model),
-        copies,
+        domain.labels,
+        file_batches(domain, model),
+        content_groups(domain.keys),
         places,
         lambda number: model.read(places[number]),
     )
+
+
+def file_batches(domain: Domain, model: DannModel) -> Iterator[Tensor]:
+    """Yield images of files in batches as the model expects them, shape (m, 3, side, side).
+
+    Raises:
+        UnreadableImageError: an image cannot be decoded.
+    """
+    for batch in decoded_batches(domain.places, model.read, batch_size_of(model)):
+        for _, image in batch:
+            if isinstance(image, UnreadableImageError):
+                raise image
+        yield stacked(image for _, image in batch if not isinstance(image, Exception))
 
 
 def of_test_split(store: Path, model: DannModel) -> EvaluationSet:

@@ -8,7 +8,7 @@ from dann_search.config.parameter import Choice
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
 from dann_search.evaluation.baselines import TLLIB, TUNED, uses_few
-from dann_search.inference.label_use import of_each
+from dann_search.inference.model_card import of_each
 from dann_search.outputs.comparison import Fairness, Tuned
 from dann_search.results.rows import TrialRow
 from dann_search.training.result import F1_MACRO
@@ -25,7 +25,7 @@ def fairness(
     info: StoreInfo,
     tuned: Mapping[str, int] = NOT_TUNED,
 ) -> Fairness:
-    """State the terms on which ``methods`` are compared; ``tuned`` as of ``sentences``."""
+    """State the terms on which methods are compared; ``tuned`` has the trials of own searches."""
     own = [row for row in rows if row.confirms is None]
     searched = experiment.space.get("method")
     objective = experiment.search.objective
@@ -59,12 +59,8 @@ def sentences(
 ) -> list[str]:
     """Say the terms in sentences.
 
-    Args:
-        terms: all but their notes.
-        methods: names of the methods that are compared.
-        seeds: seeds of the trainings.
-        unfinished: trials that the search has not ended yet.
-        own_trials: trials of the searches of those baselines that were tuned, by name.
+    ``unfinished`` is the number of trials that the search has not ended yet, ``own_trials`` that of
+    the search of each baseline that was tuned.
     """
     tuned = terms.tuned
     chooser = f"{terms.objective}, without target labels"

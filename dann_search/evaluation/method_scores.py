@@ -53,10 +53,13 @@ def score_methods(
     }
 
     def difference(one: str, other: str, score: str) -> Difference:
-        return _difference(
-            (getattr(plain[one], f"{score}_test"), chance[one][score]),
-            (getattr(plain[other], f"{score}_test"), chance[other][score]),
+        mine, theirs = (getattr(plain[name], f"{score}_test").values for name in (one, other))
+        # Means of the same values in another order differ in the last digit: no difference.
+        gaps = np.round(chance[one][score] - chance[other][score], 12)
+        by_seed = spread(
+            [a - b for a, b in zip(mine, theirs, strict=True)], percentile_interval(gaps)
         )
+        return Difference(**dict(by_seed), p_value=p_value(gaps))
 
     found = dict(plain)
     for name in plain.keys() - {winner} if winner in plain else ():
@@ -132,14 +135,3 @@ def _by_class(labels: Ints, predictions: Ints, class_names: Sequence[str]) -> li
         )
         for label, name in enumerate(class_names)
     ]
-
-
-def _difference(one: tuple[Spread, Floats], other: tuple[Spread, Floats]) -> Difference:
-    """Return one method's score minus another's, each with its values in the resamples."""
-    pairs = zip(one[0].values, other[0].values, strict=True)
-    # Means of the same values in another order differ in the last digit: no difference.
-    gaps = np.round(one[1] - other[1], 12)
-    return Difference(
-        **dict(spread([a - b for a, b in pairs], percentile_interval(gaps))),
-        p_value=p_value(gaps),
-    )

@@ -21,14 +21,9 @@ def score(
     split: str,
     groups: NDArray[np.int64] | None = None,
 ) -> Scores:
-    """Score predicted classes against labels.
+    """Score predicted classes (n,) against labels (n,), with ``names`` in label order.
 
-    Args:
-        labels: shape (n,).
-        predictions: predicted classes, shape (n,).
-        names: class names in label order.
-        split: what the images are, for the record.
-        groups: numbers of their contents, shape (n,); None where no two are alike.
+    ``groups`` numbers the images' contents, shape (n,); None where no two are alike.
     """
     classes = len(names)
     confusion = confusion_matrix(labels, predictions, labels=range(classes))

@@ -92,9 +92,6 @@ def show_best(folder: ExperimentFolder) -> None:
 def write_best_run(folder: ExperimentFolder) -> Path:
     """Write the run ``best`` of an experiment's TensorBoard folder and return its path.
 
-    Args:
-        folder: the experiment.
-
     Raises:
         InputError: no trial has finished.
         RunError: the trial's checkpoint is damaged.
@@ -113,9 +110,11 @@ def write_run(run: Path, best: PicturedTrial) -> None:
     with SummaryWriter(str(run)) as writer:
         writer.add_text("trial", f"trial {best.number}, epoch {best.epoch}", best.epoch)
         if best.data.val_labels is not None:
-            labels = best.data.val_labels.numpy()
-            _add_confusion(writer, best, labels)
-            _add_curves(writer, best, labels)
+            labels, classes = best.data.val_labels.numpy(), range(best.data.classes)
+            guesses = best.target.logits.argmax(1).numpy()
+            counts = confusion_matrix(labels, guesses, labels=classes)
+            _add_confusion(writer, best, counts)
+            _add_curves(writer, best, labels, counts)
         _add_batches(writer, best)
         _add_embeddings(writer, best)
 
@@ -155,11 +154,8 @@ def _sample(images: int) -> Tensor:
     return drawn[:POINTS].sort().values
 
 
-def _add_confusion(writer: Any, best: PicturedTrial, labels: NDArray[np.int64]) -> None:
+def _add_confusion(writer: Any, best: PicturedTrial, counts: NDArray[np.int64]) -> None:
     names = best.data.info.class_names
-    counts = confusion_matrix(
-        labels, best.target.logits.argmax(1).numpy(), labels=range(len(names))
-    )
     shown = most_mistaken(counts, CLASSES)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "confusion.png"
@@ -179,13 +175,13 @@ def most_mistaken(confusion: NDArray[np.int64], count: int) -> NDArray[np.int64]
     return np.sort(np.argsort(-mistakes, kind="stable")[:count])
 
 
-def _add_curves(writer: Any, best: PicturedTrial, labels: NDArray[np.int64]) -> None:
+def _add_curves(
+    writer: Any, best: PicturedTrial, labels: NDArray[np.int64], counts: NDArray[np.int64]
+) -> None:
     """Add a precision-recall curve of each class against all others, on target val."""
-    names = best.data.info.class_names
     probabilities = best.target.logits.double().softmax(1).numpy()
-    counts = confusion_matrix(labels, probabilities.argmax(1), labels=range(len(names)))
     for index in most_mistaken(counts, CURVES):
-        tag = f"class/{names[index]}"
+        tag = f"class/{best.data.info.class_names[index]}"
         writer.add_pr_curve(tag, labels == index, probabilities[:, index], best.epoch)
 
 
@@ -206,7 +202,8 @@ def _add_batches(writer: Any, best: PicturedTrial) -> None:
         crop_size, stored = data.info.crop_size, images[rows[:BATCH_IMAGES]]
         shown = to_float(stored, stored.shape[-1] if crop_size else best.side)
         batch = augment(shown, config, generator, (0, len(rows)), strength, crop_size)
-        writer.add_images(f"augmented/{domain}", _framed(_small(batch, BATCH_SIDE)), best.epoch)
+        framed = F.pad(_small(batch, BATCH_SIDE), (1, 1, 1, 1), value=1.0)  # by a white line
+        writer.add_images(f"augmented/{domain}", framed, best.epoch)
 
 
 def _small(images: Tensor, side: int) -> Tensor:
@@ -216,11 +213,6 @@ def _small(images: Tensor, side: int) -> Tensor:
     return F.interpolate(images, (side, side), mode="bilinear", antialias=True)
 
 
-def _framed(images: Tensor) -> Tensor:
-    """Draw a white line around each image."""
-    return F.pad(images, (1, 1, 1, 1), value=1.0)
-
-
 def _add_embeddings(writer: Any, best: PicturedTrial) -> None:
     """Add features of both domains, with each image's thumbnail, label if any and prediction."""
     data = best.data
@@ -228,21 +220,20 @@ def _add_embeddings(writer: Any, best: PicturedTrial) -> None:
     images = [data.source_val_images[of_source], data.val_images[of_target]]
     unknown = torch.full((len(data.val_images),), NO_LABEL)
     of_val = unknown if data.val_labels is None else data.val_labels
-    labels = torch.cat([data.source_val_labels[of_source], of_val[of_target]])
-    predicted = torch.cat([best.source.logits, best.target.logits[of_target]]).argmax(1)
-    domains = [one_line(f"{role}: {data.info.domains[role]}") for role in ("source", "target")]
+    labels = torch.cat([data.source_val_labels[of_source], of_val[of_target]]).tolist()
+    predicted = torch.cat([best.source.logits, best.target.logits[of_target]]).argmax(1).tolist()
+    roles = ["source"] * len(of_source) + ["target"] * len(of_target)
     # A tab or a line break would start another cell of the projector's table.
+    domains = {role: one_line(f"{role}: {name}") for role, name in data.info.domains.items()}
     names = [one_line(name) for name in data.info.class_names]
     metadata = [
         [
-            domains[number >= len(of_source)],
+            domains[role],
             "" if label == NO_LABEL else names[label],
             names[guess],
             "" if label == NO_LABEL else str(label == guess),
         ]
-        for number, (label, guess) in enumerate(
-            zip(labels.tolist(), predicted.tolist(), strict=True)
-        )
+        for role, label, guess in zip(roles, labels, predicted, strict=True)
     ]
     thumbnails = torch.cat([_small(to_float(part, part.shape[-1]), THUMBNAIL) for part in images])
     writer.add_embedding(

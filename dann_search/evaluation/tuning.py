@@ -26,9 +26,9 @@ from dann_search.evaluation.baselines import (
     LAMBDA_0,
     SUPERVISED,
     TLLIB,
+    TUNED,
     effective,
     fixed_by,
-    tuned_name,
 )
 from dann_search.models.registry import stage_counts
 from dann_search.outputs.comparison import OwnSearch
@@ -153,13 +153,7 @@ def plan_searches(
 
 
 def cost(searches: Mapping[str, BaselineSearch], recipes: int, seeds: int) -> str:
-    """Say how many trainings a comparison with tuned baselines takes.
-
-    Args:
-        searches: by baseline.
-        recipes: that are trained besides.
-        seeds: trainings of each recipe.
-    """
+    """Say how many trainings a comparison takes: of searches by baseline, and of other recipes."""
     distinct = _distinct(searches)
     if not distinct:
         return "tuning: none of the methods has anything to tune"
@@ -185,13 +179,9 @@ def _distinct(searches: Mapping[str, BaselineSearch]) -> list[BaselineSearch]:
 def run_searches(
     tuning: Tuning, searches: Mapping[str, BaselineSearch], recipes: int, seeds: int
 ) -> tuple[dict[str, TunedBaseline], dict[str, str]]:
-    """Run searches; return the best recipe by baseline, and why others have none.
+    """Run searches by baseline; return the best recipe of each, and why others have none.
 
-    Args:
-        tuning: runs them.
-        searches: by baseline.
-        recipes: that are trained besides, for the line that says what it costs.
-        seeds: trainings of each recipe, for the same.
+    ``recipes`` and ``seeds`` count the trainings besides, for the line that says what it costs.
     """
     tuning.tell(cost(searches, recipes, seeds))
     tuning.run(_distinct(searches))
@@ -202,7 +192,7 @@ def run_searches(
             best = choose(rows, search.folder, 1, None)
         except InputError:
             errors = [row.error for row in rows if row.error] or ["none was trained"]
-            failed[tuned_name(name)] = f"no trial of its search finished: {errors[0]}"
+            failed[name + TUNED] = f"no trial of its search finished: {errors[0]}"
             continue
         own = OwnSearch(
             method=name,

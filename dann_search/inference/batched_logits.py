@@ -66,21 +66,15 @@ def decoded_batches(
         except UnreadableImageError as exc:
             return exc
 
+    def submitted() -> list[tuple[Item, Future[Image | UnreadableImageError]]]:
+        return [(item, pool.submit(attempt, item)) for item in islice(rest, size)]
+
     rest = iter(items)
-    waiting: list[tuple[Item, Future[Image | UnreadableImageError]]] = []
     with ThreadPoolExecutor() as pool:
-        while waiting or (waiting := _submit(pool, attempt, rest, size)):
-            current, waiting = waiting, _submit(pool, attempt, rest, size)
+        waiting = submitted()
+        while waiting:
+            current, waiting = waiting, submitted()
             yield [(item, future.result()) for item, future in current]
-
-
-def _submit(
-    pool: ThreadPoolExecutor,
-    attempt: Callable[[Item], Image | UnreadableImageError],
-    rest: Iterator[Item],
-    size: int,
-) -> list[tuple[Item, Future[Image | UnreadableImageError]]]:
-    return [(item, pool.submit(attempt, item)) for item in islice(rest, size)]
 
 
 def stacked(images: Iterable[Image]) -> Tensor:

@@ -20,17 +20,19 @@ def image_files(words: Sequence[str | Path], left_out: LeftOut | None = None) ->
     return itertools.chain.from_iterable(_files(str(word), left_out) for word in words)
 
 
-def check_words(words: Sequence[str | Path]) -> None:
-    """Check that each argument names at least one file.
+def check_words(words: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    """Check that each argument names at least one file; return the arguments, one or several.
 
     Raises:
         InputError: one names none.
     """
+    words = [words] if isinstance(words, (str, Path)) else words
     if not words:
         raise InputError("no images named: give files, folders or patterns")
     for word in words:
         if next(_files(str(word), LeftOut()), None) is None:
             raise InputError(_why_not(str(word)))
+    return words
 
 
 def _files(word: str, left_out: LeftOut) -> Iterator[Path]:

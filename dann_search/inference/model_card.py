@@ -1,10 +1,10 @@
 """The card of a model: its use, its data, its metrics and its limits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from dann_search.config.extensions import METHODS
-from dann_search.inference.label_use import label_use
 from dann_search.inference.markup import escape_markdown
 from dann_search.training.result import F1_MACRO
 
@@ -46,8 +46,9 @@ def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loadin
     """
     outdated = evaluation is not None and not is_current(evaluation, record)
     evaluation = None if outdated else evaluation
+    experiment, backbone = map(escape_markdown, (record["experiment"], record["backbone"]))
     sections = {
-        _title(record): _about(record),
+        f"{experiment}: {backbone}, {record['config']['method']}": _about(record),
         "Intended use": _use(record),
         "Data": "\n".join(_data(record)),
         "Metrics": "\n".join(_metrics(record, evaluation, outdated)),
@@ -62,18 +63,9 @@ def model_card(record: dict[str, Any], evaluation: dict[str, Any] | None, loadin
     return "\n\n".join(f"{title}\n\n{text}" for title, text in texts) + "\n"
 
 
-def _title(record: dict[str, Any]) -> str:
-    experiment, backbone = map(escape_markdown, (record["experiment"], record["backbone"]))
-    return f"{experiment}: {backbone}, {record['config']['method']}"
-
-
 def _domains(record: dict[str, Any]) -> dict[str, str]:
     """Return the names of both domains, escaped for Markdown."""
     return {role: escape_markdown(name) for role, name in record["domains"].items()}
-
-
-def _of_class(score: dict[str, Any]) -> str:
-    return f"{escape_markdown(score['class'])} (F1 {score['f1']:.2f}, {score['n']})"
 
 
 def is_current(evaluation: dict[str, Any], record: dict[str, Any]) -> bool:
@@ -106,25 +98,21 @@ def _use(record: dict[str, Any]) -> str:
 
 def _data(record: dict[str, Any]) -> Iterator[str]:
     data, domains = record["data"], _domains(record)
-    yield "| domain | split | images | labels | hash |"
-    yield "|---|---|---|---|---|"
-    for role in ("source", "target"):
-        for split, count in data["sizes"][role].items():
-            labels = _labels_used(record, role, split)
-            digest = data["hashes"][role][split][:12]
-            yield f"| {domains[role]} ({role}) | {split} | {count:,} | {labels} | `{digest}` |"
-
-
-def _labels_used(record: dict[str, Any], role: str, split: str) -> str:
-    return label_use(
-        role,
-        split,
+    used = partial(
+        label_use,
         oracle=_chosen_by_labels(record),
         refit="refit" in record,
         calibrated=record.get("temperature", 1.0) != 1.0,
         target_labelled=_has_target_labels(record),
-        few=record["data"].get("few_labels", ()),
+        few=data.get("few_labels", ()),
     )
+    yield "| domain | split | images | labels | hash |"
+    yield "|---|---|---|---|---|"
+    for role in ("source", "target"):
+        for split, count in data["sizes"][role].items():
+            digest = data["hashes"][role][split][:12]
+            labels = used(role, split)
+            yield f"| {domains[role]} ({role}) | {split} | {count:,} | {labels} | `{digest}` |"
 
 
 def _has_target_labels(record: dict[str, Any]) -> bool:
@@ -206,31 +194,63 @@ def _limits(record: dict[str, Any], evaluation: dict[str, Any] | None) -> Iterat
         )
     if evaluation:
         worst = sorted((c for c in evaluation["per_class"] if c["n"]), key=lambda c: c["f1"])
-        shown = ", ".join(_of_class(c) for c in worst[:WEAKEST])
+        shown = ", ".join(
+            f"{escape_markdown(c['class'])} (F1 {c['f1']:.2f}, {c['n']})" for c in worst[:WEAKEST]
+        )
         yield f"Weakest classes on test, with their images: {shown}."
 
 
 def _recipe(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    sentences = [
+    text = (
         f"Trial {record['trial']} of experiment {escape_markdown(record['experiment'])}, "
         f"epoch {record['epoch']}, seed {record['seeds']['training']}; "
         f"splits of seed {record['seeds']['splits']}."
-    ]
+    )
     if refit := record.get("refit"):
-        sentences.append(
-            f"Trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}."
-        )
-    if record["searched"]:
-        values = (
-            f"{escape_markdown(name)} {_number(value)}"
-            for name, value in record["searched"].items()
-        )
-        sentences.append(f"Searched: {', '.join(values)}.")
-    sentences.append("The whole recipe is in model.json.")
-    sentences.append(f"Versions: {versions}.")
-    return " ".join(sentences)
+        text += f" Trained again for {refit['epochs']} epochs on {', '.join(refit['trained_on'])}."
+    if values := [f"{escape_markdown(n)} {_number(v)}" for n, v in record["searched"].items()]:
+        text += f" Searched: {', '.join(values)}."
+    return f"{text} The whole recipe is in model.json. Versions: {versions}."
 
 
 def _number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else escape_markdown(str(value))
+
+
+def of_each(counts: Sequence[int]) -> str:
+    """Say how many labelled images there are of each class."""
+    low, high = min(counts), max(counts)
+    return f"{low} a class" if low == high else f"{low} to {high} a class"
+
+
+def label_use(
+    role: str,
+    split: str,
+    *,
+    oracle: bool,
+    refit: bool = False,
+    calibrated: bool = False,
+    target_labelled: bool = True,
+    few: Sequence[int] = (),
+) -> str:
+    """Say what labels of a split were used for, in one wording for the card and the report.
+
+    ``oracle``: labels of the target's validation split chose the epoch or the trial. ``few``:
+    labelled training images of the target that were trained on, by class.
+    """
+    if (role, split) == ("target", "train") and few:
+        return f"{sum(few)} trained on ({of_each(few)}), the others never read"
+    if role == "target" and not target_labelled:
+        return "none"
+    if role == "source":
+        scored = "only read by scores that need no target label"
+        return {"train": "trained on", "val": "trained on" if refit else scored}.get(
+            split, "not used"
+        )
+    if split == "train":
+        return "never read"
+    if split == "test":
+        return "only read by evaluate and compare"
+    chose = "chose the model" if oracle else "only measured it"
+    return f"{chose} and set its temperature" if calibrated else chose

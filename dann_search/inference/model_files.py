@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,15 +35,17 @@ def check_whole(folder: Path, record: Mapping[str, Any]) -> None:
         InputError: they were changed or damaged since.
     """
     path, expected = folder / WEIGHTS, record.get(HASHES, {}).get(WEIGHTS)
-    if expected is None:
-        return
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+    if expected is not None and (found := sha256_of(path)) != expected:
         raise InputError(
             f"{path}: damaged or replaced: its SHA-256 is {found[:12]}…, and {RECORD} says "
             f"{expected[:12]}…; write the model again with: dann-search best"
         )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_place(place: Path, kind: Literal["model", "export"], force: bool) -> None:
@@ -95,28 +98,19 @@ def write_model(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_left(folder)
-        if not _holds(folder / WEIGHTS, weights):
+        path = folder / WEIGHTS
+        if not path.is_file() or path.read_bytes() != weights:
             for name in (EVALUATION, CONFUSION, RECORD):
                 (folder / name).unlink(missing_ok=True)
             # The weights first: a record must never describe a file that does not exist yet.
-            write_atomically(folder / WEIGHTS, weights)
-        elif (old := _old_record(folder)) and "temperature" in old:
-            record["temperature"] = old["temperature"]
+            write_atomically(path, weights)
+        else:
+            with suppress(InputError, KeyError):
+                record["temperature"] = read_record_of_model(folder)["temperature"]
         write_copies(folder / EXTENSIONS, extensions)
         write_record(folder, record)
     except OSError as exc:
         raise InputError(f"{folder}: cannot be written: {exc.strerror}") from None
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == content
-
-
-def _old_record(folder: Path) -> dict[str, Any] | None:
-    try:
-        return read_record_of_model(folder)
-    except InputError:
-        return None
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image as PILImage
@@ -22,12 +23,12 @@ from dann_search.inference.batched_logits import (
     find_device,
     stacked,
 )
-from dann_search.inference.contact_sheet import ContactSheet
 from dann_search.inference.find_model import FoundModel, find_model
+from dann_search.inference.gallery import ContactSheet
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel, load_model
 from dann_search.inference.model_files import RECORD
-from dann_search.inference.rejection import expected_refused, refusal, rejected, rejection
+from dann_search.inference.rejection import expected_refused, rejected, rejection
 from dann_search.outputs.models import FilePrediction, LabelProbability, Predictions, Refusal
 
 
@@ -55,10 +56,9 @@ def predict_files(
     Raises:
         InputError: there is no model or no such file, or the model has fewer than ``top`` classes.
     """
-    paths = [paths] if isinstance(paths, (str, Path)) else paths
-    check_words(paths)
+    words = check_words(paths)
     model = _model(find_model(target, trust_extensions), device, top)
-    batches = _predictions(model, image_files(paths), top, batch_size)
+    batches = _predictions(model, image_files(words), top, batch_size)
     return (one.prediction for one in itertools.chain.from_iterable(batches))
 
 
@@ -71,24 +71,32 @@ class Classified:
 
     prediction: FilePrediction
     image: Image | None
-    unsure: bool
+    unsure: bool = False
 
 
 class _Counts:
-    """What is counted while images are classified."""
+    """What is counted while images are classified.
+
+    Attributes:
+        unreadable: the first that cannot be read.
+        blank: images that are black or white throughout as the model sees them.
+    """
 
     def __init__(self) -> None:
-        self.images = self.unreadable = self.unsure = self.refused = 0
-        self.first: FilePrediction | None = None
-        """The first that cannot be read."""
+        self.images = self.read = self.unsure = self.refused = 0
+        self.unreadable: FilePrediction | None = None
+        self.blank: list[str] = []
 
     def add(self, one: Classified) -> None:
         self.images += 1
         self.unsure += one.unsure
         self.refused += one.prediction.refused
         if one.image is None:
-            self.unreadable += 1
-            self.first = self.first or one.prediction
+            self.unreadable = self.unreadable or one.prediction
+            return
+        self.read += 1
+        if one.image.max() <= DARK or one.image.min() >= 255 - DARK:
+            self.blank.append(one.prediction.path)
 
 
 def _counted(
@@ -110,10 +118,10 @@ def _counted(
                 take(one)
                 counts.add(one)
             progress(counts.images)
-    if counts.first and counts.unreadable == counts.images:
+    if counts.unreadable and not counts.read:
         raise RunError(
             f"none of the {counts.images} files can be read; the first of them, "
-            f"{counts.first.path}: {counts.first.error}"
+            f"{counts.unreadable.path}: {counts.unreadable.error}"
         )
     return counts
 
@@ -132,86 +140,80 @@ def predict_to(
     progress: Callable[[int, int], None] = lambda done, of: None,
     note: Callable[[str], None] = warnings.warn,
 ) -> Predictions:
-    """Classify images as ``predict_files`` does; pass each prediction to ``write``.
+    """Classify images as ``predict_files`` does, and pass each prediction to ``write``.
 
-    Args:
-        write: takes one prediction.
-        target: folder of a model, or an experiment.
-        paths: files, folders or patterns.
-        top: number of classes per prediction.
-        batch_size: images per batch.
-        device: ``cpu``, ``cuda`` or ``auto``.
-        threshold: probability below which labels are refused.
-        sheet: HTML page to write, with thumbnails.
-        trust_extensions: as in ``load_model``, of a model folder.
-        progress: called with the number of images done, and of all.
-        note: called with each remark, such as on files that folders hold besides images.
-
-    Returns:
-        The counts and the time; ``predictions`` and ``out`` are None.
+    Labels below the probability ``threshold`` are refused. ``sheet`` is an HTML page of thumbnails
+    to write. ``progress`` is called with the number of images done and of all, ``note`` with each
+    remark, such as on files that folders hold besides images. ``predictions`` and ``out`` of the
+    result are None.
 
     Raises:
         InputError: as ``predict_files``, or the sheet cannot be written.
         RunError: no file could be read.
     """
-    paths = [paths] if isinstance(paths, (str, Path)) else paths
-    check_words(paths)
+    words = check_words(paths)
     found = find_model(target, trust_extensions)
     model = _model(found, device, top)
     expected = None if threshold is None else expected_refused(found, model, threshold)
-    left_out, blank = LeftOut(), list[Path]()
-    total = sum(1 for _ in image_files(paths, left_out))
-    for remark in left_out.remarks():
-        note(remark)
-    cards = None if sheet is None else ContactSheet(total, threshold)
+    left_out = LeftOut()
+    total = sum(1 for _ in image_files(words, left_out))
+    cards = ContactSheet(total, threshold)
 
     def take(one: Classified) -> None:
         write(one.prediction)
-        if cards is not None:
+        if sheet is not None:
             cards.add(one.prediction, one.image)
 
     begun = time.perf_counter()
-    batches = _predictions(model, image_files(paths), top, batch_size, threshold, blank)
+    batches = _predictions(model, image_files(words), top, batch_size, threshold)
     counts = _counted(batches, take, lambda done: progress(done, total))
     elapsed_s = time.perf_counter() - begun
-    if blank:
-        note(_of_blank(blank))
-    if cards is not None and sheet is not None:
+    if sheet is not None:
         cards.write(sheet)
-    refused = refusal(threshold, counts.refused, counts.images - counts.unreadable, expected)
-    if refused is not None:
-        note(_of_refused(refused))
+    refused = None if threshold is None else _refusal(threshold, counts, expected)
+    for remark in (*left_out.remarks(), *_of_blank(counts.blank), *_of_refused(refused)):
+        note(remark)
     return Predictions(
         model=found.folder,
         images=counts.images,
-        unreadable=counts.unreadable,
+        unreadable=counts.images - counts.read,
         out=None,
         device=next(model.parameters()).device.type,
         elapsed_s=round(elapsed_s, 3),
         images_per_s=round(counts.images / elapsed_s, 1) if elapsed_s else None,
-        rejection=rejection(model.record, counts.unsure, counts.images - counts.unreadable),
+        rejection=rejection(model.record, counts.unsure, counts.read),
         refusal=refused,
         sheet=sheet,
         predictions=None,
     )
 
 
-def _of_refused(found: Refusal) -> str:
-    share = f" ({found.share:.1%})" if found.share is not None else ""
-    told = f"{found.refused:,} images{share} are refused, below a probability of "
-    if found.expected_share is None:
-        unknown = "how many to expect is unknown without the model's experiment"
-        return f"{told}{found.threshold:g}; {unknown}"
-    expected = f"{found.expected_share:.1%} of the target's validation images are"
-    return f"{told}{found.threshold:g}; {expected}"
-
-
-def _of_blank(images: Sequence[Path]) -> str:
-    return (
-        f"{len(images)} images are black or white throughout as the model sees them, such as "
-        f"{printable(str(min(images)))}: their labels say nothing. 16-bit images need the range of "
-        f"those it was trained on (preprocessing.grey_bits of {RECORD})"
+def _refusal(threshold: float, counts: _Counts, expected: float | None) -> Refusal:
+    share = counts.refused / counts.read if counts.read else None
+    return Refusal(
+        threshold=threshold, refused=counts.refused, share=share, expected_share=expected
     )
+
+
+def _of_blank(images: Sequence[str]) -> Iterator[str]:
+    if images:
+        yield (
+            f"{len(images)} images are black or white throughout as the model sees them, such as "
+            f"{min(images)}: their labels say nothing. 16-bit images need the range of those it "
+            f"was trained on (preprocessing.grey_bits of {RECORD})"
+        )
+
+
+def _of_refused(found: Refusal | None) -> Iterator[str]:
+    if found is not None:
+        share = f" ({found.share:.1%})" if found.share is not None else ""
+        expected = "how many to expect is unknown without the model's experiment"
+        if found.expected_share is not None:
+            expected = f"{found.expected_share:.1%} of the target's validation images are"
+        yield (
+            f"{found.refused:,} images{share} are refused, below a probability of "
+            f"{found.threshold:g}; {expected}"
+        )
 
 
 def _model(found: FoundModel, device: str, top: int) -> DannModel:
@@ -228,64 +230,52 @@ def _predictions(
     top: int,
     batch_size: int | None,
     threshold: float | None = None,
-    blank: list[Path] | None = None,
 ) -> Iterator[list[Classified]]:
-    """Yield batches of predictions; ``blank`` gets the images of one colour throughout."""
-    size = batch_size or batch_size_of(model)
-
-    def read(file: Path) -> Image:
-        pixels = model.read(file)
-        if blank is not None and (pixels.max() <= DARK or pixels.min() >= 255 - DARK):
-            blank.append(file)
-        return pixels
-
-    for batch in decoded_batches(files, read, size):
+    """Yield batches of predictions."""
+    for batch in decoded_batches(files, model.read, batch_size or batch_size_of(model)):
         images = [image for _, image in batch if not isinstance(image, UnreadableImageError)]
-        logits = _logits(model, images) if images else None
-        yield list(_classified(model, batch, logits, top, threshold))
+        rows = _rows(model, images, top) if images else iter(())
+        yield [
+            _unreadable(file, image)
+            if isinstance(image, UnreadableImageError)
+            else _classified(model.class_names, file, image, next(rows), threshold)
+            for file, image in batch
+        ]
 
 
 @torch.no_grad()
-def _logits(model: DannModel, images: list[Image]) -> Tensor:
+def _rows(
+    model: DannModel, images: list[Image], top: int
+) -> Iterator[tuple[list[float], list[int], bool]]:
+    """Return of each image the largest probabilities, their classes, and whether it is unsure."""
     logits: Tensor = model(stacked(images).to(next(model.parameters()).device))
-    return logits
+    values, classes = (logits / model.temperature).softmax(1).topk(top)
+    unsure = rejected(model.record, logits.double().cpu().numpy()).tolist()
+    return zip(values.tolist(), classes.tolist(), unsure, strict=True)
+
+
+def _unreadable(file: Path, exc: UnreadableImageError) -> Classified:
+    nothing: dict[str, Any] = {"label": None, "probability": None, "top": [], "refused": False}
+    return Classified(FilePrediction(path=printable(str(file)), **nothing, error=exc.reason), None)
 
 
 def _classified(
-    model: DannModel,
-    batch: list[tuple[Path, Image | UnreadableImageError]],
-    logits: Tensor | None,
-    top: int,
+    names: Sequence[str],
+    file: Path,
+    image: Image,
+    row: tuple[list[float], list[int], bool],
     threshold: float | None,
-) -> Iterator[Classified]:
-    rows: Iterator[tuple[list[float], list[int], bool]] = iter(())
-    if logits is not None:
-        values, classes = (logits / model.temperature).softmax(1).topk(top)
-        unsure = rejected(model.record, logits.double().cpu().numpy()).tolist()
-        rows = iter(zip(values.tolist(), classes.tolist(), unsure, strict=True))
-    for file, image in batch:
-        path = printable(str(file))
-        if isinstance(image, UnreadableImageError):
-            yield Classified(
-                FilePrediction(
-                    path=path, label=None, probability=None, top=[], refused=False,
-                    error=image.reason,
-                ),
-                None,
-                False,
-            )  # fmt: skip
-            continue
-        chances, numbers, is_unsure = next(rows)
-        likeliest = [
-            LabelProbability(label=model.class_names[number], probability=value)
-            for value, number in zip(chances, numbers, strict=True)
-        ]
-        prediction = FilePrediction(
-            path=path,
-            label=likeliest[0].label,
-            probability=likeliest[0].probability,
-            top=likeliest,
-            refused=threshold is not None and likeliest[0].probability < threshold,
-            error=None,
-        )
-        yield Classified(prediction, image, is_unsure)
+) -> Classified:
+    chances, classes, unsure = row
+    prediction = FilePrediction(
+        path=printable(str(file)),
+        label=names[classes[0]],
+        probability=chances[0],
+        top=[
+            LabelProbability(label=names[number], probability=value)
+            for value, number in zip(chances, classes, strict=True)
+        ],
+        refused=threshold is not None and chances[0] < threshold,
+        error=None,
+    )
+    return Classified(prediction, image, unsure)

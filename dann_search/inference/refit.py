@@ -32,16 +32,8 @@ def write_refit(
 
     The schedules are those of the whole recipe, from the trial's seed. No target label is used,
     not even to choose an epoch; source labels of both splits are. The test split is not touched.
-
-    Args:
-        folder: folder of the experiment.
-        train_all: runs trainings; one that was cut off is resumed.
-        rank: rank of the trial, as in ``write_best``.
-        trial: number of the trial, instead of its rank.
-        objective: objective to rank by, instead of the search's.
-        out: folder to write; by default ``best-refit`` in the experiment's folder for the
-            first trial of the leaderboard, and a folder under ``models`` for any other.
-        force: replace an existing model.
+    ``train_all`` resumes a training that was cut off. The other arguments are those of
+    ``write_best``, but the first trial of the leaderboard is written to ``best-refit``.
 
     Raises:
         InputError: there is no such trial, ``out`` exists, or the packed images are gone and the

@@ -16,7 +16,7 @@ from dann_search.errors import InputError
 from dann_search.inference.batched_logits import batch_size_of, logits_of
 from dann_search.inference.find_model import FoundModel
 from dann_search.inference.model import DannModel
-from dann_search.outputs.models import Refusal, Rejection
+from dann_search.outputs.models import Rejection
 
 MOST = 1_000
 """Validation images that say how many to expect below a user's threshold."""
@@ -52,11 +52,6 @@ def rejected(record: dict[str, Any], logits: NDArray[np.float64]) -> NDArray[np.
     return unsure
 
 
-def count_rejected(record: dict[str, Any], logits: NDArray[np.float64]) -> int:
-    """Count the images that a model's rule rejects."""
-    return int(rejected(record, logits).sum())
-
-
 def expected_refused(found: FoundModel, model: DannModel, threshold: float) -> float | None:
     """Return which share of the target's validation images is below a user's threshold.
 
@@ -79,13 +74,3 @@ def expected_refused(found: FoundModel, model: DannModel, threshold: float) -> f
     rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST)).round().astype(int))
     batches = torch.split(images[torch.from_numpy(rows)], batch_size_of(model))
     return float((sureness(logits_of(model, batches) / model.temperature) < threshold).mean())
-
-
-def refusal(
-    threshold: float | None, refused: int, images: int, expected: float | None
-) -> Refusal | None:
-    """Return what a user's threshold came to; None without one."""
-    if threshold is None:
-        return None
-    share = refused / images if images else None
-    return Refusal(threshold=threshold, refused=refused, share=share, expected_share=expected)

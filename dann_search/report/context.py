@@ -9,7 +9,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.data.domain import NO_LABEL
 from dann_search.evaluation.comparison import BASE, parts, stronger
 from dann_search.inference.gallery import SMALL
-from dann_search.inference.label_use import label_use
+from dann_search.inference.model_card import label_use
 from dann_search.outputs.report import Spent
 from dann_search.report import theme
 from dann_search.report.content import Content

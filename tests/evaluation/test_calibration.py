@@ -67,7 +67,7 @@ def test_few_labels_that_are_all_right_do_not_make_new_probabilities_worse() -> 
 def test_many_labels_decide_the_temperature_alone(true: float) -> None:
     logits, labels = drawn(2, 5000)
     logits *= true
-    grid = np.exp(np.linspace(np.log(true / 1.3), np.log(true * 1.3), 200))
+    grid = np.exp(np.linspace(np.log(true / 1.3), np.log(true * 1.3), 60))
     likeliest = grid[np.argmin([nll(logits, labels, one) for one in grid])]
     temperature = fit_temperature(logits, labels)
     assert temperature == pytest.approx(likeliest, rel=0.01)

@@ -7,9 +7,13 @@ import pytest
 from matplotlib import font_manager
 from PIL import Image
 
-from dann_search.evaluation import picture
-from dann_search.evaluation.confusion import Mistake, frequent_mistakes, write_confusion
-from dann_search.evaluation.picture import picture_style
+from dann_search.evaluation import confusion
+from dann_search.evaluation.confusion import (
+    Mistake,
+    frequent_mistakes,
+    picture_style,
+    write_confusion,
+)
 from tests.names import NAMES
 
 
@@ -58,7 +62,8 @@ def test_letters_that_the_usual_font_lacks_are_taken_from_one_that_has_them() ->
     import matplotlib
 
     usual, other = (
-        picture._letters_of(font_manager.findfont(name)) for name in ("DejaVu Sans", "STIXGeneral")
+        confusion._letters_of(font_manager.findfont(name))
+        for name in ("DejaVu Sans", "STIXGeneral")
     )
     letter = min(one for one in other - usual if one.isprintable())
     with picture_style([letter]) as remark:

@@ -63,13 +63,13 @@ def wide(tmp_path: Path) -> ExperimentConfig:
 
 
 def test_a_baseline_is_searched_in_the_same_space_less_what_it_lacks(
-    wide: ExperimentConfig, experiment: ExperimentFolder
+    wide: ExperimentConfig, tiny: ExperimentFolder
 ) -> None:
     kept = {"unfrozen_depth", "fine_tuning", "head_init"}  # where the backbone is worth keeping
     shared = {"learning_rate", "rotation_degrees", *kept}
     of_term = {"lambda_schedule", "lambda_gamma"}
     with_target = {"batch_norm", "target_augmentation"}
-    parameters = partial(parameters_of, wide, experiment)
+    parameters = partial(parameters_of, wide, tiny)
     assert parameters("source_only") == shared
     assert parameters("from_scratch") == shared - kept
     assert parameters("frozen_features") == shared - kept | {"head_init"}
@@ -80,13 +80,13 @@ def test_a_baseline_is_searched_in_the_same_space_less_what_it_lacks(
 
 
 def test_a_baselines_search_is_as_the_winners_but_for_its_trials(
-    wide: ExperimentConfig, experiment: ExperimentFolder
+    wide: ExperimentConfig, tiny: ExperimentFolder
 ) -> None:
     points = [{"method": "mcc", "learning_rate": 0.02, "lambda_schedule": "ganin"}]
     search = wide.search.model_copy(update={"start_points": points, "sampler": "tpe"})
     stated = wide.model_copy(update={"search": search})
     names = ["source_only", "lambda_0", "mcc"]
-    found = plan_searches(experiment, stated, "mcc", [*names, "dann"], 7, experiment.data, {})
+    found = plan_searches(tiny, stated, "mcc", [*names, "dann"], 7, tiny.data, {})
     assert list(found) == ["source_only", "lambda_0", "dann"]  # mcc is the winner's
     own = found["source_only"].experiment
     same = {"sampler", "scheduler", "objective", "seed", "published_first", "confirm"}
@@ -97,23 +97,21 @@ def test_a_baselines_search_is_as_the_winners_but_for_its_trials(
     assert (zero.method, zero.lambda_max) == ("mcc", 0.0)
 
 
-def test_baselines_with_the_same_recipes_share_a_search(experiment: ExperimentFolder) -> None:
-    every_stage = read_experiment(experiment)
+def test_baselines_with_the_same_recipes_share_a_search(tiny: ExperimentFolder) -> None:
+    every_stage = read_experiment(tiny)
     space = {name: one for name, one in every_stage.space.items() if name != "unfrozen_depth"}
     every_stage = every_stage.model_copy(update={"space": space})
     names = ["source_only", "from_scratch", "adabn"]
-    found = plan_searches(experiment, every_stage, "dann", names, 2, experiment.data, {})
+    found = plan_searches(tiny, every_stage, "dann", names, 2, tiny.data, {})
     assert found["from_scratch"] is found["source_only"] is not found["adabn"]
-    (alone,) = plan_searches(
-        experiment, every_stage, "dann", ["from_scratch"], 2, experiment.data, {}
-    ).values()
+    (alone,) = plan_searches(tiny, every_stage, "dann", ["from_scratch"], 2, tiny.data, {}).values()
     assert alone.folder == found["source_only"].folder
-    deeper = searches_of(experiment, names)
+    deeper = searches_of(tiny, names)
     assert deeper["from_scratch"] is not deeper["source_only"]
 
 
-def test_tuned_and_inherited_stand_side_by_side(experiment: ExperimentFolder) -> None:
-    labels = experiment.data / "target.test.labels.npy"
+def test_tuned_and_inherited_stand_side_by_side(tiny: ExperimentFolder) -> None:
+    labels = tiny.data / "target.test.labels.npy"
     hidden = labels.rename(labels.with_suffix(".hidden"))
     lines: list[str] = []
 
@@ -124,7 +122,7 @@ def test_tuned_and_inherited_stand_side_by_side(experiment: ExperimentFolder) ->
 
     names = ["dann", "source_only", "adabn", "tllib_dann"]
     tuning = here(lines)
-    result = compare(experiment, train, methods=names, seeds=2, tuning=tuning)
+    result = compare(tiny, train, methods=names, seeds=2, tuning=tuning)
     assert not result.failed and list(result.methods) == [
         "dann", "source_only", "source_only_tuned", "adabn", "adabn_tuned", "tllib_dann",
     ]  # fmt: skip
@@ -137,7 +135,7 @@ def test_tuned_and_inherited_stand_side_by_side(experiment: ExperimentFolder) ->
     twin = result.methods["source_only_tuned"].tuned
     assert twin and (twin.method, twin.trials) == ("source_only", 2)
     assert result.methods["source_only"].tuned is None
-    own = ExperimentFolder(experiment.compare / "tuned" / twin.folder)
+    own = ExperimentFolder(tiny.compare / "tuned" / twin.folder)
     best = next(row for row in read_trials(own) if row.number == twin.trial)
     assert twin.score == best.score == max(row.score or 0 for row in read_trials(own))
     assert set(twin.searched) == {"learning_rate", "unfrozen_depth"}
@@ -148,23 +146,23 @@ def test_tuned_and_inherited_stand_side_by_side(experiment: ExperimentFolder) ->
     frame = result.to_frame()
     assert frame.loc["adabn_tuned", "tuned_trials"] == 2
     assert np.isnan(frame.loc["adabn", "tuned_trials"])
-    assert "source_only_tuned &" in (experiment.compare / "comparison.tex").read_text().replace(
+    assert "source_only_tuned &" in (tiny.compare / "comparison.tex").read_text().replace(
         r"\_", "_"
     )
 
     lines.clear()
     hidden = labels  # there already
-    again = compare(experiment, train_here, methods=names, seeds=2, tuning=tuning)
+    again = compare(tiny, train_here, methods=names, seeds=2, tuning=tuning)
     assert again == result
     assert lines == [f"{'tuning source_only, adabn: 2 searches, 4 trials, of which 0 are still'} "
                      "to run; then at most 12 trainings, 2 of each recipe"]  # fmt: skip
 
 
 def test_a_search_that_was_cut_off_goes_on_and_a_larger_one_adds_to_it(
-    experiment: ExperimentFolder,
+    tiny: ExperimentFolder,
 ) -> None:
     lines: list[str] = []
-    (one,) = searches_of(experiment, ["source_only"]).values()
+    (one,) = searches_of(tiny, ["source_only"]).values()
 
     class Cut(InProcessExecutor):
         def follow(self, search, observers, fleet, budget):  # type: ignore[no-untyped-def]
@@ -179,23 +177,23 @@ def test_a_search_that_was_cut_off_goes_on_and_a_larger_one_adds_to_it(
     assert one.missing() == 0
     before = {row.number: row.score for row in read_trials(one.folder)}
     assert len(before) == 2
-    (more,) = searches_of(experiment, ["source_only"], trials=3).values()
+    (more,) = searches_of(tiny, ["source_only"], trials=3).values()
     assert more.folder == one.folder and more.missing() == 1
     search_baselines([more], executor=InProcessExecutor(), tell=lines.append, again="")
     after = {row.number: row.score for row in read_search(more.folder).rows}
     assert len(after) == 3 and after.items() >= before.items()
-    (fewer,) = searches_of(experiment, ["source_only"]).values()
+    (fewer,) = searches_of(tiny, ["source_only"]).values()
     assert fewer.missing() == 0
     assert not list(more.folder.trials.glob("*/last.safetensors"))  # nothing goes on from them
 
 
-def test_a_search_of_no_trial_is_refused(experiment: ExperimentFolder) -> None:
+def test_a_search_of_no_trial_is_refused(tiny: ExperimentFolder) -> None:
     with pytest.raises(InputError, match="--tune needs at least 1 trial, got 0"):
-        searches_of(experiment, ["source_only"], trials=0)
+        searches_of(tiny, ["source_only"], trials=0)
 
 
-def test_a_recipe_of_a_search_is_one_of_its_baseline(experiment: ExperimentFolder) -> None:
-    found = searches_of(experiment, ["frozen_features", "lambda_0"])
+def test_a_recipe_of_a_search_is_one_of_its_baseline(tiny: ExperimentFolder) -> None:
+    found = searches_of(tiny, ["frozen_features", "lambda_0"])
     search_baselines(
         list(found.values()), executor=InProcessExecutor(), tell=lambda line: None, again=""
     )

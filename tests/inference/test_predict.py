@@ -17,10 +17,9 @@ from dann_search import load_model, predict_files
 from dann_search.cli import main
 from dann_search.data.store import open_images
 from dann_search.errors import InputError
-from dann_search.inference import contact_sheet, prediction_output
-from dann_search.inference.batched_logits import decoded_batches
-from dann_search.inference.contact_sheet import ContactSheet
-from dann_search.inference.gallery import data_uri
+from dann_search.inference import gallery, prediction_output
+from dann_search.inference.batched_logits import decoded_batches, find_device
+from dann_search.inference.gallery import ContactSheet, data_uri
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.outputs.models import FilePrediction
 from dann_search.storage.layout import ExperimentFolder
@@ -279,7 +278,7 @@ def test_a_sheet_shows_the_images_by_class_with_the_refused_first(
 def test_of_many_images_a_sheet_keeps_some_drawn_over_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contact_sheet, "MOST", 20)
+    monkeypatch.setattr(gallery, "MOST", 20)
     sheet, image = ContactSheet(1_000, None), np.zeros((3, 8, 8), np.uint8)
     for number in range(1_000):
         sheet.add(
@@ -300,3 +299,19 @@ def test_one_path_is_taken_for_one(model: Path, photos: Path) -> None:
     expected = list(predict_files(model, [photos / "a.jpg"]))
     assert list(predict_files(model, str(photos / "a.jpg"))) == expected
     assert list(predict_files(model, photos / "a.jpg")) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "device"),
+    [
+        ("auto", True, "cuda"),
+        ("auto", False, "cpu"),
+        ("cuda", True, "cuda"),
+        ("cpu", True, "cpu"),
+    ],
+)
+def test_a_gpu_is_used_where_it_is_there_and_not_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, there: bool, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert find_device(name) == torch.device(device)

@@ -32,9 +32,9 @@ from tests.train_here import train_here
 
 
 def test_the_joined_store_holds_both_splits_and_no_label_of_the_target_to_train_on(
-    experiment: ExperimentFolder, tmp_path: Path
+    tiny: ExperimentFolder, tmp_path: Path
 ) -> None:
-    store, info = experiment.data, read_info(experiment.data)
+    store, info = tiny.data, read_info(tiny.data)
     with write_joined_store(store, tmp_path / "joined") as joined:
         for role in ("source", "target"):
             parts = [open_images(store, role, split) for split in ("train", "val")]
@@ -51,7 +51,7 @@ def test_the_joined_store_holds_both_splits_and_no_label_of_the_target_to_train_
 
 
 def test_a_disk_that_fills_while_splits_are_joined_is_told_with_the_file(
-    experiment: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writing to a map of a file without room would end the process by a signal."""
 
@@ -60,54 +60,54 @@ def test_a_disk_that_fills_while_splits_are_joined_is_told_with_the_file(
 
     monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
     full = pytest.raises(InputError, match=r"source\.train\.images\.npy: No space left")
-    with full, write_joined_store(experiment.data, tmp_path / "joined"):
+    with full, write_joined_store(tiny.data, tmp_path / "joined"):
         pass
     assert not (tmp_path / "joined").exists()
 
 
 def test_a_refit_uses_no_label_of_the_target_and_nothing_of_the_test_split(
-    experiment: ExperimentFolder,
+    tiny: ExperimentFolder,
 ) -> None:
-    first = write_refit(experiment, train_here)
+    first = write_refit(tiny, train_here)
     weights = (first.folder / WEIGHTS).read_bytes()
-    assert first.folder == experiment.best_refit
-    labels = experiment.data / "target.val.labels.npy"
+    assert first.folder == tiny.best_refit
+    labels = tiny.data / "target.val.labels.npy"
     np.save(labels, np.zeros_like(np.load(labels)))
-    for path in experiment.data.glob("*.test.*"):
+    for path in tiny.data.glob("*.test.*"):
         path.unlink()
-    shutil.rmtree(experiment.refit)
-    again = write_refit(experiment, train_here)
+    shutil.rmtree(tiny.refit)
+    again = write_refit(tiny, train_here)
     assert (again.folder / WEIGHTS).read_bytes() == weights
-    labels = experiment.data / "source.val.labels.npy"
+    labels = tiny.data / "source.val.labels.npy"
     np.save(labels, np.zeros_like(np.load(labels)))
-    shutil.rmtree(experiment.refit)
-    other = write_refit(experiment, train_here)
+    shutil.rmtree(tiny.refit)
+    other = write_refit(tiny, train_here)
     assert (other.folder / WEIGHTS).read_bytes() != weights
 
 
 def test_the_record_says_what_was_trained_on_and_keeps_what_was_selected_on(
-    experiment: ExperimentFolder, capfd: pytest.CaptureFixture[str]
+    tiny: ExperimentFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    chosen, model = write_best(experiment), write_refit(experiment, train_here)
+    chosen, model = write_best(tiny), write_refit(tiny, train_here)
     refit = model.refit
     assert refit
-    assert main(["best", str(experiment.root), "--refit", "--json"]) == 0  # trained already
+    assert main(["best", str(tiny.root), "--refit", "--json"]) == 0  # trained already
     assert printed("best", capfd.readouterr().out)["refit"] == refit.model_dump()
     assert model.validation == chosen.validation
     assert model.validation_ci95 == chosen.validation_ci95
     assert refit.epochs == chosen.epoch
     assert refit.trained_on == ["source train and val", "target train and val without labels"]
     assert load_model(model.folder).record["refit"] == refit.model_dump()
-    card = (experiment.best_refit / "README.md").read_text()
+    card = (tiny.best_refit / "README.md").read_text()
     assert "this one has seen them" in card
     assert f"Trained again for {chosen.epoch} epochs" in card
 
 
 def test_a_refit_that_was_cut_off_ends_with_the_weights_it_would_have_had(
-    experiment: ExperimentFolder, tmp_path: Path
+    tiny: ExperimentFolder, tmp_path: Path
 ) -> None:
     # A trial whose best epoch is its last, so that there is something left to do.
-    number = next(row.number for row in read_trials(experiment) if row.best_epoch == 2)
+    number = next(row.number for row in read_trials(tiny) if row.best_epoch == 2)
 
     def cut_off(jobs: Sequence[TrainingJob], _: ExperimentConfig) -> Failures:
         (job,) = jobs
@@ -115,14 +115,14 @@ def test_a_refit_that_was_cut_off_ends_with_the_weights_it_would_have_had(
         next(iter(train(job.config, open_training_data(job.store), job.folder)))
         raise KeyboardInterrupt
 
-    expected = write_refit(experiment, train_here, trial=number, out=tmp_path / "whole")
-    shutil.rmtree(experiment.refit)
+    expected = write_refit(tiny, train_here, trial=number, out=tmp_path / "whole")
+    shutil.rmtree(tiny.refit)
     with pytest.raises(KeyboardInterrupt):
-        write_refit(experiment, cut_off, trial=number, out=tmp_path / "cut")
-    assert not (experiment.refit / "data").exists() and not (tmp_path / "cut").exists()
+        write_refit(tiny, cut_off, trial=number, out=tmp_path / "cut")
+    assert not (tiny.refit / "data").exists() and not (tmp_path / "cut").exists()
     lines: list[str] = []
     train_on = partial(train_here, progress=lines.append)
-    found = write_refit(experiment, train_on, trial=number, out=tmp_path / "cut")
+    found = write_refit(tiny, train_on, trial=number, out=tmp_path / "cut")
     assert (found.folder / WEIGHTS).read_bytes() == (expected.folder / WEIGHTS).read_bytes()
     assert lines == [f"trained trial {number} on train and val, 2 epochs (1 of 1)"]
 

@@ -1,21 +1,20 @@
 """Export a model into a new folder, which gets its name once it was compared with the model."""
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 import torch
 
 from dann_search.errors import InputError, RunError, in_one_line, nearest
-from dann_search.inference.export import hub_folder, onnx_file, program, safetensors_folder
-from dann_search.inference.export.carried import Run
+from dann_search.inference.export import programs, safetensors_folder
 from dann_search.inference.export.verification import images_for, verify
 from dann_search.inference.find_model import FoundModel, find_model
 from dann_search.inference.model import DannModel, load_model
@@ -28,35 +27,58 @@ from dann_search.inference.model_files import (
     WEIGHTS,
     check_place,
     read_evaluation,
+    sha256_of,
 )
 from dann_search.outputs.models import Export, Verification
 
 
-class Format(Protocol):
-    """A format of exports: a module of this package."""
+@dataclass
+class Format:
+    """A format of exports.
 
-    @property
-    def FILES(self) -> tuple[str, ...]:
-        """Names of the files it writes, besides model.json and README.md."""
+    Attributes:
+        files: names of the files it writes, besides model.json and README.md.
+        write: write the files of a model, which is on the CPU, into a folder.
+        open_written: load what was written; return a function from images to probabilities.
+        loading: return the card's text on how to load it.
+        check: refuse a backbone that this format cannot hold.
+    """
 
-    def check(self, backbone: str) -> None:
-        """Refuse a backbone that this format cannot hold."""
-
-    def write(self, model: DannModel, folder: Path) -> None:
-        """Write the files of a model, which is on the CPU, into a folder."""
-
-    def open_written(self, folder: Path) -> Run:
-        """Load what was written; return a function from images to probabilities."""
-
-    def loading(self, model: DannModel) -> str:
-        """Return the card's text on how to load it."""
+    files: tuple[str, ...]
+    write: Callable[[DannModel, Path], None]
+    open_written: Callable[[Path], programs.Run]
+    loading: Callable[[DannModel], str]
+    check: Callable[[str], None] = lambda backbone: None
 
 
-FORMATS: dict[str, Format] = {
-    "safetensors": safetensors_folder,
-    "onnx": onnx_file,
-    "torch": program,
-    "hf": hub_folder,
+FORMATS = {
+    "safetensors": Format(
+        safetensors_folder.FILES,
+        safetensors_folder.write,
+        safetensors_folder.open_written,
+        safetensors_folder.loading,
+        safetensors_folder.check,
+    ),
+    "onnx": Format(
+        (programs.ONNX, programs.READER),
+        programs.write_onnx,
+        programs.open_onnx,
+        programs.onnx_loading,
+        programs.check_onnx,
+    ),
+    "torch": Format(
+        (programs.PROGRAM, programs.READER),
+        programs.write_torch,
+        programs.open_torch,
+        programs.torch_loading,
+    ),
+    "hf": Format(
+        (*safetensors_folder.FILES, safetensors_folder.CONFIG),
+        safetensors_folder.write_hub,
+        safetensors_folder.open_written,
+        safetensors_folder.hub_loading,
+        safetensors_folder.check,
+    ),
 }
 
 
@@ -94,10 +116,8 @@ def export_model(
     begun = time.perf_counter()
     model = load_model(found.folder, found.trusted).requires_grad_(False)
     with tempfile.TemporaryDirectory() as odd, _new_folder(place) as folder:
-        if images is None:
-            pictures = images_for(model, found.store, None, Path(odd))
-        else:
-            pictures = images_for(model, None, Path(images), Path(odd))
+        store = found.store if images is None else None
+        pictures = images_for(model, store, None if images is None else Path(images), Path(odd))
         try:
             kind.write(model, folder)
             run = kind.open_written(folder)
@@ -116,7 +136,7 @@ def export_model(
         model=found.folder,
         trial=found.record["trial"],
         format=cast(Literal["safetensors", "onnx", "torch", "hf"], format),
-        files=[place / name for name in (*kind.FILES, RECORD, CARD)],
+        files=[place / name for name in (*kind.files, RECORD, CARD)],
         verification=verification,
         elapsed_s=round(time.perf_counter() - begun, 2),
     )
@@ -151,11 +171,11 @@ def _describe(
     """Write model.json, which the loader reads, and the card."""
     # An export is passed on to others: it does not say where the experiment lies.
     record = {name: value for name, value in model.record.items() if name != PLACE} | {
-        HASHES: {name: _sha256(folder / name) for name in kind.FILES},
+        HASHES: {name: sha256_of(folder / name) for name in kind.files},
         "export": {
             "format": format,
-            "files": list(kind.FILES),
-            "weights_sha256": _sha256(found.folder / WEIGHTS),
+            "files": list(kind.files),
+            "weights_sha256": sha256_of(found.folder / WEIGHTS),
             "torch": torch.__version__,
             "verification": verification.model_dump(),
         },
@@ -165,10 +185,5 @@ def _describe(
     evaluation = read_evaluation(found.folder)
     card = model_card(record, evaluation, loading)
     if format == "hf":
-        card = hub_folder.metadata(record, evaluation) + card
+        card = safetensors_folder.hub_metadata(record, evaluation) + card
     (folder / CARD).write_text(card, encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

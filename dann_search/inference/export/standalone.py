@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -32,16 +34,6 @@ from dann_search.data.image_pixels import (
     is_one,
     read_pixels,
 )
-
-try:
-    import torchvision
-except RuntimeError:
-    # The ordinary torchvision beside a CPU-only torch: its compiled operators stay unloaded, and
-    # its import misses two of them, which nothing here uses. Declaring them is enough.
-    _operators: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for _name in ("nms", "qnms"):
-        _operators.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision
 
 HERE = Path(__file__).resolve().parent
 NEWEST_FORMAT = 5
@@ -67,13 +59,15 @@ class Classifier(nn.Module):
     """A network with its preprocessing and class names.
 
     Attributes:
+        record: content of model.json.
         class_names: names of the classes, in the order of the outputs.
         stored_size: side in pixels to which images are scaled first, as for training.
         crop_size: side in pixels of their centre that is left; None for all of them.
         grey_bits: bits that the values of 16-bit grey images use; None: each its own.
         transparency: what is seen through transparent pixels.
-        image_size: side in pixels that the network sees.
-        temperature: divides logits before they become probabilities.
+        image_size: side in pixels that the network sees: ``crop_size``, or another than
+            ``stored_size`` if a search had backbones of several native sizes.
+        temperature: divides logits before they become probabilities; 1 if not calibrated.
     """
 
     scale: Tensor
@@ -81,23 +75,28 @@ class Classifier(nn.Module):
 
     def __init__(self, network: nn.Module, record: dict[str, Any]):
         super().__init__()
-        self.network = network
+        self.network, self.record = network, record
         self.class_names: list[str] = record["class_names"]
         self.temperature: float = record.get("temperature", 1.0)
         preprocessing = record["preprocessing"]
         self.image_size: int = preprocessing["image_size"]
         self.stored_size: int = preprocessing.get("stored_size", self.image_size)
         self.crop_size: int | None = preprocessing.get("crop_size")
+        # Formats before 5 were prepared by version 1 of ``read_pixels``.
         self.grey_bits: int | None = preprocessing.get("grey_bits", 16)
         self.transparency: Transparency = preprocessing.get("transparency", "ignored")
         std = torch.tensor(preprocessing["std"])[:, None, None]
         mean = torch.tensor(preprocessing["mean"])[:, None, None]
         self.register_buffer("scale", 1 / std, persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits (n, classes) of RGB images, uint8 of shape (n, 3, side, side)."""
-        side, scaled = self.image_size, images.to(torch.float32) / 255
+        """Compute logits (n, classes) of RGB images, uint8 of shape (n, 3, side, side).
+
+        Images of another side than the network's are scaled to it.
+        """
+        side, scaled = self.image_size, images.to(torch.float32, copy=True).div_(255)
         if images.shape[-1] != side:
             scaled = F.interpolate(
                 scaled, size=(side, side), mode="bilinear", antialias=True, align_corners=False
@@ -114,26 +113,40 @@ class Classifier(nn.Module):
     def predict(
         self, images: Tensor | ImageSource | Sequence[ImageSource], batch_size: int = 64
     ) -> list[Prediction]:
-        """Classify one or several files, Pillow images, arrays, or a uint8 tensor (n, 3, h, w)."""
+        """Classify images, prepared as those that the network was trained on.
+
+        Args:
+            images: one image or several: paths, binary files, Pillow images, arrays as Pillow has
+                them (height, width, 3); or a uint8 tensor of shape (n, 3, height, width).
+            batch_size: images per batch.
+
+        Raises:
+            ValueError: an image cannot be read. Within dann-search it is an ``InputError``.
+        """
         device = next(self.network.parameters()).device
         found = []
         several: Any = [images] if is_one(images) else images
         for start in range(0, len(several), batch_size):
-            batch = self._decoded(several[start : start + batch_size])
+            batch = self.batch(several[start : start + batch_size])
             for row in self.probabilities(batch.to(device)).cpu():
                 values = dict(zip(self.class_names, row.tolist(), strict=True))
                 label = max(values, key=values.__getitem__)
                 found.append(Prediction(label, values[label], values))
         return found
 
-    def _decoded(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
+    def batch(self, images: Tensor | Sequence[ImageSource]) -> Tensor:
+        """Return images as ``forward`` takes them, from files or from a tensor of any size."""
         side = self.stored_size
         if isinstance(images, Tensor):
             if images.shape[2:] == (side, side):
                 return centre_crop(images, self.crop_size)
             images = [one.permute(1, 2, 0).cpu().numpy() for one in images]
-        how = side, self.crop_size, self.grey_bits, self.transparency
-        return torch.stack([decode(image, *how) for image in images])
+        return torch.from_numpy(np.stack([self.read(image) for image in images]))
+
+    def read(self, image: ImageSource) -> NDArray[np.uint8]:
+        """Return one image as ``forward`` takes it: uint8, shape (3, side, side)."""
+        how = self.stored_size, self.crop_size, self.grey_bits, self.transparency
+        return read_pixels(image, *how)
 
 
 def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
@@ -160,7 +173,7 @@ def load(folder: str | Path = HERE, device: str = "cpu") -> Classifier:
     with torch.device(where):
         network = build_network(record["backbone"], state, record["preprocessing"]["image_size"])
     network.load_state_dict(state, assign=True)
-    return Classifier(network, record).eval().to(device)
+    return Classifier(network, record).to(device)
 
 
 class Cosine(nn.Linear):
@@ -195,7 +208,7 @@ def build_trunk(name: str, image_size: int) -> nn.Module:
     if name.startswith("timm/"):
         return _timm(name, image_size)
     options = {"aux_logits": False, "init_weights": False} if name == "inception_v3" else {}
-    network: Any = torchvision.models.get_model(name, weights=None, **options)
+    network: Any = _torchvision().models.get_model(name, weights=None, **options)
     if name.startswith(("resnet", "shufflenet", "inception")):
         network.fc = nn.Identity()
     elif name.startswith("vgg"):
@@ -212,6 +225,22 @@ def build_trunk(name: str, image_size: int) -> nn.Module:
         network.classifier = nn.Identity()
     trunk: nn.Module = network
     return trunk
+
+
+def _torchvision() -> Any:
+    """Import torchvision, the ordinary one beside a CPU-only torch too.
+
+    Its compiled operators stay unloaded there, and its import misses two of them, which nothing
+    here uses. Declaring them is enough.
+    """
+    try:
+        import torchvision
+    except RuntimeError:
+        operators: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for name in ("nms", "qnms"):
+            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import torchvision
+    return torchvision
 
 
 def _dann_network(name: str) -> nn.Module:
@@ -244,21 +273,6 @@ def _timm(name: str, image_size: int) -> nn.Module:
     options: dict[str, Any] = {"img_size": image_size} if patches else {}
     network: nn.Module = timm.create_model(model, pretrained=False, num_classes=0, **options)
     return network
-
-
-def decode(
-    image: ImageSource,
-    side: int,
-    crop_size: int | None = None,
-    grey_bits: int | None = None,
-    transparency: Transparency = "white",
-) -> Tensor:
-    """Return an image as the network was trained to see it: uint8 RGB, shape (3, side, side).
-
-    Raises:
-        ValueError: the image cannot be read.
-    """
-    return torch.from_numpy(read_pixels(image, side, crop_size, grey_bits, transparency))
 
 
 def main(files: Sequence[str]) -> None:

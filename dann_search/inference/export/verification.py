@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from dann_search.data.image_pixels import ImageSource
+from dann_search.data.image_pixels import ORIENTATION, ImageSource
 from dann_search.data.store import open_images
 from dann_search.errors import RunError
-from dann_search.inference.export.carried import Run
-from dann_search.inference.export.odd_images import write_odd_images
+from dann_search.inference.export.programs import Run
 from dann_search.inference.image_files import check_words, image_files
 from dann_search.inference.model import DannModel
 from dann_search.outputs.models import Verification
@@ -35,9 +35,7 @@ class Images:
     of: str
 
 
-def images_for(
-    model: DannModel, store: Path | None, folder: Path | None, odd: Path | None = None
-) -> Images:
+def images_for(model: DannModel, store: Path | None, folder: Path | None, odd: Path) -> Images:
     """Return images of the folder, else of the target's validation split, else synthetic ones.
 
     With them go odd ones, which are written into the folder ``odd``.
@@ -47,7 +45,8 @@ def images_for(
     """
     sources: list[ImageSource]
     if folder is not None:
-        sources, of = _from_folder(folder), f"images of {folder}"
+        found = list(image_files(check_words(folder)))
+        sources, of = [found[row] for row in _evenly(len(found))], f"images of {folder}"
     elif store is not None:
         stored = open_images(store, "target", "val")
         sources = [pixels.transpose(1, 2, 0) for pixels in stored[_evenly(len(stored))]]
@@ -55,10 +54,9 @@ def images_for(
     else:
         sources = _synthetic(model.stored_size)
         of = "synthetic images, --images FOLDER for real ones"
-    if odd is not None:
-        files = write_odd_images(odd)
-        sources, of = [*sources, *files], f"images ({len(sources)} {of}; {len(files)} odd files)"
-    return Images(sources, of)
+    files = write_odd_images(odd)
+    of = f"images ({len(sources)} {of}; {len(files)} odd files)"
+    return Images([*sources, *files], of)
 
 
 def verify(model: DannModel, run: Run, images: Images) -> Verification:
@@ -102,12 +100,6 @@ def _evenly(count: int) -> list[int]:
     return [round(place) for place in np.linspace(0, count - 1, min(count, MOST))]
 
 
-def _from_folder(folder: Path) -> list[ImageSource]:
-    check_words([folder])
-    files = list(image_files([folder]))
-    return [files[row] for row in _evenly(len(files))]
-
-
 def _synthetic(side: int) -> list[ImageSource]:
     """Draw patches of colour, coarse and fine: nearer to photographs than noise is."""
     rng = np.random.default_rng(0)
@@ -117,3 +109,26 @@ def _synthetic(side: int) -> list[ImageSource]:
         for size in sizes
         for _ in range(SYNTHETIC // len(sizes))
     ]
+
+
+def write_odd_images(folder: Path) -> list[Path]:
+    """Write files of every odd kind: turned by EXIF, of other colours, tall, tiny, oddly named."""
+    upright = Image.fromarray(np.random.default_rng(0).integers(0, 256, (45, 60, 3), np.uint8))
+    deep = Image.fromarray(np.linspace(0, 65535, 45 * 60).reshape(45, 60).astype(np.uint16))
+    kinds: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        "16 bits.png": (deep, {}),
+        "CMYK.JPG": (upright.convert("CMYK"), {"format": "JPEG"}),
+        "alpha.webp.png": (upright.convert("RGBA"), {}),
+        "grey.tif": (upright.convert("L"), {}),
+        "grey and alpha.png": (upright.convert("LA"), {}),
+        "palette.png": (upright.quantize(16), {"transparency": 3}),
+        "tall.bmp": (upright.resize((9, 300)), {}),
+        "tiny": (upright.resize((1, 2)), {"format": "PNG"}),
+    }
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        kinds[f"turned {orientation}.jpeg"] = upright, {"exif": exif}
+    for name, (image, options) in kinds.items():
+        image.save(folder / name, **options)
+    return [folder / name for name in kinds]

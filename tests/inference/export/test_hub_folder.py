@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from dann_search.evaluation.evaluate import evaluate_target
-from dann_search.inference.export import hub_folder
+from dann_search.inference.export import safetensors_folder
 from dann_search.inference.export.export import export_model
 from dann_search.inference.model import load_model
 from dann_search.storage.layout import ExperimentFolder
@@ -72,14 +72,14 @@ def test_the_card_begins_with_what_the_hub_reads(experiment: ExperimentFolder) -
 
 def test_what_was_not_measured_is_not_claimed_and_names_are_text() -> None:
     record = dict(random_model("dann_cnn", side=16).record)
-    assert "model-index" not in front_matter(hub_folder.metadata(record, None))
+    assert "model-index" not in front_matter(safetensors_folder.hub_metadata(record, None))
     record["domains"] = {"source": "a", "target": 'x\n---\nlicense: "mit"'}
     record["temperature"] = 1.0
     values = dict.fromkeys(("f1_macro", "accuracy", "precision_macro", "recall_macro"), 0.5)
-    data = front_matter(hub_folder.metadata(record, {**values, "temperature": 1.0}))
+    data = front_matter(safetensors_folder.hub_metadata(record, {**values, "temperature": 1.0}))
     assert data["license"] == "unknown"
     assert 'x --- license: "mit"' in str(data["model-index"])
-    calibrated_since = hub_folder.metadata(record, {**values, "temperature": 2.0})
+    calibrated_since = safetensors_folder.hub_metadata(record, {**values, "temperature": 2.0})
     assert "model-index" not in front_matter(calibrated_since)
 
 
