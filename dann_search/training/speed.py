@@ -5,7 +5,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from dann_search.models.build import build_network
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import registered, spec_of
 from dann_search.training.epoch_steps import Batches
-from dann_search.training.hooks import Hooks
 from dann_search.training.loop import Training
 from dann_search.training.predict import predict_logits
 from dann_search.training.threads import with_threads
@@ -39,10 +37,6 @@ class Speed:
 
     step: float
     image: float
-
-
-class _Enough(Exception):
-    """The time is up."""
 
 
 class _OneForAll(FeatureFolder):
@@ -101,29 +95,23 @@ def _timed(
     """Return the median seconds of steps of so many images, but the first, and their batches."""
     config = config.model_copy(update={"batch_size": rows})
     device = next(network.parameters()).device
-    begun = before = time.perf_counter()
     times: list[float] = []
-
-    def beat() -> None:
-        nonlocal before
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        now = time.perf_counter()
-        times.append(now - before)
-        before = now
-        spent = now - begun
-        fewest = 1 if spent >= SLOW * seconds else 3
-        if len(times) >= STEPS or (spent >= seconds and len(times) >= fewest):
-            raise _Enough
-
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(
-            config, data, Path(folder), device=device, hooks=Hooks(beat=beat), network=network
-        )
+        training = Training(config, data, Path(folder), device=device, network=network)
         begun = before = time.perf_counter()
-        with suppress(_Enough):
-            for _ in training.train_epoch(config.epochs):
-                pass
+        for _ in training.train_epoch(config.epochs):
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            now = time.perf_counter()
+            times.append(now - before)
+            before = now
+            if len(times) == 1 and training.batches.frozen:
+                begun = now  # it computed what frozen stages make of images: a search does it once
+                continue
+            spent = now - begun
+            fewest = 1 if spent >= SLOW * seconds else 3
+            if len(times) >= STEPS or (spent >= seconds and len(times) >= fewest):
+                break
     return statistics.median(times[1:] or times), training.batches
 
 
