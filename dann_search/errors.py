@@ -75,3 +75,8 @@ def some(names: Iterable[str], most: int = 5) -> str:
     """List the first names, with ``…`` where there are more of them."""
     shown = list(names)
     return ", ".join(shown[:most]) + (" …" if len(shown) > most else "")
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return ``1 image`` or ``2 images``; ``many`` where the plural takes more than an s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from dann_search.cli.model_tables import rejection_line
 from dann_search.cli.tables import columns
+from dann_search.errors import counted
 from dann_search.evaluation.comparison import notes
 from dann_search.evaluation.comparison_tables import JSON
 from dann_search.evaluation.confusion import MOST_NUMBERED, frequent_mistakes
@@ -31,7 +32,7 @@ def evaluation_table(
     Without ``labelled`` validation images of the target there is nothing to calibrate on.
     """
     whose = Text(f"trial {result.trial}, epoch {result.epoch}: {result.model}", overflow="fold")
-    head = columns(f"{result.split}, {result.n} images", "", "95 % interval")
+    head = columns(f"{result.split}, {counted(result.n, 'image')}", "", "95 % interval")
     for name in FIELDS:
         low, high = result.ci95[name]
         value = f"{getattr(result, name):.3f}"
@@ -80,10 +81,11 @@ def _absent(result: Evaluation) -> list[str]:
     shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
     low, high = present.ci95["f1_macro"]
     return [
-        f"{len(absent)} of the model's {len(result.per_class)} classes have no image here "
-        f"and count as 0 in the macro averages above: {shown}",
-        f"over the {present.classes} classes with images: macro-F1 {present.f1_macro:.3f} "
-        f"({low:.3f} to {high:.3f}), precision {present.precision_macro:.3f}, recall "
+        f"{len(absent)} of the model's {len(result.per_class)} classes without an image here "
+        f"count as 0 in the macro averages above: {shown}",
+        f"over the {counted(present.classes, 'class', 'classes')} with images: macro-F1 "
+        f"{present.f1_macro:.3f} ({low:.3f} to {high:.3f}), precision "
+        f"{present.precision_macro:.3f}, recall "
         f"{present.recall_macro:.3f}",
     ]
 
@@ -98,7 +100,8 @@ def comparison_table(result: Comparison, folder: ExperimentFolder) -> Group:
         cells = (str(gap), f"{gap.p_value:.3f}") if gap else ("", "")
         table.add_row(name, str(scores.f1_macro_test), str(scores.accuracy_test), *cells)
     head = (
-        f"target test, {result.n_test} images, {len(result.seeds)} seeds: mean ± deviation; "
+        f"target test, {counted(result.n_test, 'image')}, {counted(len(result.seeds), 'seed')}: "
+        f"mean ± deviation; "
         f"winner: {result.winner}, trial {result.trial}"
     )
     lines = Table.grid(padding=(0, 1))

@@ -206,7 +206,9 @@ def report(
     figures: Annotated[
         Path | None, typer.Option(help="Folder for the figures as PNG and SVG.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing --out and existing figures.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write one self-contained HTML file: results, recipe, search, classes, domains.

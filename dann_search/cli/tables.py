@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dann_search.cli.app import WIDE, sentence
+from dann_search.errors import counted
 from dann_search.outputs import search, trials
 from dann_search.outputs.shared import BestTrial
 from dann_search.results.choose import field_of
@@ -197,7 +198,7 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
     """Yield how a search ended, its best trial, and what to do next."""
     counts, best, where = result.trials, result.best, result.experiment
     yield sentence(
-        f"{counts.completed} trials completed, {counts.pruned} pruned, "
+        f"{counted(counts.completed, 'trial')} completed, {counts.pruned} pruned, "
         f"{counts.failed} failed in {duration(result.elapsed_s)}"
     )
     if best:
@@ -212,7 +213,8 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
             yield sentence(f"    {best.confirmed_mean:.3f} on average over new seeds")
         for line in incomplete(result.confirmation):
             yield sentence(f"    {line}; it is best by the search alone")
-        yield sentence(f"    {describe(best.searched)}")
+        if best.searched:
+            yield sentence(f"    {describe(best.searched)}")
         yield sentence(f"    {where}/best/model.safetensors")
     if result.stopped_by == "trials":
         yield next_step(result)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dann_search.config.source import SettingError
 from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.splits import Splits
+from dann_search.errors import counted
 
 SHOWN = 3
 
@@ -36,7 +37,10 @@ def without_conflicts(
             " and ".join(f"{domain.places[row]} ({domain.class_of(row)})" for row in rows[:SHOWN])
             for rows in conflicts[:SHOWN]
         ) + ("; …" if len(conflicts) > SHOWN else "")
-        found = f"{domain.name}: {len(conflicts)} images carry several labels, such as {shown}"
+        found = (
+            f"{domain.name}: {counted(len(conflicts), 'image carries', 'images carry')} "
+            f"several labels, such as {shown}"
+        )
         if policy == "error":
             raise SettingError(
                 ("data", "conflicting_labels"),
@@ -80,8 +84,8 @@ def duplicate_remarks(domains: Mapping[str, Domain], parts: Mapping[str, Splits]
             if shared := sorted(sets[role, one].keys() & sets[role, other].keys()):
                 places = [domains[role].places[sets[role, other][key]] for key in shared[:SHOWN]]
                 remarks.append(
-                    f"{domains[role].name}: {len(shared)} images are in both its {one} and its "
-                    f"{other} split, such as {', '.join(places)}"
+                    f"{domains[role].name}: {counted(len(shared), 'image is', 'images are')} in "
+                    f"both its {one} and its {other} split, such as {', '.join(places)}"
                 )
     source, target = domains["source"], domains["target"]
     rows = {key: row for row, key in enumerate(target.keys)}
@@ -94,8 +98,8 @@ def duplicate_remarks(domains: Mapping[str, Domain], parts: Mapping[str, Splits]
             key for key, label in theirs if label != NO_LABEL and (key, label) not in labelled
         }.intersection(shared)
         remarks.append(
-            f"{len(shared)} images are in both {source.name} and {target.name}, such as "
-            f"{', '.join(places)}"
+            f"{counted(len(shared), 'image is', 'images are')} in both {source.name} and "
+            f"{target.name}, such as {', '.join(places)}"
             + (f"; {len(differ)} of them under other labels" if differ else "")
         )
     return remarks

@@ -11,7 +11,7 @@ import numpy as np
 from dann_search.data.decode import AS_IT_IS, Preparation, decode_image
 from dann_search.data.domain import NO_LABEL, Domain
 from dann_search.data.image_pixels import bits_used
-from dann_search.errors import printable
+from dann_search.errors import counted, printable
 
 DEEP = (".png", ".tif", ".tiff")
 """Extensions of files that may be 16-bit grey images."""
@@ -49,8 +49,9 @@ def domain_of_files(
         how = Preparation(found, how.transparency)
         if found < 16:
             remarks += (
-                f"{name}: {len(deep)} images of 16 bits hold values of {found} bits, such as "
-                f"{files[deep[0]].file}: {2**found - 1} becomes white (grey_bits says otherwise)",
+                f"{name}: {counted(len(deep), 'image of 16 bits holds', 'images of 16 bits hold')} "
+                f"values of {found} bits, such as {files[deep[0]].file}: {2**found - 1} becomes "
+                f"white (grey_bits says otherwise)",
             )
     return Domain(
         name=name,

@@ -24,7 +24,7 @@ from dann_search.data.manifest import load_manifest_domain
 from dann_search.data.remote import local_copy, local_manifest
 from dann_search.data.target_has_labels import SAY_SO, target_has_labels
 from dann_search.data.torchvision_sets import load_torchvision_domain
-from dann_search.errors import InputError, nearest, some
+from dann_search.errors import InputError, counted, nearest, some
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
     target = _open_target(config.target, cache, seen)
     if (bare := np.flatnonzero(source.labels == NO_LABEL)).size:
         raise InputError(
-            f"domain {source.name}: {len(bare)} images have no label, the first is "
-            f"{source.places[bare[0]]}; every source image needs one"
+            f"domain {source.name}: {counted(len(bare), 'image has', 'images have')} no label, "
+            f"the first is {source.places[bare[0]]}; every source image needs one"
         )
     remarks = source.remarks + target.remarks
     if not target.labelled:
@@ -75,12 +75,14 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
                 raise _unequal(domain, other, alone, config.target, bool(both))
             count = int(np.isin(domain.labels, [domain.class_names.index(n) for n in alone]).sum())
             left_out.append(
-                f"{domain.name}: {count} images of {len(alone)} classes that {other.name} has not "
-                f"are left out ({some(alone)})"
+                f"{domain.name}: left out: {counted(count, 'image')} of "
+                f"{counted(len(alone), 'class', 'classes')} that {other.name} does not have "
+                f"({some(alone)})"
             )
     if len(both) < 2:
         raise InputError(
-            f"domains {source.name} and {target.name} share {len(both)} classes; 2 are needed"
+            f"domains {source.name} and {target.name} share "
+            f"{counted(len(both), 'class', 'classes')}; 2 are needed"
         )
     source, target = (_only(domain, both) for domain in (source, target))
     return DomainPair(source, target, (*remarks, *left_out))
@@ -239,7 +241,8 @@ def _unequal(
     more = sorted(set(other.class_names) - set(domain.class_names))
     instead = f"; {other.name} has {some(more)} instead" if more else ""
     return InputError(
-        f"domain {other.name} lacks {len(alone)} classes that {domain.name} has: {some(alone)}; "
+        f"domain {other.name} lacks {counted(len(alone), 'class', 'classes')} that {domain.name} "
+        f"has: {some(alone)}; "
         f"{remedy}{instead}"
     )
 

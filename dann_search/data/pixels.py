@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import SPLITS, Domain
 from dann_search.data.splits import Splits
-from dann_search.errors import InputError, printable
+from dann_search.errors import InputError, counted, printable
 
 UNREADABLE = "unreadable.txt"
 """Beside a store: every image that could not be decoded, and why."""
@@ -95,8 +95,9 @@ def reserve(path: Path) -> None:
 def dark_remark(domain: Domain, rows: Sequence[int]) -> str:
     """Return a remark on these black images."""
     return (
-        f"{domain.name}: {len(rows)} images are black, or nearly (no value above {DARK} of 255), "
-        f"the first is {domain.places[rows[0]]}; 16-bit files that hold 8 or 12 bits become so: "
+        f"{domain.name}: {counted(len(rows), 'image is', 'images are')} black, or nearly (no "
+        f"value above {DARK} of 255), the first is {domain.places[rows[0]]}; 16-bit files that "
+        f"hold 8 or 12 bits become so: "
         "say how many with grey_bits, or scale the values of colour images to 16 bits"
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dann_search.data.decode import EXTENSIONS
-from dann_search.errors import InputError, printable, some
+from dann_search.errors import InputError, counted, printable, some
 
 OF_OTHER_TOOLS = {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "lost+found"}
 """Folders that network drives, archivers and file systems leave behind; some hold thumbnails."""
@@ -61,21 +61,21 @@ class LeftOut:
         """Return a sentence for each kind of what was left out, below a folder if one is named."""
         found = []
         if self.kinds:
-            found.append(
-                f"{self.kinds.total()} files are no images by their names and are left out "
-                f"({self.found()})"
+            one, many = (
+                "file that is no image by its name",
+                "files that are no images by their names",
             )
+            found.append(f"{counted(self.kinds.total(), one, many)} ({self.found()})")
         if hidden := +self.hidden:
             where = ", ".join(f"{count} in {name}" for name, count in hidden.most_common(SHOWN))
-            found.append(f"{hidden.total()} images are hidden and are left out ({where})")
+            found.append(f"{counted(hidden.total(), 'hidden image')} ({where})")
         if self.repeated:
-            found.append(
-                f"{len(self.repeated)} linked folders lead to folders that were read already and "
-                f"are left out: {some(map(str, self.repeated))}"
-            )
+            links = counted(len(self.repeated), "linked folder")
+            found.append(f"{links} to what was read already: {some(map(str, self.repeated))}")
         if self.closed:
-            found.append(f"{len(self.closed)} places are left out: {some(self.closed)}")
-        return tuple(printable(f"{root}: {sentence}" if root else sentence) for sentence in found)
+            found.append(f"{counted(len(self.closed), 'place')}: {some(self.closed)}")
+        begin = f"{root}: left out" if root else "left out"
+        return tuple(printable(f"{begin}: {words}") for words in found)
 
     def found(self) -> str:
         """Return the kinds of the files that are no images, the most frequent first."""

@@ -17,7 +17,7 @@ from dann_search.data.manifest import load_manifest_domain
 from dann_search.data.split_names import is_split_name
 from dann_search.data.store import open_groups, open_images, open_labels
 from dann_search.data.walk import images_in
-from dann_search.errors import InputError, nearest
+from dann_search.errors import InputError, counted, nearest
 from dann_search.inference.batched_logits import (
     batch_size_of,
     decoded_batches,
@@ -69,14 +69,17 @@ def labelled_images(class_names: list[str], data: Path) -> Domain:
         rows = [n for n in range(len(domain)) if splits[n] == "test"]
         rows = [n for n in rows if domain.labels[n] != NO_LABEL]
         if others := len(domain) - len(rows):
-            remark = f"{data}: {others} rows without a label or of other splits are left out"
+            remark = (
+                f"{data}: left out: {counted(others, 'row')} without a label or of other splits"
+            )
             domain = replace(domain.subset(rows), remarks=(*domain.remarks, remark))
         return _numbered(domain, class_names, data)
     names = folder_names(data)
     if bare := images_in(data):
         raise InputError(
-            f"{data}: {len(bare)} images have no label, such as {bare[0]}; evaluating needs a "
-            "class folder for each. To classify them: dann-search predict"
+            f"{data}: {counted(len(bare), 'image has', 'images have')} no label, such as "
+            f"{bare[0]}; evaluating needs a class folder for each. To classify them: dann-search "
+            f"predict"
         )
     unknown = set(map(class_name, names)) - set(map(class_name, class_names))
     if unknown and all(map(is_split_name, names)):

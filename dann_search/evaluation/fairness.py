@@ -7,6 +7,7 @@ from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.parameter import Choice
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
+from dann_search.errors import counted
 from dann_search.evaluation.baselines import TLLIB, TUNED, uses_few
 from dann_search.inference.model_card import of_each
 from dann_search.outputs.comparison import Fairness, Tuned
@@ -83,7 +84,7 @@ def sentences(
         if len(tuned.among) > 1:
             what = f"recipe and the method, among {', '.join(tuned.among)},"
         notes.append(
-            f"not shared: {tuned.trials} trials tuned the {what} by {chooser}; "
+            f"not shared: {counted(tuned.trials, 'trial')} tuned the {what} by {chooser}; "
             f"{', '.join(inheriting)} inherit{'s' * (len(inheriting) == 1)} it untuned, which "
             f"favours {tuned.method}"
         )
@@ -97,5 +98,7 @@ def sentences(
     if TLLIB in methods:
         notes.append(f"{TLLIB} is tllib's default recipe, tuned to no target")
     if unfinished:
-        notes.append(f"{unfinished} trials of the search have not ended: resume it first?")
+        notes.append(
+            f"{counted(unfinished, 'trial')} of the search not ended yet: resume it first?"
+        )
     return notes

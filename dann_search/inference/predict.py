@@ -16,7 +16,7 @@ from dann_search.data.decode import UnreadableImageError
 from dann_search.data.domain import Image
 from dann_search.data.pixels import DARK
 from dann_search.data.walk import LeftOut
-from dann_search.errors import InputError, RunError, printable
+from dann_search.errors import InputError, RunError, counted, printable
 from dann_search.inference.batched_logits import (
     batch_size_of,
     decoded_batches,
@@ -120,7 +120,7 @@ def _counted(
             progress(counts.images)
     if counts.unreadable and not counts.read:
         raise RunError(
-            f"none of the {counts.images} files can be read; the first of them, "
+            f"none of {counted(counts.images, 'file')} can be read; the first of them, "
             f"{counts.unreadable.path}: {counts.unreadable.error}"
         )
     return counts
@@ -198,8 +198,9 @@ def _refusal(threshold: float, counts: _Counts, expected: float | None) -> Refus
 def _of_blank(images: Sequence[str]) -> Iterator[str]:
     if images:
         yield (
-            f"{len(images)} images are black or white throughout as the model sees them, such as "
-            f"{min(images)}: their labels say nothing. 16-bit images need the range of those it "
+            f"{counted(len(images), 'image is', 'images are')} black or white throughout as the "
+            f"model sees them, such as {min(images)}: their labels say nothing. 16-bit images "
+            f"need the range of those it "
             f"was trained on (preprocessing.grey_bits of {RECORD})"
         )
 
@@ -211,7 +212,7 @@ def _of_refused(found: Refusal | None) -> Iterator[str]:
         if found.expected_share is not None:
             expected = f"{found.expected_share:.1%} of the target's validation images are"
         yield (
-            f"{found.refused:,} images{share} are refused, below a probability of "
+            f"{found.refused:,} refused{share}, below a probability of "
             f"{found.threshold:g}; {expected}"
         )
 

@@ -37,9 +37,10 @@ def write_report(
 
     Args:
         folder: the experiment: its folder, or its name under ``runs``.
-        out: the file; ``report/index.html`` in the experiment's folder by default.
+        out: the file; by default ``report/index.html`` in the experiment's folder, which is
+            replaced.
         figures: a folder for the figures as PNG and SVG.
-        force: replace existing files.
+        force: replace an existing ``out`` and existing figures.
         progress: called with a line for each step.
 
     Raises:
@@ -54,7 +55,7 @@ def write_report(
         experiment.fetch(file)
     else:
         file = Path(out).expanduser().resolve()
-    _check_file(file, force)
+    _check_file(file, force or out is None)
     drawn = Path(figures or "").expanduser().resolve()
     if figures:
         _check_figures(drawn, force)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from dann_search.errors import counted
 from dann_search.outputs.space import Estimate
 from dann_search.outputs.trials import Status
 from dann_search.results.remaining import Pace
@@ -170,7 +171,7 @@ def summary(found: Estimate) -> str:
     """Say what a search is estimated to take."""
     once = "1 at a time" if found.slots == 1 else f"{found.slots} at a time"
     line = (
-        f"estimated to take {_span(found)} here: {found.trials} trials, {once}, of "
+        f"estimated to take {_span(found)} here: {counted(found.trials, 'trial')}, {once}, of "
         f"{found.epochs_mean:.1f} epochs on average ({found.epochs} where none is pruned)"
     )
     return "; ".join([line, *found.advice])

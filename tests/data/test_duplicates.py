@@ -65,5 +65,5 @@ def test_a_picture_under_another_label_in_each_domain_is_told(folders: Path) -> 
     content = (folders / "amazon" / "bike" / "000.jpg").read_bytes()
     (folders / "webcam" / "mug" / "000.jpg").write_bytes(content)
     [remark] = packed(folders).remarks
-    assert remark.startswith("1 images are in both amazon and webcam, such as ")
+    assert remark.startswith("1 image is in both amazon and webcam, such as ")
     assert remark.endswith("; 1 of them under other labels")

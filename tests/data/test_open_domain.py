@@ -65,8 +65,8 @@ def test_classes_of_one_domain_are_mapped_and_the_rest_left_out_where_asked_for(
         "car/000.jpg": "car",
     }
     assert both.remarks == (
-        "cifar: 3 images of 1 classes that stl has not are left out (frog)",
-        "stl: 2 images of 1 classes that cifar has not are left out (monkey)",
+        "cifar: left out: 3 images of 1 class that stl does not have (frog)",
+        "stl: left out: 2 images of 1 class that cifar does not have (monkey)",
     )
     # What decodes an image stays with it.
     file = folders / "cifar" / "bird" / "001.jpg"
@@ -95,7 +95,7 @@ def test_unequal_classes_are_refused_with_the_ways_out(folders: Path) -> None:
 
 
 def test_domains_that_share_too_few_classes_are_refused(folders: Path) -> None:
-    with pytest.raises(InputError, match="domains cifar and stl share 1 classes; 2 are needed"):
+    with pytest.raises(InputError, match="domains cifar and stl share 1 class; 2 are needed"):
         pair(folders, {"folder": "cifar"}, {"folder": "stl"}, shared_classes_only=True)
 
 
@@ -148,5 +148,5 @@ def test_images_without_labels_join_a_target_and_are_refused_in_a_source(tmp_pat
     }
     assert target.splits == ["test", "test", "train", "train"]
     assert target.labels.tolist() == [0, 1, NO_LABEL, NO_LABEL]
-    with pytest.raises(InputError, match=r"domain phone: 1 images have no label, .*loose\.jpg"):
+    with pytest.raises(InputError, match=r"domain phone: 1 image has no label, .*loose\.jpg"):
         pair(tmp_path, {"folder": "phone"}, {"folder": "amazon"})

@@ -253,7 +253,7 @@ def test_contents_of_both_domains_are_counted(config: DataConfig, tmp_path: Path
 
 def test_unequal_classes_are_refused_by_name(config: DataConfig, tmp_path: Path) -> None:
     write_domain(tmp_path / "amazon", {"pen": 5}, seed=3)
-    with pytest.raises(InputError, match=r"domain webcam lacks 1 classes .*: pen"):
+    with pytest.raises(InputError, match=r"domain webcam lacks 1 class .*: pen"):
         pack(config, SIDE, tmp_path / "store")
 
 
@@ -329,7 +329,7 @@ def test_images_in_two_splits_that_a_user_gave_are_told(tmp_path: Path) -> None:
     info = pack(config, SIDE, tmp_path / "store")
     assert info.sizes["target"] == {"train": 6, "val": 6, "test": 7}
     assert info.remarks == [
-        f"webcam: 1 images are in both its train and its test split, such as {copied}"
+        f"webcam: 1 image is in both its train and its test split, such as {copied}"
     ]
 
 

@@ -177,7 +177,7 @@ def test_the_terms_say_who_was_tuned_on_which_labels() -> None:
     ).fairness.notes
     assert "info_max, without target labels" in lines[1] and "val labels" not in lines[1]
     assert "and the method, among dann, mcc, by" in lines[1]
-    assert "2 trials of the search have not ended" in lines[3]
+    assert "2 trials of the search not ended yet" in lines[3]
 
 
 def test_the_table_fits_80_columns_and_repeats_what_the_json_holds(odd: Comparison) -> None:

@@ -110,7 +110,7 @@ def test_only_where_nothing_can_be_read_it_is_a_failure(
     out = tmp_path / "labels.csv"
     torn = photos / "deep" / "torn.jpg"
     assert main(["predict", str(model), str(torn), "--out", str(out)]) == 1
-    assert "none of the 1 files can be read" in capsys.readouterr().err
+    assert "none of 1 file can be read" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -180,11 +180,9 @@ def test_what_is_left_out_and_images_without_content_are_noted(
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(photos / "black.png")
     assert main(["predict", str(model), str(photos)]) == 0
     said = capsys.readouterr().err
-    assert "note: 1 files are no images by their names and are left out (1 .txt)" in said
-    assert "note: 1 linked folders lead to folders that were read already" in said
-    assert (
-        f"1 images are black or white throughout as the model sees them, such as {photos}" in said
-    )
+    assert "note: left out: 1 file that is no image by its name (1 .txt)" in said
+    assert "note: left out: 1 linked folder to what was read already" in said
+    assert f"1 image is black or white throughout as the model sees them, such as {photos}" in said
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "jsonl", "parquet"])
@@ -252,7 +250,7 @@ def test_a_threshold_refuses_what_is_below_it_and_says_how_many_to_expect(
         float((sure < highest).double().mean()), abs=0.01
     )
     assert (content["refusal"]["refused"], content["refusal"]["share"]) == (1, 0.5)
-    assert "1 images (50.0%) are refused" in captured.err
+    assert "1 refused (50.0%), below" in captured.err
 
 
 def test_a_sheet_shows_the_images_by_class_with_the_refused_first(

@@ -490,22 +490,26 @@ def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
 
 
 @pytest.mark.usefixtures("already_gathered")
-def test_a_report_that_is_there_is_kept_unless_force_is_given(
+def test_other_files_than_its_own_page_are_kept_unless_force_is_given(
     few: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paper, "check_browser", lambda: None)
     monkeypatch.setattr(paper, "export", lambda figures: {"history.png": b"new"})
     file, figures = few.root / "report" / "index.html", tmp_path / "figures"
-    for path in (file, figures / "history.png"):
+    mine = tmp_path / "mine" / "page.html"
+    for path in (file, mine, figures / "history.png"):
         path.parent.mkdir()
         path.write_text("old")
-    with pytest.raises(InputError, match=r"index\.html: exists already; replace it with --force"):
-        write_report(few)
+    with pytest.raises(InputError, match=r"page\.html: exists already; replace it with --force"):
+        write_report(few, mine)
     with pytest.raises(InputError, match=r"figures: holds history\.png already"):
         write_report(few, tmp_path / "other.html", figures=figures)
-    assert file.read_text() == "old" and not (tmp_path / "other.html").exists()
-    report = write_report(few, figures=figures, force=True)
-    assert file.stat().st_size == report.bytes > MEGABYTES
+    assert mine.read_text() == "old" and not (tmp_path / "other.html").exists()
+    assert file.read_text() == "old"
+    report = write_report(few)
+    assert file.stat().st_size == report.bytes > MEGABYTES  # its own page
+    report = write_report(few, mine, figures=figures, force=True)
+    assert mine.stat().st_size == report.bytes > MEGABYTES
     assert report.figures == [str(figures / "history.png")]
     assert (figures / "history.png").read_text() == "new"
 
