@@ -156,7 +156,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        "a lost slot told to go on",
+        "a lost slot told to continue",
         "dann_search/search/leases.py",
         "return not lease.cancelled and lease.slot == slot",
         "return not lease.cancelled",
@@ -385,7 +385,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        "another recipe's checkpoint is gone on from",
+        "another recipe's checkpoint is continued from",
         "dann_search/training/checkpoint.py",
         'if checkpoint and (recipe is None or checkpoint.recipe in ("", recipe)):',
         "if checkpoint and (recipe is None or checkpoint.recipe):",
@@ -395,7 +395,7 @@ FAULTS = (
         ),
     ),
     Fault(
-        "a damaged checkpoint is gone on from",
+        "a damaged checkpoint is continued from",
         "dann_search/training/checkpoint.py",
         'if DIGEST in header and header[DIGEST] != _digest(tensors, header["record"]):',
         "if False:",

@@ -1,6 +1,6 @@
 """Record every configuration of a grid on the digits task, trained epoch by epoch, once.
 
-    python benchmarks/digits_table.py            # an hour or more; goes on where it stopped
+    python benchmarks/digits_table.py            # an hour or more; continues where it stopped
     python benchmarks/digits_table.py --describe # what the table looks like
     python benchmarks/search_quality.py          # replays the table
 

@@ -107,7 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     backbones = arguments.backbones.split(",")
-    print("| backbone | standstill waiting, s | going on, s | training / waiting | range | CPU |")
+    print("| backbone | standstill waiting, s | continuing, s | training / waiting | range | CPU |")
     print("|---|---|---|---|---|---|")
     for backbone in backbones:
         print(epoch_ends(backbone, arguments.rounds), flush=True)

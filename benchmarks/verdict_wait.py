@@ -3,7 +3,7 @@
     python benchmarks/verdict_wait.py [--rounds 2] [--trials 3] [--epochs 12]
 
 Each round runs one search on the embedded digits whose worker waits for every verdict before it
-goes on, and one whose worker trains on meanwhile, in turn, on one slot of this machine. What is
+continues, and one whose worker trains on meanwhile, in turn, on one slot of this machine. What is
 measured is the time that the training waits, in the worker, for each epoch. The time from a trial's
 end to the first step of the next is printed, too.
 """

@@ -108,7 +108,7 @@ class Reports(Observer):
 def run_search(
     path: Path, observer: Observer | None = None, executor: Executor = ON_THIS_MACHINE
 ) -> tuple[Outcome, list[optuna.trial.FrozenTrial]]:
-    """Begin a search from this process, or go on with it; return the study's trials.
+    """Begin a search from this process, or continue with it; return the study's trials.
 
     By default it is on the Ray that this process is connected to.
     """
@@ -137,7 +137,7 @@ def retrain(folder: ExperimentFolder, config: dict[str, Any], where: Path) -> li
 
 
 def saved_history(folder: ExperimentFolder, number: int) -> list[dict[str, Any]]:
-    """The epochs in a trial's record or, where it goes on, its last checkpoint; no timings."""
+    """The epochs in a trial's record or, where it continues, its last checkpoint; no timings."""
     from dann_search.results.epochs import read_epochs
 
     return [without_timings(epoch) for epoch in read_epochs(folder, number)]

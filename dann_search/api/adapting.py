@@ -191,7 +191,7 @@ def _search(planned: _Planned, display: Display) -> tuple[ExperimentFolder, Sear
     if ended.best is None:
         raise RunError(
             f"{folder}: no training ended within the search's share of the budget; what was "
-            "trained is kept; go on with a larger --budget, or choose smaller --backbones"
+            "trained is kept; continue with a larger --budget, or choose smaller --backbones"
         )
     return folder, ended
 

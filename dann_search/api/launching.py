@@ -197,9 +197,9 @@ def _run(
     def follow(terminal: TextIO, record: StudyRecord) -> Following:
         return Following(record, folder, display.searching(terminal, header))
 
-    go_on = f"interrupted; go on with: dann-search resume {folder}"
+    again = f"interrupted; continue with: dann-search resume {folder}"
     # The lock is held until the results are written: the next driver writes its own.
-    with interrupted_with(go_on), _storage_named(folder), DriverLock(folder) as lock:
+    with interrupted_with(again), _storage_named(folder), DriverLock(folder) as lock:
         # Interrupts are deferred until then, too, so that no result is left half-written.
         with interrupts(lock.stop_requested) as interrupt:
             folder.remove(folder.result)
@@ -233,7 +233,7 @@ def _storage_named(folder: ExperimentFolder) -> Iterator[None]:
         if said or not (isinstance(exc, OSError) or is_of_infrastructure(exc)):
             raise
         raise RunError(
-            f"{reason_of(exc)}\nwhat was trained is kept; once that is mended, go on with: "
+            f"{reason_of(exc)}\nwhat was trained is kept; once that is mended, continue with: "
             f"dann-search resume {folder}"
         ) from exc
 

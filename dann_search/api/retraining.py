@@ -72,7 +72,7 @@ def compare(
         again = f"dann-search compare {folder}{named} --seeds {seeds} --tune {tune}"
         run = partial(search_baselines, executor=RayExecutor(), tell=tell, again=again, ray=ray)
         tuning = Tuning(tune, run, tell)
-        with interrupted_with(f"interrupted; what was trained is kept; go on with: {again}"):
+        with interrupted_with(f"interrupted; what was trained is kept; continue with: {again}"):
             return compared(_through_ray(folder, tell, stop), tuning=tuning)
 
 
@@ -98,7 +98,7 @@ def search_baselines(
         RunError: a search could not run.
     """
     waiting = [one for one in searches if one.missing()]
-    kept = f"what was trained is kept; go on with: {again}"
+    kept = f"what was trained is kept; continue with: {again}"
     if waiting and ray is not None:
         ray.enter_context(ray_session(cpu_count(), tell=tell, kept=kept))
     for number, one in enumerate(waiting, len(searches) - len(waiting)):

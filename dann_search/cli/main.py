@@ -25,7 +25,7 @@ from dann_search.cli import search, spaces, results, models, viewers, cluster  #
 
 MAKE_ROOM = (
     "make room there (df -h shows the disks, quota -s a quota) and run the command again: what was "
-    "trained is kept, and a search goes on with dann-search resume"
+    "trained is kept, and a search continues with dann-search resume"
 )
 
 

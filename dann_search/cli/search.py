@@ -150,7 +150,7 @@ def stop(experiment: Experiment, as_json: Json = False) -> None:
     from dann_search.cluster import remote_control
 
     result = remote_control.stop(experiment)
-    message = f"stopped; go on with: dann-search resume {result.experiment}"
+    message = f"stopped; continue with: dann-search resume {result.experiment}"
     emit(as_json, result, sentence(message))
 
 

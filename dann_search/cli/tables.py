@@ -220,7 +220,7 @@ def search_ended(result: search.SearchEnded) -> Iterator[Text]:
         yield next_step(result)
     else:
         why = BY_ITSELF.get(result.stopped_by, "interrupted")
-        yield sentence(f"stopped: {why}; go on with: dann-search resume {where}")
+        yield sentence(f"stopped: {why}; continue with: dann-search resume {where}")
         if best and counts.completed:
             yield sentence("    best is the completed trial of the highest score, until then")
 

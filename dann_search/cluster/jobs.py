@@ -34,7 +34,7 @@ LOST_S = 180.0
 SILENCE_S = 300.0
 """Without output for this long, connect again: a broken connection may look alive."""
 ENDING_S = 45.0
-"""How long a job may go on after its search has ended."""
+"""How long a job may continue after its search has ended."""
 
 
 @contextmanager
@@ -154,7 +154,7 @@ def _already_there(folder: ExperimentFolder, job: Job) -> InputError:
 def _not_known(folder: ExperimentFolder, job: Job) -> InputError:
     folder.fetch(folder.record)
     laid_out = folder.record.exists() or not seen_here(folder)
-    then = f"go on with: dann-search resume {folder} --address {job.address}"
+    then = f"continue with: dann-search resume {folder} --address {job.address}"
     return InputError(
         f"{job.address}: no job {job.id}: it has not been submitted yet, or the head was restarted "
         f"since; {then if laid_out else 'repeat the launch: it never starts a second one'}"
@@ -178,7 +178,7 @@ def follow(
 
     Raises:
         InputError: the cluster has no such job, cannot be reached, or refuses this user.
-        RunError: the connection was lost for longer than ``LOST_S``; the job goes on.
+        RunError: the connection was lost for longer than ``LOST_S``; the job continues.
     """
     server = _connect(job.address, named=named)
     from dann_search.cluster.job_server import NoAnswer, Refused, patiently

@@ -69,7 +69,7 @@ def submit(
     folder.fetch(folder.record)
     if folder.record.exists():
         raise InputError(
-            f"the experiment '{experiment.name}' exists already in {folder}; go on with it: "
+            f"the experiment '{experiment.name}' exists already in {folder}; continue with it: "
             f"dann-search resume {folder} --address {address}, or choose another name: "
             f"--name {experiment.name}-2"
         )
@@ -142,7 +142,7 @@ def next_steps(submitted: Submitted) -> list[str]:
             f"run status, stop, best and the like there: ray exec CLUSTER.yaml 'dann-search "
             f"status {where}'",
             f"{follow} (its output; from this machine alone)",
-            f"go on with it: dann-search resume {where} --address {submitted.address}",
+            f"continue with it: dann-search resume {where} --address {submitted.address}",
         ]
     lines = [follow, f"stop it with: dann-search stop {where}"]
     if folder.url is None:

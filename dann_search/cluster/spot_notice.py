@@ -1,7 +1,7 @@
 """Watch for the cloud's notice that it takes a spot node away, and have Ray drain the node.
 
 Ray 2.60's launcher does not listen to these notices. On a drained node, trials are saved at their
-next step and go on elsewhere; without a notice they go back to their last epoch. Run
+next step and continue elsewhere; without a notice they go back to their last epoch. Run
 ``python -m dann_search.cluster.spot_notice aws`` (or ``gcp``) beside Ray on every spot node. With
 ``now`` it drains at once, for callers that have received the notice themselves.
 """

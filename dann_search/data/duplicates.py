@@ -44,7 +44,7 @@ def without_conflicts(
         if policy == "error":
             raise SettingError(
                 ("data", "conflicting_labels"),
-                f"{found}; remove the wrong ones, or go on without any of them: drop, or with all "
+                f"{found}; remove the wrong ones, or leave all of them out: drop, or keep all "
                 "of them: keep",
             )
         if policy == "drop":

@@ -104,7 +104,7 @@ class FeatureFolder:
             for path in sorted(known, key=lambda path: known[path].st_mtime_ns):
                 if used + size <= self.limit:
                     break
-                if path.suffix == KEPT:  # who has mapped it goes on with it
+                if path.suffix == KEPT:  # who has mapped it continues with it
                     path.unlink(missing_ok=True)
                     used -= known[path].st_size
             if used + size > self.limit:

@@ -48,7 +48,7 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
 
     Raises:
         InputError: a domain cannot be opened, a source has images without labels, or the classes
-            differ and ``shared_classes_only`` does not say to go on.
+            differ and ``shared_classes_only`` does not say to continue.
     """
     seen = config.transparency
     source = combine([open_domain(one, cache, transparency=seen) for one in config.sources])
@@ -89,7 +89,7 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
 
 
 def _open_target(config: DomainConfig, cache: Path, transparency: Transparency) -> Domain:
-    """Open the target; where its labels cannot be made out, say how to go on without."""
+    """Open the target; where its labels cannot be made out, say how to continue without."""
     if config.folder is not None:
         config = config.model_copy(update={"folder": _local(config.folder, cache)})
     labelled = target_has_labels(config, cache)
@@ -229,7 +229,7 @@ def _unequal(
     domain: Domain, other: Domain, alone: Sequence[str], target: DomainConfig, share_some: bool
 ) -> InputError:
     remedy = (
-        "map their names under 'classes', or go on without them: data.shared_classes_only: true"
+        "map their names under 'classes', or continue without them: data.shared_classes_only: true"
     )
     if target.labelled is None and target.dataset is None:
         remedy = (

@@ -127,7 +127,8 @@ def readable(
     listed = "".join(f"\n    {line}" for line in shown)
     if policy == "error":
         raise InputError(
-            f"{of_all}:{listed}\nmend or remove them, or go on without them: data.unreadable: skip"
+            f"{of_all}:{listed}\nmend or remove them, or continue without them: data.unreadable: "
+            f"skip"
         )
     left = {
         role: domain.subset([row for row in range(len(domain)) if row not in failed[role]])

@@ -39,7 +39,7 @@ class Status(Output):
     error: str | None = Field(description="why it is unreadable; all counts are then 0")
     searching: bool = Field(description="whether a driver is at work, on whatever machine")
     stopped_by: StoppedBy | None = Field(
-        description="why it last ended; null while it goes on, and after a crash"
+        description="why it last ended; null while it continues, and after a crash"
     )
     objective: str = Field(description="what is maximized: f1_macro, or a validator's name")
     total: int = Field(description="trials it is to have")

@@ -1,4 +1,4 @@
-"""The report while it grows: served on the loopback, read anew as a search goes on."""
+"""The report while it grows: served on the loopback, read anew as a search continues."""
 
 import threading
 import time

@@ -87,7 +87,7 @@ def check_name(experiment: ExperimentConfig, folder: ExperimentFolder) -> None:
     folder.fetch(folder.record)
     if folder.record.exists():
         raise InputError(
-            f"the experiment '{name}' exists already in {folder}; go on with it: "
+            f"the experiment '{name}' exists already in {folder}; continue with it: "
             f"dann-search resume {folder}, or choose another name: --name {name}-2"
         )
     if place.exists(name):
@@ -117,7 +117,7 @@ def check_weights(experiment: ExperimentConfig, space: Space) -> None:
 
 
 def check_room_for_a_trial(folder: ExperimentFolder) -> None:
-    """Refuse to go on where not even the next trial has room.
+    """Refuse to continue where not even the next trial has room.
 
     Raises:
         InputError: the file system has less room than the largest checkpoint takes, three times:

@@ -51,7 +51,7 @@ class DispatcherState:
             self._match()
 
     async def epochs_after(self, number: int, seen: int) -> EpochUpdate:
-        """Wait for more than ``seen`` epochs or an error; training may go on past those seen."""
+        """Wait for more than ``seen`` epochs or an error; training may continue past those seen."""
         return await self.leases.epochs_after(number, seen)
 
     # Called by the workers of a slot.
@@ -106,7 +106,7 @@ class DispatcherState:
             self.troubles[slot] = line
 
     async def wants(self, slot: Slot, number: int) -> bool:
-        """Return whether a slot that waits is to go on with its trial."""
+        """Return whether a slot that waits is to continue with its trial."""
         return not self.closed and self.leases.held(slot, number) is not None
 
     async def next_trial(self, slot: Slot) -> Order | None:
@@ -128,12 +128,12 @@ class DispatcherState:
         self.leases.began(slot, number, self.runs.by_name[slot[0]].nodes)
 
     async def report(self, slot: Slot, number: int, history: tuple[EpochDict, ...]) -> bool:
-        """Take the epochs so far; wait whether to go on. After the last, there is no wait."""
+        """Take the epochs so far; wait whether to continue. After the last, there is no wait."""
         self.runs.by_name[slot[0]].made_an_epoch()
         return await self.leases.report(slot, number, history)
 
     async def paused(self, slot: Slot) -> None:
-        """Queue the slot's trial again: it stopped at a step, saved, and goes on elsewhere."""
+        """Queue the slot's trial again: it stopped at a step, saved, and continues elsewhere."""
         await self._requeue(slot)
 
     async def finished(self, slot: Slot, number: int, error: str | None = None) -> None:
@@ -233,7 +233,7 @@ class DispatcherState:
         self._match()  # a node may have been kept for it
 
     async def drain(self, node: str) -> None:
-        """Have trials on a node that will vanish stop at their next step and go on elsewhere."""
+        """Have trials on a node that will vanish stop at their next step and continue elsewhere."""
         self.drained.add(node)
         for name, run in self.runs.by_name.items():
             if node in run.nodes and not run.over:

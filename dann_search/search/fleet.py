@@ -182,13 +182,13 @@ class Fleet:
         self._avoided = health.unfit | self.placement.aside_nodes
         for node in nodes:
             if node.id in leaving and self._tell_once(
-                f"node {node.name} will go: its trials go on elsewhere"
+                f"node {node.name} will go: its trials continue elsewhere"
             ):
                 self.dispatcher.ask("drain", node.id)
         self._remove_ended({node.id for node in nodes})
         if self._end_silent():
             limit = f"{self.resources.stall_timeout_s:g} s (resources.stall_timeout_s)"
-            self.tell(f"a worker was not heard of for {limit}: it was ended, its trial goes on")
+            self.tell(f"a worker was not heard of for {limit}: it was ended, its trial continues")
         self._retire(health)
         (self._add_spanning if self.resources.across_nodes else self._add)(nodes, leaving)
         if self.elastic:

@@ -45,7 +45,7 @@ _commands: list[Received] = []
 
 
 def exit_code_at_failure() -> int:
-    """Return the exit code of a command that cannot go on: 1, or of the signal it received."""
+    """Return the exit code of a command that cannot continue: 1, or of the signal it received."""
     received = _commands[-1] if _commands else Received()
     return 1 if received.number is None else received.exit_code
 

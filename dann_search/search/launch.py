@@ -203,7 +203,9 @@ def _log(folder: ExperimentFolder) -> Path:
 
 
 def _kept(folder: ExperimentFolder) -> str:
-    return f"what was trained is kept; log: {_log(folder)}; go on with: dann-search resume {folder}"
+    return (
+        f"what was trained is kept; log: {_log(folder)}; continue with: dann-search resume {folder}"
+    )
 
 
 def _services(record: StudyRecord, tell: Callable[[str], None]) -> Iterator[Observer]:

@@ -88,7 +88,7 @@ class Leases:
         self.pending.append(number)
 
     async def epochs_after(self, number: int, seen: int) -> EpochUpdate:
-        """Wait for more than ``seen`` epochs or an error; training may go on past those seen.
+        """Wait for more than ``seen`` epochs or an error; training may continue past those seen.
 
         An error comes after the epochs before it: the trial may be stopped because of them.
         """
@@ -123,7 +123,7 @@ class Leases:
             lease.startup_s = time.time() - lease.submitted
 
     async def report(self, slot: Slot, number: int, history: tuple[EpochDict, ...]) -> bool:
-        """Take the epochs so far; wait whether to go on. After the last, there is no wait."""
+        """Take the epochs so far; wait whether to continue. After the last, there is no wait."""
         if (lease := self.held(slot, number)) is None:
             return False
         if len(history) > len(lease.history):

@@ -43,7 +43,7 @@ OBJECT_STORE_BYTES = 128 * 2**20
 
 
 class _Screen(io.FileIO):
-    """The user's terminal, or a log. Output it does not take is dropped: the search goes on."""
+    """The user's terminal, or a log. Output it does not take is dropped: the search continues."""
 
     def write(self, data: Any) -> int:
         """Write all of the data, or drop it."""

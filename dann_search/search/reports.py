@@ -1,4 +1,4 @@
-"""The report of an epoch, sent beside the training, which goes on meanwhile."""
+"""The report of an epoch, sent beside the training, which continues meanwhile."""
 
 import threading
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Reports:
 
     @property
     def is_stop(self) -> bool:
-        """Whether the last report is known to be answered by anything but that training goes on."""
+        """Whether the last report is known to be answered by anything but "continue"."""
         verdict = self._verdict
         if verdict is None or not verdict.done():
             return False

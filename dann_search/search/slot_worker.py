@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dann_search.training.result import History
 
 STATE = ("last.safetensors", "previous.safetensors", "best.safetensors")
-"""Files of a trial that another node needs to go on with it."""
+"""Files of a trial that another node needs to continue with it."""
 ERROR = "error.txt"
 
 
@@ -161,7 +161,7 @@ class SlotWorker:
             self._keep(folder)
 
     def _await_verdict(self) -> None:
-        """Wait until the trial may go on past the epochs reported so far.
+        """Wait until the trial may continue past the epochs reported so far.
 
         Raises:
             NotWantedError: on each worker of the slot, if it may not.
@@ -187,7 +187,7 @@ class SlotWorker:
         return not self._to_pause.is_set() and self._call("wants", order.number)
 
     def _leave_unfinished(self, order: Order, folder: TrialFolder, exc: Exception) -> None:
-        """Give a trial back that storage, not its own fault, has kept from going on.
+        """Give a trial back that storage, not its own fault, has kept from continuing.
 
         Raises:
             Exception: the one given, where other workers of the slot wait for this one.

@@ -33,7 +33,7 @@ def train_through_ray(
     progress: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Failures:
-    """Train all jobs that are not done; one that was cut off goes on after its last epoch.
+    """Train all jobs that are not done; one that was cut off continues after its last epoch.
 
     Args:
         jobs: the trainings.

@@ -168,7 +168,7 @@ class StudySearcher(Searcher):
         return {"number": number, "order": asdict(order), "seen": 0}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Remember what was seen, for another process to go on with."""
+        """Remember what was seen, for another process to continue with."""
         config = self.running[trial_id]
         config["seen"] = result["epoch"]
         self._losses.pop(config["number"], None)
@@ -176,7 +176,7 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Close a trial that ended, or go on with it in another process where its own was lost.
+        """Close a trial that ended, or continue with it in another process where its own was lost.
 
         Raises:
             RunError: Tune says that closing the trial failed; its log has the error.

@@ -1,4 +1,4 @@
-"""End a worker that makes no progress: its group restarts and its trial goes on.
+"""End a worker that makes no progress: its group restarts and its trial continues.
 
 A thread beside the training does so, and tells the dispatcher that its process lives: a process
 that is frozen as a whole can only be missed by others.
@@ -50,7 +50,7 @@ class Watchdog:
 
     @contextlib.contextmanager
     def on_storage(self) -> Iterator[None]:
-        """Watch a call of storage, which is to blame if it hangs; training may go on beside it."""
+        """Watch a call of storage, to blame if it hangs; training may continue beside it."""
         self._storage.beat()
         try:
             yield

@@ -3,8 +3,8 @@
 The lock is an advisory lock on ``driver.lock``: it goes with the process, so a crash leaves nothing
 in the way. Where storage is shared by machines that do not see each other's locks, or lies behind a
 URL, the heartbeat written into it tells: whoever finds that of another driver waits to see whether
-it goes on, and a driver that finds another's in the place of its own stops. Machines' clocks differ
-and a machine may sleep, so neither proves that a driver is dead.
+it continues, and a driver that finds another's in the place of its own stops. Machines' clocks
+differ and a machine may sleep, so neither proves that a driver is dead.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ FRESH_S = 30.0
 READERS_S = 5.0
 """How long readers that look whether there is a driver may keep one from starting."""
 ROOM = 2**16
-"""Bytes that must have room before a search begins or goes on."""
+"""Bytes that must have room before a search begins or continues."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -133,7 +133,7 @@ class DriverLock:
 
         Raises:
             TakenOver: the heartbeat on storage is not this driver's: this one has slept, or was cut
-                off from storage, and another machine went on.
+                off from storage, and another machine continued.
             RunError: storage does not answer.
         """
         with self._turn:
@@ -223,7 +223,7 @@ def _is_left_here(folder: ExperimentFolder, beat: dict[str, Any]) -> bool:
 
 
 def _beats_on_elsewhere(folder: ExperimentFolder) -> bool:
-    """Whether a driver whose lock is not seen here goes on beating: known after ``LOOK_S``."""
+    """Whether a driver whose lock is not seen here continues beating: known after ``LOOK_S``."""
     beat = now = _read_beat(folder)
     if not beat or _is_left_here(folder, beat):
         return False

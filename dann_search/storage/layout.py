@@ -182,7 +182,7 @@ class ExperimentFolder:
         return self.trials / str(number)
 
     def move_trial(self, number: int, to: int) -> None:
-        """Let another trial go on from what one has trained, if there is anything."""
+        """Let another trial continue from what one has trained, if there is anything."""
         before, after = self.trial(number), self.trial(to)
         self.fetch_below(before)
         if before.is_dir() and not after.exists():

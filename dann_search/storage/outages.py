@@ -14,7 +14,7 @@ from dann_search.errors import StorageError
 Result = TypeVar("Result")
 
 FIRST_S, LONGEST_S, LOOK_S = 0.5, 60.0, 2.0
-"""The first wait, the longest one, and how often it is asked meanwhile whether to go on waiting."""
+"""The first wait, the longest one, and how often it is asked meanwhile whether to wait on."""
 DATABASE_S = 60.0
 """How long a database server may be away: a restart takes seconds."""
 ERRNOS = {
@@ -165,7 +165,7 @@ class Troubles:
             if _without_time(line) not in told:
                 self.tell(line)
         if not after:
-            self.tell("storage answers again: the search goes on")
+            self.tell("storage answers again: the search continues")
 
 
 def _without_time(line: str) -> str:

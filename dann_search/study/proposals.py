@@ -174,7 +174,7 @@ class Proposals:
         """Return an unfinished trial of an earlier run, else a new one, else a finalist's.
 
         None when the total is reached, or when trials that still run decide who the finalists are.
-        Where the study's storage fails, it may be called again: what was begun is gone on with.
+        Where the study's storage fails, it may be called again: what was begun is continued.
         All that is written of a trial is written ``together``.
         """
         if self._in_doubt:

@@ -132,12 +132,14 @@ def describe_scheduler(scheduler: str, epochs: int) -> str:
     looks = [_listed(one) for one in brackets(scheduler, epochs)]
     match scheduler:
         case "asha" if looks[0]:
-            return f"asha: after {looks[0]} of {epochs} epochs the best half of the trials goes on"
+            return (
+                f"asha: after {looks[0]} of {epochs} epochs the best half of the trials continues"
+            )
         case "hyperband" if looks[0]:
             parts = [f"after {one}" if one else "never" for one in looks]
             return (
                 f"hyperband: a bracket of trials is looked at {', one '.join(parts)}, of {epochs} "
-                "epochs; the best half of a bracket goes on"
+                "epochs; the best half of a bracket continues"
             )
         case "median":
             return (

@@ -236,7 +236,7 @@ def load_last(folder: Path, recipe: str | None = None) -> tuple[Checkpoint, Path
             break
     if torn:
         goes_on = f"after epoch {len(found[0].history)}, from {found[1]}" if found else "anew"
-        print(f"{'; '.join(torn)}: training goes on {goes_on}", file=sys.stderr)
+        print(f"{'; '.join(torn)}: training continues {goes_on}", file=sys.stderr)
     return found
 
 

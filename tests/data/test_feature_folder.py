@@ -105,7 +105,7 @@ def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:
     assert {path.stem for path in tmp_path.glob("*.npy")} == {"a", "c", "d"}
     folder.of("e", 6, FLOAT, parts), folder.of("f", 6, FLOAT, parts)
     assert not (tmp_path / "a.npy").exists()
-    assert mapped is not None and float(mapped.mean()) == 7  # who has it goes on with it
+    assert mapped is not None and float(mapped.mean()) == 7  # who has it continues with it
 
 
 def test_what_is_larger_than_the_limit_is_not_kept(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_node_packs_a_store_of_its_own_for_each_preparation(
     assert len(places) == 3
     seen = {read_info(place).side_seen(SIDE + 9) for place in places}
     assert seen == {SIDE + 9, SIDE, SIDE - 4}
-    # What another version began is not gone on with on other pixels; the first can be repeated.
+    # What another version began is not continued on other pixels; the first can be repeated.
     first = store_here(store_of(elsewhere, config, replace(info, pixels=1)))
     assert first not in places and read_info(first).transparency == "ignored"
     earlier = replace(store_of(elsewhere, config, info), pixels=0)

@@ -184,7 +184,7 @@ def test_a_search_that_was_cut_off_goes_on_and_a_larger_one_adds_to_it(
     assert len(after) == 3 and after.items() >= before.items()
     (fewer,) = searches_of(tiny, ["source_only"]).values()
     assert fewer.missing() == 0
-    assert not list(more.folder.trials.glob("*/last.safetensors"))  # nothing goes on from them
+    assert not list(more.folder.trials.glob("*/last.safetensors"))  # nothing continues from them
 
 
 def test_a_search_of_no_trial_is_refused(tiny: ExperimentFolder) -> None:

@@ -3,9 +3,9 @@
     python -m tests.faults.campaign --seeds 20 [--only WORD]
 
 Each row ends with a study that is complete and exact, or with a message that says what is wrong and
-how to go on. Tests that draw moments from seeds run with as many as are asked for; the others have
-one way to go wrong. Processes are killed for real in ``test_struck_processes.py`` alone, once a
-seed; what needs no process of its own is in this one, where hundreds of seeds cost seconds.
+how to continue. Tests that draw moments from seeds run with as many as are asked for; the others
+have one way to go wrong. Processes are killed for real in ``test_struck_processes.py`` alone, once
+a seed; what needs no process of its own is in this one, where hundreds of seeds cost seconds.
 """
 
 import argparse

@@ -43,7 +43,7 @@ Fault = Callable[["FaultyWorker", int, str], None]
 """Called with a worker, the number of its trial and a moment; raises what is to go wrong then.
 
 Moments: ``begin``, a trial begins; ``step``, a step was made; ``saved``, an epoch is saved and not
-yet reported; ``verdict``, in a thread beside the training: it is known whether training goes on.
+yet reported; ``verdict``, in a thread beside the training: it is known whether training continues.
 """
 LOOK_S = 0.05
 """Seconds between two signs of life of the workers, and two looks at who is silent."""
@@ -103,7 +103,7 @@ class FaultyWorker(LocalWorker):
         super().__init__(fleet, slot)
         self.fault = fleet.executor.fault
         self.is_cut_off = False
-        """Whether it goes on, unknown to the fleet, as on a node that the network has lost."""
+        """Whether it continues, unknown to the fleet, as on a node that the network has lost."""
         self.is_frozen = self.is_ended = False
         self.is_waiting = False
         """Whether it waits for something else than its own training."""
@@ -122,7 +122,7 @@ class FaultyWorker(LocalWorker):
         raise Replaced
 
     def cut_off(self) -> None:
-        """Have the fleet lose this worker's node, while the worker itself goes on."""
+        """Have the fleet lose this worker's node, while the worker itself continues."""
         self.is_cut_off = True
         self.fleet.restart(self.generation, {}, new_run=True)
 
@@ -194,7 +194,7 @@ def space_of(folder: Path, images: Path, **changes: Any) -> Path:
 
 
 def run(path: Path, fault: Fault = nothing, observer: Observer | None = None) -> Outcome:
-    """Begin a search, or go on with it."""
+    """Begin a search, or continue with it."""
     return run_search(path, observer, FaultyExecutor(fault=fault))[0]
 
 

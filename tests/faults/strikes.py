@@ -25,7 +25,7 @@ class Strike:
         number: signal that it gets.
         then: another signal it gets later.
         after_s: seconds until then, and until the next strike.
-        ends: exit codes with which the driver may end because of it; None if it must go on.
+        ends: exit codes with which the driver may end because of it; None if it must continue.
         workers: of a trial.
     """
 

@@ -178,7 +178,7 @@ def test_storage_that_stays_away_ends_the_search_and_resume_goes_on(
         message := str(ended.value)
     )
     assert "invalid data" not in message
-    assert f"go on with: dann-search resume {folder}" in message
+    assert f"continue with: dann-search resume {folder}" in message
     assert TrialState.FAIL not in {trial.state for trial in study_trials(folder)}
     outcome, _ = run_search(path, executor=InProcessExecutor())
     assert outcome.counts.failed == 0
@@ -217,7 +217,7 @@ def test_a_search_that_waits_says_so_to_its_user_and_to_status(
     assert seen[-1] is not None
     assert seen[-1].endswith("No space left on device: file")
     assert seen[-1].startswith("waiting for storage, at most 60 min more")
-    assert notices.lines == [seen[-1], "storage answers again: the search goes on"]
+    assert notices.lines == [seen[-1], "storage answers again: the search continues"]
     assert status(folder).trouble is None
 
 
@@ -362,7 +362,7 @@ def test_a_file_system_that_fills_up_holds_the_search_until_it_has_room(
                 while True:
                     file.write(b"1" * 4096)
 
-    with pytest.raises(RunError, match=r"No space left on device(.|\n)*go on with: dann-search"):
+    with pytest.raises(RunError, match=r"No space left on device(.|\n)*continue with: dann-search"):
         run_search(path, notices, FaultyExecutor(trials_at_once=1, fault=fill))
     assert any(line.startswith("waiting for storage") for line in notices.lines)
     with pytest.raises(InputError, match=r"No space left on device|MB are free.*make room"):

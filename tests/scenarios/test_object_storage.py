@@ -1,4 +1,4 @@
-"""A search on object storage: nodes pack for themselves, the head is lost, another machine goes on.
+"""A search on object storage: nodes pack for themselves, the head is lost, another takes over.
 
 Storage is moto's S3 server, which answers as Amazon's does.
 """
@@ -182,7 +182,7 @@ def test_a_search_on_object_storage_survives_the_loss_of_its_head(
         out, _ = driver.communicate(timeout=LIMIT_S)
         assert driver.returncode == 1
         assert out, said(tmp_path)
-        assert f"go on with: dann-search resume {URL}" in failed("launch", out)
+        assert f"continue with: dann-search resume {URL}" in failed("launch", out)
         kill_all(driver, str(tmp_path))
         assert list((caches["node"] / "dann-search" / "stores").glob("*/store.json"))
         log = (local / "ray" / "driver.log").read_text(errors="replace")

@@ -1,4 +1,4 @@
-"""`compare --tune` on Ray: interrupted in mid-search, killed, and gone on with."""
+"""`compare --tune` on Ray: interrupted in mid-search, killed, and continued."""
 
 import signal
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_a_comparison_with_tuned_baselines_goes_on_where_it_was_cut_off(tmp_path
     out, _ = driver.communicate(timeout=LIMIT_S)
     assert driver.returncode == 130, said(tmp_path)
     assert "0 of 2 searches are done" in failed("compare", out)
-    again = f"go on with: dann-search compare {folder} --methods dann,source_only,adabn"
+    again = f"continue with: dann-search compare {folder} --methods dann,source_only,adabn"
     assert again in failed("compare", out)
 
     driver = start(tmp_path, *words)

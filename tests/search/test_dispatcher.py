@@ -78,7 +78,7 @@ def test_a_light_trial_that_was_begun_for_nothing_changes_nothing() -> None:
         await state.submit(order(0))
         report = asyncio.ensure_future(state.report(A, 0, epochs(1)))
         assert not (await asked).cancelled
-        # The process is lost: its successor goes on with what it has seen.
+        # The process is lost: its successor continues with what it has seen.
         await state.submit(order(0))
         successor = asyncio.ensure_future(state.epochs_after(0, 1))
         assert await report

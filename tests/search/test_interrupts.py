@@ -44,7 +44,7 @@ def search(seconds: float = 60, json: bool = False):
         print("saved", file=terminal)
         print("in the log")
     Path("saved").touch()
-    emit(json, {"stopped_by": "interrupt"}, "go on with: resume")
+    emit(json, {"stopped_by": "interrupt"}, "continue with: resume")
 
 sys.argv[0] = "dann-search"
 entry_point()

@@ -1,4 +1,4 @@
-"""Training goes on while its verdict is out: how late that is changes nothing."""
+"""Training continues while its verdict is out: how late that is changes nothing."""
 
 import random
 import threading

@@ -81,7 +81,7 @@ def fails(worker: Worker) -> None:
     ("meets", "told"),
     [
         (lambda worker: None, ("finished", SLOT, 7, None)),
-        (pauses, ("paused", SLOT)),  # another slot goes on with it
+        (pauses, ("paused", SLOT)),  # another slot continues with it
         (fails, ("finished", SLOT, 7, "ValueError: a fault on purpose")),
     ],
     ids=["done", "paused", "failed"],

@@ -127,5 +127,5 @@ def test_several_workers_that_wait_for_one_thing_are_told_once() -> None:
     for lines in (["a: full"], ["a: full"], ["b: full"], []):
         troubles.now("workers", lines)
     troubles.now("driver", [])
-    assert told == ["a: full", "storage answers again: the search goes on"]
+    assert told == ["a: full", "storage answers again: the search continues"]
     assert kept == ["a: full", "b: full", None]

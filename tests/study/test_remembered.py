@@ -80,7 +80,7 @@ def test_a_remembered_study_proposes_and_stores_what_one_on_its_storage_does(
     study = optuna.load_study(study_name=NAME, storage=storage, sampler=sampler())
     with storage.together():
         search(study, 6)
-    # A second process goes on with what the first one has stored.
+    # A second process continues with what the first one has stored.
     storage = RememberedStorage(make(tmp_path), NAME)
     assert stored(storage) == stored(make(tmp_path)) == stored(plain)
 

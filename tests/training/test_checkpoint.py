@@ -131,7 +131,7 @@ def test_training_goes_on_from_the_checkpoint_before_one_with_a_wrong_bit_and_sa
     again = [metrics(history) for history in train(config, tiny_data(), folder)]
     said = capsys.readouterr().err
     assert f"{folder / LAST}: damaged" in said
-    assert f"training goes on after epoch 1, from {folder / PREVIOUS}" in said
+    assert f"training continues after epoch 1, from {folder / PREVIOUS}" in said
     assert again[-1] == metrics(run(config, tiny_data(), tmp_path / "whole"))
 
 

@@ -4,7 +4,7 @@ Python imports this file at start-up where this folder is on PYTHONPATH.
 
 ``DANN_TEST_FAULTS`` names a JSON file with a list of faults: {"trial": folder name, "epoch": n,
 "kind": "exit" | "raise" | "stall" | "hold", "times": n}. A fault strikes after its trial's first
-step of that epoch, so often in all; marker files beside the list count. Who is held goes on when
+step of that epoch, so often in all; marker files beside the list count. Who is held continues when
 the test says so: there is a file of the list's name with ".go" behind it.
 
 ``DANN_TEST_OTHER_DISK`` names a folder that is not on this machine, as it were: a packed store in
