@@ -1,5 +1,6 @@
 """An experiment from Python: open it, read it, use its model."""
 
+import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from dann_search.outputs.report import Report
     from dann_search.outputs.search import SearchEnded
     from dann_search.outputs.trials import Status
+
+ROWS = 10
+"""Trials that a notebook shows of an experiment."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ class Experiment:
             InputError: there is no such experiment.
         """
         return cls(open_experiment(name_or_path))
+
+    def _repr_html_(self) -> str:
+        """Show the state and the best trials in a notebook."""
+        state = html.escape(f"{self.folder.root.name}: {self.status().state}")
+        table: str = self.leaderboard().head(ROWS).to_html(float_format="{:.4g}".format)
+        return f"<p>{state}</p>{table}"
 
     def status(self) -> "Status":
         """Return what is running, done and best so far, also while the search runs."""

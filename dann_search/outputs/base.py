@@ -1,6 +1,12 @@
 """The base class of all results, and the object that a command prints when it fails."""
 
+import html
+import textwrap
+
 from pydantic import BaseModel, ConfigDict, Field
+
+CELL = 200
+"""Characters of a value in a notebook, after which it is cut: all classes of a model are many."""
 
 
 class Output(BaseModel):
@@ -20,6 +26,21 @@ class Output(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
     )
+
+    def _repr_html_(self) -> str:
+        """Show the fields as a table in a notebook."""
+        rows = ((name, _shown(value)) for name, value in self)
+        cells = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows
+        )
+        return f"<table><caption>{type(self).__name__}</caption>{cells}</table>"
+
+
+def _shown(value: object) -> str:
+    """Return a value as a cell shows it."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return textwrap.shorten("–" if value is None else str(value), CELL, placeholder=" …")
 
 
 class Failure(Output):

@@ -1,5 +1,6 @@
 """Results of compare, which comparison.json holds too, and of adapt, which compares at its end."""
 
+import html
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -183,6 +184,21 @@ class Comparison(Output):
             for name, one in self.methods.items()
         ]
         return DataFrame(rows).set_index("method")
+
+    def _repr_html_(self) -> str:
+        """Show the verdict and a row for each method in a notebook."""
+        from pandas import DataFrame
+
+        rows = {
+            name: {
+                "macro-F1": str(one.f1_macro_test),
+                "accuracy": str(one.accuracy_test),
+                f"{self.winner} minus it": str(one.lead or ""),
+            }
+            for name, one in self.methods.items()
+        }
+        table: str = DataFrame.from_dict(rows, orient="index").to_html()
+        return f"<p>{html.escape(self.verdict)}</p>{table}"
 
 
 class Adapted(Output):

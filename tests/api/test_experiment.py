@@ -1,6 +1,7 @@
 """An experiment from Python: what its methods give."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from dann_search.config.load import load_experiment
 from dann_search.errors import InputError
 from dann_search.evaluation.evaluate import evaluate_target
 from dann_search.models.registry import stage_counts
+from dann_search.outputs.base import Failure
 from dann_search.results.reader import read_experiment
 from dann_search.storage.layout import ExperimentFolder
 from tests.experiments import space_file
@@ -32,6 +34,21 @@ def test_the_leaderboard_is_a_table_with_a_column_for_each_searched_parameter(
         assert pd.isna(values["lambda_gamma"]) == ("lambda_gamma" not in row.params)
     assert table["f1_macro_val"].iloc[0] == rows[0].f1_macro_val
     assert table["lambda_gamma"].isna().any() and table["lambda_gamma"].notna().any()
+
+
+def test_a_notebook_shows_an_experiment_and_its_results_as_tables(
+    searched: ExperimentFolder,
+) -> None:
+    experiment = Experiment(searched)
+    shown = experiment._repr_html_()
+    assert f"<p>{searched.root.name}: done</p>" in shown
+    rows = ElementTree.fromstring(f"<div>{shown}</div>").findall("table/tbody/tr")
+    assert len(rows) == min(10, len(experiment.trials()))
+    status = ElementTree.fromstring(experiment.status()._repr_html_())
+    fields = {row.findtext("th"): row.findtext("td") for row in status.iter("tr")}
+    assert fields["name"] == searched.root.name and fields["error"] == "–"
+    hostile = Failure(error="<script>alert(1)</script>" + "x" * 500)._repr_html_()
+    assert "<script>" not in hostile and len(hostile) < 400
 
 
 def test_the_curves_are_of_the_best_trial_or_of_one_by_number(searched: ExperimentFolder) -> None:

@@ -1,6 +1,7 @@
 """What a comparison says: its verdict, its terms, its tables."""
 
 import csv
+import html
 import io
 import json
 import re
@@ -148,6 +149,10 @@ def test_each_part_on_the_way_to_the_winner_says_what_it_brings() -> None:
     (said,) = [line for line in notes(comparison) if "each part brings" in line]
     order = ["adabn over source_only +", "lambda_0 over adabn +", "dann over lambda_0 +"]
     assert sorted(order, key=said.index) == order
+    shown = comparison._repr_html_()
+    assert html.escape(comparison.verdict) in shown and shown.count("<tr") == 1 + len(
+        comparison.methods
+    )
     frame = comparison.to_frame()
     assert frame.loc["dann", "part_over"] == "lambda_0"
     assert parts["dann"] and frame.loc["dann", "part_f1_macro"] == parts["dann"].f1_macro.mean
