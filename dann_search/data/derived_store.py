@@ -95,6 +95,7 @@ def write_joined_store(store: Path, folder: Path) -> Iterator[Path]:
     Raises:
         InputError: there is no room for a copy of the images.
     """
+    shutil.rmtree(folder, ignore_errors=True)  # of a refit that was killed: its room is needed
     info = read_info(store)
     images = {
         f"{role}.train.images": [open_images(store, role, split) for split in JOINED]

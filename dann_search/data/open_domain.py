@@ -214,6 +214,8 @@ def _renamed(domain: Domain, names: dict[str, str]) -> Domain:
                 f"domain {domain.name}: classes: it has no class '{name}'; "
                 f"{nearest(name, domain.class_names)}"
             )
+    if not names:
+        return domain  # with its classes in their own order
     new = sorted({names.get(name, name) for name in domain.class_names})
     return domain.with_classes(new, renamed=names)
 

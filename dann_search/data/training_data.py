@@ -66,11 +66,6 @@ class TrainingData:
         """Number of classes."""
         return len(self.info.class_names)
 
-    @property
-    def target_as_seen(self) -> Tensor:
-        """The target's training images as networks see them, not to be augmented."""
-        return centre_crop(self.target_images, self.info.crop_size)
-
 
 def open_training_data(folder: Path, feature_limit_gib: float = 0.0) -> TrainingData:
     """Open the training view of a packed store; never touches the test split.

@@ -95,8 +95,10 @@ class Leases:
         lease = self.by_number.get(number)
         if lease is None:
             return EpochUpdate((), None, True, None)
-        await lease.change(approved=max(lease.approved, seen))
         async with lease.changed:
+            # With the lock: another call, of a process that was lost, may have seen fewer.
+            lease.approved = max(lease.approved, seen)
+            lease.changed.notify_all()
             await lease.changed.wait_for(
                 lambda: len(lease.history) > seen or lease.error or lease.cancelled
             )

@@ -14,11 +14,15 @@ def alone(folder: ExperimentFolder) -> Iterator[None]:
     """Hold the lock of the experiment's comparison: two would write the same checkpoints.
 
     Raises:
-        InputError: a comparison is running.
+        InputError: a comparison is running, or the file system has no locks.
     """
     folder.compare.mkdir(parents=True, exist_ok=True)
     with open(folder.compare / ".lock", "a") as file:
-        if not try_lock(file):
+        try:
+            taken = try_lock(file)
+        except OSError as exc:
+            raise InputError(f"{folder}: cannot be locked: {exc.strerror}") from None
+        if not taken:
             raise InputError(f"{folder}: a comparison is already running on this experiment")
         yield
 

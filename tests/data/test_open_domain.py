@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dann_search.config.data import DataConfig
+from dann_search.config.data import DataConfig, DomainConfig
 from dann_search.data.decode import decode_image
 from dann_search.data.domain import NO_LABEL, Domain
-from dann_search.data.open_domain import DomainPair, open_pair
+from dann_search.data.open_domain import DomainPair, _renamed, open_domain, open_pair
 from dann_search.errors import InputError
 from tests.data.images import noise, write_domain
 
@@ -150,3 +150,11 @@ def test_images_without_labels_join_a_target_and_are_refused_in_a_source(tmp_pat
     assert target.labels.tolist() == [0, 1, NO_LABEL, NO_LABEL]
     with pytest.raises(InputError, match=r"domain phone: 1 image has no label, .*loose\.jpg"):
         pair(tmp_path, {"folder": "phone"}, {"folder": "amazon"})
+
+
+def test_classes_keep_the_order_of_their_data_set(folders: Path) -> None:
+    """fashion_mnist has an order of its own; labels are numbers in it."""
+    domain = open_domain(DomainConfig(folder=folders / "cifar"), folders / "cache")
+    own = domain.with_classes(["frog", "automobile", "bird"])
+    assert _renamed(own, {}) is own
+    assert _renamed(own, {"frog": "toad"}).class_names == ("automobile", "bird", "toad")

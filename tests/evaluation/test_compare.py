@@ -1,6 +1,9 @@
 """The winner against its baselines."""
 
+import errno
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -177,6 +180,17 @@ def test_bad_input_is_refused_before_anything_is_trained(tiny: ExperimentFolder)
         pytest.raises(InputError, match="a comparison is already running"),
     ):
         compare(tiny, train)
+
+
+def test_a_file_system_without_locks_is_named(
+    tiny: ExperimentFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InputError, match="cannot be locked: No locks available"), alone(tiny):
+        pass
 
 
 def test_a_baseline_that_diverges_is_left_out_and_a_winner_that_does_is_an_error(

@@ -50,6 +50,19 @@ def test_the_joined_store_holds_both_splits_and_no_label_of_the_target_to_train_
     assert not joined.exists()
 
 
+def test_what_a_killed_refit_left_makes_room_for_the_next(
+    tiny: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "joined" / "source.train.images.npy"
+    left.parent.mkdir()
+    left.write_bytes(b"x")
+    usage = shutil.disk_usage(tmp_path)
+    full = usage._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full if left.exists() else usage)
+    with write_joined_store(tiny.data, tmp_path / "joined") as joined:
+        assert joined.is_dir()
+
+
 def test_a_disk_that_fills_while_splits_are_joined_is_told_with_the_file(
     tiny: ExperimentFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,21 @@ def test_a_light_trial_that_was_begun_for_nothing_changes_nothing() -> None:
     run(scenario())
 
 
+def test_a_lost_process_that_has_seen_less_takes_no_approval_back() -> None:
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.submit(order(0))
+        await state.next_trial(A)
+        lease = state.leases.by_number[0]
+        async with lease.changed:  # both calls wait for it
+            calls = [asyncio.ensure_future(state.epochs_after(0, seen)) for seen in (2, 1)]
+            await asyncio.sleep(0)
+        await asyncio.wait(calls, timeout=0.01)
+        assert lease.approved == 2
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_trial_that_is_over_frees_its_slot_though_a_process_died_before_it_asked(
     taken: bool,

@@ -1,6 +1,6 @@
 """Tiny trainings: random images in a real store, a few seconds an epoch at most."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dann_search.config.experiment import F1_MACRO
+from dann_search.config.experiment import F1_MACRO, WeightsFile
 from dann_search.config.trial import TrialConfig
 from dann_search.data.store import StoreInfo
 from dann_search.data.training_data import TrainingData
@@ -80,12 +80,13 @@ def run(
     *,
     ranks: Ranks = ALONE,
     objective: str = F1_MACRO,
+    weights: Mapping[str, WeightsFile] | None = None,
     **hooks: Any,
 ) -> History:
     """Train in ``folder``, at most ``stop_after`` epochs; the history as last reported."""
     folder.mkdir(parents=True, exist_ok=True)
     history: History = ()
-    options: dict[str, Any] = {"ranks": ranks, "objective": objective}
+    options: dict[str, Any] = {"ranks": ranks, "objective": objective, "weights": weights}
     epochs = train(config, data, folder, hooks=Hooks(**hooks), **options)
     for history in epochs:
         if len(history) == stop_after:
