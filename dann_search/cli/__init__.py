@@ -1,7 +1,7 @@
 """The command line: parse, call, print. Only this room imports typer and rich.
 
-Start with ``main.py``, from arguments to an exit code; each family of commands has a file, and all
-tables are in ``tables.py``.
+Start with ``main.py``, from arguments to an exit code; each family of commands has a file. Tables
+are in ``tables.py`` and the other ``…_tables.py``.
 """
 
 import sys

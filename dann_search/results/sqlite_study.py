@@ -43,8 +43,10 @@ def read_sqlite_study(file: Path, name: str) -> tuple[list[StoredTrial], dict[st
             sqlite3.connect(place, LOCK_TIMEOUT_S, isolation_level=None, uri=True)
         ) as database:
             database.execute("BEGIN")  # all tables as they were at one moment
+            if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                return None
             return _read(database, name)
-    except (sqlite3.Error, ValueError, LookupError, TypeError):
+    except (sqlite3.Error, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None
 
 

@@ -97,11 +97,11 @@ def test_a_study_of_another_experiment_of_the_same_name_is_refused(tmp_path: Pat
         prepare(*load_experiment(elsewhere, stage_counts()))
 
 
+@pytest.mark.parametrize("place", ["url", "auto"])
 def test_readers_refuse_a_study_of_another_experiment_as_a_search_does(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
-    url = places(tmp_path)["url"]
-    record = open_record(tmp_path, identity="a", search__study=url)
+    record = open_record(tmp_path, identity="a", search__study=places(tmp_path)[place])
     finish(record)
     record.close()
     folder = folder_of(tmp_path)
