@@ -40,6 +40,7 @@ NEED_MORE = {
     "accuracy": "shared data sets (--data)",
     "data_path": "folders of photographs (--data)",
     "jpeg_epoch": "folders of photographs (--data), and pytorch-adapt",
+    "transfers": "shared data sets (--data)",
     "rivals": "skada and pytorch-adapt; accuracy runs it",
     "validators": "the folder of a search",
 }

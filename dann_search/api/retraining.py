@@ -1,5 +1,6 @@
 """Trainings besides a search, from Python: compare its winner, refit its winner."""
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -65,7 +66,8 @@ def compare(
     check_registered(folder)
     compared = partial(compare_trained, folder, methods=methods, seeds=seeds)
     if tune is None:
-        return compared(_through_ray(folder, progress, stop))
+        tell = progress or partial(print, file=sys.stderr)
+        return compared(_through_ray(folder, tell, stop), tell=tell)
     with quiet_output(folder.ray / "driver.log") as terminal, ExitStack() as ray:
         tell = progress or partial(print, file=terminal)
         named = f" --methods {','.join(methods)}" if methods else ""
@@ -73,7 +75,7 @@ def compare(
         run = partial(search_baselines, executor=RayExecutor(), tell=tell, again=again, ray=ray)
         tuning = Tuning(tune, run, tell)
         with interrupted_with(f"interrupted; what was trained is kept; continue with: {again}"):
-            return compared(_through_ray(folder, tell, stop), tuning=tuning)
+            return compared(_through_ray(folder, tell, stop), tuning=tuning, tell=tell)
 
 
 def search_baselines(

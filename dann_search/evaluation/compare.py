@@ -4,7 +4,7 @@ All models are trained and their checkpoints fixed before any test label is read
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from dann_search.config.trial import TrialConfig
 from dann_search.data.derived_store import write_few_store
 from dann_search.data.store import open_groups, open_labels, read_info
 from dann_search.data.target_labels import write_supervised_store
-from dann_search.errors import InputError, RunError
+from dann_search.errors import InputError, RunError, counted
 from dann_search.evaluation.baselines import (
     SUPERVISED,
     TARGET_FEW,
@@ -56,6 +56,7 @@ def compare(
     methods: Sequence[str] | None = None,
     seeds: int = 3,
     tuning: Tuning | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
     """Train the winner and its baselines anew and score them on the target's test split.
 
@@ -70,6 +71,7 @@ def compare(
             reads the labels of all of the target's training images.
         seeds: runs per method, with seeds that the search never used for the winner.
         tuning: gives each baseline a search of its own, whose best recipe is trained too.
+        tell: called with a line when all are trained and the scoring begins.
 
     Raises:
         InputError: no trial has finished, the target has no labels, a search or a comparison is
@@ -84,6 +86,8 @@ def compare(
     winner = asked.winner.method
     if winner in failed or not names:
         raise RunError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+    runs = sum(len(plan.runs[name]) for name in names if name not in plan.same_as)
+    tell(f"scoring {counted(runs, 'run')} on the target's test split")
     scores, contents = _scored(asked, plan, names)
     info = read_info(asked.store)
     n_test = info.sizes["target"]["test"]
