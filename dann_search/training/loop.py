@@ -149,7 +149,9 @@ class Training:
     def _begin(self, epoch: int) -> tuple[EpochSteps, Tensor]:
         """Return an epoch's steps and its sums of losses, from where it was paused if it was."""
         within, self.within = self.within, {}
-        pseudo = within.get(PSEUDO) if within else self._pseudo_labels(epoch)
+        pseudo = within.get(PSEUDO)
+        if pseudo is None:
+            pseudo = self._pseudo_labels(epoch)
         seed = dropout_seed(self.config.seed, epoch, self.ranks.rank)
         reset_torch(seed)
         backbone = self.network.backbone
