@@ -51,7 +51,7 @@ def test_all_copies_are_left_out_where_that_is_asked_for(conflicting: Path) -> N
 
 def test_they_are_refused_where_that_is_asked_for(conflicting: Path) -> None:
     with pytest.raises(InputError, match=r"data\.conflicting_labels: webcam: 2 images carry "
-                       r"several labels, .*drop, or with all of them: keep"):  # fmt: skip
+                       r"several labels, .*drop, or keep all of them: keep"):  # fmt: skip
         packed(conflicting, conflicting_labels="error")
 
 

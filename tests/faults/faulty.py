@@ -180,7 +180,7 @@ class FaultyExecutor(InProcessExecutor):
 
 RATES, EPOCHS = [0.01, 0.03, 0.08], 3
 TRIALS = len(RATES)
-SEEDS = range(int(os.environ.get("DANN_TEST_SEEDS", "2")))
+SEEDS = range(int(os.environ.get("DANN_TEST_SEEDS", "4")))
 """Seeds of what goes wrong: twenty by ``DANN_TEST_SEEDS=20``."""
 Histories = dict[float, list[dict[str, Any]]]
 """The epochs of trials, by their learning rate: on a grid each rate has one trial."""

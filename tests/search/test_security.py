@@ -12,10 +12,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 JOIN = "import ray, sys; ray.init(address=sys.argv[1], logging_level='ERROR'); print('joined')"
 
 
-@pytest.mark.parametrize(
-    ("mode", "joins"),
-    [("token", True), pytest.param("disabled", False, marks=pytest.mark.scenario)],
-)
+@pytest.mark.parametrize(("mode", "joins"), [("token", True), ("disabled", False)])
 def test_only_who_has_the_token_joins_the_cluster(mode: str, joins: bool) -> None:
     """A stranger's driver tries for 20 s; test_ray_private.py shows at once that it is refused."""
     address = ray.get_runtime_context().gcs_address

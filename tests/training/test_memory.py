@@ -12,7 +12,6 @@ from dann_search.config.trial import TrialConfig
 from dann_search.models.registry import stage_counts
 from dann_search.training.memory import PROCESS, LiveBytes, Peak, peak_of
 
-SCENARIO = pytest.mark.scenario
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "trial_memory.py"
 
 
@@ -97,9 +96,7 @@ ADAPTERS = {
 }
 
 
-@pytest.mark.parametrize(
-    "case", [SMALL, *(pytest.param(one, marks=SCENARIO) for one in (HALVES, FROZEN, ADAPTERS))]
-)
+@pytest.mark.parametrize("case", [SMALL, *(one for one in (HALVES, FROZEN, ADAPTERS))])
 def test_steps_that_are_made_take_what_was_estimated(case: dict[str, object]) -> None:
     command = [sys.executable, str(SCRIPT), "--measure", json.dumps({**case, "steps": 2})]
     measured = json.loads(subprocess.check_output(command, text=True))
