@@ -46,11 +46,10 @@ def watched_head(
 ) -> Iterator[None]:
     """Check the head while the block runs, and once more as it ends.
 
-    Often some call fails before the silence is long enough, and without a head Ray's shutdown is
-    the end of the process, too.
+    Some call may fail before the silence is long enough; Ray's shutdown ends the process, too.
 
-    A head counts as lost only after two looks: the signal that ended it, as a service manager sends
-    it to all processes, may still be on its way to this one, which then ends for that reason.
+    A head counts as lost after two looks: a signal that a service manager sent to all processes may
+    be on its way to this one, which then ends for that reason.
 
     Args:
         address: host:port at which the head's control service listens.
@@ -77,9 +76,8 @@ def watched_head(
                     tell(f"{name} answers again")
                 silent_since, told = None, False
                 continue
-            now = time.monotonic()
-            silent_since = now if silent_since is None else silent_since
-            silent = now - silent_since
+            silent_since = silent_since or time.monotonic()
+            silent = time.monotonic() - silent_since
             is_refused = isinstance(trouble, ConnectionRefusedError)
             if silent >= (min(patience.gone_s, patience.end_s) if is_refused else patience.end_s):
                 end(f"{name} has not answered for {silent:.0f} s")
