@@ -123,15 +123,16 @@ def _best_so_far(snapshot: Snapshot) -> str:
     return f"none completed, highest {label(status)} {score:.3f} (trial {-number})"
 
 
-def trial_lines(snapshot: Snapshot, row: TrialRow, left: str = "") -> tuple[str, str]:
+def trial_lines(snapshot: Snapshot, row: TrialRow, left: str = "") -> tuple[str, ...]:
     """Describe a trial that ended: how, and its error or its recipe."""
     status = snapshot.status
     score = "" if row.score is None else f", best {label(status)} {row.score:.3f}"
+    why = row.error or recipe_of(row)  # nothing where nothing is searched
     return (
         f"[{_clock(row.ended)}] trial {row.number} {row.state} after {row.epochs} of "
         f"{status.epochs} epochs{score} ({status.finished}/{status.total} done"
         f"{left and ', '}{left})",
-        f"    {row.error or recipe_of(row)}",
+        *([f"    {why}"] if why else []),
     )
 
 

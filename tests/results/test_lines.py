@@ -37,6 +37,8 @@ def test_a_trial_that_ended_is_told_with_its_recipe_or_its_error() -> None:
         "trial 0 completed after 12 of 12 epochs, best F1 0.500 (11/20 done, about 5s left)"
     )
     assert "parameter_number_1=0.143" in second
+    nothing_searched = replace(snapshot.rows[0], params={})
+    assert trial_lines(snapshot, nothing_searched) == (first.replace(", about 5s left", ""),)
 
 
 @pytest.mark.parametrize(
