@@ -66,8 +66,9 @@ def compare(
     check_registered(folder)
     compared = partial(compare_trained, folder, methods=methods, seeds=seeds)
     if tune is None:
+        # Training has a terminal of its own where no progress is asked for: its output is quiet.
         tell = progress or partial(print, file=sys.stderr)
-        return compared(_through_ray(folder, tell, stop), tell=tell)
+        return compared(_through_ray(folder, progress, stop), tell=tell)
     with quiet_output(folder.ray / "driver.log") as terminal, ExitStack() as ray:
         tell = progress or partial(print, file=terminal)
         named = f" --methods {','.join(methods)}" if methods else ""
