@@ -46,7 +46,7 @@ def watched_head(
 ) -> Iterator[None]:
     """Check the head while the block runs, and once more as it ends.
 
-    Some call may fail before the silence is long enough; Ray's shutdown ends the process, too.
+    Some call may fail sooner, and without a head Ray's own shutdown ends the process, too.
 
     A head counts as lost after two looks: a signal that a service manager sent to all processes may
     be on its way to this one, which then ends for that reason.
