@@ -15,35 +15,25 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from accuracy import (
+    BACKBONE,
+    DIGITS_AUGMENTATION,
+    OFFICE_AUGMENTATION,
+    RECIPE,
+    TRANSFERS,
+    WEIGHTS,
+)
+
 import dann_search
 
-BACKBONE = "timm/efficientnet_lite0"
-TRANSFERS = {
-    "amazon→webcam": ("office_caltech_10", "amazon", "webcam", 96),
-    "webcam→amazon": ("office_caltech_10", "webcam", "amazon", 96),
-    "amazon→dslr": ("office_caltech_10", "amazon", "dslr", 96),
-    "caltech10→webcam": ("office_caltech_10", "caltech10", "webcam", 96),
-    "mnist→usps": ("digits_subset", "mnist", "usps", 64),
-    "usps→mnist": ("digits_subset", "usps", "mnist", 64),
-}
 METHODS = "source_only,adabn,lambda_0,dann,cdan_e,mcc,mdd,target_supervised"
-RECIPE: dict[str, Any] = {
+CHANGED: dict[str, Any] = {
     "method": "dann",
-    "backbone": BACKBONE,
-    "epochs": 6,
-    "batch_size": 32,
     "unfrozen_depth": 1,
     "views": 4,
-    "learning_rate": 0.001,
-    "head_lr_factor": 10,
-    "lr_schedule": "ganin",
-    "weight_decay": 0.001,
-    "bottleneck": 256,
     "batch_norm": "domain",
-    "lambda_schedule": "ganin",
-    "lambda_gamma": 10,
-    "crop_scale": 0.6,
 }
+"""What differs from the recipe of accuracy.py."""
 
 
 def values_of(transfer: str, data: Path, root: Path, seeds: int, methods: list[str]) -> Any:
@@ -52,8 +42,8 @@ def values_of(transfer: str, data: Path, root: Path, seeds: int, methods: list[s
     if not (root / archive).exists():
         with tarfile.open(data / f"{archive}.tar") as tar:
             tar.extractall(root, filter="data")
-    flip = 0.5 if archive == "office_caltech_10" else 0.0  # a turned digit is another one
-    weights = {"file": str(data / "efficientnet_lite0.timm.safetensors"), "mean": 0.5, "std": 0.5}
+    augmentation = DIGITS_AUGMENTATION if archive == "digits_subset" else OFFICE_AUGMENTATION
+    weights = {"file": str(data / WEIGHTS), "mean": 0.5, "std": 0.5}
     content = {
         "name": f"{source}-{target}",
         "data": {
@@ -61,7 +51,7 @@ def values_of(transfer: str, data: Path, root: Path, seeds: int, methods: list[s
             "target": {"folder": str(root / archive / target)},
             "image_size": side,
         },
-        "training": {**RECIPE, "horizontal_flip": flip},
+        "training": {**RECIPE, **augmentation, **CHANGED},
         "search": {"trials": 1, "published_first": False, "scheduler": "none"},
         "weights": {BACKBONE: weights},
         "storage": str(root / "runs"),
