@@ -119,7 +119,13 @@ def images_in(root: Path, left_out: LeftOut | None = None) -> list[Path]:
 
     Links that lead nowhere and are called images are among them: reading them says so.
     """
-    return list(filter(is_image, _below(root, None, left_out or LeftOut())))
+    left_out, found = left_out or LeftOut(), []
+    for path in _below(root, None, left_out):
+        if is_image(path):
+            found.append(path)
+        else:  # a link that leads nowhere, perhaps to a folder that is not mounted
+            left_out.closed.append(f"{path} (a link that leads nowhere)")
+    return found
 
 
 def images_below(root: Path, left_out: LeftOut | None = None) -> Iterator[Path]:

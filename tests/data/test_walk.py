@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dann_search.data.folder import load_bare_folder, load_folder_domain
-from dann_search.data.walk import LeftOut, folders_in, images_below
+from dann_search.data.walk import LeftOut, folders_in, images_below, images_in
 from dann_search.errors import InputError
 from dann_search.inference.image_files import check_words, image_files
 from tests.data.images import noise, write_domain
@@ -127,3 +127,11 @@ def test_a_folder_that_cannot_be_read_is_told(
         f"{root}: left out: 1 place: {root / 'bar' / 'closed'} (Permission denied)",
     )
     assert [folder.name for folder in folders_in(root)] == ["bar", "cup"]
+
+
+def test_a_link_to_nowhere_beside_images_is_listed_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "mounted").symlink_to(tmp_path / "gone")
+    (tmp_path / "one.jpg").write_bytes(b"")
+    left_out = LeftOut()
+    assert images_in(tmp_path, left_out) == [tmp_path / "one.jpg"]
+    assert left_out.closed == [f"{tmp_path / 'mounted'} (a link that leads nowhere)"]
