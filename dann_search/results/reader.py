@@ -224,7 +224,6 @@ def read_search(folder: ExperimentFolder) -> SearchState:
 def _size_of_space(experiment: ExperimentConfig) -> int | None:
     """Return the number of recipes; None where there is no end, or its backbones are not here."""
     from dann_search.config.grid import combinations
-    from dann_search.config.source import SettingError
     from dann_search.config.space import build_space
     from dann_search.models.registry import stage_counts
 
