@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dann_search.storage.layout import ExperimentFolder
-from tests.experiments import study_trials
+from tests.experiments import epochs_in_study
 
 LIMIT_S = 600
 """Against hangs. On a busy machine Ray takes a minute to start, and three nodes take several."""
@@ -85,10 +85,8 @@ def wait_for_epochs(folder: ExperimentFolder, count: int, driver: subprocess.Pop
     """Until the study holds so many epochs, or the driver ended."""
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline and driver.poll() is None:
-        if folder.study.exists():
-            trials = study_trials(folder)
-            if sum(len(trial.intermediate_values) for trial in trials) >= count:
-                return
+        if epochs_in_study(folder) >= count:
+            return
         time.sleep(0.2)
     raise AssertionError("too few epochs in time, or the search ended before it had so many")
 

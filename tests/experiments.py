@@ -1,8 +1,10 @@
 """Small real experiments for tests: embedded digits, a few epochs, and what they leave."""
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from dann_search.training.loop import train
 
 TIMINGS = {"images_per_s", "seconds"}
 """Fields of an epoch that no two runs share."""
+EPOCHS_IN_STUDY = "SELECT COUNT(*) FROM trial_intermediate_values"
 
 
 def space_file(folder: Path, **changes: Any) -> Path:
@@ -127,6 +130,22 @@ def study_trials(folder: ExperimentFolder) -> list[optuna.trial.FrozenTrial]:
     url = f"sqlite:///{folder.study}"
     (name,) = optuna.get_all_study_names(url)
     return optuna.load_study(study_name=name, storage=url).trials
+
+
+def epochs_in_study(folder: ExperimentFolder) -> int:
+    """Count the epochs that a study holds, of all trials; 0 before there is one.
+
+    For tests that wait: it takes a millisecond, where Optuna takes fifty from those they wait for.
+    """
+    if not folder.study.exists():
+        return 0
+    with (
+        suppress(sqlite3.OperationalError),  # the study is being made
+        closing(sqlite3.connect(f"{folder.study.as_uri()}?mode=ro", uri=True)) as study,
+    ):
+        count: int = study.execute(EPOCHS_IN_STUDY).fetchone()[0]
+        return count
+    return 0
 
 
 def retrain(folder: ExperimentFolder, config: dict[str, Any], where: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dann_search.storage.layout import ExperimentFolder
 from tests.drivers import LIMIT_S, marked
-from tests.experiments import study_trials
+from tests.experiments import epochs_in_study
 
 DRIVER, WORKER = "driver", "RayTrainWorker"
 
@@ -64,22 +64,13 @@ def named(word: str, mark: str) -> list[int]:
     return sorted(found)
 
 
-def epochs_of(folder: ExperimentFolder) -> int:
-    """Return how many epochs the study holds."""
-    if not folder.study.exists():
-        return 0
-    with suppress(ValueError):  # the study is being made
-        return sum(len(trial.intermediate_values) for trial in study_trials(folder))
-    return 0
-
-
 def await_moment(
     driver: subprocess.Popen[str], folder: ExperimentFolder, rng: random.Random
 ) -> bool:
     """Wait for one to four more epochs and a moment; return whether the driver still runs."""
-    wanted = epochs_of(folder) + rng.randint(1, 4)
+    wanted = epochs_in_study(folder) + rng.randint(1, 4)
     until = time.monotonic() + LIMIT_S
-    while driver.poll() is None and epochs_of(folder) < wanted and time.monotonic() < until:
+    while driver.poll() is None and epochs_in_study(folder) < wanted and time.monotonic() < until:
         time.sleep(0.1)
     time.sleep(rng.uniform(0, 0.5))
     return driver.poll() is None

@@ -20,7 +20,7 @@ from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study import StudyRecord
 from dann_search.training.loop import train
 from dann_search.training.result import best_of, score_of
-from tests.experiments import retrain, saved_history, space_file, study_trials
+from tests.experiments import epochs_in_study, retrain, saved_history, study_trials, tiny_space_file
 
 pytestmark = pytest.mark.scenario
 
@@ -52,15 +52,18 @@ def drive(path: Path) -> None:
     os._exit(0)
 
 
-def test_twenty_kills_leave_each_trial_once_and_finished_ones_as_they_were(tmp_path: Path) -> None:
-    path = space_file(
+def test_twenty_kills_leave_each_trial_once_and_finished_ones_as_they_were(
+    tmp_path: Path, tiny_images: Path
+) -> None:
+    path = tiny_space_file(
         tmp_path,
+        tiny_images,
         search__trials=TRIALS,
         search__scheduler="asha",
         search__sampler="tpe",
         training__epochs=EPOCHS,
     )
-    folder, rng = ExperimentFolder(tmp_path / "runs" / "small"), random.Random(0)
+    folder, rng = ExperimentFolder(tmp_path / "runs" / "tiny"), random.Random(0)
     # Its children are forked with everything imported: most of a driver's time would be that.
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload([__name__, *IMPORTED_LATER])
@@ -69,8 +72,8 @@ def test_twenty_kills_leave_each_trial_once_and_finished_ones_as_they_were(tmp_p
     while killed < KILLS:
         driver = server.Process(target=drive, args=(path,))
         driver.start()
-        before = len(epochs_of(folder))
-        while driver.is_alive() and len(epochs_of(folder)) <= before:
+        before = epochs_in_study(folder)
+        while driver.is_alive() and epochs_in_study(folder) <= before:
             time.sleep(0.1)
         time.sleep(rng.uniform(0, 0.4))
         if not driver.is_alive():
@@ -98,13 +101,6 @@ def test_twenty_kills_leave_each_trial_once_and_finished_ones_as_they_were(tmp_p
     whole = next(trial for trial in trials if trial.state == TrialState.COMPLETE)
     again = retrain(folder, whole.user_attrs["config"], tmp_path / "again")
     assert saved_history(folder, whole.number) == again
-
-
-def epochs_of(folder: ExperimentFolder) -> list[float]:
-    """All scores the study holds."""
-    if not folder.study.exists():
-        return []
-    return [score for trial in study_trials(folder) for score in trial.intermediate_values.values()]
 
 
 def facts(trial: object) -> tuple[object, ...]:
