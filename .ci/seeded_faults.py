@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTEST = (sys.executable, "-m", "pytest", "-n0", "-q", "-x", "-p", "no:cacheprovider")
 PASSED, FAILED = 0, 1
 """Exit codes of pytest; any other says that something else than a test went wrong."""
-LIMIT_S = 180
+LIMIT_S = 900
 """A guard against hangs, not a measure."""
 
 
