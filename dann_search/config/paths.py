@@ -1,8 +1,9 @@
 """Where the paths of an experiment file lead: absolute, and checked while their line is known."""
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dann_search.config.data import PLACES, DomainConfig, TargetLabels
 from dann_search.config.database_url import absolute_url, expanded
@@ -17,6 +18,9 @@ from dann_search.storage.remote_folder import is_url
 STUDY: KeyPath = ("search", "study")
 WARM_START: KeyPath = ("search", "warm_start")
 STORAGE: KeyPath = ("storage",)
+
+PACKED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
+"""Endings of archives, which are not read."""
 
 
 def with_located_paths(experiment: ExperimentConfig, source: SourceFile) -> ExperimentConfig:
@@ -113,8 +117,24 @@ def check_data(experiment: ExperimentConfig, source: SourceFile) -> None:
             place = getattr(section, key, None)
             exists = os.path.isfile if key == "manifest" else os.path.isdir
             if isinstance(place, Path) and not exists(place):
-                kind = "file" if key == "manifest" else "folder"
-                raise source.error((*path, key), f"no such {kind}: {place}")
+                sought = absent(place, "file" if key == "manifest" else "folder")
+                raise source.error((*path, key), sought)
+
+
+def absent(place: Path, kind: Literal["file", "folder"]) -> str:
+    """Say that no ``kind`` is there, and what may be meant instead."""
+    if place.is_file():
+        packed = place.suffix.lower() in PACKED
+        remedy = "unpack it" if packed else "a table of images is named under 'manifest'"
+        return f"not a folder but a file: {place}; {remedy}"
+    if place.is_dir():
+        return f"not a file but a folder: {place}; folders are named under 'folder'"
+    try:
+        beside = [one.name for one in place.parent.iterdir() if one.is_dir() == (kind == "folder")]
+    except OSError:
+        beside = []
+    meant = get_close_matches(place.name, beside, n=1)
+    return f"no such {kind}: {place}" + (f"; did you mean '{meant[0]}'?" if meant else "")
 
 
 def check_cluster_storage(source: SourceFile) -> None:

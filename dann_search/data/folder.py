@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dann_search.config.paths import absent
 from dann_search.data.class_names import changed_names, class_name
 from dann_search.data.decode import AS_IT_IS, Preparation
 from dann_search.data.domain import Domain
 from dann_search.data.labelled_files import LabelledFile, domain_of_files
 from dann_search.data.split_names import how_read, is_split_name, splits_by_name
 from dann_search.data.walk import LeftOut, folders_in, images_below, images_in, no_image
-from dann_search.errors import InputError, some
+from dann_search.errors import InputError, counted, some
 
 COMMON = 2
 """So many folders of the same names in all folders are no chance: one may be ``class/images``."""
@@ -83,9 +84,13 @@ def folder_names(root: Path) -> set[str]:
     Raises:
         InputError: there is no such folder, or one in it is a link that leads nowhere.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder")
+    _check_is_folder(root)
     return {folder.name for folder in folders_in(root)}
+
+
+def _check_is_folder(root: Path) -> None:
+    if not root.is_dir():
+        raise InputError(absent(root, "folder"))
 
 
 def is_flat(root: Path) -> bool:
@@ -116,8 +121,7 @@ def _domain(
 
 
 def _all_below(root: Path, left_out: LeftOut) -> list[LabelledFile]:
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder")
+    _check_is_folder(root)
     if not (files := list(images_below(root, left_out))):
         raise InputError(f"{root}: no image in it {no_image(left_out)}")
     return [LabelledFile(file, None) for file in files]
@@ -179,7 +183,7 @@ def _files_of_classes(root: Path, left_out: LeftOut, layers: bool = True) -> lis
     classes = folders_in(root, left_out)
     by_class = {folder: list(images_below(folder, left_out)) for folder in classes}
     if not any(by_class.values()):
-        found = f"{len(classes)} folders and no image" if classes else "no folders"
+        found = f"{counted(len(classes), 'folder')} and no image" if classes else "no folders"
         raise InputError(
             f"{root}: expected one folder a class with images in it, found {found} "
             f"{no_image(left_out)}"

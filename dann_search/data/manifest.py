@@ -20,8 +20,11 @@ from dann_search.data.walk import is_dangling, is_image
 from dann_search.errors import InputError
 
 COLUMNS = ("path", "label", "split")
-LIKE_LABELS = ("label", "class", "category", "target")
-"""A column of such a name may hold the labels."""
+LIKE = {
+    "path": ("path", "file", "filename", "filepath", "image", "image_path", "img"),
+    "label": ("label", "class", "category", "target"),
+}
+"""A column of such a name may hold the paths, or the labels."""
 MISSING = {"nan", "<na>", "n/a", "na", "none", "null", "nat"}
 """What may stand for a missing label, in any case."""
 SHOWN = 20
@@ -51,6 +54,8 @@ def load_manifest_domain(
     if not rows:
         raise InputError(f"{manifest}: no rows")
     rows, remarks = _with_labels(manifest, rows)
+    rows, changed = _with_paths_of_here(manifest, rows)
+    remarks += changed
     _check_there(manifest, rows)
     files = _files(manifest, rows, measured=labelled and not training_alone)
     given = {item.split for item in files}
@@ -82,7 +87,7 @@ def lacks_labels(manifest: Path) -> bool:
     if "label" in by_plain:
         return False
     for column, name in by_plain.items():
-        if column not in COLUMNS and get_close_matches(column, LIKE_LABELS, cutoff=0.75):
+        if column not in COLUMNS and get_close_matches(column, LIKE["label"], cutoff=0.75):
             raise InputError(
                 f"{manifest}: no column 'label', but '{name}'; rename it to 'label' if it has the "
                 "labels; if the images have none, say so: data.target.labelled: false"
@@ -110,7 +115,10 @@ def _with_labels(manifest: Path, rows: list[Row]) -> tuple[list[Row], list[str]]
                 f"{manifest}: {', '.join(sorted(missing))} is read as a class; leave the cells of "
                 "missing labels empty"
             )
-        elif numbers:
+        elif numbers and missing:
+            remarks.append(
+                f"{manifest}: labels such as {min(missing)} are read as missing, beside numbers"
+            )
             index |= dict.fromkeys(missing, "")
     return [
         (where, cells | {"label": index.get(cells["label"], "")} if "label" in cells else cells)
@@ -124,6 +132,28 @@ def _whole(label: str) -> bool:
     return whole.removeprefix("-").isdecimal() and not rest.strip("0")
 
 
+def _with_paths_of_here(manifest: Path, rows: list[Row]) -> tuple[list[Row], list[str]]:
+    r"""Return the rows with ``a\b.jpg`` as ``a/b.jpg``, where only that is a file, and a remark."""
+    changed, found = list[Row](), list[str]()
+    for where, cells in rows:
+        path = cells["path"]
+        if "\\" in path and not _is_there(manifest.parent / path):
+            other = path.replace("\\", "/")
+            if _is_there(manifest.parent / other):
+                cells = cells | {"path": other}
+                found.append(path)
+        changed.append((where, cells))
+    remark = f"{manifest}: paths such as {min(found, default='')} are read with / for each \\"
+    return changed, [remark] if found else []
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file() or is_dangling(file)
+    except (OSError, ValueError):
+        return False
+
+
 def _check_there(manifest: Path, rows: Sequence[Row]) -> None:
     """Refuse rows whose file is not there; links that lead nowhere are told when they are read."""
     missing = []
@@ -131,11 +161,7 @@ def _check_there(manifest: Path, rows: Sequence[Row]) -> None:
         if not cells["path"]:
             raise InputError(f"{where}: the path is empty")
         file = manifest.parent / cells["path"]
-        try:
-            there = file.is_file() or is_dangling(file)
-        except (OSError, ValueError):
-            there = False
-        if not there:
+        if not _is_there(file):
             missing.append(f"{where}: no such file: {file}")
     if len(missing) > 1:
         shown = "".join(f"\n    {line}" for line in missing[1:SHOWN])
@@ -179,9 +205,9 @@ def _read_table(
         InputError: it cannot be read, or lacks a column that is ``needed``.
     """
     kind = manifest.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise InputError(f"{manifest}: a manifest is a .csv or a .parquet file")
-    read = _csv_table if kind == ".csv" else _parquet_table
+    if kind not in (".csv", ".tsv", ".parquet"):
+        raise InputError(f"{manifest}: a manifest is a .csv, a .tsv or a .parquet file")
+    read = _parquet_table if kind == ".parquet" else _csv_table
     try:
         return read(manifest, needed, rows)
     except OSError as exc:
@@ -280,8 +306,18 @@ def _columns(manifest: Path, names: Sequence[str], needed: Sequence[str]) -> lis
         if len(own) > 1:
             raise InputError(f"{manifest}: {len(own)} columns are '{column}'; leave one of them")
         if not own and column != "split":
-            hint = "; cells are separated by commas, semicolons or tabs" * (len(names) == 1)
             raise InputError(
-                f"{manifest}: no column '{column}'; it has {', '.join(names) or 'none'}{hint}"
+                f"{manifest}: no column '{column}'; it has {', '.join(names) or 'none'}"
+                f"{_remedy(column, names)}"
             )
     return found
+
+
+def _remedy(column: str, names: Sequence[str]) -> str:
+    """Say what to do about a column that a table lacks."""
+    if any(is_image(Path(name)) for name in names):
+        return "; name the columns in the first line: path,label"
+    if len(names) == 1:
+        return "; cells are separated by commas, semicolons or tabs"
+    meant = [name for name in names if get_close_matches(_plain(name), LIKE[column], cutoff=0.75)]
+    return f"; rename '{meant[0]}' to '{column}' if that is what it has" if meant else ""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dann_search.config.data import SplitsConfig
 from dann_search.data.domain import NO_LABEL, SPLITS, Domain
-from dann_search.errors import InputError
+from dann_search.errors import InputError, counted
 
 Splits = dict[str, NDArray[np.int64]]
 """For each of train, val and test the sorted numbers of its images."""
@@ -74,8 +74,8 @@ def _divide(
         sizes = _sizes(len(ordered), shares)
         if sizes[0] < 1:
             raise InputError(
-                f"domain {domain.name}: {whose} {len(ordered)} distinct images, too "
-                f"few to have one in each of {', '.join(wanted[:-1])} and {wanted[-1]}; add images"
+                f"domain {domain.name}: {whose} {counted(len(ordered), 'distinct image')}, too few "
+                f"to have one in each of {', '.join(wanted[:-1])} and {wanted[-1]}; add images"
                 + (" or remove the class" if domain.labelled else "")
             )
         start = 0

@@ -93,13 +93,26 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, damage: str, reason: 
 
 
 def test_a_folder_without_classes_or_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere: no such folder"):
+    with pytest.raises(InputError, match=r"no such folder: \S+nowhere$"):
         load_folder_domain(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"expected one folder a class .* found no folders"):
         load_folder_domain(tmp_path)
     (tmp_path / "mug").mkdir()
-    with pytest.raises(InputError, match="found 1 folders and no image"):
+    with pytest.raises(InputError, match="found 1 folder and no image"):
         load_folder_domain(tmp_path)
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    for name, remedy in (("photos.zip", "unpack it"), ("photos.csv", "is named under 'manifest'")):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(InputError, match=f"not a folder but a file: .*{name}; .*{remedy}"):
+            load_folder_domain(tmp_path / name)
+
+
+def test_a_folder_of_a_similar_name_is_offered(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InputError, match=r"no such folder: \S+photo; did you mean 'photos'\?"):
+        load_folder_domain(tmp_path / "photo")
 
 
 def test_images_beside_class_folders_or_splits_are_refused(tmp_path: Path) -> None:

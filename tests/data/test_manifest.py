@@ -100,6 +100,12 @@ def test_any_labels_come_back_as_written(
         ("", "photos.csv: no column 'path'; it has none"),
         ("path:label\na:b\n", "photos.csv: no column 'path'; it has path:label; cells are "
          "separated by commas, semicolons or tabs"),
+        ("filename,class\nimages/0.jpg,a\n", "photos.csv: no column 'path'; "
+         "it has filename, class; rename 'filename' to 'path'"),
+        ("path,class\nimages/0.jpg,a\n", "photos.csv: no column 'label'; "
+         "it has path, class; rename 'class' to 'label'"),
+        ("images/0.jpg,a\nimages/1.jpg,b\n", "photos.csv: no column 'path'; "
+         "it has images/0.jpg, a; name the columns in the first line: path,label"),
         ("path,label\n", "photos.csv: no rows"),
         ("path,label\nimages/0.jpg,a\nimages/9.jpg,a\n",
          "photos.csv:3: no such file: images/9.jpg"),
@@ -129,7 +135,7 @@ def test_a_bad_manifest_is_refused_with_its_line(tmp_path: Path, text: str, mess
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a manifest is a \.csv or a \.parquet file"):
+    with pytest.raises(InputError, match=r"a manifest is a \.csv, a \.tsv or a \.parquet file"):
         load_manifest_domain(tmp_path / "photos.xlsx")
     (tmp_path / "photos.parquet").write_bytes(b"no parquet")
     with pytest.raises(InputError, match=r"photos\.parquet: not a valid Parquet file"):
@@ -225,3 +231,27 @@ def test_missing_files_are_counted_and_links_that_lead_nowhere_are_unreadable(
     domain = load_manifest_domain(path)
     with pytest.raises(InputError, match="a link that leads nowhere"):
         domain.decode(1, 8)
+
+
+def test_a_table_of_tabs_may_be_called_so(tmp_path: Path) -> None:
+    write(tmp_path, rows_of(["a", "b"]))
+    path = tmp_path / "photos.tsv"
+    path.write_text("path\tlabel\nimages/0.jpg\ta\nimages/1.jpg\tb\n")
+    assert load_manifest_domain(path).class_names == ("a", "b")
+
+
+def test_paths_of_windows_are_read_where_only_so_there_is_a_file(tmp_path: Path) -> None:
+    path = write(tmp_path, rows_of(["a", "b"]))
+    (tmp_path / "odd\\name.jpg").write_bytes((tmp_path / "images" / "2.jpg").read_bytes())
+    path.write_text("path,label\nimages\\0.jpg,a\nimages/1.jpg,b\nodd\\name.jpg,b\n")
+    domain = load_manifest_domain(path)
+    names = ("images/0.jpg", "images/1.jpg", "odd\\name.jpg")
+    assert domain.places == [str(tmp_path / name) for name in names]
+    assert domain.remarks == (f"{path}: paths such as images\\0.jpg are read with / for each \\",)
+
+
+def test_missing_labels_beside_numbers_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path, rows_of(["1", "2", "NA"]))
+    domain = load_manifest_domain(path)
+    assert domain.class_names == ("1", "2")
+    assert domain.remarks == (f"{path}: labels such as NA are read as missing, beside numbers",)

@@ -131,7 +131,7 @@ def test_too_few_images_for_three_splits_are_refused(
     source: Path, tmp_path: Path, count: int
 ) -> None:
     config = config_of(source, folder=write_flat(tmp_path / "t", count))
-    with pytest.raises(InputError, match=f"domain t: it has {count} distinct images, too few"):
+    with pytest.raises(InputError, match=f"domain t: it has {count} distinct images?, too few"):
         pack(config, SIDE, tmp_path / "store")
     noise(99_998).save(tmp_path / "t" / "a.jpg")
     noise(99_999).save(tmp_path / "t" / "b.jpg")
