@@ -95,8 +95,8 @@ def free_abandoned_placement_groups() -> None:
     """Remove the placement groups of this job whose actor died before it could.
 
     Ray removes them with the job. Train has a cleaner for those of a controller that was killed,
-    which asks the dashboard, and a local Ray has none: the next run would wait for its CPUs for
-    ever. The public table does not say who made a group.
+    which takes a process for each run and asks the dashboard, and a local Ray has none: the next
+    run would wait for its CPUs for ever. The public table does not say who made a group.
     """
     import ray
     from ray.core.generated.gcs_pb2 import PlacementGroupTableData as Group

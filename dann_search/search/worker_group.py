@@ -10,6 +10,9 @@ from pyarrow.fs import LocalFileSystem
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import (
+    PlacementGroupCleanerCallback,
+)
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -24,6 +27,8 @@ from dann_search.search.worker_config import GroupConfig, GroupSpec
 
 QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
 """A run that ends with an error sooner than this, so often in a row, ends its group."""
+NEEDLESS = (DatasetsCallback, PlacementGroupCleanerCallback)
+"""What starts an actor that a run can do without."""
 
 
 class WorkerGroup:
@@ -162,14 +167,15 @@ def backend_of(workers_per_trial: int) -> BackendConfig:
 class LeanTrainer(DataParallelTrainer):
     """Starts a controller and workers, and nothing else that can be done without.
 
-    Ray's ``TorchTrainer`` imports torch in the driver and in the run's controller, and starts an
-    actor for data sets where there are none and one that asks an autoscaler for what ``Placement``
-    asks for. Its base class is for developers; what is overridden here is not public. Checked with
-    Ray 2.60.
+    Ray's ``TorchTrainer`` imports torch in the driver and in the run's controller. It starts an
+    actor for data sets where there are none, one that asks an autoscaler for what ``Placement``
+    asks for, and one that frees the CPUs of a controller that was killed, for which the workers
+    wait: ``free_abandoned_placement_groups`` does that. Its base class is for developers; what is
+    overridden here is not public. Checked with Ray 2.60.
     """
 
     def _initialize_and_run_controller(self, **parts: Any) -> Any:
-        kept = [one for one in parts["callbacks"] if not isinstance(one, DatasetsCallback)]
+        kept = [one for one in parts["callbacks"] if not isinstance(one, NEEDLESS)]
         policy = UnregisteredPolicy(self.scaling_config)
         changed = parts | {"callbacks": kept, "scaling_policy": policy}
         return super()._initialize_and_run_controller(**changed)

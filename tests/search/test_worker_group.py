@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 from ray.train import ScalingConfig
 from ray.train.torch import TorchConfig
-from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from dann_search.search.worker_group import Alone, LeanTrainer, UnregisteredPolicy, backend_of
+from dann_search.search.worker_group import (
+    NEEDLESS,
+    Alone,
+    LeanTrainer,
+    UnregisteredPolicy,
+    backend_of,
+)
 
 
 def test_workers_of_one_trial_are_connected_and_others_are_not() -> None:
@@ -38,7 +43,7 @@ def test_a_run_starts_no_actor_for_data_sets_and_asks_no_autoscaler(
     scaling = ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1})
     LeanTrainer(print, backend_config=backend_of(1), scaling_config=scaling).fit()
     assert begun["callbacks"]
-    assert not any(isinstance(one, DatasetsCallback) for one in begun["callbacks"])
+    assert not any(isinstance(one, NEEDLESS) for one in begun["callbacks"])
     policy = begun["scaling_policy"]
     assert isinstance(policy, UnregisteredPolicy)
     # No coordinator was set up: asking it would fail.
