@@ -59,18 +59,19 @@ def end_failed_start(exc: BaseException) -> None:
 
 @contextmanager
 def without_monitors() -> Iterator[None]:
-    """Have Ray start without its autoscaler and without what brings logs to the driver.
+    """Have Ray start without its autoscaler, its API server and what brings logs to the driver.
 
-    Neither has anything to do in a cluster of this machine alone; ``ray.init`` has no option.
+    None has anything to do in a cluster of this machine alone; ``ray.init`` has no option.
     """
-    from ray._private import parameter
+    from ray._private import parameter, services
 
-    usual = parameter.RayParams
+    usual, server = parameter.RayParams, services.start_api_server
     parameter.RayParams = partial(usual, no_monitor=True, include_log_monitor=False)
+    services.start_api_server = lambda *_, **__: (None, None)  # its address and process
     try:
         yield
     finally:
-        parameter.RayParams = usual
+        parameter.RayParams, services.start_api_server = usual, server
 
 
 def draining_nodes() -> set[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray._private import parameter
+from ray._private import parameter, services
 from ray._private.node import Node
 
 from dann_search.search.ray_private import without_monitors
@@ -64,12 +64,14 @@ def test_what_libraries_print_beside_the_live_table_goes_into_the_log(tmp_path: 
     assert "after the table" not in log
 
 
-def test_a_cluster_of_ones_own_has_no_autoscaler_and_no_reader_of_logs() -> None:
-    usual = parameter.RayParams
+def test_a_cluster_of_ones_own_has_no_autoscaler_no_server_and_no_reader_of_logs() -> None:
+    usual, server = parameter.RayParams, services.start_api_server
     with without_monitors():
         made = parameter.RayParams()
+        started = services.start_api_server(False, True, "127.0.0.1")
     assert made.no_monitor is True and made.include_log_monitor is False
-    assert parameter.RayParams is usual
+    assert started == (None, None)
+    assert (parameter.RayParams, services.start_api_server) == (usual, server)
     assert usual().include_log_monitor is not False
 
 
