@@ -6,8 +6,8 @@ FOLDER holds office_caltech_10.tar, digits_subset.tar and efficientnet_lite0.tim
 Methods are trained as ``compare`` trains them, without Ray and without a search before: one recipe,
 five seeds, each run's best epoch by macro-F1 on the target's validation labels, scored on its test
 split. Methods that train on labels of the target have three images of each class.
-``self_training`` is adabn whose last two epochs learn pseudo labels; ``dann_separate`` and
-``mdd_separate`` have no batch-norm statistics of each domain.
+``self_training`` is adabn whose last two epochs learn pseudo labels; ``dann_separate`` is dann
+without batch-norm statistics of each domain.
 
 Printed are means and deviations over seeds, and what each method has over adabn with the 95 %
 interval of ``compare``: test images and seeds are resampled, the same ones for all methods; on
@@ -58,7 +58,6 @@ METHODS = (
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "self_training": (BASE, {"pseudo_labels": 0.3}),
     "dann_separate": ("dann", {"batch_norm": "separate"}),
-    "mdd_separate": ("mdd", {"batch_norm": "separate"}),
 }
 """Methods whose recipe differs from the others', by what."""
 WITH_LABELS = ("source_plus_few", "mme")

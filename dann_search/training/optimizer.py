@@ -84,7 +84,7 @@ class Optimizer:
         self.scaler.update()
 
     def state(self) -> dict[str, Tensor]:
-        """Momentum and the like as ``<parameter>/<kind>``; but for fp16 none before the first step."""
+        """Momentum and the like as ``<parameter>/<kind>``; before the first step only of fp16."""
         scaler = self.scaler.state_dict()
         return {f"{SCALER}{kind}": torch.tensor(scaler[kind]) for kind in SCALING if scaler} | {
             f"{name}/{kind}": value
