@@ -43,6 +43,12 @@ class Optimizer:
         groups = [{"params": some, "lr": rate(group)} for group, some in by_group.items()]
         self.base_rates = [rate(group) for group in by_group]
         self.torch = _build(groups, config)
+        if self.scaler.is_enabled() and isinstance(self.torch, torch.optim.SGD) and config.momentum:
+            # Where its first step overflows and is left out, torch's fused SGD has made momentum of
+            # uninitialized memory, with which the next step goes on. A first step from zeros is the
+            # same, to the last digit.
+            for parameter in self.named.values():
+                self.torch.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -78,7 +84,7 @@ class Optimizer:
         self.scaler.update()
 
     def state(self) -> dict[str, Tensor]:
-        """Momentum and the like as ``<parameter>/<kind>``; empty before the first step."""
+        """Momentum and the like as ``<parameter>/<kind>``; before the first step only of fp16."""
         scaler = self.scaler.state_dict()
         return {f"{SCALER}{kind}": torch.tensor(scaler[kind]) for kind in SCALING if scaler} | {
             f"{name}/{kind}": value

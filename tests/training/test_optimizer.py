@@ -121,3 +121,23 @@ def test_a_step_of_fp16_that_overflows_is_left_out_and_the_smaller_scale_is_save
     other = Optimizer(build_network(config, 3), config)
     other.load_state(optimizer.state())
     assert other.scaler.get_scale() == optimizer.scaler.get_scale() == 2.0**15
+
+
+def test_a_first_step_of_fp16_that_overflows_leaves_no_chance_values_as_momentum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What uninitialized memory may hold.
+    monkeypatch.setattr(torch, "empty_like", lambda like: torch.full_like(like, torch.nan))
+    moved = {}
+    for precision in ("fp32", "fp16"):
+        config = recipe(precision=precision)
+        optimizer = Optimizer(build_network(config, 3), config)
+        if precision == "fp16":
+            optimizer.backward(total_of(optimizer) * 1e35)
+            optimizer.step()
+        for _ in range(2):
+            optimizer.backward(total_of(optimizer))
+            optimizer.step()
+        moved[precision] = [parameter.detach() for parameter in optimizer.parameters]
+    for plain, scaled in zip(moved["fp32"], moved["fp16"], strict=True):
+        torch.testing.assert_close(scaled, plain, rtol=1e-6, atol=1e-9)
