@@ -48,6 +48,21 @@ class Fault:
 
 
 FAULTS = (
+    # Data sets of Hugging Face
+    Fault(
+        "a domain holds the rows of every other one",
+        "dann_search/data/hub.py",
+        "if value == wanted]",
+        "if value]",
+        ("tests/data/test_hub.py::test_rows_are_chosen_by_what_a_column_says",),
+    ),
+    Fault(
+        "a domain is in place before it is whole",
+        "dann_search/data/write_domain.py",
+        "new = Path(name) / folder.name",
+        "new = folder",
+        ("tests/data/test_write_domain.py::test_an_interrupt_leaves_nothing_and_a_kill_no_domain",),
+    ),
     # Features of frozen stages
     Fault(
         "every view has the features of the first",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         register_sampler,
         register_validator,
     )
+    from dann_search.data.write_domain import write_domain
     from dann_search.evaluation.evaluate import evaluate_target
     from dann_search.inference.best import write_best
     from dann_search.inference.export.export import export_model
@@ -56,6 +57,7 @@ _HOMES = {
     "register_method": "dann_search.config.extensions",
     "register_sampler": "dann_search.config.extensions",
     "register_validator": "dann_search.config.extensions",
+    "write_domain": "dann_search.data.write_domain",
     "load_model": "dann_search.inference.model",
 }
 
@@ -82,6 +84,7 @@ __all__ = [
     "register_validator",
     "resume",
     "write_best",
+    "write_domain",
 ]
 
 

@@ -108,6 +108,7 @@ def key_tables() -> Iterator[str]:
     sections = {
         "data": "DataConfig",
         "data.source and data.target": "DomainConfig",
+        "data.source.huggingface and data.target.huggingface": "HuggingFaceSet",
         "data.splits and data.source_splits": "SplitsConfig",
         "training": "TrialConfig",
         "search": "SearchConfig",

@@ -1,5 +1,6 @@
 """The ``data`` section of an experiment file: two domains, how they are split and sized."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,7 +19,8 @@ Place = Annotated[Url | Path, Field(union_mode="left_to_right")]
 NO_CLASSES = "the target has no labels, so which classes it has is not known; leave this out"
 NEEDS_LABELS = "the target has no labels, so there is nothing to add this to; leave it out"
 PLACES = ("folder", "manifest", "unlabelled")
-KINDS = ("dataset", "folder", "manifest")
+KINDS = ("dataset", "folder", "manifest", "huggingface")
+HUB_NAME = r"[\w.-]*\w[\w.-]*(/[\w.-]*\w[\w.-]*)?"
 
 
 class TargetLabels(Strict):
@@ -45,6 +47,56 @@ class TargetLabels(Strict):
         return "all" if self.train == "all" else f"{self.train} a class"
 
 
+class HuggingFaceSet(Strict):
+    """A data set of Hugging Face's ``datasets``: which, and what of it is the domain."""
+
+    name: str | None = Field(None, description="of a data set on the Hub, such as flwrlabs/pacs")
+    folder: Place | None = Field(None, description="of a data set that save_to_disk wrote")
+    subset: str | None = Field(None, description="name of a subset (configuration) on the Hub")
+    revision: str | None = Field(
+        None, description="tag or commit on the Hub; the newest by default"
+    )
+    split: str | None = Field(
+        None,
+        description="the split to take, or several joined by +, divided anew; by default its "
+        "train, validation and test are the domain's",
+    )
+    where: dict[str, str] = Field(
+        default_factory=dict, description="take the rows that have these values, by column"
+    )
+    label: str | None = Field(
+        None,
+        description="column of labels; by default the one that is called so, or else the one of "
+        "kind ClassLabel",
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.name is None) == (self.folder is None):
+            raise ValueError("needs exactly one of: name, folder")
+        if self.name is not None and not re.fullmatch(HUB_NAME, self.name):
+            raise FieldError(
+                ("name",),
+                f"must be a name on the Hub such as flwrlabs/pacs, got {self.name!r}; a folder "
+                "that save_to_disk wrote is named under 'folder'",
+            )
+        for key in ("subset", "revision"):
+            if self.folder is not None and getattr(self, key) is not None:
+                raise FieldError(
+                    (key,), "is of a data set on the Hub, not of a folder; leave it out"
+                )
+        return self
+
+    def __str__(self) -> str:
+        return f"data set {self.name or self.folder}"
+
+    @property
+    def shown(self) -> str:
+        """How the domain is called in tables, by what tells it from others of the data set."""
+        place = Path(self.name or str(self.folder)).name
+        return "-".join([place, *filter(None, (self.subset, self.split)), *self.where.values()])
+
+
 class DomainConfig(Strict):
     """Where a domain's images come from."""
 
@@ -52,6 +104,9 @@ class DomainConfig(Strict):
     root: Path | None = Field(None, description="folder of torchvision's data sets")
     folder: Place | None = Field(None, description="one folder a class; or train/, val/, test/")
     manifest: Place | None = Field(None, description="CSV or Parquet of path, label and split")
+    huggingface: HuggingFaceSet | None = Field(
+        None, description="a data set of Hugging Face: name (on the Hub) or folder (save_to_disk)"
+    )
     unlabelled: Place | None = Field(
         None, description="folder of more images for the target's training split"
     )
@@ -97,6 +152,8 @@ class DomainConfig(Strict):
         """How the domain is called in tables."""
         if self.dataset:
             return self.dataset
+        if self.huggingface:
+            return self.huggingface.shown
         place = str(self.folder or self.manifest)
         return Path(place).stem if self.manifest else Path(place).name
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from dann_search.config.data import PLACES, DomainConfig, TargetLabels
+from dann_search.config.data import PLACES, DomainConfig, HuggingFaceSet, TargetLabels
 from dann_search.config.database_url import absolute_url, expanded
 from dann_search.config.experiment import ExperimentConfig, SearchConfig
 from dann_search.config.messages import shown
@@ -106,12 +106,14 @@ def check_data(experiment: ExperimentConfig, source: SourceFile) -> None:
     """
     data = experiment.data
     several = isinstance(data.source, tuple)
-    sections: list[tuple[KeyPath, DomainConfig | TargetLabels | None]] = [
+    domains: list[tuple[KeyPath, DomainConfig]] = [
         (("data", "source", n) if several else ("data", "source"), domain)
         for n, domain in enumerate(data.sources)
     ]
-    sections += [(("data", "target"), data.target)]
+    domains += [(("data", "target"), data.target)]
+    sections: list[tuple[KeyPath, DomainConfig | TargetLabels | HuggingFaceSet | None]] = [*domains]
     sections += [(("data", "target", "labels"), data.target.labels)]
+    sections += [((*at, "huggingface"), one.huggingface) for at, one in domains]
     for path, section in sections:
         for key in PLACES:
             place = getattr(section, key, None)

@@ -15,6 +15,8 @@ from dann_search.data.split_names import how_read, is_split_name, splits_by_name
 from dann_search.data.walk import LeftOut, folders_in, images_below, images_in, no_image
 from dann_search.errors import InputError, counted, some
 
+SAVED = ({"dataset_dict.json"}, {"dataset_info.json", "state.json"})
+"""What ``save_to_disk`` of Hugging Face's ``datasets`` writes, with splits and without."""
 COMMON = 2
 """So many folders of the same names in all folders are no chance: one may be ``class/images``."""
 
@@ -82,9 +84,15 @@ def folder_names(root: Path) -> set[str]:
     """Names of the folders in a folder, but of hidden ones.
 
     Raises:
-        InputError: there is no such folder, or one in it is a link that leads nowhere.
+        InputError: there is no such folder, it is a saved data set, or one in it is a link that
+            leads nowhere.
     """
     _check_is_folder(root)
+    if any(all((root / name).is_file() for name in names) for names in SAVED):
+        raise InputError(
+            f"{root}: written by save_to_disk of Hugging Face's datasets; name it in an experiment "
+            "file under huggingface: {folder: …}"
+        )
     return {folder.name for folder in folders_in(root)}
 
 

@@ -19,6 +19,7 @@ from dann_search.data.folder import (
     load_folder_domain,
     load_unlabelled,
 )
+from dann_search.data.hub import local_dataset
 from dann_search.data.image_pixels import Transparency
 from dann_search.data.manifest import load_manifest_domain
 from dann_search.data.remote import local_copy, local_manifest
@@ -129,13 +130,12 @@ def open_domain(
         if config.root is None:
             raise InputError(f"data set {config.dataset}: needs root, the folder where it lies")
         domain = load_torchvision_domain(config.dataset, config.root)
-    elif config.manifest is not None:
-        table = local_manifest(config.manifest, cache)
-        domain = load_manifest_domain(table, read, how, training_alone=not labelled)
-    else:
-        assert config.folder is not None
+    elif config.folder is not None:
         load = load_folder_domain if read else load_bare_folder
         domain = load(_local(config.folder, cache), how)
+    else:
+        table = _table(config, cache)
+        domain = load_manifest_domain(table, read, how, training_alone=not labelled)
     if not read:
         domain = domain.without_labels()
     if not labelled and (key := config.lacking_labels):
@@ -247,6 +247,13 @@ def _unequal(
         f"has: {some(alone)}; "
         f"{remedy}{instead}"
     )
+
+
+def _table(config: DomainConfig, cache: Path) -> Path:
+    if config.huggingface is not None:
+        return local_dataset(config.huggingface, cache)
+    assert config.manifest is not None
+    return local_manifest(config.manifest, cache)
 
 
 def _local(place: str | Path, cache: Path) -> Path:

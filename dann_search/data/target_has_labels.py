@@ -9,6 +9,7 @@ from dann_search.config.parameter import Choice
 from dann_search.config.source import SettingError
 from dann_search.data.decode import EXTENSIONS
 from dann_search.data.folder import is_flat
+from dann_search.data.hub import local_dataset
 from dann_search.data.manifest import lacks_labels
 from dann_search.data.remote import local_copy
 from dann_search.data.walk import is_hidden
@@ -68,6 +69,11 @@ def target_has_labels(config: DomainConfig, cache: Path) -> bool:
     """
     if config.labelled is not None:
         return config.labelled
+    if config.huggingface is not None:
+        try:
+            return not lacks_labels(local_dataset(config.huggingface, cache))
+        except InputError:
+            return True
     if config.manifest is not None:
         try:
             manifest = config.manifest

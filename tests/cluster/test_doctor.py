@@ -240,6 +240,13 @@ def test_the_store_is_estimated_from_the_images_there_are(tmp_path: Path) -> Non
     needs = needs_of(space_file(tmp_path, **few), None, ["data.image_size=32"], local=True)
     assert needs.store_bytes == 9 * 3 * 32 * 32
     assert "data.target.labels.folder" in {place.key for place in needs.places or ()}
+    saved = {"huggingface": {"folder": str(tmp_path / "source")}}
+    needs = needs_of(space_file(tmp_path, data__source=saved), None, [], local=True)
+    assert {place.key for place in needs.places or ()} == {"data.source.huggingface.folder"}
+    assert not needs.store_is_known
+    elsewhere = {"huggingface": {"folder": str(tmp_path / "on-the-nodes")}}
+    needs = needs_of(space_file(tmp_path, data__target=elsewhere), None, [], local=False)
+    assert {place.key for place in needs.places or ()} == {"data.target.huggingface.folder"}
     behind_url = {"data__source": {"folder": "s3://bucket/source"}}
     needs = needs_of(space_file(tmp_path, **behind_url), None, [], local=True)
     assert (needs.store_bytes, needs.store_is_known) == (50 * GIB, False)

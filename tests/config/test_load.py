@@ -147,9 +147,21 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(
         ("{dataset: digit}", "data.source.dataset: unknown value 'digit'; did you mean 'digits'?"),
         ("{folder: imgs}", "data.source.folder: no such folder: imgs"),
         ("{folder: ., dataset: digits}", "data.source: needs exactly one of: dataset, folder, "
-         "manifest"),
+         "manifest, huggingface"),
         ("{}", "data.source: needs exactly one of: dataset, folder, "
-         "manifest"),
+         "manifest, huggingface"),
+        ("{huggingface: a/b}", "data.source.huggingface: must be a section with keys, got 'a/b'"),
+        ("{huggingface: {}}", "data.source.huggingface: needs exactly one of: name, folder"),
+        ("{huggingface: {nam: a/b}}", "data.source.huggingface.nam: unknown key 'nam'; did you "
+         "mean 'name'?"),
+        ("{huggingface: {folder: saved}}", "data.source.huggingface.folder: no such folder: saved"),
+        ("{huggingface: {name: ./saved}}", "data.source.huggingface.name: must be a name on the "
+         "Hub such as flwrlabs/pacs, got './saved'; a folder that save_to_disk wrote is named "
+         "under 'folder'"),
+        ("{huggingface: {folder: ., revision: v1}}", "data.source.huggingface.revision: is of a "
+         "data set on the Hub, not of a folder; leave it out"),
+        ("{huggingface: {name: a/b, where: {domain: 1}}}", "data.source.huggingface.where.domain: "
+         "must be text, got 1"),
         ("digits", "data.source: must be a section with keys, got 'digits'"),
         ("{folder: 5}", "data.source.folder: must be text or a path, got 5"),
         ("{manifest: a.csv}", "data.source.manifest: no such file: a.csv"),

@@ -106,6 +106,11 @@ def data_places(data: DataConfig) -> list[DataPlace]:
         for key in ("root", *PLACES)
         if (where := getattr(domain, key)) is not None
     ]
+    found += [
+        DataPlace((*path, "huggingface", "folder"), str(saved.folder))
+        for path, domain in domains
+        if (saved := domain.huggingface) and saved.folder is not None
+    ]
     if (few := data.target.labels) and few.folder is not None:
         found.append(DataPlace(("data", "target", "labels", "folder"), str(few.folder)))
     return found
@@ -122,6 +127,8 @@ def _count(data: DataConfig) -> int | None:
 def _count_domain(domain: DomainConfig) -> int:
     if domain.dataset is not None and not domain.root:
         return EMBEDDED_IMAGES
+    if domain.huggingface is not None:
+        raise OSError("not counted")
     few = domain.labels.folder if domain.labels else None
     places = [domain.folder, domain.unlabelled, domain.manifest, few]
     rows = sum(_rows(place) for place in places if place is not None)
