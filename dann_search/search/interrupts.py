@@ -42,6 +42,8 @@ class Received:
 
 
 _commands: list[Received] = []
+_at_once: list[bool] = [False]
+"""Whether signals raise as well, beside that."""
 
 
 def exit_code_at_failure() -> int:
@@ -76,10 +78,34 @@ def interrupts(event: threading.Event) -> Iterator[threading.Event]:
     A later signal goes to the handlers that were there before, which are back after the block.
     """
     received = _commands[-1] if _commands else Received()
-    with _handlers(received, event.set):
+
+    def note() -> None:
+        event.set()
+        if _at_once[0]:
+            raise KeyboardInterrupt
+
+    with _handlers(received, note):
         if received.number is not None:  # some import swallowed its KeyboardInterrupt
             event.set()
         yield event
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Raise KeyboardInterrupt in this block on a signal that ``interrupts`` only notes.
+
+    One that the command received before counts, too. In threads other than the main one none does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _at_once[0] = True
+    try:
+        if _commands and _commands[-1].number is not None:
+            raise KeyboardInterrupt
+        yield
+    finally:
+        _at_once[0] = False
 
 
 @contextmanager
