@@ -89,7 +89,7 @@ def test_a_search_whose_processes_are_struck_ends_complete_and_exact(
         if driver.returncode == -signal.SIGKILL or name == "Ctrl-C twice":
             kill_marked(str(tmp_path))
     assert struck == left
-    assert_exact(folder, tmp_path / "again")
+    assert_exact(folder, tmp_path / "again", strike.workers)
     trials = study_trials(folder)
     assert sorted(trial.params["learning_rate"] for trial in trials) == rates  # each of them once
     best = max(trials, key=lambda trial: (trial.value or 0.0, -trial.number))
