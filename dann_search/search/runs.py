@@ -37,6 +37,7 @@ class Run:
         stalled: why workers were ended by their watchdogs, by slot.
         over: whether it gets no more trials, and its workers return.
         error: why it can train nothing, if so.
+        has_trained: whether its workers have made an epoch.
         paused: set when its trials are to stop at their next step.
         idle_since: when its last slot became idle; None while one trains.
     """
@@ -52,6 +53,7 @@ class Run:
     stalled: dict[int, str] = field(default_factory=dict)
     over: bool = False
     error: str | None = None
+    has_trained: bool = False
     paused: asyncio.Event = field(default_factory=asyncio.Event)
     idle_since: float | None = None
 
@@ -63,10 +65,12 @@ class Run:
             failures=len(self.suspects) + self.starts_failed,
             error=self.error,
             over=self.over,
+            has_trained=self.has_trained,
         )
 
     def made_an_epoch(self) -> None:
         """Forget earlier deaths: its workers can train."""
+        self.has_trained = True
         self.suspects.clear()
         self.starts_failed = 0
 
