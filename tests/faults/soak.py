@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import torch
 from optuna.trial import TrialState
 
 from dann_search.storage.layout import ExperimentFolder
@@ -208,6 +209,7 @@ def soak(
 
 def inexact(folder: ExperimentFolder, sample: int, again: Path, seed: int) -> list[str]:
     """Return what is wrong with a study: trials that are there twice, or have other numbers."""
+    torch.set_num_threads(1)  # as a worker does: sums of floats differ
     wrong, trials = [], study_trials(folder)
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if [trial.number for trial in trials] != list(range(len(trials))):
