@@ -146,7 +146,9 @@ def retrain_together(
 ) -> list[list[dict[str, Any]]]:
     """Train recipes as ``retrain`` does, each with so many workers: sums of floats differ."""
     where.mkdir(parents=True)
-    spawn(_one_of_several, args=(workers, folder, configs, where), nprocs=workers)
+    spawn(  # type: ignore[no-untyped-call]
+        _one_of_several, args=(workers, folder, configs, where), nprocs=workers
+    )
     return [json.loads((where / f"{n}.json").read_text()) for n in range(len(configs))]
 
 

@@ -83,10 +83,10 @@ def full_disk(marker: str) -> None:
     """Have disks be full while the marker is there."""
     fsync = os.fsync
 
-    def full(descriptor: Any) -> None:
+    def full(fd: Any) -> None:
         if os.path.exists(marker):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        fsync(descriptor)
+        fsync(fd)
 
     os.fsync = full
 
