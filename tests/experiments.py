@@ -1,6 +1,7 @@
 """Small real experiments for tests: embedded digits, a few epochs, and what they leave."""
 
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import optuna
+import torch
+import torch.distributed as dist
 import yaml
 from optuna.trial import TrialState
 from PIL import Image
+from torch.multiprocessing.spawn import spawn
 
 from dann_search.config.load import load_experiment
 from dann_search.config.trial import TrialConfig
@@ -25,6 +29,7 @@ from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.tracking.observer import Observer
 from dann_search.training.loop import train
+from dann_search.training.ranks import Ranks
 
 TIMINGS = {"images_per_s", "seconds"}
 """Fields of an epoch that no two runs share."""
@@ -155,6 +160,35 @@ def retrain(folder: ExperimentFolder, config: dict[str, Any], where: Path) -> li
     return [without_timings(asdict(result)) for result in history]
 
 
+def retrain_together(
+    folder: ExperimentFolder, configs: Sequence[dict[str, Any]], where: Path, workers: int
+) -> list[list[dict[str, Any]]]:
+    """Train recipes as ``retrain`` does, each with so many workers: sums of floats differ."""
+    where.mkdir(parents=True)
+    spawn(  # type: ignore[no-untyped-call]
+        _one_of_several, args=(workers, folder, configs, where), nprocs=workers
+    )
+    return [json.loads((where / f"{n}.json").read_text()) for n in range(len(configs))]
+
+
+def _one_of_several(
+    rank: int, workers: int, folder: ExperimentFolder, configs: list[dict[str, Any]], where: Path
+) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{where}/met", rank=rank, world_size=workers
+    )
+    ranks, data = Ranks(rank, workers, dist.group.WORLD), open_training_data(folder.data)
+    for number, config in enumerate(configs):
+        (place := where / str(number)).mkdir(exist_ok=True)
+        history = list(train(TrialConfig(**config), data, place, ranks=ranks))[-1]
+        if ranks.is_chief:
+            told = [without_timings(asdict(result)) for result in history]
+            (where / f"{number}.json").write_text(json.dumps(told))
+    dist.barrier()
+    os._exit(0)  # as in tests/training/test_ranks.py
+
+
 def saved_history(folder: ExperimentFolder, number: int) -> list[dict[str, Any]]:
     """The epochs in a trial's record or, where it continues, its last checkpoint; no timings."""
     from dann_search.results.epochs import read_epochs
@@ -162,11 +196,16 @@ def saved_history(folder: ExperimentFolder, number: int) -> list[dict[str, Any]]
     return [without_timings(epoch) for epoch in read_epochs(folder, number)]
 
 
-def assert_exact(folder: ExperimentFolder, again: Path) -> None:
+def assert_exact(folder: ExperimentFolder, again: Path, workers: int = 1) -> None:
     """Assert that every trial came to the numbers of a training that nothing disturbed."""
-    for number, trial in enumerate(study_trials(folder)):
+    trials = study_trials(folder)
+    configs = [trial.user_attrs["config"] for trial in trials]
+    if workers == 1:
+        undisturbed = [retrain(folder, one, again / str(n)) for n, one in enumerate(configs)]
+    else:
+        undisturbed = retrain_together(folder, configs, again, workers)
+    for number, (trial, history) in enumerate(zip(trials, undisturbed, strict=True)):
         assert (trial.number, trial.state) == (number, TrialState.COMPLETE)
-        history = retrain(folder, trial.user_attrs["config"], again / str(number))
         assert saved_history(folder, number) == history
         scores = {epoch["epoch"]: epoch["f1_macro_val"] for epoch in history}
         assert trial.intermediate_values == scores

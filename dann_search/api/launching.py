@@ -1,7 +1,9 @@
 """Launch or resume a search; leave its leaderboard, best model and result on storage."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -44,7 +46,7 @@ from dann_search.search.trial_memory import plan_here
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
-from dann_search.storage.outages import is_of_infrastructure, reason_of
+from dann_search.storage.outages import Outages, Troubles, is_of_infrastructure, reason_of
 from dann_search.study.record import check_unchanged, recorded_store
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
@@ -215,12 +217,25 @@ def _run(
                 retry_failed=retry_failed,
                 executor=RayExecutor(address),
             )
-            result = _write_results(experiment, outcome, lock)
+            result = _outages(experiment, lock).hold(
+                lambda: _write_results(experiment, outcome, lock)
+            )
         if result.best and not interrupt.is_set():
             from dann_search.evaluation.tensorboard_best import show_best  # imports torch
 
             show_best(folder)
         return result
+
+
+def _outages(experiment: ExperimentConfig, lock: DriverLock) -> Outages:
+    """Wait for storage when the results of a search are written, as the search itself does."""
+    say = partial(print, file=sys.stderr, flush=True)
+    troubles = Troubles(say, lock.note_trouble)
+    return Outages(
+        experiment.resources.storage_timeout_s,
+        lambda line: troubles.now("driver", [] if line is None else [line]),
+        lambda: not lock.stop_requested.is_set(),
+    )
 
 
 @contextmanager

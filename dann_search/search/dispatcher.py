@@ -76,7 +76,10 @@ class DispatcherState:
 
     async def left(self, slot: Slot, rank: int) -> None:
         """Note that a worker has no more to do; it is silent from now on."""
-        self.runs.by_name[slot[0]].members.pop((slot[1], rank), None)
+        run = self.runs.by_name[slot[0]]
+        run.members.pop((slot[1], rank), None)
+        if not run.members:
+            run.let_go()
 
     async def stalled(self, slot: Slot, why: str, of_storage: bool) -> None:
         """Note why a worker's watchdog ends it now; Ray does not know."""
@@ -85,9 +88,9 @@ class DispatcherState:
         else:
             self.runs.by_name[slot[0]].stalled[slot[1]] = why
 
-    async def until_paused(self, run: str) -> None:
-        """Wait until the run's trials are to stop at their next step."""
-        await self.runs.by_name[run].paused.wait()
+    async def until_paused(self, run: str) -> bool:
+        """Wait until the run's trials are to stop at their next step; False: its worker is gone."""
+        return await self.runs.by_name[run].until_paused()
 
     async def cannot_train(self, run: str, node: str, error: str) -> None:
         """End a run on a node that lacks something no restart brings: its data, its disk."""
@@ -238,7 +241,7 @@ class DispatcherState:
         for name, run in self.runs.by_name.items():
             if node in run.nodes and not run.over:
                 self.runs.end(name)
-                run.paused.set()
+                run.pause()
 
     async def retire(self, run: str) -> None:
         """Give a run no more trials; it ends with those it trains."""
@@ -249,7 +252,7 @@ class DispatcherState:
         self.closed = True
         for run in self.runs.by_name.values():
             if pause:
-                run.paused.set()
+                run.pause()
         for number in list(self.leases.by_number):
             await self.withdraw(number)
         for slot in list(self.runs.idle):

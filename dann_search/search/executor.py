@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -116,7 +116,13 @@ class RayExecutor:
     @contextmanager
     def fleet(self, work: Work) -> Iterator[Any]:
         """As in ``Executor``. Trials that still run when the block ends are saved."""
-        with ray_session(cpu_count(), self.address, tell=work.tell, kept=work.kept):
+        with ExitStack() as stack:
+            session = ray_session(cpu_count(), self.address, tell=work.tell, kept=work.kept)
+            try:
+                stack.enter_context(session)
+            except KeyboardInterrupt:
+                if not work.interrupt.is_set():
+                    raise
             if work.interrupt.is_set():  # before or while Ray started
                 yield None
                 return

@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP: the first asks for an orderly end, a later one ends the process."""
 
 import ctypes
+import os
 import signal
 import threading
 import time
@@ -20,6 +21,8 @@ each; systemd may send SIGHUP after SIGTERM.
 """
 LOOK_S = 0.01
 """How long a handler that ``ray.init`` put in the place of ours may stay there."""
+PATIENCE_S = 5.0
+"""How long native code may keep the main thread from seeing that it is to end at once."""
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -42,6 +45,8 @@ class Received:
 
 
 _commands: list[Received] = []
+_at_once: list[threading.Event] = []
+"""Blocks in which signals raise as well, beside that."""
 
 
 def exit_code_at_failure() -> int:
@@ -76,10 +81,53 @@ def interrupts(event: threading.Event) -> Iterator[threading.Event]:
     A later signal goes to the handlers that were there before, which are back after the block.
     """
     received = _commands[-1] if _commands else Received()
-    with _handlers(received, event.set):
+
+    def note() -> None:
+        event.set()
+        if _at_once:
+            raise KeyboardInterrupt
+
+    with _handlers(received, note):
         if received.number is not None:  # some import swallowed its KeyboardInterrupt
             event.set()
         yield event
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Raise KeyboardInterrupt in this block on a signal that ``interrupts`` only notes.
+
+    One that the command received before counts, too. Native code that keeps the main thread from
+    seeing it for ``PATIENCE_S`` seconds ends the process. In other threads than the main one this
+    does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    done, (heard, told) = threading.Event(), os.pipe()
+    os.set_blocking(told, False)
+    thread = threading.Thread(target=_end_late, args=(heard, done), daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(told)
+    _at_once.append(done)
+    try:
+        if _commands and _commands[-1].number is not None:
+            raise KeyboardInterrupt
+        yield
+    finally:
+        _at_once.remove(done)
+        signal.set_wakeup_fd(before)
+        done.set()
+        os.close(told)
+        thread.join()
+        os.close(heard)
+
+
+def _end_late(heard: int, done: threading.Event) -> None:
+    """End the process if a signal that Python tells on a pipe has not ended a block in time."""
+    while number := os.read(heard, 1):
+        if number[0] in SIGNALS and not done.wait(PATIENCE_S):
+            end_now("interrupted while Ray was starting: ended at once", 128 + number[0])
 
 
 @contextmanager

@@ -59,12 +59,14 @@ class RunHealth:
         failures: deaths of its workers, in different trials, since its last epoch.
         error: why it can train nothing, if so.
         over: whether it gets no more trials.
+        has_trained: whether its workers have made an epoch.
     """
 
     idle_s: float
     failures: int
     error: str | None
     over: bool
+    has_trained: bool
 
 
 @dataclass(frozen=True)

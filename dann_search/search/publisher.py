@@ -4,7 +4,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +102,20 @@ class Publisher(Observer):
         files += folder.root.glob("trials/*/trial.json")
         sizes = {path: path.stat().st_size for path in files}
         folder.publish(*(path for path, size in sizes.items() if self._sizes.get(path) != size))
+        self._remove_older_events(sizes.keys() - self._sizes.keys())
         self._sizes = sizes
         if study is not None:  # last: what it tells of is there
             self.remote.write_copy(folder.study.name, study)
+
+    def _remove_older_events(self, new: Set[Path]) -> None:
+        """Take away events of an earlier driver for runs that this one has written anew."""
+        events = self.folder.tensorboard
+        runs = {path.parent for path in new if path.is_relative_to(events)}
+        if not runs:
+            return
+        there = {self.folder.root / name for name in self.remote.files(events.name)}
+        older = [path for path in there if path.parent in runs and not path.exists()]
+        self.remote.withdraw(*(path.relative_to(self.folder.root).as_posix() for path in older))
 
 
 def consistent_copy(database: Path) -> bytes:

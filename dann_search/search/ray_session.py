@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from dann_search.search.authentication import close_token_file, do_as_the_cluster_does
 from dann_search.search.fatal_exit import before_the_end, end_now
 from dann_search.search.head_watch import JOINED, OWN, watched_head
-from dann_search.search.interrupts import exit_code_at_failure, handlers_kept
+from dann_search.search.interrupts import at_once, exit_code_at_failure, handlers_kept
 from dann_search.search.ray_private import (
     TIMED_OUT,
     dead_processes,
@@ -145,21 +145,29 @@ def ray_session(
 
 
 def _start_here(cpus: int) -> None:
-    """Start Ray on this machine; where that is busy, a raylet may need a second try to come up."""
+    """Start Ray on this machine; where that is busy, a raylet may need a second try to come up.
+
+    Raises:
+        KeyboardInterrupt: a signal came meanwhile. A start takes longer than service managers wait.
+    """
     import ray
 
     size = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES}
     init = partial(ray.init, address="local", include_dashboard=False, **size, **QUIET)
-    with handlers_kept(), without_monitors():
-        try:
-            init()
-        except Exception as exc:
-            if TIMED_OUT not in str(exc):
-                raise
-            traceback.print_exc()  # into the log
-            end_failed_start(exc)
-            ray.shutdown()
-            init()
+    with handlers_kept(), without_monitors(), at_once():
+        for is_last in (False, True):
+            try:
+                init()
+                return
+            except BaseException as exc:
+                is_slow = TIMED_OUT in str(exc) and not is_last
+                if not (is_slow or isinstance(exc, KeyboardInterrupt)):
+                    raise
+                traceback.print_exc()  # into the log
+                end_failed_start(exc)
+                ray.shutdown()
+                if not is_slow:
+                    raise
 
 
 def _end_without_head(kept: str, what: str) -> None:

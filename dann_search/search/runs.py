@@ -37,7 +37,9 @@ class Run:
         stalled: why workers were ended by their watchdogs, by slot.
         over: whether it gets no more trials, and its workers return.
         error: why it can train nothing, if so.
-        paused: set when its trials are to stop at their next step.
+        has_trained: whether its workers have made an epoch.
+        is_paused: whether its trials are to stop at their next step.
+        woken: set when that changes, or those who wait for it are replaced.
         idle_since: when its last slot became idle; None while one trains.
     """
 
@@ -52,7 +54,9 @@ class Run:
     stalled: dict[int, str] = field(default_factory=dict)
     over: bool = False
     error: str | None = None
-    paused: asyncio.Event = field(default_factory=asyncio.Event)
+    has_trained: bool = False
+    is_paused: bool = False
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
     idle_since: float | None = None
 
     @property
@@ -63,12 +67,30 @@ class Run:
             failures=len(self.suspects) + self.starts_failed,
             error=self.error,
             over=self.over,
+            has_trained=self.has_trained,
         )
 
     def made_an_epoch(self) -> None:
         """Forget earlier deaths: its workers can train."""
+        self.has_trained = True
         self.suspects.clear()
         self.starts_failed = 0
+
+    def pause(self) -> None:
+        """Have its trials stop at their next step."""
+        self.is_paused = True
+        self.woken.set()
+
+    async def until_paused(self) -> bool:
+        """Wait until its trials are to stop; False once the worker that asks is no more."""
+        if not self.is_paused:
+            await self.woken.wait()
+        return self.is_paused
+
+    def let_go(self) -> None:
+        """Answer workers that are no more: Ray keeps a descriptor for each call that waits."""
+        self.woken.set()
+        self.woken = asyncio.Event()
 
     def blame(self, slots: dict[int, str], crowded: Collection[int] = ()) -> dict[int, str]:
         """Note deaths of workers (why, by slot) and return those that count against a trial.
@@ -81,6 +103,7 @@ class Run:
         # All of its workers start again.
         self.stalled.clear()
         self.members.clear()
+        self.let_go()
         counted = slots.keys() - set(crowded)
         suspects = [trial for slot, trial in self.training.items() if slot in counted]
         self.suspects.update(suspects)

@@ -63,10 +63,10 @@ class SlotWorker:
 
     def _await_pause(self) -> None:
         try:
-            self.dispatcher.ask("until_paused", self.seat.slot[0])
+            if self.dispatcher.ask("until_paused", self.seat.slot[0]):
+                self._to_pause.set()
         except Exception:  # the search is over, and this worker with it
             return
-        self._to_pause.set()
 
     def prepare(self) -> bool:
         """Bring the packed images here; return whether all workers of the slot have them."""

@@ -18,7 +18,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from dann_search.errors import RunError
 from dann_search.search.causes import blamed, first_line, is_of_memory, is_of_the_node
-from dann_search.search.messages import ActorCalls, Health
+from dann_search.search.messages import ActorCalls, Health, RunHealth
 from dann_search.search.nodes import NODE_ID, Node, all_but, ask_node, live_nodes
 from dann_search.search.ray_private import free_abandoned_placement_groups
 from dann_search.search.resources import Plan, oom_kills
@@ -26,7 +26,7 @@ from dann_search.search.worker import worker_loop
 from dann_search.search.worker_config import GroupConfig, GroupSpec
 
 QUICK_FAILURE_S, MAX_QUICK_FAILURES = 60.0, 3
-"""A run that ends with an error sooner than this, so often in a row, ends its group."""
+"""Runs that end with an error so soon, before an epoch, so often in a row, end their group."""
 NEEDLESS = (DatasetsCallback, PlacementGroupCleanerCallback)
 """What starts an actor that a run can do without."""
 
@@ -88,7 +88,11 @@ class WorkerGroup:
                 traceback.print_exc()
                 self.spec.dispatcher.ask("workers_died", self.run, {})
                 free_abandoned_placement_groups()  # of a controller that was killed
-                failures = failures + 1 if time.monotonic() - begun < QUICK_FAILURE_S else 1
+                health = self._health()
+                if health and health.has_trained:  # it could start, and was lost later
+                    failures = 0
+                else:
+                    failures = failures + 1 if time.monotonic() - begun < QUICK_FAILURE_S else 1
                 if failures == MAX_QUICK_FAILURES:
                     self.error = f"workers could not be started: {first_line(exc)}"
                     return
@@ -97,12 +101,15 @@ class WorkerGroup:
 
     def _is_over(self) -> bool:
         """Return whether the run was ended for good, rather than worn out or lost."""
-        known: Health = self.spec.dispatcher.ask("health")
-        health = known.runs.get(self.run)
+        health = self._health()
         if health and health.error:
             self.error, self.lacks_something = health.error, True
         gone = self.node is not None and self.node.id not in {node.id for node in live_nodes()}
         return gone or (health is not None and health.over)
+
+    def _health(self) -> RunHealth | None:
+        known: Health = self.spec.dispatcher.ask("health")
+        return known.runs.get(self.run)
 
     def _run(self) -> None:
         spec, plan = self.spec, self.plan

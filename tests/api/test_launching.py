@@ -1,5 +1,7 @@
 """Launch and resume from Python, where no training is left to do."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,24 @@ def test_a_driver_that_another_took_over_from_writes_no_result(
         resumed_with(monkeypatch, experiment, lambda: experiment.lock.write_text(other))
     assert not experiment.result.exists()
     assert experiment.lock.read_text() == other
+
+
+def test_a_disk_that_is_full_as_the_results_are_written_is_waited_for(
+    experiment: ExperimentFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")]
+
+    def fill() -> None:
+        if full:
+            raise full.pop()
+
+    monkeypatch.setattr("dann_search.storage.outages.FIRST_S", 0.001)
+    resumed_with(monkeypatch, experiment, fill)
+    assert full == [] and experiment.result.exists()
+    said = capsys.readouterr().err
+    assert "No space left on device: model.safetensors" in said and "answers again" in said
 
 
 def test_an_experiment_is_learned_from_that_lies_in_the_storage_of_the_new_one(

@@ -72,6 +72,8 @@ ROWS = (
         (f"{IN_PROCESS}a_node_that_was_lost_and_reports_late_is_not_heard",)),
     Row("disk, bucket, database away for moments",
         (f"{OUTAGES}storage_that_fails_for_moments_changes_no_number",)),
+    Row("PostgreSQL server restarted",
+        ("scenarios/test_postgres.py::test_a_server_that_is_restarted_changes_no_number",)),
     Row("disk, bucket, database away for good",
         (f"{OUTAGES}storage_that_stays_away_ends_the_search_and_resume_goes_on",)),
     Row("file system full or read-only",

@@ -301,7 +301,7 @@ def test_a_trial_of_a_drained_node_goes_on_elsewhere_without_blame() -> None:
         spared = asyncio.ensure_future(state.until_paused("other"))
         await asyncio.sleep(0.01)
         await state.drain("node-a")
-        await told
+        assert await told
         assert await idle is None
         await state.paused(A)
         assert await state.next_trial(A) is None
@@ -309,6 +309,32 @@ def test_a_trial_of_a_drained_node_goes_on_elsewhere_without_blame() -> None:
         assert not await state.enter("run", "node-a")
         assert not spared.done()
         spared.cancel()
+
+    run(scenario())
+
+
+def test_calls_of_workers_that_are_no_more_are_answered() -> None:
+    """Each that waits would hold a descriptor for as long as the search lasts."""
+
+    async def scenario() -> None:
+        state = DispatcherState(3, 100)
+        await state.seated(A, 0, "actor")
+        await state.seated(B, 0, "actor")
+        died = asyncio.ensure_future(state.until_paused("run"))
+        await asyncio.sleep(0)
+        await state.workers_died("run", {0: "killed"})
+        assert await died is False
+        await state.seated(A, 0, "actor")
+        await state.seated(B, 0, "actor")
+        ended = asyncio.ensure_future(state.until_paused("run"))
+        await asyncio.sleep(0)
+        await state.left(A, 0)
+        await asyncio.sleep(0.01)
+        assert not ended.done()  # the other slot still trains
+        await state.left(B, 0)
+        assert await ended is False
+        await state.drain("node-a")
+        assert not await state.enter("run", "node-a")
 
     run(scenario())
 

@@ -21,11 +21,12 @@ from dann_search.search.ray_session import ray_session
 from tests.terminals import Terminal
 
 COMMANDS = """
-import signal, sys, threading, time
+import ctypes, signal, sys, threading, time
 from pathlib import Path
 from dann_search.cli import entry_point
 from dann_search.cli.app import app, emit
-from dann_search.search.interrupts import interrupts
+from dann_search.search import interrupts as interrupts_module
+from dann_search.search.interrupts import SIGNALS, at_once, interrupts
 from dann_search.search.ray_session import quiet_output
 
 @app.command()
@@ -45,6 +46,16 @@ def search(seconds: float = 60, json: bool = False):
         print("in the log")
     Path("saved").touch()
     emit(json, {"stopped_by": "interrupt"}, "continue with: resume")
+
+@app.command()
+def stuck(json: bool = False):
+    interrupts_module.PATIENCE_S = 0.2
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    with interrupts(threading.Event()), at_once():
+        # Native code that no signal wakes: it goes to the other thread.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        print("begun", file=sys.stderr, flush=True)
+        ctypes.CDLL(None).sleep(60)
 
 sys.argv[0] = "dann-search"
 entry_point()
@@ -162,6 +173,15 @@ def test_a_second_signal_ends_a_search_at_once(number: signal.Signals, tmp_path:
     assert not (tmp_path / "saved").exists()
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_native_code_that_does_not_return_cannot_keep_a_start_from_ending(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    out, said = ended_by(number, start(tmp_path, "stuck", "--json"))
+    assert said == "error: interrupted while Ray was starting: ended at once\n"
+    assert "error" in json.loads(out)
+
+
 def test_a_search_saves_when_its_terminal_is_closed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", COMMANDS, "search", "--seconds", "0"]
     terminal = Terminal(command, tmp_path)
@@ -195,9 +215,10 @@ def test_the_handlers_that_ray_replaces_as_it_starts_are_kept(
             time.sleep(0.001)
         child = subprocess.Popen(["sleep", str(LIMIT_S)], start_new_session=True)
         os.killpg(child.pid, signal.SIGHUP)
-        os.kill(os.getpid(), signal.SIGTERM)
-        while not event.is_set() and time.monotonic() < until:
-            time.sleep(0.001)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            while not event.is_set() and time.monotonic() < until:
+                time.sleep(0.001)
         assert event.is_set()
         assert child.poll() is None  # a terminal that closes signals Ray's processes, too
         child.kill()

@@ -66,6 +66,20 @@ def test_a_trial_that_ends_is_on_storage_while_the_study_is_in_use(
     assert published_trials(tmp_path) == 2
 
 
+def test_events_of_an_earlier_driver_go_once_its_trial_is_written_anew(
+    folder: ExperimentFolder,
+) -> None:
+    there = RemoteFolder.of(URL)
+    for name in ("trial-0001/events.former", "trial-0002/events.former", "experiment/events"):
+        there.write(f"tensorboard/{name}", b"1")
+    publisher = Publisher(folder, ours, lambda line: None)
+    (folder.tensorboard / "trial-0001").mkdir()
+    (folder.tensorboard / "trial-0001" / "events.ours").write_bytes(b"2")
+    publisher.close()
+    left = ["experiment/events", "trial-0001/events.ours", "trial-0002/events.former"]
+    assert there.files("tensorboard") == [f"tensorboard/{name}" for name in left]
+
+
 def test_the_name_of_the_job_is_left_to_whoever_submits(folder: ExperimentFolder) -> None:
     folder.job.write_bytes(b"an earlier job, of a copy")
     RemoteFolder.of(URL).write(folder.job.name, b"this job")

@@ -1,7 +1,9 @@
 """What is shown of a search in a terminal, and what goes into its log."""
 
 import contextlib
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,14 @@ import ray
 from ray._private import parameter, services
 from ray._private.node import Node
 
+from dann_search.config.load import load_experiment
+from dann_search.data.node_store import StoreSpec
+from dann_search.models.registry import stage_counts
+from dann_search.search.executor import ON_THIS_MACHINE, Work
+from dann_search.search.interrupts import command_signals, interrupts
 from dann_search.search.ray_private import without_monitors
 from dann_search.search.ray_session import _start_here
+from tests.experiments import space_file
 from tests.terminals import Terminal
 
 SHOWN = """
@@ -107,3 +115,37 @@ def test_a_raylet_that_does_not_come_up_in_time_is_started_once_more(
     with fails or contextlib.nullcontext():
         _start_here(cpus=2)
     assert calls == ["init", *["kill", "shutdown", "init"] * (starts - 1)]
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_signal_while_ray_starts_ends_the_start_at_once(
+    monkeypatch: pytest.MonkeyPatch, when: str, tmp_path: Path
+) -> None:
+    calls = list[str]()
+
+    class Starts(Node):
+        def __init__(self) -> None:
+            calls.append("started")
+            signal.raise_signal(signal.SIGTERM)
+            calls.append("waited for the raylet")
+
+    monkeypatch.setattr(ray, "init", lambda **_: Starts())
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.setattr(Node, "kill_all_processes", lambda self, **_: calls.append("kill"))
+    experiment, _ = load_experiment(space_file(tmp_path), stage_counts())
+    with command_signals() as received, interrupts(threading.Event()) as interrupt:
+        if when == "before":
+            signal.raise_signal(signal.SIGTERM)
+        work = Work(
+            experiment=experiment,
+            store=StoreSpec("", experiment.data, 16, {}),
+            logs=tmp_path,
+            wanted=1,
+            interrupt=interrupt,
+            tell=print,
+        )
+        with ON_THIS_MACHINE.fleet(work) as fleet:
+            assert fleet is None
+        signal.raise_signal(signal.SIGTERM)  # is noted again, as before the start
+        assert received.number == signal.SIGTERM
+    assert calls == ([] if when == "before" else ["started", "kill", "shutdown"])

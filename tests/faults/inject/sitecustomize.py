@@ -9,8 +9,11 @@ the test says so: there is a file of the list's name with ".go" behind it.
 
 ``DANN_TEST_OTHER_DISK`` names a folder that is not on this machine, as it were: a packed store in
 it is not seen.
+
+``DANN_TEST_FULL`` names a file; while it is there, nothing can be written safely: no disk has room.
 """
 
+import errno
 import importlib.abc
 import importlib.machinery
 import json
@@ -75,6 +78,21 @@ def hidden_disk(module: Any) -> None:
 
     module._holds = sees
 
+
+def full_disk(marker: str) -> None:
+    """Have disks be full while the marker is there."""
+    fsync = os.fsync
+
+    def full(fd: Any) -> None:
+        if os.path.exists(marker):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(fd)
+
+    os.fsync = full
+
+
+if "DANN_TEST_FULL" in os.environ:
+    full_disk(os.environ["DANN_TEST_FULL"])
 
 PATCHES: dict[str, Callable[[Any], None]] = {}
 if os.environ.get("DANN_TEST_FAULTS"):
