@@ -14,16 +14,20 @@ class ImageLines:
     Args:
         file: where lines are written.
         done: what was done to the images, such as ``packed``.
+        doing: the same before the first is done, such as ``packing``; if given, a line says so.
     """
 
-    def __init__(self, file: TextIO, done: str):
-        self.file, self.word = file, done
+    def __init__(self, file: TextIO, done: str, doing: str = ""):
+        self.file, self.word, self.doing = file, done, doing
         self.next_s = time.monotonic() + EVERY_S
         self.lock = threading.Lock()
 
     def __call__(self, done: int, of: int) -> None:
         """Print a line if the last one is ten seconds old."""
         with self.lock:
+            if self.doing:
+                print(f"{self.doing} {of:,} images", file=self.file, flush=True)
+                self.doing = ""
             if time.monotonic() < self.next_s:
                 return
             self.next_s = time.monotonic() + EVERY_S
