@@ -2,6 +2,7 @@
 
 import builtins
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -115,7 +116,7 @@ def _as_text(snapshot: Snapshot, left: str) -> str:
         aligned[1] = cells[1].ljust(widths[1])
         line = "  ".join([*aligned, recipe])
         lines.append(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…")
-    above = [same] if (same := same_in_all(snapshot)) else []
+    above = textwrap.wrap(same_in_all(snapshot), WIDTH)
     return "\n".join([*above, *lines, headline(snapshot, left)])
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, TextIO
 
 from rich.console import Console, Group
@@ -56,7 +57,7 @@ class LiveView(SearchView):
         self.snapshots: Sequence[Snapshot] = ()
         self.stage = Progress(*columns(), console=console)
         """What is done before the first epoch is reported."""
-        self.stage.add_task("")
+        self.stage.add_task("", total=None)
         self.live = Live(
             get_renderable=self.render,
             console=console,
@@ -75,12 +76,12 @@ class LiveView(SearchView):
         if not self.one:
             return tables.experiments(self.snapshots)
         shown = self.snapshots[0]
-        table = tables.Live(shown, self.left)
+        table = tables.Live(replace(shown, stage=""), self.left)
         if not shown.stage:
             return Group(table)
         task = self.stage.tasks[0]
         if task.description != shown.stage:
-            self.stage.reset(task.id, description=shown.stage, total=None)
+            self.stage.reset(task.id, description=shown.stage)
         return Group(table, self.stage)
 
     def show(self, snapshots: Sequence[Snapshot]) -> None:

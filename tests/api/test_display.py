@@ -139,7 +139,8 @@ def test_a_notebooks_table_is_replaced_in_place(
     monkeypatch.setattr("IPython.display.display", display)
     play(record, tmp_path, NotebookView()).close()
     assert "0/8 trials done" in shown[0]
-    head, first, *_, last = shown[-1].splitlines()
+    same, head, first, *_, last = shown[-1].splitlines()
+    assert same.startswith("the same in all: ")
     assert head.split()[:5] == ["trial", "state", "epoch", "best", "F1"]
     assert first.split()[:4] == ["0", "completed", "3/3", "0.600"]
     assert last.startswith("2/8 trials done")

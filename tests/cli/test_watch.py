@@ -65,17 +65,18 @@ def differing() -> Snapshot:
 
 
 def test_before_the_first_epoch_a_bar_says_what_is_done() -> None:
-    console = Console(file=(out := io.StringIO()), force_terminal=True, width=80)
-    view = watch.LiveView(console)
+    view = watch.LiveView(Console(file=io.StringIO(), force_terminal=True))
     begun = replace(snapshot_with(), rows=[], begun=0.0, stage="starting workers")
-    view.show([begun])
-    console.print(view.render())
-    assert re.search(r"starting workers .*━.* 0:00:0\d", out.getvalue())
-    out.truncate(0)
-    view.show([replace(begun, stage="")])
-    console.print(view.render())
+
+    def shown(snapshot: Snapshot) -> str:
+        view.show([snapshot])
+        text = io.StringIO()
+        Console(file=text, width=80).print(view.render())
+        return text.getvalue()
+
+    assert re.search(r"starting workers .*━.* 0:00:0\d", shown(begun))
+    assert "starting" not in shown(replace(begun, stage=""))
     view.close()
-    assert "starting" not in out.getvalue()
 
 
 def test_a_bar_says_what_is_done_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
