@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dann_search.config.trial import TrialConfig
@@ -27,7 +28,7 @@ from dann_search.results.status import Snapshot, snapshot_of
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study_names import own
 from dann_search.tracking.observer import Observer
-from dann_search.tracking.packing import ImageLines
+from dann_search.tracking.packing import CountLines
 
 if TYPE_CHECKING:
     from dann_search.study.study import StudyRecord  # imports optuna
@@ -58,14 +59,15 @@ class Display:
         It is called with zeros when the images are about to be read, and their number is not known.
         """
         file = self.notebook or sys.stderr
-        packed = ImageLines(file, "packed", "packing")
-        print("checking the experiment", file=file, flush=True)
+        tell = partial(print, file=file, flush=True)
+        packed = CountLines(tell, "packed", "packing")
+        tell("checking the experiment")
 
         def progress(done: int, of: int) -> None:
             if of:
                 packed(done, of)
             else:
-                print("reading images", file=file, flush=True)
+                tell("reading images")
 
         return nullcontext(progress)
 

@@ -1,7 +1,7 @@
 """Bars on standard error: how far something is, or for how long it has gone on."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
@@ -52,3 +52,20 @@ def bar(doing: str) -> Iterator[Callable[[str, int, int], None]]:
             shown.update(task, description=doing, completed=done, total=of or None)
 
         yield show
+
+
+@contextmanager
+def late_bar(doing: str, after: str) -> Iterator[Callable[[int, int], None]]:
+    """Draw a bar from the first call on of the function that is yielded, with (done, of).
+
+    ``after`` is what is done when all things are.
+    """
+    with ExitStack() as drawn:
+        shown: list[Callable[[str, int, int], None]] = []
+
+        def progress(done: int, of: int) -> None:
+            if not shown:
+                shown.append(drawn.enter_context(bar(doing)))
+            shown[0](*((doing, done, of) if done < of else (after, 0, 0)))
+
+        yield progress

@@ -227,13 +227,13 @@ def _predict(
     from dann_search.cli.model_tables import prediction_lines
     from dann_search.inference.predict import predict_to
     from dann_search.inference.prediction_output import writer
-    from dann_search.tracking.packing import ImageLines
+    from dann_search.tracking.packing import CountLines
 
     collected: list[FilePrediction] | None = [] if as_json and out is None else None
     unreadable: list[FilePrediction] = []
     notes: list[str] = []
     has_bar = err.is_terminal and not as_json and (out is not None or not sys.stdout.isatty())
-    lines = ImageLines(sys.stderr, "classified")
+    lines = CountLines(partial(print, file=sys.stderr, flush=True), "classified")
     refuses = options["threshold"] is not None
     with (
         writer(out, kind, options["top"], collected, refuses) as write,

@@ -91,6 +91,17 @@ def test_a_bar_says_what_is_done_and_goes_away(monkeypatch: pytest.MonkeyPatch) 
     assert shown.endswith("\x1b[2K")  # the line is erased
 
 
+def test_a_bar_may_begin_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bars, "err", Console(file=(out := io.StringIO()), force_terminal=True))
+    with bars.late_bar("scoring runs", "computing intervals") as progress:
+        assert not out.getvalue()
+        progress(3, 40)
+        time.sleep(0.2)  # it is drawn ten times a second
+        progress(40, 40)
+    assert "scoring runs" in out.getvalue() and "3/40" in out.getvalue()
+    assert "computing intervals" in out.getvalue()
+
+
 def test_nothing_is_drawn_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bars, "err", Console(file=(out := io.StringIO())))
     with bars.bar("starting") as show:
