@@ -127,8 +127,8 @@ def readable(
     listed = "".join(f"\n    {line}" for line in shown)
     if policy == "error":
         raise InputError(
-            f"{len(lines)} of {images} cannot be read:{listed}\nmend or remove them, or continue without them: data.unreadable: "
-            f"skip"
+            f"{len(lines)} of {images} cannot be read:{listed}\nmend or remove them, or continue "
+            f"without them: data.unreadable: skip"
         )
     left = {
         role: domain.subset([row for row in range(len(domain)) if row not in failed[role]])

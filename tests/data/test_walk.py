@@ -76,7 +76,8 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert remarks == (
         f"{root}: skipped 1 file of an unsupported type (1 .db)",
         f"{root}: skipped 4 hidden images (2 in @eaDir, 1 in ._*, 1 in .*)",
-        f"{root}: skipped 1 path that cannot be read: {root / 'cup' / 'pipe.jpg'} (neither file nor folder)",
+        f"{root}: skipped 1 path that cannot be read: {root / 'cup' / 'pipe.jpg'} "
+        "(neither file nor folder)",
     )
 
 
@@ -124,7 +125,8 @@ def test_a_folder_that_cannot_be_read_is_told(
     left_out = LeftOut()
     assert len(list(images_below(root, left_out))) == 2
     assert left_out.remarks(root) == (
-        f"{root}: skipped 1 path that cannot be read: {root / 'bar' / 'closed'} (Permission denied)",
+        f"{root}: skipped 1 path that cannot be read: {root / 'bar' / 'closed'} "
+        "(Permission denied)",
     )
     assert [folder.name for folder in folders_in(root)] == ["bar", "cup"]
 
