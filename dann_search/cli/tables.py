@@ -73,7 +73,7 @@ class Live:
         if has_recipe:
             table.add_column("recipe", overflow="ellipsis", no_wrap=True, ratio=1)
         for *cells, recipe in rows:
-            shown = [*cells, *([Text(recipe)] if has_recipe else [])]
+            shown: list[RenderableType] = [*cells, *([Text(recipe)] if has_recipe else [])]
             table.add_row(*shown, style=LIVE_STYLES.get(cells[1], "dim"))
         if has_recipe and (same := same_in_all(self.snapshot)):
             yield Text(same, style="dim")
