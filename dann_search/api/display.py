@@ -61,7 +61,6 @@ class Display:
         file = self.notebook or sys.stderr
         tell = partial(print, file=file, flush=True)
         packed = CountLines(tell, "packed", "packing")
-        tell("checking the experiment")
 
         def progress(done: int, of: int) -> None:
             if of:

@@ -116,7 +116,7 @@ def test_plain_lines_say_what_is_done_before_the_search(
         pass
     out, lines = capsys.readouterr()
     assert not out and lines.splitlines() == [
-        "checking the experiment", "reading images", "packing 5,043 images", "estimating"
+        "reading images", "packing 5,043 images", "estimating"
     ]  # fmt: skip
 
 

@@ -421,4 +421,4 @@ def test_what_a_folder_holds_besides_images_is_noted(
     (data / "0" / "back").symlink_to("..")
     notes: list[str] = []
     evaluate_target(experiment.best, data, note=notes.append)
-    assert len(notes) == 2 and "1 .txt" in notes[0] and "1 linked folder" in notes[1]
+    assert len(notes) == 2 and "1 .txt" in notes[0] and "1 link to a folder" in notes[1]
