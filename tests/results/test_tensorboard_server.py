@@ -126,7 +126,9 @@ def test_the_hparams_api_finds_every_trial_and_every_searched_parameter(
     assert found.keys() == rows.keys()
     for number, row in rows.items():
         values = found[number]["hparams"]
-        assert values.pop(BEST, None) == pytest.approx(row.f1_macro_val)
+        best = values.pop(BEST, None)
+        if row.state == "completed":
+            assert best == pytest.approx(row.f1_macro_val)
         assert values.keys() == row.params.keys()
         numbers = {name: one for name, one in row.params.items() if not isinstance(one, str)}
         assert {name: values[name] for name in numbers} == pytest.approx(numbers)
