@@ -153,7 +153,8 @@ def _search(planned: _Planned, display: Display) -> tuple[ExperimentFolder, Sear
     folder = ExperimentFolder.at(experiment.place)
     folder.fetch(folder.record)
     if not folder.record.exists():
-        pair = open_pair(experiment.data, cache_folder())
+        with display.stage("reading images"):
+            pair = open_pair(experiment.data, cache_folder())
         images = max(
             round(len(domain) * experiment.data.splits_of(role).train)
             for role, domain in pair.by_role.items()

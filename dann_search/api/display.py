@@ -2,9 +2,13 @@
 
 import builtins
 import sys
+import textwrap
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dann_search.config.trial import TrialConfig
@@ -13,6 +17,7 @@ from dann_search.results.lines import (
     SearchView,
     headline,
     label,
+    same_in_all,
     shown_trials,
     time_left,
 )
@@ -23,7 +28,7 @@ from dann_search.results.status import Snapshot, snapshot_of
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.study_names import own
 from dann_search.tracking.observer import Observer
-from dann_search.tracking.packing import ImageLines
+from dann_search.tracking.packing import CountLines
 
 if TYPE_CHECKING:
     from dann_search.study.study import StudyRecord  # imports optuna
@@ -49,8 +54,26 @@ class Display:
         self.notebook = sys.stdout if _in_notebook() else None
 
     def packing(self) -> AbstractContextManager[Callable[[int, int], None]]:
-        """Return a function to call with ``(images done, images)`` while packing."""
-        return nullcontext(ImageLines(self.notebook or sys.stderr, "packed"))
+        """Return a function to call with ``(images done, images)`` while packing.
+
+        It is called with zeros when the images are about to be read, and their number is not known.
+        """
+        file = self.notebook or sys.stderr
+        tell = partial(print, file=file, flush=True)
+        packed = CountLines(tell, "packed", "packing")
+
+        def progress(done: int, of: int) -> None:
+            if of:
+                packed(done, of)
+            else:
+                tell("reading images")
+
+        return nullcontext(progress)
+
+    def stage(self, doing: str) -> AbstractContextManager[Any]:
+        """Say what is done while the block lasts, before the search begins."""
+        print(doing, file=self.notebook or sys.stderr, flush=True)
+        return nullcontext()
 
     def searching(self, terminal: TextIO, header: str) -> SearchView:
         """Print what goes into the search and return the view of it.
@@ -94,7 +117,8 @@ def _as_text(snapshot: Snapshot, left: str) -> str:
         aligned[1] = cells[1].ljust(widths[1])
         line = "  ".join([*aligned, recipe])
         lines.append(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…")
-    return "\n".join([*lines, headline(snapshot, left)])
+    above = textwrap.wrap(same_in_all(snapshot), WIDTH)
+    return "\n".join([*above, *lines, headline(snapshot, left)])
 
 
 def _in_notebook() -> bool:
@@ -112,6 +136,11 @@ class Following(Observer):
         self.record, self.folder, self.view = record, folder, view
         self.begun, self.due = time.time(), 0.0
         self.reported: float | None = None
+        self.doing = "starting Ray"
+        """Until the first epoch is reported."""
+        self.shown: Snapshot | None = None
+        self.lock = threading.Lock()
+        """The fleet tells what it does from a thread of its own."""
         self._show()
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
@@ -127,6 +156,14 @@ class Following(Observer):
         """Show it now: it may be the last event."""
         self.reported = time.time()
         self._show()
+
+    def stage(self, doing: str) -> None:
+        """Show it at once."""
+        with self.lock:
+            self.doing = doing
+            if self.shown and self.reported is None:
+                self.shown = replace(self.shown, stage=doing)
+                self.view.show([self.shown])
 
     def notice(self, line: str) -> None:
         """Pass it on."""
@@ -151,7 +188,10 @@ class Following(Observer):
             searching=True,
             reported=self.reported,
         )
-        self.view.show([snapshot_of(self.folder, search, self.begun)])
+        with self.lock:
+            doing = self.doing if self.reported is None else ""
+            self.shown = snapshot_of(self.folder, search, self.begun, doing)
+            self.view.show([self.shown])
         now = time.monotonic()
         self.due = now + max(EVERY_S, IDLE_SHARE * (now - start))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dann_search.api.plots import Plots
 from dann_search.errors import RunError
 from dann_search.results import insight
 from dann_search.results.leaderboard import ranked
@@ -30,15 +31,17 @@ ROWS = 10
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Plots):
     """A search on storage.
 
-    Only what trains needs Ray: ``compare``, ``resume``, and ``best`` with ``refit``.
+    Only what trains needs Ray: ``compare``, ``resume``, and ``best`` with ``refit``. The methods
+    ``plot_…`` return the report's figures.
 
     Example::
 
         experiment = dann_search.Experiment.open("quickstart")
         experiment.leaderboard().head()
+        experiment.plot_history()
         experiment.evaluate().f1_macro
         experiment.predict(["digit.png"])[0].label
     """

@@ -110,7 +110,8 @@ def launch(
         with display.packing() as progress:
             folder = prepare(experiment, found, progress, known, address)
         if address == "local":
-            cost = brief_line(experiment, found, recorded_store(folder))
+            with display.stage("estimating how long the search takes"):
+                cost = brief_line(experiment, found, recorded_store(folder))
             notes = (*notes, *filter(None, [cost]))
         return _run(experiment, found, folder, display, known=known, address=address, notes=notes)
 

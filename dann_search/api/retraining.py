@@ -27,6 +27,7 @@ from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.study.record import recorded_store, write_record
 from dann_search.study.study_storage import study_place
+from dann_search.tracking.packing import CountLines
 from dann_search.training.job import Failures, TrainAll, TrainingJob
 
 
@@ -38,6 +39,7 @@ def compare(
     tune: int | None = None,
     progress: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
+    scored: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Train the winner and its baselines again; score them on the target's test split.
 
@@ -55,6 +57,8 @@ def compare(
         tune: number of trials of a search that each baseline gets of its own; none by default.
         progress: called with a line for each training that ends; standard error by default.
         stop: interrupts the trainings when it is set, as Ctrl-C does; what was trained is kept.
+        scored: called with the number of trainings scored, and of all; by default ``progress`` gets
+            a line every ten seconds.
 
     Raises:
         InputError: no trial has finished, the search is still running, a method is unknown,
@@ -68,7 +72,8 @@ def compare(
     if tune is None:
         # Training has a terminal of its own where no progress is asked for: its output is quiet.
         tell = progress or partial(print, file=sys.stderr)
-        return compared(_through_ray(folder, progress, stop), tell=tell)
+        told = scored or CountLines(tell, "scored", things="runs")
+        return compared(_through_ray(folder, progress, stop), tell=tell, scored=told)
     with quiet_output(folder.ray / "driver.log") as terminal, ExitStack() as ray:
         tell = progress or partial(print, file=terminal)
         named = f" --methods {','.join(methods)}" if methods else ""
@@ -76,7 +81,8 @@ def compare(
         run = partial(search_baselines, executor=RayExecutor(), tell=tell, again=again, ray=ray)
         tuning = Tuning(tune, run, tell)
         with interrupted_with(f"interrupted; what was trained is kept; continue with: {again}"):
-            return compared(_through_ray(folder, tell, stop), tuning=tuning, tell=tell)
+            told = scored or CountLines(tell, "scored", things="runs")
+            return compared(_through_ray(folder, tell, stop), tuning=tuning, tell=tell, scored=told)
 
 
 def search_baselines(

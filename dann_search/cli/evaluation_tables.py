@@ -80,9 +80,10 @@ def _absent(result: Evaluation) -> list[str]:
         return []
     shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
     low, high = present.ci95["f1_macro"]
+    have, count = ("has", "counts") if len(absent) == 1 else ("have", "count")
     return [
-        f"{len(absent)} of the model's {len(result.per_class)} classes without an image here "
-        f"count as 0 in the macro averages above: {shown}",
+        f"{len(absent)} of the model's {len(result.per_class)} classes {have} no images here and "
+        f"{count} as 0 in the macro averages above: {shown}",
         f"over the {counted(present.classes, 'class', 'classes')} with images: macro-F1 "
         f"{present.f1_macro:.3f} ({low:.3f} to {high:.3f}), precision "
         f"{present.precision_macro:.3f}, recall "

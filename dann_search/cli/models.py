@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -222,19 +223,23 @@ def _predict(
     options: dict[str, Any],
 ) -> None:
     """Write predictions as they are made; then say what could not be read, and how many were."""
+    from dann_search.cli.bars import bar
     from dann_search.cli.model_tables import prediction_lines
-    from dann_search.cli.watch import image_bar
     from dann_search.inference.predict import predict_to
     from dann_search.inference.prediction_output import writer
-    from dann_search.tracking.packing import ImageLines
+    from dann_search.tracking.packing import CountLines
 
     collected: list[FilePrediction] | None = [] if as_json and out is None else None
     unreadable: list[FilePrediction] = []
     notes: list[str] = []
     has_bar = err.is_terminal and not as_json and (out is not None or not sys.stdout.isatty())
-    bar = image_bar("classifying") if has_bar else nullcontext(ImageLines(sys.stderr, "classified"))
+    lines = CountLines(partial(print, file=sys.stderr, flush=True), "classified")
     refuses = options["threshold"] is not None
-    with writer(out, kind, options["top"], collected, refuses) as write, bar as progress:
+    with (
+        writer(out, kind, options["top"], collected, refuses) as write,
+        bar("classifying") if has_bar else nullcontext() as show,
+    ):
+        progress = partial(show, "classifying") if show else lines
 
         def take(prediction: "FilePrediction") -> None:
             write(prediction)

@@ -188,11 +188,21 @@ def compare(
     Example: dann-search compare quickstart --seeds 5
     """
     from dann_search.api import retraining
+    from dann_search.cli.bars import late_bar
     from dann_search.cli.evaluation_tables import comparison_table
     from dann_search.results.reader import open_experiment
 
     chosen = methods.split(",") if methods else None
-    result = retraining.compare(experiment, methods=chosen, seeds=seeds, tune=tune)
+    # Searches of baselines keep standard error for themselves until the end, so no bar is there.
+    has_bar = err.is_terminal and not as_json and tune is None
+    with late_bar("scoring runs", "computing intervals") as progress:
+        result = retraining.compare(
+            experiment,
+            methods=chosen,
+            seeds=seeds,
+            tune=tune,
+            scored=progress if has_bar else None,
+        )
     table = comparison_table(result, open_experiment(experiment))
     emit(as_json, result, table)
 

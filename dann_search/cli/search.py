@@ -71,8 +71,11 @@ def launch(
 
         _follow(remote_control.submit(space, address, env=env or (), **options), detach, as_json)
         return
-    from dann_search.api import launching
-    from dann_search.cli.watch import display
+    from dann_search.cli.bars import bar
+
+    with bar("starting"):
+        from dann_search.api import launching
+        from dann_search.cli.watch import display
 
     result = launching.launch(space, address=address, display=display(as_json), **options)
     _show_search(as_json, result)
@@ -114,8 +117,11 @@ def resume(
         submitted = remote_control.submit_resume(experiment, address, env=env or (), **options)
         _follow(submitted, detach, as_json)
         return
-    from dann_search.api import launching
-    from dann_search.cli.watch import display
+    from dann_search.cli.bars import bar
+
+    with bar("starting"):
+        from dann_search.api import launching
+        from dann_search.cli.watch import display
 
     result = launching.resume(experiment, address=address, display=display(as_json), **options)
     _show_search(as_json, result)
@@ -174,10 +180,13 @@ def adapt(
 
     Example: dann-search adapt catalogue phone --budget 30m
     """
-    from dann_search.api.adapting import adapt as run
-    from dann_search.cli.evaluation_tables import comparison_table
-    from dann_search.cli.watch import display
-    from dann_search.results.reader import open_experiment
+    from dann_search.cli.bars import bar
+
+    with bar("starting"):
+        from dann_search.api.adapting import adapt as run
+        from dann_search.cli.evaluation_tables import comparison_table
+        from dann_search.cli.watch import display
+        from dann_search.results.reader import open_experiment
 
     result = run(
         source,

@@ -13,7 +13,16 @@ from dann_search.errors import counted
 from dann_search.outputs import search, trials
 from dann_search.outputs.shared import BestTrial
 from dann_search.results.choose import field_of
-from dann_search.results.lines import describe, duration, headline, label, short, shown_trials
+from dann_search.results.lines import (
+    alike,
+    describe,
+    duration,
+    headline,
+    label,
+    same_in_all,
+    short,
+    shown_trials,
+)
 from dann_search.results.status import BY_ITSELF, Snapshot
 from dann_search.training.result import F1_MACRO
 
@@ -22,6 +31,8 @@ SHOWN = 50
 SHOWN_FAILED = 5
 """Failed trials whose error ``status`` shows, the newest last."""
 LEADERBOARD_STYLES = {"completed": "", "pruned": "dim", "running": "cyan", "failed": "red"}
+NARROW = 56
+"""Columns below which the live table has no room for recipes."""
 LIVE_STYLES = {"completed": "bold", "running": "cyan", "failed": "red"}
 
 
@@ -34,22 +45,41 @@ def columns(*names: str, left: int = 1, no_wrap: bool = False) -> Table:
     return table
 
 
-def live(snapshot: Snapshot, left: str = "") -> Table:
-    """Return the live table of one search: trials at work or just ended, above the headline."""
-    # The recipe alone is cut where the console is narrow.
-    table = Table(box=None, pad_edge=False, expand=True)
-    table.add_column("trial", justify="right")
-    table.add_column("state")
-    table.add_column("epoch", justify="right")
-    table.add_column(f"best {label(snapshot.status)}", justify="right")
-    table.add_column("recipe", overflow="ellipsis", no_wrap=True, ratio=1)
-    for number, state, epochs, score, recipe in shown_trials(snapshot):
-        style = LIVE_STYLES.get(state, "dim")
-        table.add_row(number, state, epochs, score, Text(recipe), style=style)
-    board = Table.grid(expand=True)
-    board.add_row(table)
-    board.add_row(Text(headline(snapshot, left), style="bold"))
-    return board
+@dataclass(frozen=True)
+class Live:
+    """The live table of one search: trials at work or just ended, one line each.
+
+    Above them stands what is the same in all, below them the headline. The recipe is cut where the
+    console is narrow, and left out where nothing of it would be readable.
+
+    Attributes:
+        snapshot: the search.
+        left: how long it will still take, in words.
+    """
+
+    snapshot: Snapshot
+    left: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it."""
+        rows = shown_trials(self.snapshot)
+        table = Table(box=None, pad_edge=False, expand=True)
+        table.add_column("trial", justify="right", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        table.add_column("epoch", justify="right", no_wrap=True)
+        score = f"best {label(self.snapshot.status)}"
+        table.add_column(score, justify="right", overflow="ellipsis", no_wrap=True)
+        has_recipe = options.max_width >= NARROW
+        if has_recipe:
+            table.add_column("recipe", overflow="ellipsis", no_wrap=True, ratio=1)
+        for *cells, recipe in rows:
+            shown: list[RenderableType] = [*cells, *([Text(recipe)] if has_recipe else [])]
+            table.add_row(*shown, style=LIVE_STYLES.get(cells[1], "dim"))
+        if has_recipe and (same := same_in_all(self.snapshot)):
+            yield Text(same, style="dim")
+        if rows:
+            yield table
+        yield Text(headline(self.snapshot, self.left), style="bold")
 
 
 def experiments(snapshots: Sequence[Snapshot]) -> Group:
@@ -84,7 +114,7 @@ def details(snapshot: Snapshot) -> Iterator[RenderableType]:
     yield from incomplete(snapshot.status.confirmation)
     if snapshot.running:
         yield ""
-        yield live(snapshot)
+        yield Live(snapshot)
     for one in snapshot.status.failures[-SHOWN_FAILED:]:
         yield Text(f"trial {one.trial} failed: {one.error}", style="red")
 
@@ -134,13 +164,13 @@ def leaderboard(
     labelled = objective == F1_MACRO or any(one.f1_macro_val is not None for one in board.trials)
     scores = scores if labelled else [objective]
     confirmed = ["new seeds"] if any(one.confirmed.values for one in shown) else []
-    alike = {} if columns else _alike(shown)
+    same = {} if columns else alike([one.searched for one in shown])
     rows = []
     for one in shown:
         values = [one.f1_macro_val] if objective == F1_MACRO else [one.score, one.f1_macro_val]
         cells = ["" if value is None else f"{value:.3f}" for value in values[: len(scores)]]
         cells += [str(one.epochs), *([_over_seeds(one.confirmed)] if confirmed else [])]
-        recipe = [_described(one, alike)]
+        recipe = [_described(one, same)]
         if columns:
             found = [field_of(one, name) for name in columns]
             recipe = ["" if value is None else short(value) for value in found]
@@ -152,31 +182,21 @@ def leaderboard(
         table.add_column(name, overflow="ellipsis", no_wrap=True)
     for one, row in zip(shown, rows, strict=True):
         table.add_row(*map(Text, row), style=LEADERBOARD_STYLES[one.state])
-    if alike:
-        yield sentence(f"the same in all: {describe(alike)}")
+    if same:
+        yield sentence(f"the same in all: {describe(same)}")
     yield OneLineEach(table, len(columns or [""]))
     yield from map(sentence, incomplete(board.confirmation))
     if top is None and (count := len(board.trials)) > SHOWN:
         yield sentence(f"the first {len(shown)} of {count} trials; all: --top {count}")
 
 
-def _alike(shown: Sequence[trials.LeaderboardTrial]) -> dict[str, Any]:
-    """Return the searched parameters that several trials have, all with the same value."""
-    first = shown[0].searched if len(shown) > 1 else {}
-    return {
-        name: value
-        for name, value in first.items()
-        if all(one.searched.get(name) == value for one in shown)
-    }
-
-
-def _described(trial: trials.LeaderboardTrial, alike: dict[str, Any]) -> str:
+def _described(trial: trials.LeaderboardTrial, same: dict[str, Any]) -> str:
     if trial.confirms is not None:
         return f"trial {trial.confirms} again, seed {trial.config.seed}"
     if trial.error is not None:
         return trial.error
     origin = "" if trial.origin in (None, "grid") else f"[{trial.origin}] "
-    return origin + describe({k: v for k, v in trial.searched.items() if k not in alike})
+    return origin + describe({k: v for k, v in trial.searched.items() if k not in same})
 
 
 def _over_seeds(confirmed: trials.Confirmed) -> str:

@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TextIO
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from dann_search.api.display import Display
 from dann_search.cli import tables
 from dann_search.cli.app import err
+from dann_search.cli.bars import bar, columns
 from dann_search.results.lines import SearchView, time_left
 from dann_search.results.remaining import Pace
 from dann_search.results.status import Snapshot
@@ -53,6 +55,9 @@ class LiveView(SearchView):
         self.one, self.pace = one, Pace()
         self.left = ""
         self.snapshots: Sequence[Snapshot] = ()
+        self.stage = Progress(*columns(), console=console)
+        """What is done before the first epoch is reported."""
+        self.stage.add_task("", total=None)
         self.live = Live(
             get_renderable=self.render,
             console=console,
@@ -68,9 +73,16 @@ class LiveView(SearchView):
         """Draw the last snapshots; the times since then are current."""
         if not self.snapshots:
             return Group()
-        if self.one:
-            return Group(tables.live(self.snapshots[0], self.left))
-        return tables.experiments(self.snapshots)
+        if not self.one:
+            return tables.experiments(self.snapshots)
+        shown = self.snapshots[0]
+        table = tables.Live(replace(shown, stage=""), self.left)
+        if not shown.stage:
+            return Group(table)
+        task = self.stage.tasks[0]
+        if task.description != shown.stage:
+            self.stage.reset(task.id, description=shown.stage)
+        return Group(table, self.stage)
 
     def show(self, snapshots: Sequence[Snapshot]) -> None:
         """Draw these from now on."""
@@ -92,8 +104,12 @@ class LiveDisplay(Display):
     @contextmanager
     def packing(self) -> Iterator[Callable[[int, int], None]]:
         """Draw a bar on standard error."""
-        with image_bar("packing images") as progress:
-            yield progress
+        with bar("checking the experiment") as show:
+            yield lambda done, of: show("packing images" if of else "reading images", done, of)
+
+    def stage(self, doing: str) -> AbstractContextManager[Any]:
+        """Draw a bar without an end on standard error."""
+        return bar(doing)
 
     def searching(self, terminal: TextIO, header: str) -> SearchView:
         """Draw the live table below the header."""
@@ -105,12 +121,3 @@ class LiveDisplay(Display):
 def display(as_json: bool) -> Display:
     """Return what shows a search's progress: live in a terminal, else plain lines."""
     return Display() if as_json or not err.is_terminal else LiveDisplay()
-
-
-@contextmanager
-def image_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """Draw a bar on standard error; yield a function to call with ``(images done, images)``."""
-    columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda count, of: bar.update(task, completed=count, total=of)

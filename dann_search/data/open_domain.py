@@ -76,7 +76,7 @@ def open_pair(config: DataConfig, cache: Path) -> DomainPair:
                 raise _unequal(domain, other, alone, config.target, bool(both))
             count = int(np.isin(domain.labels, [domain.class_names.index(n) for n in alone]).sum())
             left_out.append(
-                f"{domain.name}: left out: {counted(count, 'image')} of "
+                f"{domain.name}: skipped {counted(count, 'image')} of "
                 f"{counted(len(alone), 'class', 'classes')} that {other.name} does not have "
                 f"({some(alone)})"
             )

@@ -120,18 +120,18 @@ def readable(
         for role, failures in failed.items()
         for row, reason in sorted(failures.items())
     ]
-    of_all = f"{len(lines)} of {sum(map(len, domains.values())):,} images cannot be read"
+    images = f"{sum(map(len, domains.values())):,} images"
     record = folder / UNREADABLE
     record.write_text("\n".join(lines) + "\n", encoding="utf-8")
     shown = [*lines[:SHOWN], *([f"… all in {record}"] if len(lines) > SHOWN else [])]
     listed = "".join(f"\n    {line}" for line in shown)
     if policy == "error":
         raise InputError(
-            f"{of_all}:{listed}\nmend or remove them, or continue without them: data.unreadable: "
-            f"skip"
+            f"{len(lines)} of {images} cannot be read:{listed}\nmend or remove them, or continue "
+            f"without them: data.unreadable: skip"
         )
     left = {
         role: domain.subset([row for row in range(len(domain)) if row not in failed[role]])
         for role, domain in domains.items()
     }
-    return left, f"{of_all} and are left out:{listed}"
+    return left, f"{len(lines)} of {images} could not be read and were skipped:{listed}"

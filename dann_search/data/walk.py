@@ -58,24 +58,23 @@ class LeftOut:
                 self.hidden[path.name] += images
 
     def remarks(self, root: Path | None = None) -> tuple[str, ...]:
-        """Return a sentence for each kind of what was left out, below a folder if one is named."""
+        """Return a sentence for each kind of what was skipped, below a folder if one is named."""
         found = []
         if self.kinds:
-            one, many = (
-                "file that is no image by its name",
-                "files that are no images by their names",
-            )
+            one, many = "file of an unsupported type", "files of unsupported types"
             found.append(f"{counted(self.kinds.total(), one, many)} ({self.found()})")
         if hidden := +self.hidden:
             where = ", ".join(f"{count} in {name}" for name, count in hidden.most_common(SHOWN))
             found.append(f"{counted(hidden.total(), 'hidden image')} ({where})")
         if self.repeated:
-            links = counted(len(self.repeated), "linked folder")
-            found.append(f"{links} to what was read already: {some(map(str, self.repeated))}")
+            one, many = "link to a folder that was", "links to folders that were"
+            links = counted(len(self.repeated), one, many)
+            found.append(f"{links} already read: {some(map(str, self.repeated))}")
         if self.closed:
-            found.append(f"{counted(len(self.closed), 'place')}: {some(self.closed)}")
-        begin = f"{root}: left out" if root else "left out"
-        return tuple(printable(f"{begin}: {words}") for words in found)
+            places = counted(len(self.closed), "path that cannot", "paths that cannot")
+            found.append(f"{places} be read: {some(self.closed)}")
+        begin = f"{root}: skipped" if root else "skipped"
+        return tuple(printable(f"{begin} {words}") for words in found)
 
     def found(self) -> str:
         """Return the kinds of the files that are no images, the most frequent first."""

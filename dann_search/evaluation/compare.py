@@ -57,6 +57,7 @@ def compare(
     seeds: int = 3,
     tuning: Tuning | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    scored: Callable[[int, int], None] = lambda done, of: None,
 ) -> Comparison:
     """Train the winner and its baselines anew and score them on the target's test split.
 
@@ -72,6 +73,7 @@ def compare(
         seeds: runs per method, with seeds that the search never used for the winner.
         tuning: gives each baseline a search of its own, whose best recipe is trained too.
         tell: called with a line when all are trained and the scoring begins.
+        scored: called with how many runs are scored, and of how many.
 
     Raises:
         InputError: no trial has finished, the target has no labels, a search or a comparison is
@@ -88,7 +90,8 @@ def compare(
         raise RunError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     runs = sum(len(plan.runs[name]) for name in names if name not in plan.same_as)
     tell(f"scoring {counted(runs, 'run')} on the target's test split")
-    scores, contents = _scored(asked, plan, names)
+    scored(0, runs)
+    scores, contents = _scored(asked, plan, names, lambda done: scored(done, runs))
     info = read_info(asked.store)
     n_test = info.sizes["target"]["test"]
     searched = {name: plan.tuned[name].search.trials for name in names if name in plan.tuned}
@@ -183,9 +186,11 @@ def _train(
 
 
 def _scored(
-    asked: _Asked, plan: TrainingPlan, names: Sequence[str]
+    asked: _Asked, plan: TrainingPlan, names: Sequence[str], scored: Callable[[int], None]
 ) -> tuple[dict[str, MethodScores], int]:
     """Score every method; all runs have ended, and only here are test labels read.
+
+    ``scored`` is called with the number of runs that have predicted.
 
     Returns:
         The scores by method, and how many different contents the test images show.
@@ -195,11 +200,11 @@ def _scored(
     for name in names:
         same = plan.same_as.get(name, name)
         if same not in trained:
-            runs = (
-                predict_run(run.config, run.folder, asked.experiment, store)
-                for run in plan.runs[name]
-            )
-            trained[same] = np.stack(list(runs))
+            predicted = []
+            for run in plan.runs[name]:
+                predicted.append(predict_run(run.config, run.folder, asked.experiment, store))
+                scored(sum(map(len, trained.values())) + len(predicted))
+            trained[same] = np.stack(predicted)
     labels, copies = open_labels(store, "target", "test"), open_groups(store, "target", "test")
     scores = score_methods(
         labels,

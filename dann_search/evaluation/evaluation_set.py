@@ -69,9 +69,8 @@ def labelled_images(class_names: list[str], data: Path) -> Domain:
         rows = [n for n in range(len(domain)) if splits[n] == "test"]
         rows = [n for n in rows if domain.labels[n] != NO_LABEL]
         if others := len(domain) - len(rows):
-            remark = (
-                f"{data}: left out: {counted(others, 'row')} without a label or of other splits"
-            )
+            rows_of = counted(others, "row that has", "rows that have")
+            remark = f"{data}: skipped {rows_of} no label or another split than test"
             domain = replace(domain.subset(rows), remarks=(*domain.remarks, remark))
         return _numbered(domain, class_names, data)
     names = folder_names(data)

@@ -119,10 +119,10 @@ def _counted(
                 counts.add(one)
             progress(counts.images)
     if counts.unreadable and not counts.read:
-        raise RunError(
-            f"none of {counted(counts.images, 'file')} can be read; the first of them, "
-            f"{counts.unreadable.path}: {counts.unreadable.error}"
-        )
+        first = f"{counts.unreadable.path}: {counts.unreadable.error}"
+        if counts.images == 1:
+            raise RunError(f"cannot read {first}")
+        raise RunError(f"cannot read any of the {counts.images} files; the first is {first}")
     return counts
 
 

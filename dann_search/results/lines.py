@@ -1,7 +1,7 @@
 """A search in plain lines: for logs, pipes and notebooks, and in the words of the live table."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from dann_search.errors import counted
@@ -14,6 +14,8 @@ from dann_search.training.result import F1_MACRO
 
 SHOWN_ENDED = 8
 """Trials that are over in a view of one search, the newest last."""
+KNOWN_BY_VALUE = ("method", "backbone")
+"""Parameters whose values say what they are."""
 HEADLINE_EVERY_S = 60.0
 """Seconds between two headlines that differ in the number of epochs alone."""
 
@@ -45,8 +47,8 @@ class LinesView(SearchView):
         self.paces: dict[str, Pace] = {}
         self.printed: dict[str, set[int]] = {}
         """Trials that were over at the last snapshot, by experiment."""
-        self.headlines: dict[str, tuple[float, str, int]] = {}
-        """Time, state and epochs of the last headline, by experiment."""
+        self.headlines: dict[str, tuple[float, str, int, str]] = {}
+        """Time, state, epochs and stage of the last headline, by experiment."""
 
     def show(self, snapshots: Sequence[Snapshot]) -> None:
         """Print what is new."""
@@ -64,10 +66,11 @@ class LinesView(SearchView):
                     self._print(name, line)
         now, state, epochs = time.monotonic(), state_in_words(snapshot.status), _epochs(snapshot)
         if name in self.headlines:
-            then, old_state, old_epochs = self.headlines[name]
-            if state == old_state and (epochs == old_epochs or now - then < HEADLINE_EVERY_S):
+            then, old_state, old_epochs, old_stage = self.headlines[name]
+            is_same = state == old_state and snapshot.stage in ("", old_stage)
+            if is_same and (epochs == old_epochs or now - then < HEADLINE_EVERY_S):
                 return
-        self.headlines[name] = (now, state, epochs)
+        self.headlines[name] = (now, state, epochs, snapshot.stage)
         self._print(name, headline(snapshot, left))
 
     def notice(self, line: str) -> None:
@@ -96,7 +99,7 @@ def headline(snapshot: Snapshot, left: str = "") -> str:
     if snapshot.begun is None:
         parts.append(state_in_words(status))
     else:  # this process searches, and its user knows
-        parts += ["starting Ray"] if snapshot.reported is None else []
+        parts += [snapshot.stage] if snapshot.stage else []
         parts.append(f"elapsed {duration(time.time() - snapshot.begun)}")
     awaited = snapshot.running or snapshot.begun is None
     if status.searching and awaited and snapshot.reported is not None:
@@ -137,15 +140,18 @@ def trial_lines(snapshot: Snapshot, row: TrialRow, left: str = "") -> tuple[str,
 
 
 def shown_trials(snapshot: Snapshot) -> list[tuple[str, str, str, str, str]]:
-    """Return the trials at work and those that ended last: number, state, epochs, score, recipe."""
-    status = snapshot.status
+    """Return the trials at work and those that ended last: number, state, epochs, score, recipe.
+
+    Of the recipe only what differs between the trials of the search.
+    """
+    status, same = snapshot.status, alike([row.params for row in snapshot.rows])
     return [
         (
             str(row.number),
             "unfinished" if row.state == "running" and not status.searching else row.state,
             f"{row.epochs}/{status.epochs}",
             "" if row.score is None else f"{row.score:.3f}",
-            recipe_of(row),
+            _in_brief(row, same),
         )
         for row in [*snapshot.ended[-SHOWN_ENDED:], *snapshot.running]
     ]
@@ -154,6 +160,29 @@ def shown_trials(snapshot: Snapshot) -> list[tuple[str, str, str, str, str]]:
 def recipe_of(row: TrialRow) -> str:
     """Return a trial's searched parameters on one line."""
     return ("new seed: " if row.confirms is not None else "") + describe(row.params)
+
+
+def _in_brief(row: TrialRow, same: Mapping[str, Any]) -> str:
+    """Return what differs of a trial's parameters: methods and backbones need no name."""
+    own = {name: value for name, value in row.params.items() if name not in same}
+    known = [short(own.pop(name)) for name in KNOWN_BY_VALUE if name in own]
+    return "  ".join([*(["new seed"] if row.confirms is not None else []), *known, describe(own)])
+
+
+def alike(recipes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the parameters that several recipes have, all with the same value."""
+    first = recipes[0] if len(recipes) > 1 else {}
+    return {
+        name: value
+        for name, value in first.items()
+        if all(one.get(name) == value for one in recipes)
+    }
+
+
+def same_in_all(snapshot: Snapshot) -> str:
+    """Say which searched parameters all trials share; empty where there are none."""
+    same = alike([row.params for row in snapshot.rows])
+    return f"the same in all: {describe(same)}" if same else ""
 
 
 def label(status: Status) -> str:
@@ -187,7 +216,7 @@ def _span(found: Estimate) -> str:
     return f"{low / 24:.1f} to {high / 24:.1f} days"
 
 
-def describe(parameters: dict[str, Any]) -> str:
+def describe(parameters: Mapping[str, Any]) -> str:
     """Return parameters on one line, numbers with at most three significant digits."""
     return "  ".join(f"{name}={short(value)}" for name, value in parameters.items())
 

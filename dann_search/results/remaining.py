@@ -9,7 +9,10 @@ from dann_search.results.rows import TrialRow
 from dann_search.results.status import Snapshot
 
 EXPECTED = 8
-"""Trials that what is known of the pruner counts for."""
+"""Trials that what is known of the pruner counts for at first; none once half of them are over.
+
+Samplers learn and scores tie, so that a pruner stops fewer trials than it would of a random order.
+"""
 FEWEST = 2
 """Trials that must be over before anything is promised."""
 
@@ -42,7 +45,8 @@ class Pace:
             return None
         status, running = snapshot.status, snapshot.running
         stopped = stop_shares(snapshot.scheduler, status.epochs)
-        going_on = survival(snapshot.rows, status.epochs, stopped)
+        weight = EXPECTED * max(0.0, 1 - 2 * status.finished / max(1, status.total))
+        going_on = survival(snapshot.rows, status.epochs, stopped, weight)
         waiting = max(0, status.total - status.finished - status.running)
         seconds = [
             self._epoch_s(row) * epochs_left(row, going_on, status.epochs) for row in running
@@ -81,7 +85,12 @@ def _backbone(row: TrialRow) -> str:
     return str(row.config.get("backbone", ""))
 
 
-def survival(rows: Sequence[TrialRow], epochs: int, stopped: Mapping[int, float]) -> list[float]:
+def survival(
+    rows: Sequence[TrialRow],
+    epochs: int,
+    stopped: Mapping[int, float],
+    weight: float = EXPECTED,
+) -> list[float]:
     """Return for each epoch, from the first, the share of trials that train it.
 
     As Kaplan and Meier (1958) do: running trials count as far as they have come. The mean of those
@@ -90,15 +99,16 @@ def survival(rows: Sequence[TrialRow], epochs: int, stopped: Mapping[int, float]
     Args:
         rows: the trials.
         epochs: of a whole trial.
-        stopped: the share that a pruner stops after an epoch, which stands for as many trials as
-            ``EXPECTED``: the first ones are stopped less often than those after them.
+        stopped: the share that a pruner stops after an epoch: the first trials are stopped less
+            often than those after them.
+        weight: of how many trials that is to be taken as seen.
     """
     tried = [row for row in rows if row.confirms is None]
     ended = Counter(row.epochs for row in tried if row.state != "running" and row.epochs < epochs)
     share, shares = 1.0, []
     for done in range(epochs):
         there = sum(row.epochs >= done for row in tried)
-        known = EXPECTED if done in stopped else 0
+        known = weight if done in stopped else 0.0
         if done and there + known:
             share *= 1 - (ended[done] + known * stopped.get(done, 0.0)) / (there + known)
         shares.append(share)

@@ -35,6 +35,7 @@ class Snapshot:
         begun: Unix time at which this process began to search; None if another process searches.
         scheduler: what stops its trials early.
         to_confirm: number of trainings that confirm its finalists.
+        stage: what this process does until a first epoch is reported; empty after that.
     """
 
     status: Status
@@ -43,6 +44,7 @@ class Snapshot:
     begun: float | None = None
     scheduler: str = "none"
     to_confirm: int = 0
+    stage: str = ""
 
     @property
     def running(self) -> list[TrialRow]:
@@ -91,9 +93,12 @@ def _readable(folder: ExperimentFolder) -> Snapshot:
 
 
 def snapshot_of(
-    folder: ExperimentFolder, search: SearchState, begun: float | None = None
+    folder: ExperimentFolder, search: SearchState, begun: float | None = None, stage: str = ""
 ) -> Snapshot:
-    """Summarize a search that was read, or that this process runs since ``begun``."""
+    """Summarize a search that was read, or that this process runs since ``begun``.
+
+    ``stage`` is what this process does before the first epoch.
+    """
     config = search.experiment.search
     return Snapshot(
         _status(folder, search),
@@ -102,6 +107,7 @@ def snapshot_of(
         begun,
         config.scheduler,
         config.confirm.top * config.confirm.seeds if config.confirm else 0,
+        stage,
     )
 
 

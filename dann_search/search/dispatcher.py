@@ -260,12 +260,15 @@ class DispatcherState:
 
     async def health(self) -> Health:
         """Return what the fleet needs to know."""
+        taken = {n: lease for n, lease in self.leases.by_number.items() if lease.slot is not None}
         return Health(
             pending=len(self.leases.pending),
             runs={name: run.health for name, run in self.runs.by_name.items()},
             packing=dict(self.packing),
             unfit=frozenset(self.unfit),
             troubles=frozenset(self.troubles.values()),
+            taken=frozenset(taken),
+            begun=frozenset(n for n, lease in taken.items() if lease.startup_s is not None),
         )
 
     async def _requeue(

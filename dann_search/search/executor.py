@@ -34,6 +34,7 @@ class Work:
         tell: called with a line when something happens to a node.
         troubles: called with what slots wait for.
         kept: what is not lost, shown if the process has to end before the work does.
+        stage: called with what is done before the first training begins.
     """
 
     experiment: ExperimentConfig
@@ -45,6 +46,7 @@ class Work:
     tell: Callable[[str], None]
     troubles: Callable[[Collection[str]], None] = lambda lines: None
     kept: str = ""
+    stage: Callable[[str], None] = lambda doing: None
 
 
 @dataclass(frozen=True, kw_only=True)

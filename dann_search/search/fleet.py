@@ -27,6 +27,8 @@ MAX_FAILURES = 3
 """Deaths in a row without an epoch between them, of different trials, that set a node aside."""
 PATIENCE_S = 120.0
 """How long a cluster all of whose nodes were set aside may take to bring another one."""
+LOADS, TRAINS = "loading network and images", "training"
+"""What a trial does before its first epoch is reported."""
 SAVE_S = 60.0
 """What workers have, beyond their stall timeout, to save and leave."""
 
@@ -70,6 +72,7 @@ class Fleet:
         """Groups over several nodes that failed, no node being known to be why."""
         self._made = 0
         self._told: set[str] = set()
+        self._stage = ""
         self._changed = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="fleet")
@@ -102,6 +105,7 @@ class Fleet:
 
     def start(self) -> None:
         """Begin with the nodes there are; return at once."""
+        self.work.stage("starting workers")
         self._look()
         self._thread.start()
 
@@ -196,7 +200,15 @@ class Fleet:
             for host, (done, of) in health.packing.items():
                 line = f"node {host} has packed {done:,} of {of:,} images"
                 self._tell_once(line, key=f"packing {host} {10 * done // max(of, 1)}")
+        self._say_stage(health)
         self._give_up_if_hopeless()
+
+    def _say_stage(self, health: Health) -> None:
+        """Say what the first trial does until it has reported."""
+        if self._stage != TRAINS and health.taken:
+            self._stage = TRAINS if health.begun else LOADS
+            first = min(health.begun or health.taken)
+            self.work.stage(f"trial {first}: {self._stage}")
 
     def _remove_ended(self, alive: set[str]) -> None:
         for key, group in list(self.groups.items()):

@@ -69,7 +69,8 @@ def prepare(
     Args:
         experiment: validated.
         space: that it searches.
-        progress: called with the number of images packed, and of all.
+        progress: called with the number of images packed, and of all; first with zeros, when they
+            are about to be read.
         known: trials of another experiment to learn from.
         address: of the Ray cluster that will train.
 
@@ -96,6 +97,7 @@ def prepare(
             check_name(experiment, folder)
             again = interrupted_with("interrupted before the search began; launch it again")
             with _nothing_left(folder, lock), again:
+                progress(0, 0)
                 info = pack(experiment.data, size, folder.data, progress)
                 write_record(experiment, folder, info)
     return folder
@@ -255,6 +257,7 @@ def _running(
                 tell=partial(_tell, watchers),
                 troubles=partial(troubles.now, "workers"),
                 kept=_kept(folder),
+                stage=console.stage,
                 record=record,
                 outages=outages,
             ),

@@ -79,6 +79,8 @@ class Health:
         packing: by host, images packed and images in all.
         unfit: nodes that lack something no restart brings.
         troubles: what slots wait for, in words.
+        taken: trials that slots have.
+        begun: those of them that train; the others load their network and images.
     """
 
     pending: int
@@ -86,6 +88,8 @@ class Health:
     packing: dict[str, tuple[int, int]]
     unfit: frozenset[str]
     troubles: frozenset[str]
+    taken: frozenset[int] = frozenset()
+    begun: frozenset[int] = frozenset()
 
 
 class DispatcherCalls(Protocol):

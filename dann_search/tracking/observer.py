@@ -25,6 +25,9 @@ class Observer:
     def trial_ended(self, number: int, state: str, error: str | None) -> None:
         """Hear that a trial ended: it is completed, pruned, failed or interrupted."""
 
+    def stage(self, doing: str) -> None:
+        """Hear what is done before the first epoch: Ray or workers start, a network is loaded."""
+
     def notice(self, line: str) -> None:
         """Hear a message for the user of a cluster: a node joined, left or failed."""
 

@@ -1,30 +1,37 @@
-"""How far a pass over images is, in a line now and then."""
+"""How far a pass over many things is, in a line now and then."""
 
 import threading
 import time
-from typing import TextIO
+from collections.abc import Callable
 
 EVERY_S = 10.0
 """Seconds between two lines: passes that are shorter, as on most laptops, print nothing."""
 
 
-class ImageLines:
-    """Prints how many images of how many are done; called from any thread.
+class CountLines:
+    """Says how many things of how many are done; called from any thread.
 
     Args:
-        file: where lines are written.
-        done: what was done to the images, such as ``packed``.
+        tell: called with each line.
+        done: what was done to the things, such as ``packed``.
+        doing: the same before the first is done, such as ``packing``; if given, a line says so.
+        things: what they are.
     """
 
-    def __init__(self, file: TextIO, done: str):
-        self.file, self.word = file, done
+    def __init__(
+        self, tell: Callable[[str], None], done: str, doing: str = "", things: str = "images"
+    ):
+        self.tell, self.word, self.doing, self.things = tell, done, doing, things
         self.next_s = time.monotonic() + EVERY_S
         self.lock = threading.Lock()
 
     def __call__(self, done: int, of: int) -> None:
-        """Print a line if the last one is ten seconds old."""
+        """Say it if the last line is ten seconds old."""
         with self.lock:
+            if self.doing:
+                self.tell(f"{self.doing} {of:,} {self.things}")
+                self.doing = ""
             if time.monotonic() < self.next_s:
                 return
             self.next_s = time.monotonic() + EVERY_S
-        print(f"{self.word} {done:,} of {of:,} images", file=self.file, flush=True)
+        self.tell(f"{self.word} {done:,} of {of:,} {self.things}")

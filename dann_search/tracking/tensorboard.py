@@ -1,7 +1,9 @@
 """TensorBoard events of a search, written without TensorFlow or torch.
 
 Each trial has a run under ``tensorboard/``. The run ``experiment`` lists every searched parameter,
-so that each is a column of the HParams tab; a trial leaves blank what does not apply to it. A large
+so that each is a column of the HParams tab; a trial leaves blank what does not apply to it. Metrics
+come there after all parameters, so the best score is written as a parameter, too, which comes
+first. It is known when the trial ends, and so are the trial's parameters written then. A large
 search writes fewer epochs of each trial, within a budget of bytes.
 """
 
@@ -10,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,10 @@ TAGS = {
 """Tag of each field of an epoch."""
 
 BEST_F1 = "best/f1_macro_val"
+FIRST_COLUMNS = ("method", "backbone", "unfrozen_depth", "learning_rate")
+"""Parameters that HParams shows beside the best score at first; it shows five columns."""
+ANY_SCORE = -1e6, 1e6
+"""Bounds of the column of best scores; those of validators have no others."""
 STATUS = {
     "completed": api_pb2.STATUS_SUCCESS,
     "pruned": api_pb2.STATUS_SUCCESS,
@@ -76,6 +83,18 @@ def scalars(history: Sequence[dict[str, Any]], objective: str) -> dict[str, floa
     return values
 
 
+@dataclass(frozen=True)
+class BestScore:
+    """A trial's best score: its column among the parameters, its tag, and that of the last score.
+
+    Parameters are sorted by name, but for upper case, which comes first.
+    """
+
+    column: str
+    tag: str
+    last: str
+
+
 class TensorBoardWriter(Observer):
     """Writes the scalars of each trial as they arrive, and its hyperparameters.
 
@@ -92,7 +111,10 @@ class TensorBoardWriter(Observer):
         labelled: bool = True,
     ):
         self.folder, self.space, self.objective = folder, space, objective
-        self.labelled = labelled
+        self.best = BestScore("Best F1 (val)", BEST_F1, TAGS["f1_macro_val"])
+        if not labelled:
+            names = f"Best {objective}", f"best/{objective}", f"validators/{objective}"
+            self.best = BestScore(*names)
         self.every = epochs_between(space.fixed.epochs, trials)
         self.runs: dict[int, TrialRun] = {}
         """Of the trials that have not ended."""
@@ -100,27 +122,25 @@ class TensorBoardWriter(Observer):
 
     def _describe_experiment(self) -> None:
         shutil.rmtree(self.folder / "experiment", ignore_errors=True)
-        hparams = [
+        score = summary_v2.HParam(self.best.column, summary_v2.RealInterval(*ANY_SCORE))
+        searched = [
             summary_v2.HParam(name, _domain(parameter))
             for name, parameter in self.space.parameters.items()
         ]
-        best, last, words = BEST_F1, TAGS["f1_macro_val"], "F1 (val)"
-        if not self.labelled:
-            words = self.objective
-            best, last = f"best/{words}", f"validators/{words}"
         metrics = [
-            summary_v2.Metric(best, display_name=f"best {words}"),
-            summary_v2.Metric(last, display_name=f"last {words}"),
+            summary_v2.Metric(tag, display_name=self.best.column.replace("Best", word))
+            for tag, word in {self.best.tag: "best", self.best.last: "last"}.items()
         ]
+        columns = summary_v2.hparams_config_pb(hparams=[score, *searched], metrics=metrics)
         writer = EventFileWriter(str(self.folder / "experiment"))
-        _add(writer, summary_v2.hparams_config_pb(hparams=hparams, metrics=metrics))
+        _add(writer, _with_first(columns, (self.best.column, *FIRST_COLUMNS)))
         writer.close()
 
     def trial_started(self, number: int, config: TrialConfig, known: Sequence[float]) -> None:
         """Open the trial's run; a resumed trial is written again, so no step is there twice."""
         folder = self.folder / f"trial-{number:04d}"
         active = self.space.active(config.model_dump())
-        self.runs[number] = TrialRun(folder, active, self.objective, self.every)
+        self.runs[number] = TrialRun(folder, active, self.objective, self.every, self.best)
         self.runs[number].write(())
 
     def epochs_done(self, number: int, history: Sequence[dict[str, Any]], known: int) -> None:
@@ -145,8 +165,11 @@ class TensorBoardWriter(Observer):
 class TrialRun:
     """The event file of one trial; one that cannot be written is replaced at the next attempt."""
 
-    def __init__(self, folder: Path, active: dict[str, Any], objective: str, every: int):
+    def __init__(
+        self, folder: Path, active: dict[str, Any], objective: str, every: int, best: BestScore
+    ):
         self.folder, self.active, self.objective, self.every = folder, active, objective, every
+        self.best, self.begun = best, time.time()
         self.history: Sequence[dict[str, Any]] = ()
         self.writer: Any = None
         self.seen = self.written = 0
@@ -162,25 +185,28 @@ class TrialRun:
             writer.flush()
 
     def close(self, status: Any = None) -> None:
-        """Write the last epoch, whose values HParams shows, and the status."""
+        """Write the last epoch, the parameters and the status, as HParams shows them."""
         with self._opened() as writer:
             if self.written < self.seen:
                 self._write(self.history[-1])
+            shown = dict(self.active)
+            if self.history and self.best.tag in (found := scalars(self.history, self.objective)):
+                shown[self.best.column] = found[self.best.tag]
+            # Named as its run is: names are sorted as text.
+            name = self.folder.name
+            start = summary_v2.hparams_pb(shown, trial_id=name, start_time_secs=self.begun)
+            _add(writer, start)
             if status is not None:
                 _add(writer, _session_end(status))
             writer.close()
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        """Provide the writer of a file that begins with the trial's parameters."""
+        """Provide the writer of a file that holds the trial from its first epoch."""
         try:
             if self.writer is None:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 self.writer, self.seen, self.written = EventFileWriter(str(self.folder)), 0, 0
-                # Named as its run is: names are sorted as text.
-                name, now = self.folder.name, time.time()
-                start = summary_v2.hparams_pb(self.active, trial_id=name, start_time_secs=now)
-                _add(self.writer, start)
             yield self.writer
         except OSError:
             broken, self.writer = self.writer, None
@@ -208,6 +234,16 @@ def _domain(parameter: Parameter) -> Any:
     if isinstance(parameter, Int):
         return summary_v2.IntInterval(min(lows), max(highs))
     return summary_v2.RealInterval(float(min(lows)), float(max(highs)))
+
+
+def _with_first(columns: Summary, names: Sequence[str]) -> Summary:
+    """Mark the parameters that come first: TensorBoard sorts those that differ before others."""
+    content = columns.value[0].metadata.plugin_data
+    data = plugin_data_pb2.HParamsPluginData.FromString(content.content)
+    for info in data.experiment.hparam_infos:
+        info.differs = info.name in names
+    content.content = data.SerializeToString()
+    return columns
 
 
 def _session_end(status: Any) -> Summary:

@@ -57,6 +57,21 @@ def test_plain_lines_name_each_trial_its_state_and_its_error(
     assert notice.endswith("] node b left")
 
 
+def test_each_stage_before_the_first_epoch_has_a_line(record: StudyRecord, tmp_path: Path) -> None:
+    text = io.StringIO()
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    following = Following(record, folder, LinesView(text))
+    for stage in ("starting Ray", "starting workers", "trial 0: training"):
+        following.stage(stage)
+    lines = text.getvalue().splitlines()
+    assert [line.split("   ")[1] for line in lines] == [
+        "starting Ray", "starting workers", "trial 0: training"
+    ]  # fmt: skip
+    following.trial_ended(0, "failed", "no weights")
+    following.stage("too late")
+    assert "too late" not in text.getvalue()
+
+
 def test_the_live_table_shows_running_trials_and_the_headline(
     record: StudyRecord, tmp_path: Path
 ) -> None:
@@ -90,6 +105,21 @@ def test_without_a_notebook_progress_is_plain_lines_below_what_goes_in() -> None
     assert isinstance(view, LinesView) and text.getvalue() == "digits → digits-m\n"
 
 
+def test_plain_lines_say_what_is_done_before_the_search(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    display = Display()
+    with display.packing() as progress:
+        progress(0, 0)
+        progress(1, 5_043)
+    with display.stage("estimating"):
+        pass
+    out, lines = capsys.readouterr()
+    assert not out and lines.splitlines() == [
+        "reading images", "packing 5,043 images", "estimating"
+    ]  # fmt: skip
+
+
 def test_a_notebooks_table_is_replaced_in_place(
     record: StudyRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +139,8 @@ def test_a_notebooks_table_is_replaced_in_place(
     monkeypatch.setattr("IPython.display.display", display)
     play(record, tmp_path, NotebookView()).close()
     assert "0/8 trials done" in shown[0]
-    head, first, *_, last = shown[-1].splitlines()
+    same, head, first, *_, last = shown[-1].splitlines()
+    assert same.startswith("the same in all: ")
     assert head.split()[:5] == ["trial", "state", "epoch", "best", "F1"]
     assert first.split()[:4] == ["0", "completed", "3/3", "0.600"]
     assert last.startswith("2/8 trials done")

@@ -212,4 +212,4 @@ def test_files_of_other_kinds_are_told(tmp_path: Path) -> None:
     for name in ("a.gif", "b.gif", "notes.txt"):
         (root / "mug" / name).touch()
     [remark] = load_folder_domain(root).remarks
-    assert remark.endswith("left out: 3 files that are no images by their names (2 .gif, 1 .txt)")
+    assert remark.endswith("skipped 3 files of unsupported types (2 .gif, 1 .txt)")

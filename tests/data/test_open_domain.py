@@ -65,8 +65,8 @@ def test_classes_of_one_domain_are_mapped_and_the_rest_left_out_where_asked_for(
         "car/000.jpg": "car",
     }
     assert both.remarks == (
-        "cifar: left out: 3 images of 1 class that stl does not have (frog)",
-        "stl: left out: 2 images of 1 class that cifar does not have (monkey)",
+        "cifar: skipped 3 images of 1 class that stl does not have (frog)",
+        "stl: skipped 2 images of 1 class that cifar does not have (monkey)",
     )
     # What decodes an image stays with it.
     file = folders / "cifar" / "bird" / "001.jpg"

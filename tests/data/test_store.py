@@ -305,7 +305,7 @@ def test_unreadable_images_are_left_out_where_that_is_asked_for_and_told(
         mine, others = (open_images(tmp_path / s, role, split) for s in ("store", "clean"))
         assert sorted(x.tobytes() for x in mine) == sorted(x.tobytes() for x in others)
     [remark] = info.remarks
-    assert remark.startswith("5 of 45 images cannot be read and are left out:")
+    assert remark.startswith("5 of 45 images could not be read and were skipped:")
     listed = (tmp_path / "store" / "unreadable.txt").read_text()
     assert all(str(file) in remark and str(file) in listed for file in files)
 

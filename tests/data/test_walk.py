@@ -31,7 +31,7 @@ def test_linked_folders_and_files_are_read_once_and_loops_are_not(linked: Path) 
     assert domain.class_names == ("bar", "cup", "dog")
     assert [list(domain.labels).count(label) for label in range(3)] == [5, 2, 2]
     [remark] = domain.remarks
-    assert "left out: 3 linked folders to what was read already" in remark
+    assert "skipped 3 links to folders that were already read" in remark
     assert str(linked / "bar" / "back") in remark and str(linked / "whole") in remark
 
 
@@ -74,9 +74,10 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     os.mkfifo(root / "cup" / "pipe.jpg")
     remarks = load_folder_domain(root).remarks
     assert remarks == (
-        f"{root}: left out: 1 file that is no image by its name (1 .db)",
-        f"{root}: left out: 4 hidden images (2 in @eaDir, 1 in ._*, 1 in .*)",
-        f"{root}: left out: 1 place: {root / 'cup' / 'pipe.jpg'} (neither file nor folder)",
+        f"{root}: skipped 1 file of an unsupported type (1 .db)",
+        f"{root}: skipped 4 hidden images (2 in @eaDir, 1 in ._*, 1 in .*)",
+        f"{root}: skipped 1 path that cannot be read: {root / 'cup' / 'pipe.jpg'} "
+        "(neither file nor folder)",
     )
 
 
@@ -124,7 +125,8 @@ def test_a_folder_that_cannot_be_read_is_told(
     left_out = LeftOut()
     assert len(list(images_below(root, left_out))) == 2
     assert left_out.remarks(root) == (
-        f"{root}: left out: 1 place: {root / 'bar' / 'closed'} (Permission denied)",
+        f"{root}: skipped 1 path that cannot be read: {root / 'bar' / 'closed'} "
+        "(Permission denied)",
     )
     assert [folder.name for folder in folders_in(root)] == ["bar", "cup"]
 

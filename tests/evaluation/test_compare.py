@@ -159,7 +159,16 @@ def test_what_one_machine_trained_another_does_not_train_again(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     lines.clear()
-    there = compare(open_experiment(url), train, methods=names, seeds=2, tell=lines.append)
+    done: list[tuple[int, int]] = []
+    there = compare(
+        open_experiment(url),
+        train,
+        methods=names,
+        seeds=2,
+        tell=lines.append,
+        scored=lambda *counts: done.append(counts),
+    )
+    assert done == [(scored, 4) for scored in range(5)]
     assert lines == [
         "4 of 4 trainings are there from before", "scoring 4 runs on the target's test split"
     ]  # fmt: skip

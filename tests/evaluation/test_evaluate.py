@@ -227,7 +227,7 @@ def test_classes_without_images_are_named_and_count_as_zero(tmp_path: Path) -> N
     assert result.f1_macro == pytest.approx(f1_score(["mug"] * 7, predicted, **options))
     text = shown(result)
     assert (
-        "3 of the model's 4 classes without an image here count as 0" in text
+        "3 of the model's 4 classes have no images here and count as 0" in text
         and "bike, lamp, desk" in text
     )
     # scikit-learn's average over the classes that are there, the only one here.
@@ -406,7 +406,7 @@ def test_a_manifest_is_evaluated_as_the_folder_of_its_images(
     manifest.write_text("\n".join(["path;label;split", *lines]))
     notes.clear()
     assert evaluate_target(experiment.best, manifest, note=notes.append).n == len(rows) - 1
-    assert "left out: 1 row without a label or of other splits" in notes[-1]
+    assert "skipped 1 row that has no label or another split than test" in notes[-1]
     manifest.write_text(f"path,label\n{files[0].relative_to(tmp_path)},three\n")
     with pytest.raises(InputError, match=r"photos\.csv: the class 'three' is none of the model's"):
         evaluate_target(experiment.best, manifest)
@@ -421,4 +421,4 @@ def test_what_a_folder_holds_besides_images_is_noted(
     (data / "0" / "back").symlink_to("..")
     notes: list[str] = []
     evaluate_target(experiment.best, data, note=notes.append)
-    assert len(notes) == 2 and "1 .txt" in notes[0] and "1 linked folder" in notes[1]
+    assert len(notes) == 2 and "1 .txt" in notes[0] and "1 link to a folder" in notes[1]

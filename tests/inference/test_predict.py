@@ -110,8 +110,13 @@ def test_only_where_nothing_can_be_read_it_is_a_failure(
     out = tmp_path / "labels.csv"
     torn = photos / "deep" / "torn.jpg"
     assert main(["predict", str(model), str(torn), "--out", str(out)]) == 1
-    assert "none of 1 file can be read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"cannot read {torn}: " in said
     assert not out.exists()
+    other = torn.with_name("other.jpg")
+    other.write_bytes(torn.read_bytes())
+    assert main(["predict", str(model), str(torn), str(other), "--out", str(out)]) == 1
+    assert "cannot read any of the 2 files; the first is " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -180,8 +185,8 @@ def test_what_is_left_out_and_images_without_content_are_noted(
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(photos / "black.png")
     assert main(["predict", str(model), str(photos)]) == 0
     said = capsys.readouterr().err
-    assert "note: left out: 1 file that is no image by its name (1 .txt)" in said
-    assert "note: left out: 1 linked folder to what was read already" in said
+    assert "note: skipped 1 file of an unsupported type (1 .txt)" in said
+    assert "note: skipped 1 link to a folder that was already read" in said
     assert f"1 image is black or white throughout as the model sees them, such as {photos}" in said
 
 

@@ -20,7 +20,7 @@ def row(number: int, state: str, epochs: int, score: float) -> TrialRow:
         epochs=epochs,
         best_epoch=1,
         config={},
-        params=RECIPE,
+        params={**RECIPE, "method": "dann", "backbone": "vgg16", "depth": number},
         error=None,
         ended=None if state == "running" else float(number),
     )

@@ -16,6 +16,7 @@ from dann_search.cli import main, tables
 from dann_search.inference.best import write_best
 from dann_search.outputs.trials import Leaderboard
 from dann_search.results.leaderboard import leaderboard, ranked, write_csv
+from dann_search.results.lines import alike
 from dann_search.results.reader import read_trials
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.training.checkpoint import BEST, load_checkpoint
@@ -87,7 +88,7 @@ def test_each_trial_has_one_line_whatever_the_width(searched: ExperimentFolder, 
     board = leaderboard(searched)
     text = shown(board, width)
     lines = text.splitlines()
-    assert len(lines) == 1 + len(board.trials) + bool(tables._alike(board.trials))
+    assert len(lines) == 1 + len(board.trials) + bool(alike([one.searched for one in board.trials]))
     rows = [line for line in lines if line.split()[0].isdigit()]
     assert [int(row.split()[0]) for row in rows] == [one.trial for one in board.trials]
     assert all(len(row.rstrip()) <= width for row in rows)

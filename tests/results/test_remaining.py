@@ -25,6 +25,19 @@ def test_recorded_searches_are_promised_neither_half_nor_twice_what_is_left() ->
     assert statistics.median(medians) == pytest.approx(1.0, abs=0.25)
 
 
+def test_recorded_searches_are_promised_what_is_left_within_a_third() -> None:
+    errors = [
+        statistics.median(abs(ratio - 1) for ratio in ratios(file))
+        for file in sorted(RECORDED.glob("*.json"))
+    ]
+    assert all(error < 0.37 for error in errors) and statistics.mean(errors) < 0.3, errors
+
+
+def test_half_of_a_search_outweighs_what_is_known_of_the_pruner() -> None:
+    assert survival([row(0, "completed", 4, 0.5)], 4, {2: 0.5}, weight=0) == [1.0] * 4
+    assert survival([row(0, "completed", 4, 0.5)], 4, {2: 0.5}, weight=1) == [1, 1, 0.75, 0.75]
+
+
 def test_trials_that_still_run_count_as_far_as_they_have_come() -> None:
     over = [row(0, "pruned", 1, 0.5), row(1, "completed", 4, 0.5)]
     running = [row(2, "running", 3, 0.5), row(3, "running", 0, 0.5)]

@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 from dann_search.cli import main
-from dann_search.cli.tables import live
+from dann_search.cli.tables import Live
 from dann_search.cli.watch import LiveView, watch
 from dann_search.config.load import load_experiment
 from dann_search.errors import InputError
@@ -97,7 +97,7 @@ def test_a_driver_at_work_is_searching_with_its_trials_epochs(tmp_path: Path) ->
     ]
     assert content["best"]["trial"] == 0
     shown = io.StringIO()
-    Console(file=shown, width=120).print(live(found))
+    Console(file=shown, width=120).print(Live(found))
     assert "2/3" in shown.getvalue() and "1/4 trials done, 1 running" in shown.getvalue()
     assert [one[1] for one in shown_trials(snapshot(folder))] == ["completed", "unfinished"]
 

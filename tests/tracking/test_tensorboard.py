@@ -14,6 +14,7 @@ from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
 from dann_search.models.registry import stage_counts
 from dann_search.tracking.tensorboard import (
+    FIRST_COLUMNS,
     SCALARS_BUDGET,
     TAGS,
     TensorBoardWriter,
@@ -81,6 +82,9 @@ def test_a_resumed_trial_is_written_anew_with_each_step_once(
     assert [e.step for e in events.Scalars("val/f1_macro")] == [1, 2]
 
 
+BEST = "Best F1 (val)"
+
+
 def test_every_searched_parameter_is_a_column_and_a_trial_fills_what_applies(
     tmp_path: Path, space: Space, recipe: TrialConfig
 ) -> None:
@@ -89,7 +93,7 @@ def test_every_searched_parameter_is_a_column_and_a_trial_fills_what_applies(
     writer.trial_started(0, constant, [])
     writer.trial_ended(0, "pruned", None)
     columns = plugin_data(tmp_path / "tb" / "experiment", metadata.EXPERIMENT_TAG).experiment
-    assert {info.name for info in columns.hparam_infos} == set(space.parameters)
+    assert {info.name for info in columns.hparam_infos} == {BEST, *space.parameters}
     kinds = {info.name: info.type for info in columns.hparam_infos}
     assert api_pb2.DATA_TYPE_UNSET not in kinds.values()
     assert kinds["lambda_schedule"] == api_pb2.DATA_TYPE_STRING
@@ -99,6 +103,34 @@ def test_every_searched_parameter_is_a_column_and_a_trial_fills_what_applies(
     assert values["lambda_schedule"].string_value == "constant"
     end = plugin_data(trial, metadata.SESSION_END_INFO_TAG).session_end_info
     assert end.status == 1  # success
+
+
+def test_the_best_f1_comes_before_all_parameters(
+    tmp_path: Path, space: Space, recipe: TrialConfig
+) -> None:
+    writer = TensorBoardWriter(tmp_path / "tb", space)
+    writer.trial_started(0, recipe, [])
+    writer.epochs_done(0, [epoch(1, f1_macro_val=0.75), epoch(2, f1_macro_val=0.5)], 0)
+    writer.trial_ended(0, "completed", None)
+    columns = plugin_data(tmp_path / "tb" / "experiment", metadata.EXPERIMENT_TAG).experiment
+    # TensorBoard's own order: those that differ come first, then by name.
+    shown = sorted(columns.hparam_infos, key=lambda info: (not info.differs, info.name))
+    first = [name for name in sorted(FIRST_COLUMNS) if name in space.parameters]
+    assert [info.name for info in shown][: len(first) + 1] == [BEST, *first]
+    start = plugin_data(tmp_path / "tb" / "trial-0000", metadata.SESSION_START_INFO_TAG)
+    assert start.session_start_info.hparams[BEST].number_value == 0.75
+    assert start.session_start_info.group_name == "trial-0000"
+
+
+def test_an_interrupted_trial_has_its_parameters(
+    tmp_path: Path, space: Space, recipe: TrialConfig
+) -> None:
+    writer = TensorBoardWriter(tmp_path / "tb", space)
+    writer.trial_started(0, recipe, [])
+    writer.epochs_done(0, [epoch(1, f1_macro_val=0.75)], 0)
+    writer.close()
+    start = plugin_data(tmp_path / "tb" / "trial-0000", metadata.SESSION_START_INFO_TAG)
+    assert {BEST, *space.parameters} == set(start.session_start_info.hparams)
 
 
 def test_a_large_search_of_long_trials_stays_within_its_budget(

@@ -34,6 +34,8 @@ TITLE_WIDTH = 32
 """Characters in a line of a plot's title."""
 LINE, FOOT, SIDE = 19, 46, 62
 """Room for a line of text, for what is below an axis and for what is beside it, in pixels."""
+TITLE_HEIGHT = 70
+"""Room for the title of a single plot on the screen, and for the legend below it."""
 LETTER, SYMBOL = 7, 45
 """Width of a letter and of a symbol in a legend, in pixels."""
 FONT_SIZE = 11
@@ -126,6 +128,19 @@ def on_paper(plots: Sequence[Plot]) -> go.Figure:
     figure.update_layout(template=theme.plot_template("light"), **white)
     figure.update_xaxes(title_font_size=FONT_SIZE).update_yaxes(title_font_size=FONT_SIZE)
     return figure.update_layout(width=width, height=round(height), font_size=FONT_SIZE)
+
+
+def on_screen(plots: Sequence[Plot]) -> go.Figure:
+    """Return one figure of all plots, as wide as its place in a notebook or on a page."""
+    if len(plots) == 1:
+        figure, height = go.Figure(plots[0].figure), float(plots[0].height + TITLE_HEIGHT)
+        title = plain(plots[0].title, 200)
+        figure.update_layout(title={"text": title, "font_size": 15}, margin_t=TITLE_HEIGHT)
+    else:
+        figure, height = side_by_side(plots)
+    figure.update_layout(template=theme.plot_template("light"))
+    white = {"paper_bgcolor": "white", "plot_bgcolor": "white"}
+    return figure.update_layout(height=round(height), **white)
 
 
 def side_by_side(plots: Sequence[Plot]) -> tuple[go.Figure, float]:
