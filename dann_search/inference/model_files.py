@@ -110,7 +110,7 @@ def write_model(
         write_copies(folder / EXTENSIONS, extensions)
         write_record(folder, record)
     except OSError as exc:
-        raise InputError(f"{folder}: cannot be written: {exc.strerror}") from None
+        raise InputError(f"{folder}: cannot be written: {exc.strerror}") from exc
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -181,15 +181,16 @@ def test_a_disk_that_is_full_as_the_results_are_written_is_waited_for(
 ) -> None:
     full = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")]
 
-    def fill() -> None:
+    def fill(*_: object) -> None:
         if full:
             raise full.pop()
 
     monkeypatch.setattr("dann_search.storage.outages.FIRST_S", 0.001)
-    resumed_with(monkeypatch, experiment, fill)
+    monkeypatch.setattr("dann_search.inference.model_files.write_copies", fill)
+    resumed_with(monkeypatch, experiment, lambda: None)
     assert full == [] and experiment.result.exists()
     said = capsys.readouterr().err
-    assert "No space left on device: model.safetensors" in said and "answers again" in said
+    assert "No space left on device: model.safetensors" in said and "storage answers again" in said
 
 
 def test_an_experiment_is_learned_from_that_lies_in_the_storage_of_the_new_one(
