@@ -329,7 +329,7 @@ FAULTS = (
         "dann_search/training/saving.py",
         "        keep(self.finish)\n        with undisturbed():\n            yield self.history",
         "        with undisturbed():\n            yield self.history\n        keep(self.finish)",
-        ("tests/training/test_loop.py::test_a_resumed_training_first_tells_what_it_had_saved",),
+        ("tests/training/test_loop.py::test_an_epoch_is_told_when_it_is_on_disk_and_the_next_one_begins_before",),
     ),
     Fault(
         "an epoch skipped at a resume",
@@ -798,7 +798,7 @@ def is_caught(copy: Path, fault: Fault) -> bool:
         code, output = run_tests(copy, fault.tests)
     finally:
         write_source(path, original)
-    failed = re.search(r"^FAILED \S*?::(\w+)", output, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) \S*?::(\w+)", output, re.MULTILINE)
     if code == FAILED and failed:
         print(f"caught  {fault.name}  ({failed[1]})", flush=True)
         return True
