@@ -59,6 +59,17 @@ FAULTS = (
             "::test_kept_features_train_the_same_network_to_the_last_digit",
         ),
     ),
+    # The precision auto
+    Fault(
+        "trials forget which precision their search began with",
+        "dann_search/study/study.py",
+        "        space = with_recorded_precisions(space, folder)\n",
+        "        _ = with_recorded_precisions(space, folder)\n",
+        (
+            "tests/search/test_precisions.py"
+            "::test_trials_keep_their_precision_when_they_are_resumed_on_another_machine",
+        ),
+    ),
     # Extension files
     Fault(
         "a model's code executed without consent",

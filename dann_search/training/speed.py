@@ -62,8 +62,9 @@ def measured(
     threads: int,
     device: torch.device,
     keeps_features: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Speed:
-    """Train steps of a recipe for about ``seconds``, and validate a few images.
+    """Train steps of a recipe for about ``seconds`` by a clock, and validate a few images.
 
     A batch that takes longer is cut, and its time scaled up. At least one step is trained. The
     recipe's batch size is that of one worker, who has so many ``threads``. Where there is room for
@@ -77,20 +78,25 @@ def measured(
         network = _blank(config, info, side).to(device)
         rows = min(config.batch_size, FEW)
         data = _data(info, rows, keeps_features)
-        step, batches = _timed(config, data, network, rows, seconds / 4)
+        step, batches = _timed(config, data, network, rows, seconds / 4, clock)
         if rows < config.batch_size and step < seconds:
             rows = min(config.batch_size, max(rows, int(rows * seconds / (2 * step))))
             data = _data(info, rows, keeps_features)
-            step, batches = _timed(config, data, network, rows, seconds)
+            step, batches = _timed(config, data, network, rows, seconds, clock)
         images = batches.seen("target", "train")
-        begun = time.perf_counter()
+        begun = clock()
         predict_logits(network, images, rows=torch.arange(rows))
-        each = (time.perf_counter() - begun) / rows
+        each = (clock() - begun) / rows
     return Speed(step * config.batch_size / rows, each)
 
 
 def _timed(
-    config: TrialConfig, data: TrainingData, network: DannNetwork, rows: int, seconds: float
+    config: TrialConfig,
+    data: TrainingData,
+    network: DannNetwork,
+    rows: int,
+    seconds: float,
+    clock: Callable[[], float],
 ) -> tuple[float, Batches]:
     """Return the median seconds of steps of so many images, but the first, and their batches."""
     config = config.model_copy(update={"batch_size": rows})
@@ -98,11 +104,11 @@ def _timed(
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         training = Training(config, data, Path(folder), device=device, network=network)
-        begun = before = time.perf_counter()
+        begun = before = clock()
         for _ in training.train_epoch(config.epochs):
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            now = time.perf_counter()
+            now = clock()
             times.append(now - before)
             before = now
             if len(times) == 1 and training.batches.frozen:
