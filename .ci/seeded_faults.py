@@ -74,6 +74,17 @@ FAULTS = (
             "::test_kept_features_train_the_same_network_to_the_last_digit",
         ),
     ),
+    # The precision auto
+    Fault(
+        "trials forget which precision their search began with",
+        "dann_search/study/study.py",
+        "        space = with_recorded_precisions(space, folder)\n",
+        "        _ = with_recorded_precisions(space, folder)\n",
+        (
+            "tests/search/test_precisions.py"
+            "::test_trials_keep_their_precision_when_they_are_resumed_on_another_machine",
+        ),
+    ),
     # Extension files
     Fault(
         "a model's code executed without consent",
@@ -329,7 +340,9 @@ FAULTS = (
         "dann_search/training/saving.py",
         "        keep(self.finish)\n        with undisturbed():\n            yield self.history",
         "        with undisturbed():\n            yield self.history\n        keep(self.finish)",
-        ("tests/training/test_loop.py::test_an_epoch_is_told_when_it_is_on_disk_and_the_next_one_begins_before",),
+        (
+            "tests/training/test_loop.py::test_an_epoch_is_told_when_it_is_on_disk_and_the_next_one_begins_before",
+        ),
     ),
     Fault(
         "an epoch skipped at a resume",

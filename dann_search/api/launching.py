@@ -42,12 +42,18 @@ from dann_search.search.disk_need import check_room, kept_features
 from dann_search.search.executor import RayExecutor
 from dann_search.search.interrupts import interrupted_with, interrupts
 from dann_search.search.launch import Outcome, prepare, search
+from dann_search.search.precisions import in_words
 from dann_search.search.trial_memory import plan_here
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.driver_lock import DriverLock
 from dann_search.storage.layout import ExperimentFolder
 from dann_search.storage.outages import Outages, Troubles, is_of_infrastructure, reason_of
-from dann_search.study.record import check_unchanged, recorded_store
+from dann_search.study.record import (
+    check_unchanged,
+    recorded_precisions,
+    recorded_store,
+    with_recorded_precisions,
+)
 from dann_search.study.study import StudyRecord
 from dann_search.study.study_storage import study_place
 from dann_search.training.result import F1_MACRO
@@ -109,6 +115,7 @@ def launch(
         notes = (*chosen, *check_room(experiment, found))
         with display.packing() as progress:
             folder = prepare(experiment, found, progress, known, address)
+        found = with_recorded_precisions(found, folder)
         if address == "local":
             with display.stage("estimating how long the search takes"):
                 cost = brief_line(experiment, found, recorded_store(folder))
@@ -152,6 +159,7 @@ def resume(
             _check_not_changed(folder, content, source)
         with_objective(content, recorded_store(folder).target_labelled)
         check_unchanged(folder)
+        space = with_recorded_precisions(space, folder)
         made = study_place(folder, content.search.study).exists(content.name)
         # If there is no study, the launch was cut off before it created one.
         known = () if made else known_trials(content)
@@ -195,6 +203,8 @@ def _run(
     plan = plan_here(experiment, space, address)
     if kept := kept_features(experiment.data, space, recorded_store(folder)):
         plan = f"{plan}; {kept}"
+    if settled := recorded_precisions(folder):
+        plan = f"{plan}; {in_words(settled)}"
     header = _header(recorded_store(folder), experiment.search.objective, plan, noted)
 
     def follow(terminal: TextIO, record: StudyRecord) -> Following:

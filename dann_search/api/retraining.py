@@ -122,7 +122,7 @@ def _search(one: BaselineSearch, executor: Executor, tell: Callable[[str], None]
     folder, experiment = one.folder, one.experiment
     if not folder.record.exists():
         folder.root.mkdir(parents=True, exist_ok=True)
-        write_record(experiment, folder, one.info)
+        write_record(experiment, folder, one.info, one.precisions)
     made = study_place(folder, experiment.search.study).exists(experiment.name)
     more = max(0, one.trials - read_search(folder).total) if made else 0
     with DriverLock(folder) as lock, interrupts(lock.stop_requested):

@@ -67,6 +67,7 @@ def estimated(found: Estimate) -> Iterator[str]:
         yield (
             f"    {one.backbone}{depth} at {one.side} px: {one.step_s:.3g} s a step, "
             f"{one.epoch_s:.3g} s an epoch, {one.share:.0%} of the recipes"
+            + (f"; {one.kept_s:.3g} s in all for features that are kept" if one.kept_s else "")
         )
 
 

@@ -1,6 +1,7 @@
 """Commands about experiment files: write one, explain its space, print its schema."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,6 +93,7 @@ def _explained(
     from dann_search.data.target_has_labels import fitted_to_target
     from dann_search.models.registry import licences_of, stage_counts
     from dann_search.search.disk_need import disk_need, kept_features
+    from dann_search.search.precisions import in_words, settled_precisions
     from dann_search.search.trial_memory import planned
     from dann_search.study.explain import explain
 
@@ -102,11 +104,16 @@ def _explained(
         write_resolved(experiment, resolved)
     with source.placing():
         experiment, labelled = fitted_to_target(experiment)
+    settled = settled_precisions(experiment, found)
+    precisions = {name: one.precision for name, one in settled.items()}
+    found = replace(found, precisions=precisions)
     need = disk_need(experiment, found)
     disk = str(need) if need else "not known for a backbone of your own"
     if kept := kept_features(experiment.data, found):
         disk = f"{disk}; {kept}"
     plan, licences = planned(experiment, found), licences_of(found.backbones)
+    if settled:
+        plan = f"{plan}; {in_words(settled)}"
     result = explain(experiment, found, plan, disk, samples, labelled, licences)
     if estimate:
         from dann_search.search import cost

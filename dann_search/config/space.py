@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from dann_search.config.messages import describe, shown
 from dann_search.config.parameter import Choice, Int, Parameter, Range
 from dann_search.config.source import KeyPath, SettingError
 from dann_search.config.strict import leaf_types
-from dann_search.config.trial import TrialConfig, implied_conditions
+from dann_search.config.trial import AUTO, TrialConfig, implied_conditions
 from dann_search.errors import InputError, nearest
 
 NOT_SEARCHED = ("epochs", "seed")
@@ -26,11 +26,20 @@ class Space:
         parameters: by name, each after the parameters that its condition names.
         fixed: values of everything that is not searched.
         stages: number of stages by backbone, the largest unfrozen depth.
+        precisions: what the precision ``auto`` stands for, by backbone.
     """
 
     parameters: dict[str, Parameter]
     fixed: TrialConfig
     stages: Mapping[str, int]
+    precisions: Mapping[str, str] = field(default_factory=dict)
+
+    def settled(self, config: TrialConfig) -> TrialConfig:
+        """Return a recipe with the precision that ``auto`` stands for: fp32 where unknown."""
+        if config.precision != AUTO:
+            return config
+        precision = self.precisions.get(config.backbone, "fp32")
+        return config.model_copy(update={"precision": precision})
 
     def bounds(self, name: str, backbone: str) -> tuple[float, float]:
         """Return low and high for one backbone; depths are clipped to the stages it has."""
@@ -152,8 +161,11 @@ def _with_trial_values(name: str, parameter: Parameter, fixed: TrialConfig) -> P
         values.append(getattr(config, name))
     if not isinstance(parameter, Choice):
         return parameter
+    if name == "precision" and AUTO in values:
+        path: KeyPath = ("space", name, "choice", values.index(AUTO))
+        raise SettingError(path, "'auto' stands for one of the others; write it under training")
     if len(set(values)) < len(values):
-        path: KeyPath = ("space", name, "choice")
+        path = ("space", name, "choice")
         raise SettingError(path, f"the same value twice in {shown(list(parameter.choice))}")
     return parameter.model_copy(update={"choice": values})
 

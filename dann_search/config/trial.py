@@ -12,6 +12,8 @@ from dann_search.config.strict import Strict
 
 NO_EXTRA = "none"
 """Value of ``extra`` where no second method adds a term."""
+AUTO = "auto"
+"""Value of ``precision`` that stands for the fastest one; a trial never has it."""
 
 
 class TrialConfig(Strict):
@@ -106,9 +108,11 @@ class TrialConfig(Strict):
         lt=1,
         description="decay of a moving average of the weights, which is validated; 0 for none",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
         "fp32",
-        description="precision of forward passes; weights stay fp32, and fp16 scales the loss",
+        description="precision of forward passes; weights stay fp32, and fp16 scales the loss; "
+        "auto is bf16 for the backbones that it makes faster where the search begins, fp32 for "
+        "others",
     )
     batch_norm: Literal["joint", "separate", "frozen", "domain"] = Field(
         "separate",

@@ -7,6 +7,8 @@ compiled operators stay unloaded, and its import then fails as it registers shap
 
 import torch
 
+from dann_search.data.torch_compiler import without_compiler
+
 _keep_alive: list[torch.library.Library] = []
 
 
@@ -21,10 +23,11 @@ def _declare_missing_operators() -> None:
     _keep_alive.append(library)
 
 
-try:
-    import torchvision
-except RuntimeError:
-    _declare_missing_operators()
-    import torchvision
+with without_compiler():
+    try:
+        import torchvision
+    except RuntimeError:
+        _declare_missing_operators()
+        import torchvision
 
 __all__ = ["torchvision"]

@@ -35,6 +35,7 @@ from dann_search.outputs.comparison import OwnSearch
 from dann_search.results.choose import choose
 from dann_search.results.reader import read_search, read_trials, refresh
 from dann_search.storage.layout import ExperimentFolder
+from dann_search.study.record import SettledPrecision, recorded_precisions
 from dann_search.study.suggest import suggest
 
 DRAWS = 16
@@ -52,6 +53,7 @@ class BaselineSearch:
         folder: where it lies, an experiment of its own.
         store: the packed images it trains on.
         info: what they are, for its record.
+        precisions: what ``auto`` stands for, as in the compared experiment.
     """
 
     method: str
@@ -60,6 +62,7 @@ class BaselineSearch:
     folder: ExperimentFolder
     store: StoreSpec
     info: StoreInfo
+    precisions: Mapping[str, SettledPrecision]
 
     @property
     def trials(self) -> int:
@@ -130,7 +133,7 @@ def plan_searches(
     if trials < 1:
         raise InputError(f"--tune needs at least 1 trial, got {trials}")
     info = read_info(store)
-    spec = store_of(folder, experiment.data, info)
+    spec, precisions = store_of(folder, experiment.data, info), recorded_precisions(folder)
     found: dict[str, BaselineSearch] = {}
     by_recipes: dict[str, BaselineSearch] = {}
     for name in names:
@@ -146,7 +149,7 @@ def plan_searches(
             storage = place.url.rsplit("/", 1)[0] if place.url else place.root.parent
             own = own.model_copy(update={"name": label, "storage": storage})
             images = replace(spec, place=str(others.get(name, store)))
-            by_recipes[label] = BaselineSearch(name, own, space, place, images, info)
+            by_recipes[label] = BaselineSearch(name, own, space, place, images, info, precisions)
             refresh(place)
         found[name] = by_recipes[label]
     return found

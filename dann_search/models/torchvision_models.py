@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dann_search.data.torch_compiler import without_compiler
 from dann_search.data.torchvision_shim import torchvision
 from dann_search.models.backbone import Backbone, StagedBackbone
 from dann_search.models.catalog import CATALOG
@@ -130,7 +131,8 @@ CUTS: dict[str, Callable[[Any], Backbone]] = {
 def build(name: str, state: dict[str, torch.Tensor] | None) -> Backbone:
     """Torchvision's network ``name``, with weights of ``state`` or random ones, in stages."""
     options = {"init_weights": state is None} if name == "inception_v3" else {}
-    network: nn.Module = tv.get_model(name, weights=None, **options)
+    with without_compiler():  # random weights on the meta device ask for it
+        network: nn.Module = tv.get_model(name, weights=None, **options)
     if state is not None:
         network.load_state_dict(state)
     return CUTS[name](network)

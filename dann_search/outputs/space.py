@@ -38,6 +38,11 @@ class MeasuredSteps(Output):
     share: float = Field(description="of the space's recipes that it stands for, 0 to 1")
     step_s: float = Field(description="seconds of a step, of a whole batch of each domain")
     epoch_s: float = Field(description="seconds of an epoch with its validation")
+    kept_s: float = Field(
+        0.0,
+        description="seconds of the whole search in which features of frozen stages are computed "
+        "that are kept; 0 where none are",
+    )
 
 
 class Estimate(Output):

@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from dann_search.config.experiment import ExperimentConfig
+from dann_search.config.extensions import AUGMENTATIONS
 from dann_search.config.grid import combinations
 from dann_search.config.space import Space
 from dann_search.config.trial import TrialConfig
@@ -92,15 +93,16 @@ def estimate(
     _, plan, need, _ = local_plan(experiment, space)
     search, epochs = experiment.search, space.fixed.epochs
     trials = min(search.trials, combinations(space) or search.trials)
-    kinds = _measured(experiment, space, info, plan, effort)
+    kinds = _measured(experiment, space, info, plan, effort, trials)
     epoch_s = sum(one.share * one.epoch_s for one in kinds) / sum(one.share for one in kinds)
+    kept_s = sum(one.kept_s for one in kinds) / sum(one.share for one in kinds)
     mean = expected_epochs(search.scheduler, epochs, trials)
     confirm = search.confirm
     again = confirm.top * confirm.seeds * epochs if confirm else 0
     slots = min(plan.slots, trials)
     # At the end slots wait for the trials of others, half of a whole one on average.
     tail = epochs * (slots - 1) / (2 * slots)
-    seconds = START_S + epoch_s * ((trials * mean + again) / slots + tail)
+    seconds = START_S + kept_s + epoch_s * ((trials * mean + again) / slots + tail)
     disk = disk_need(experiment, space)
     packed = sum(map(sum, (one.values() for one in info.sizes.values()))) * 3 * info.image_size**2
     left = disk.left + disk.training * slots if disk else None
@@ -125,7 +127,12 @@ def brief_line(experiment: ExperimentConfig, space: Space, info: StoreInfo) -> s
 
 
 def _measured(
-    experiment: ExperimentConfig, space: Space, info: StoreInfo, plan: Plan, effort: Effort
+    experiment: ExperimentConfig,
+    space: Space,
+    info: StoreInfo,
+    plan: Plan,
+    effort: Effort,
+    trials: int,
 ) -> list[MeasuredSteps]:
     """Time a recipe of each kind; of the kinds for which time is left, at least one."""
     kinds: dict[tuple[str, int | None], list[TrialConfig]] = defaultdict(list)
@@ -138,8 +145,9 @@ def _measured(
     for (_, depth), recipes in sorted(kinds.items(), key=lambda kind: str(kind[0])):
         if found and time.monotonic() - begun >= effort.most_s:
             break
-        one = _of_kind(recipes, info, plan, effort.seconds, keeps_features)
         share = len(recipes) / total
+        of_kind = max(1, round(share * trials))
+        one = _of_kind(recipes, info, plan, effort.seconds, keeps_features, of_kind)
         found.append(one.model_copy(update={"unfrozen_depth": depth, "share": share}))
     return found
 
@@ -150,8 +158,12 @@ def _of_kind(
     plan: Plan,
     seconds: float,
     keeps_features: bool,
+    trials: int,
 ) -> MeasuredSteps:
-    """Time the middle one of some recipes; those that differ in images a step cost accordingly."""
+    """Time the middle one of some recipes; those that differ in images a step cost accordingly.
+
+    So many trials of the search have one of them.
+    """
     import torch
 
     from dann_search.data.batches import steps_per_epoch
@@ -180,7 +192,40 @@ def _of_kind(
         share=1.0,
         step_s=speed.step,
         epoch_s=each * sum(steps) / len(steps) + validation,
+        kept_s=_kept_s(recipes, info, speed.frozen, plan.slots, trials) if speed.frozen else 0.0,
     )
+
+
+def _kept_s(
+    recipes: list[TrialConfig], info: StoreInfo, each: float, slots: int, trials: int
+) -> float:
+    """Return the seconds in which trials compute what frozen stages make of images, once a view.
+
+    Trials with the same views share them. ``each`` is the time of an image.
+    """
+    from dann_search.training.frozen_stages import are_kept, images_seen
+
+    sizes = info.sizes
+    validated = sizes["source"].get("val", 0) + sizes["target"].get("val", 0)
+    images: dict[tuple[float, ...], int] = {}
+    drawn = recipes[:trials]
+    for one in drawn:
+        spec = spec_of(one.backbone)
+        if are_kept(one, info.side_seen(spec.image_size), len(spec.stages)):
+            splits = sizes["source"]["train"], sizes["target"]["train"], validated
+            images[_views_of(one)] = images_seen(one, *splits)
+    # Of more trials than were drawn, each has views of its own where all of these do.
+    more = trials / len(drawn) if len(images) == len(drawn) else 1.0
+    return each * sum(images.values()) * more / max(1, min(slots, len(images)))
+
+
+def _views_of(recipe: TrialConfig) -> tuple[float, ...]:
+    """Return what decides which views a recipe shows of images, and what is made of them."""
+    depth, amounts = recipe.unfrozen_depth or 0, tuple[float, ...]()
+    if recipe.views > 1:
+        amounts = tuple(float(getattr(recipe, name)) for name in AUGMENTATIONS)
+        amounts += (recipe.target_augmentation,)
+    return (recipe.views, depth, *amounts)
 
 
 def _images(recipe: TrialConfig) -> int:

@@ -30,6 +30,7 @@ from dann_search.search.checks import (
 from dann_search.search.executor import ON_THIS_MACHINE, Executor, RunningSearch
 from dann_search.search.fatal_exit import before_the_end
 from dann_search.search.interrupts import interrupted_with
+from dann_search.search.precisions import settled_precisions
 from dann_search.search.publisher import Publisher
 from dann_search.search.ray_session import quiet_output
 from dann_search.search.trial_memory import largest_recipes
@@ -99,7 +100,8 @@ def prepare(
             with _nothing_left(folder, lock), again:
                 progress(0, 0)
                 info = pack(experiment.data, size, folder.data, progress)
-                write_record(experiment, folder, info)
+                settled = settled_precisions(experiment, space, address)
+                write_record(experiment, folder, info, settled)
     return folder
 
 

@@ -105,7 +105,7 @@ def largest_recipes(space: Space) -> list[TrialConfig]:
     from dann_search.training.memory import MATTERS
 
     names = space.parameters.keys() & set(MATTERS) - {"backbone"}
-    return [
+    recipes = (
         space.fixed.model_copy(
             update={
                 "backbone": one,
@@ -113,7 +113,8 @@ def largest_recipes(space: Space) -> list[TrialConfig]:
             }
         )
         for one in space.backbones
-    ]
+    )
+    return [space.settled(one) for one in recipes]
 
 
 def ends(space: Space, name: str, backbone: str) -> Sequence[Any]:

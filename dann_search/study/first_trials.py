@@ -17,7 +17,7 @@ from dann_search.config.parameter import is_one_of
 from dann_search.config.source import SettingError
 from dann_search.config.space import Space
 from dann_search.config.start_points import PUBLISHED, KnownTrial, StartPoint, start_points
-from dann_search.config.trial import TrialConfig, implied_conditions
+from dann_search.config.trial import AUTO, TrialConfig, implied_conditions
 from dann_search.study.study_names import CONFIG, ORIGIN, WARM
 from dann_search.study.suggest import distributions, study_name
 
@@ -179,6 +179,8 @@ def _misfit(space: Space, recipe: Mapping[str, Any]) -> str:
     conditions = implied_conditions()
     for name in TrialConfig.model_fields:
         there, here = recipe[name], getattr(space.fixed, name)
+        if name == "precision" and here == AUTO:  # any will do
+            continue
         if name in active:
             if not space.contains(name, there, backbone):
                 return f"{name} is {shown(there)} there, outside of what is searched here"

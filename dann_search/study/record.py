@@ -3,8 +3,10 @@
 import importlib.metadata
 import platform
 import uuid
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -12,17 +14,38 @@ import yaml
 from dann_search.config.experiment import ExperimentConfig
 from dann_search.config.extension_files import extensions_in_use, write_copies
 from dann_search.config.extensions import registered_here
+from dann_search.config.space import Space
+from dann_search.config.trial import AUTO
 from dann_search.data.node_store import differing
 from dann_search.data.store import INFO, StoreInfo, read_info
 from dann_search.errors import InputError
 from dann_search.storage.atomic_file import write_atomically
 from dann_search.storage.layout import ExperimentFolder
 
+PRECISIONS = "precisions"
+"""Key of what ``auto`` stands for, by backbone."""
 VERSIONS = ("dann-search", "ray", "torch", "torchvision", "optuna", "scikit-learn", "numpy")
 
 
-def write_record(experiment: ExperimentConfig, folder: ExperimentFolder, info: StoreInfo) -> None:
-    """Write it, with the hashes of the packed images and of the extensions, which are copied."""
+@dataclass(frozen=True)
+class SettledPrecision:
+    """What the precision ``auto`` stands for with a backbone, and why."""
+
+    precision: str
+    why: str
+
+
+def write_record(
+    experiment: ExperimentConfig,
+    folder: ExperimentFolder,
+    info: StoreInfo,
+    precisions: Mapping[str, SettledPrecision] = MappingProxyType({}),
+) -> None:
+    """Write it, with the hashes of the packed images and of the extensions, which are copied.
+
+    ``precisions`` are those of an experiment whose precision is ``auto``, by backbone: its trials
+    keep them, wherever they are resumed.
+    """
     write_copies(folder.extensions, extensions_in_use())
     record = {
         "experiment": experiment.model_dump(mode="json"),
@@ -31,6 +54,7 @@ def write_record(experiment: ExperimentConfig, folder: ExperimentFolder, info: S
             "python": platform.python_version(),
         },
         "data": asdict(info),
+        PRECISIONS: {name: asdict(one) for name, one in precisions.items()},
         "extensions": {file.name: file.sha256 for file in extensions_in_use()},
         "registered": registered_here(),
         "id": uuid.uuid4().hex,
@@ -42,6 +66,20 @@ def write_record(experiment: ExperimentConfig, folder: ExperimentFolder, info: S
 def recorded_store(folder: ExperimentFolder) -> StoreInfo:
     """Return what was packed when the search began."""
     return StoreInfo(**yaml.safe_load(folder.record.read_text(encoding="utf-8"))["data"])
+
+
+def recorded_precisions(folder: ExperimentFolder) -> dict[str, SettledPrecision]:
+    """Return what ``auto`` stands for in an experiment, by backbone; empty where it has none."""
+    content = yaml.safe_load(folder.record.read_text(encoding="utf-8")).get(PRECISIONS, {})
+    return {name: SettledPrecision(**one) for name, one in content.items()}
+
+
+def with_recorded_precisions(space: Space, folder: ExperimentFolder) -> Space:
+    """Return a space whose recipes have the precisions that the experiment began with."""
+    if space.fixed.precision != AUTO:
+        return space
+    settled = recorded_precisions(folder)
+    return replace(space, precisions={name: one.precision for name, one in settled.items()})
 
 
 def check_unchanged(folder: ExperimentFolder) -> None:

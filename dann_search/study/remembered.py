@@ -110,10 +110,10 @@ class RememberedStorage(BaseStorage):
         new = range(len(self._ids), memory.get_n_trials(STUDY))
         if not (new or self._pending):
             return
-        with one_transaction(behind):
+        with one_transaction(behind) as quick:
             for method, number, arguments, options in self._pending:
                 place = self._study if number is None else self._ids[number]
-                getattr(behind, method)(place, *arguments, **options)
+                (quick.get(method) or getattr(behind, method))(place, *arguments, **options)
             made = [behind.create_new_trial(self._study, memory.get_trial(n)) for n in new]
         self._ids += made
         self._pending = []

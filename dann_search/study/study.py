@@ -17,6 +17,7 @@ from dann_search.study.open_study import open_study
 from dann_search.study.optuna_private import storage_of
 from dann_search.study.proposals import Assignment, Proposals
 from dann_search.study.pruning import make_pruner, with_best_so_far
+from dann_search.study.record import with_recorded_precisions
 from dann_search.study.remembered import RememberedStorage
 from dann_search.study.sampler_view import ViewingSampler
 from dann_search.study.samplers import make_sampler
@@ -51,6 +52,7 @@ class StudyRecord:
         retry_failed: bool = False,
     ):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        space = with_recorded_precisions(space, folder)
         self.space, self.experiment, self.folder = space, experiment, folder
         self.study = open_study(experiment, space, folder, known, allow_wider)
         self.study.pruner = make_pruner(experiment.search.scheduler, space.fixed.epochs)

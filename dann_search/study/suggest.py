@@ -32,7 +32,7 @@ def suggest(trial: optuna.Trial, space: Space) -> TrialConfig:
         else:
             asked = distribution(space, name, backbone)
             values[name] = _as_written(_ask(trial, called, asked), asked)
-    return TrialConfig(**values)
+    return space.settled(TrialConfig(**values))
 
 
 def _ask(trial: optuna.Trial, name: str, values: BaseDistribution) -> Any:

@@ -90,7 +90,9 @@ class FrozenStages:
     ):
         self.network, self.config, self.data = network, config, data
         self._opened: dict[tuple[str, str, int], tuple[View | None, Tensor | None]] = {}
-        needed = 4 * cost.numbers * images_seen(config, data)
+        validated = len(data.val_images) + len(data.source_val_images)
+        splits = len(data.source_images), len(data.target_images), validated
+        needed = 4 * cost.numbers * images_seen(config, *splits)
         self._code = own_code(config)
         fits = data.features is not None and needed <= data.features.limit
         self._folder = data.features if fits and self._code is not None else None
@@ -171,12 +173,14 @@ class FrozenOutput(Seen):
         return self.stages.run(super().rows(rows))
 
 
-def images_seen(config: TrialConfig, data: TrainingData) -> int:
-    """Return how many images, each view counted, a training sees at most."""
-    source, target = len(data.source_images), len(data.target_images)
+def images_seen(config: TrialConfig, source: int, target: int, validated: int) -> int:
+    """Return how many images, each view counted, a training sees at most.
+
+    Of so many training images of the source and of the target, and all that it validates on.
+    """
     seen = config.views * (source + target * (config.adapts + config.strong_views))
     plain = source * (config.head_init == "class_means") + target * (config.pseudo_labels > 0)
-    return seen + plain + len(data.val_images) + len(data.source_val_images)
+    return seen + plain + validated
 
 
 def own_code(config: TrialConfig) -> str | None:

@@ -9,7 +9,7 @@ average of the weights are added by their sizes. docs/benchmarks.md compares wit
 
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,8 +21,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dann_search.config.trial import TrialConfig
+from dann_search.data.torch_compiler import without_compiler
 from dann_search.models.build import build_network
 from dann_search.models.network import DannNetwork
+from dann_search.models.registry import registered
 from dann_search.training.precision import autocast
 from dann_search.training.predict import batch_size_for
 
@@ -169,7 +171,10 @@ def _sizes(config: TrialConfig, classes: int, side: int, few: bool) -> _Sizes:
     with torch.device("meta"):
         network = build_network(config, classes, side=side, bare=True).train()
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
-    with _without_data(network, config.precision) as live:
+    # Fake tensors need the compiler, and a user's backbone may.
+    compiles = config.precision != "fp32" or registered(config.backbone)
+    compiler = nullcontext() if compiles else without_compiler()
+    with compiler, _without_data(network, config.precision) as live:
         before = (live.small, live.mapped)
         step = _step(network, config, side, live, few and config.uses_target_labels)
         live.most = before

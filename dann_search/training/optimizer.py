@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dann_search.config.trial import TrialConfig
+from dann_search.data.torch_compiler import without_compiler
 from dann_search.models.backbone import plain_name
 from dann_search.models.network import DannNetwork
 from dann_search.training.checkpoint import with_prefix
@@ -42,7 +43,8 @@ class Optimizer:
 
         groups = [{"params": some, "lr": rate(group)} for group, some in by_group.items()]
         self.base_rates = [rate(group) for group in by_group]
-        self.torch = _build(groups, config)
+        with without_compiler():
+            self.torch = _build(groups, config)
         if self.scaler.is_enabled() and isinstance(self.torch, torch.optim.SGD) and config.momentum:
             # Where its first step overflows and is left out, torch's fused SGD has made momentum of
             # uninitialized memory, with which the next step goes on. A first step from zeros is the
@@ -69,7 +71,8 @@ class Optimizer:
 
     def backward(self, loss: Tensor) -> None:
         """Replace the gradients by those of ``loss``, scaled under fp16 until ``step``."""
-        self.torch.zero_grad()
+        with without_compiler():
+            self.torch.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def step(self) -> None:
@@ -80,7 +83,8 @@ class Optimizer:
         self.scaler.unscale_(self.torch)
         if self.config.gradient_clipping:
             nn.utils.clip_grad_norm_(self.parameters, self.config.gradient_clipping)
-        self.scaler.step(self.torch)
+        with without_compiler():
+            self.scaler.step(self.torch)
         self.scaler.update()
 
     def state(self) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from dann_search.models.build import build_network
 from dann_search.models.network import DannNetwork
 from dann_search.models.registry import registered, spec_of
 from dann_search.training.epoch_steps import Batches
+from dann_search.training.frozen_stages import AT_ONCE
 from dann_search.training.loop import Training
 from dann_search.training.predict import predict_logits
 from dann_search.training.threads import with_threads
@@ -33,14 +34,30 @@ STEPS = 200
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds on one worker: of a training step of a whole batch, of an image's validation."""
+    """Seconds on one worker.
+
+    Attributes:
+        step: of a training step of a whole batch.
+        image: of an image's validation.
+        frozen: of what frozen stages make of an image, where it is kept; 0 where it is not.
+    """
 
     step: float
     image: float
+    frozen: float = 0.0
 
 
+@dataclass(frozen=True)
 class _OneForAll(FeatureFolder):
-    """Features of one image, given for all: images of zeros are alike. Nothing is written."""
+    """Features of one image, given for all: images of zeros are alike. Nothing is written.
+
+    Attributes:
+        clock: that tells the seconds.
+        took: seconds an image of each time that features were computed.
+    """
+
+    clock: Callable[[], float]
+    took: list[float] = field(default_factory=list)
 
     def of(
         self,
@@ -51,7 +68,9 @@ class _OneForAll(FeatureFolder):
         beat: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """Compute them for the first image."""
+        begun = self.clock()
         first = next(compute())[:1]
+        self.took.append((self.clock() - begun) / AT_ONCE)  # fewer take as long
         return first.expand(count, *first.shape[1:])
 
 
@@ -62,8 +81,9 @@ def measured(
     threads: int,
     device: torch.device,
     keeps_features: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Speed:
-    """Train steps of a recipe for about ``seconds``, and validate a few images.
+    """Train steps of a recipe for about ``seconds`` by a clock, and validate a few images.
 
     A batch that takes longer is cut, and its time scaled up. At least one step is trained. The
     recipe's batch size is that of one worker, who has so many ``threads``. Where there is room for
@@ -76,21 +96,28 @@ def measured(
     with with_threads(threads):
         network = _blank(config, info, side).to(device)
         rows = min(config.batch_size, FEW)
-        data = _data(info, rows, keeps_features)
-        step, batches = _timed(config, data, network, rows, seconds / 4)
+        features = _OneForAll(Path(), sys.maxsize, clock) if keeps_features else None
+        data = _data(info, rows, features)
+        step, batches = _timed(config, data, network, rows, seconds / 4, clock)
         if rows < config.batch_size and step < seconds:
             rows = min(config.batch_size, max(rows, int(rows * seconds / (2 * step))))
-            data = _data(info, rows, keeps_features)
-            step, batches = _timed(config, data, network, rows, seconds)
+            data = _data(info, rows, features)
+            step, batches = _timed(config, data, network, rows, seconds, clock)
         images = batches.seen("target", "train")
-        begun = time.perf_counter()
+        begun = clock()
         predict_logits(network, images, rows=torch.arange(rows))
-        each = (time.perf_counter() - begun) / rows
-    return Speed(step * config.batch_size / rows, each)
+        each = (clock() - begun) / rows
+    took = features.took if features else []
+    return Speed(step * config.batch_size / rows, each, min(took, default=0.0))
 
 
 def _timed(
-    config: TrialConfig, data: TrainingData, network: DannNetwork, rows: int, seconds: float
+    config: TrialConfig,
+    data: TrainingData,
+    network: DannNetwork,
+    rows: int,
+    seconds: float,
+    clock: Callable[[], float],
 ) -> tuple[float, Batches]:
     """Return the median seconds of steps of so many images, but the first, and their batches."""
     config = config.model_copy(update={"batch_size": rows})
@@ -98,11 +125,11 @@ def _timed(
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         training = Training(config, data, Path(folder), device=device, network=network)
-        begun = before = time.perf_counter()
+        begun = before = clock()
         for _ in training.train_epoch(config.epochs):
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            now = time.perf_counter()
+            now = clock()
             times.append(now - before)
             before = now
             if len(times) == 1 and training.batches.frozen:
@@ -132,10 +159,9 @@ def _zeros(info: StoreInfo, count: int) -> Tensor:
     return torch.zeros(1, 3, *[info.image_size] * 2, dtype=torch.uint8).expand(count, -1, -1, -1)
 
 
-def _data(info: StoreInfo, rows: int, keeps_features: bool) -> TrainingData:
+def _data(info: StoreInfo, rows: int, features: FeatureFolder | None) -> TrainingData:
     """Return images for all steps, which take no memory, whatever their number."""
     count = rows * (STEPS + 1)
     images, labels = _zeros(info, count), torch.zeros(count, dtype=torch.long)
     few = images[:1], labels[:1]
-    features = _OneForAll(Path(), sys.maxsize) if keeps_features else None
     return TrainingData(info, images, labels, images, *few, *few, features=features)

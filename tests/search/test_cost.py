@@ -40,6 +40,45 @@ def test_hours_are_steps_times_epochs_times_trials(
     assert found.epochs_mean == 5
 
 
+def kept_seconds(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, sets: list[str], slots: int = 1
+) -> tuple[float, Estimate]:
+    """Return a search's seconds of features that are kept, each of an image taking one, by kind."""
+    monkeypatch.setattr(frozen_stages, "WORTH", 0)
+    monkeypatch.setattr(speed, "measured", lambda *_: speed.Speed(0.0, 0.0, 1.0))
+    monkeypatch.setattr(cost, "START_S", 0.0)
+    fixed = ["training.views=1", "training.pretrained=false", "training.method=source_only"]
+    sets = [*fixed, f"resources.max_parallel_trials={slots}", *sets]
+    space = {"learning_rate": {"loguniform": [0.01, 0.1]}}
+    experiment, found = load_experiment(space_file(folder, space=space), stage_counts(), sets=sets)
+    info = cost.images_of(experiment, found)
+    images = (
+        sum(info.sizes["source"][one] for one in ("train", "val")) + info.sizes["target"]["val"]
+    )
+    estimate = cost.estimate(experiment, found, info)
+    return sum(one.kept_s for one in estimate.measured) / images, estimate
+
+
+def test_features_that_trials_share_are_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = ["training.unfrozen_depth=1", "search.trials=8"]
+    computed, estimate = kept_seconds(tmp_path, monkeypatch, frozen, slots=2)
+    assert computed == pytest.approx(1.0)  # the other slot waits for it
+    (one,) = estimate.measured
+    assert estimate.hours_low == pytest.approx(cost.LOW * one.kept_s / HOUR)
+    assert not kept_seconds(tmp_path, monkeypatch, ["training.unfrozen_depth=3"])[0]
+
+
+def test_trials_with_views_of_their_own_compute_features_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = ["training.unfrozen_depth=1", "search.trials=300", "training.views=2"]
+    shared, _ = kept_seconds(tmp_path, monkeypatch, sets)
+    own = [*sets, "space.rotation_degrees={uniform: [1, 20]}"]
+    assert kept_seconds(tmp_path, monkeypatch, own)[0] == pytest.approx(300 * shared)
+
+
 def test_only_what_takes_more_than_a_day_or_its_budget_gets_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -243,3 +243,9 @@ def test_a_trial_is_learned_from_if_this_space_could_have_proposed_it(
             warm_trials(space, [known(0.2, **change)])
     else:
         assert len(warm_trials(space, [known(0.2, **change)])) == 1
+
+
+def test_trials_of_any_precision_teach_a_search_that_leaves_it_open(tmp_path: Path) -> None:
+    file = space_file(tmp_path, training__precision="auto")
+    _, space = load_experiment(file, stage_counts())
+    assert len(warm_trials(space, [known(0.2, precision=one) for one in ("fp32", "bf16")])) == 2

@@ -1,10 +1,12 @@
 """Trials in memory, and the storage behind that has the same."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -93,6 +95,40 @@ def test_a_write_is_behind_when_it_returns(tmp_path: Path) -> None:
     other = optuna.load_study(study_name=NAME, storage=database(tmp_path))
     assert other.trials[0].intermediate_values == {1: 0.5}
     assert other.user_attrs == {"total": 3}
+
+
+@pytest.mark.parametrize("make", [database, journal])
+def test_optuna_reads_every_kind_of_value_that_a_report_may_have(tmp_path: Path, make: Any) -> None:
+    storage = remembered(make(tmp_path))
+    number = storage.create_new_trial(0)
+    values = {1: 0.5, 2: math.inf, 3: -math.inf, 4: math.nan}
+    for step in values:
+        storage.set_trial_intermediate_value(number, step, 0.25)
+    with storage.together():
+        for step, value in values.items():
+            storage.set_trial_intermediate_value(number, step, value)
+        storage.set_trial_user_attr(number, "best", {"epoch": 1})
+        storage.set_trial_user_attr(number, "best", {"epoch": 2, "of": ["ü", None]})
+        storage.set_trial_system_attr(number, "rung", 0.5)
+    (trial,) = optuna.load_study(study_name=NAME, storage=make(tmp_path)).trials
+    assert str(trial.intermediate_values) == str(values)
+    assert trial.user_attrs == {"best": {"epoch": 2, "of": ["ü", None]}}
+    assert trial.system_attrs["rung"] == 0.5
+
+
+def test_a_report_takes_a_statement_for_each_of_its_facts(tmp_path: Path) -> None:
+    behind = database(tmp_path)
+    storage = remembered(behind)
+    number = storage.create_new_trial(0)
+    statements: list[str] = []
+    sqlalchemy.event.listen(
+        behind.engine, "before_cursor_execute", lambda *told: statements.append(told[2])
+    )
+    with storage.together():
+        storage.set_trial_intermediate_value(number, 1, 0.5)
+        storage.set_trial_user_attr(number, "best", 1)
+        storage.set_trial_system_attr(number, "rung", 0.5)
+    assert [one.split()[:2] for one in statements] == 3 * [["INSERT", "INTO"]]
 
 
 def test_what_belongs_together_is_behind_whole_or_not_at_all(
