@@ -49,7 +49,8 @@ def bar(doing: str) -> Iterator[Callable[[str, int, int], None]]:
         task = shown.add_task(doing, total=None)
 
         def show(doing: str, done: int, of: int) -> None:
-            shown.update(task, description=doing, completed=done, total=of or None)
+            shown.tasks[0].total = of or None  # update() takes None for "as before"
+            shown.update(task, description=doing, completed=done)
 
         yield show
 

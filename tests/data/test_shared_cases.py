@@ -43,7 +43,7 @@ def packed(case: Path, store: Path, **changes: object) -> StoreInfo:
     [
         ("dollar-class", {}, ["$0_$10", "$10_$20", "dog"], ""),
         ("split-names", {}, ["bar", "cup", "dog"], "Training as train"),
-        ("links", {"unreadable": "skip"}, ["bar", "cup", "dog"], "120 of 336 images cannot be"),
+        ("links", {"unreadable": "skip"}, ["bar", "cup", "dog"], "120 of 336 images could not"),
         ("dark-16-bit", {}, ["bar", "cup", "dog"], "48 images of 16 bits hold values of 8 bits"),
         ("two-labels", {}, ["bar", "cup", "dog"], "tgt: 8 images carry several labels"),
         ("accents", {}, ["café", "eau", "thé"], ""),
