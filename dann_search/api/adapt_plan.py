@@ -26,6 +26,10 @@ TRAINING_SHARE = 0.05
 
 SIDES = (224, 160, 128, 96, 64)
 """Sides of images in pixels on CPUs: the largest that leaves ``ENOUGH_EPOCHS``."""
+PASSES, PASSES_FROZEN = 4.0, 1.0
+"""Forward passes that an epoch is worth, for each image of the source: the target's pass, too, and
+the gradient goes back through the trained stages. Where the features of frozen stages are kept,
+heads cost next to nothing and the top stage little more than a pass (docs/benchmarks.md)."""
 ENOUGH_EPOCHS, MOST_EPOCHS, FEWEST_EPOCHS = 8, 20, 2
 FINE_TUNED_TRIALS = 40
 """Trials after those on frozen features, at most; the budget usually ends them before."""
@@ -107,7 +111,12 @@ class Size:
 
 
 def fitting_size(
-    backbones: Sequence[str], images: int, budget_s: float, side: int | None = None
+    backbones: Sequence[str],
+    images: int,
+    budget_s: float,
+    side: int | None = None,
+    *,
+    frozen: bool = False,
 ) -> Size:
     """Choose side and epochs so that a training takes its share of the budget.
 
@@ -119,6 +128,8 @@ def fitting_size(
         images: of the larger training split.
         budget_s: the whole budget in seconds.
         side: in pixels, if the user chose one.
+        frozen: whether the lower stages stay as they are pre-trained, so that what they make of
+            the images is kept.
     """
     import torch
 
@@ -128,9 +139,9 @@ def fitting_size(
     small = [spec.image_size for spec in specs if spec.image_size <= SIDES[-1] or spec.only_size]
     sides = (side or small[0],) if side or small else SIDES
     allowed = TRAINING_SHARE * budget_s * cpu_count()
+    passes = PASSES_FROZEN if frozen else PASSES
     for chosen in sides:
-        # Source and target pass forward, and back through the stages that are trained.
-        epoch_s = max(4 * images * _seconds_an_image(spec, chosen) for spec in specs)
+        epoch_s = max(passes * images * _seconds_an_image(spec, chosen) for spec in specs)
         epochs = int(allowed / epoch_s)
         if epochs >= ENOUGH_EPOCHS:
             break

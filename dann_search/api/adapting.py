@@ -132,9 +132,13 @@ class _Planned:
 
     def content(self) -> dict[str, Any]:
         """Return the content of an experiment file without sizes, as ``launch`` takes it."""
+        return experiment_content(self.data, self.backbones, self.pretrained, self.hours)
+
+    @property
+    def pretrained(self) -> list[str]:
+        """Backbones with pre-trained weights."""
         files = read_source({}, sets=self.sets).content.get("weights", {})
-        pretrained = [one for one in self.backbones if spec_of(one).weights or one in files]
-        return experiment_content(self.data, self.backbones, pretrained, self.hours)
+        return [one for one in self.backbones if spec_of(one).weights or one in files]
 
     @property
     def hours(self) -> float:
@@ -160,7 +164,9 @@ def _search(planned: _Planned, display: Display) -> tuple[ExperimentFolder, Sear
             for role, domain in pair.by_role.items()
         )
         side = experiment.data.crop_size or experiment.data.image_size
-        size = fitting_size(planned.backbones, images, planned.clock.budget_s, side)
+        frozen = planned.pretrained == list(planned.backbones)
+        budget_s = planned.clock.budget_s
+        size = fitting_size(planned.backbones, images, budget_s, side, frozen=frozen)
         content["training"]["epochs"] = size.epochs
         content["data"].setdefault("image_size", size.side)
         content["search"]["budget"]["hours"] = planned.hours

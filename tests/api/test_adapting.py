@@ -161,3 +161,5 @@ def test_images_are_as_large_as_the_budget_allows(monkeypatch: pytest.MonkeyPatc
     assert size(600) == adapt_plan.Size(128, 9)
     assert size(60) == adapt_plan.Size(64, 3)
     assert size(600, 224) == adapt_plan.Size(224, 3)
+    # Kept features: 5 s an epoch at 224 pixels.
+    assert size(600, frozen=True) == adapt_plan.Size(224, 12)
