@@ -479,14 +479,14 @@ def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
         data__target=data["target"],
     )
     text = page_of(gather(by_info_max, lambda line: None)).text
-    assert "images, whose labels chose nothing: run evaluate" in text
+    assert "images, whose labels were not used: run evaluate" in text
     assert re.search(r"target val \d+ only measured it", text)
     assert "Only shown: info_max chose." in text
     card = (write_best(by_info_max).folder / "README.md").read_text()
     assert "| only measured it |" in card and "chosen by a score that needs no target label" in card
     for shown in (text, card):
         assert "only read by scores that need no target label" in shown  # the source's val
-        assert "chose the model" not in shown and "flatters" not in shown
+        assert "chose the model" not in shown and "optimistic" not in shown
 
 
 @pytest.mark.usefixtures("already_gathered")
