@@ -22,6 +22,7 @@ WITHOUT_FCNTL = "import sys; sys.modules['fcntl'] = None; "
 LINUX_ONLY = {
     "/proc": {
         "cluster/doctor/judge.py",
+        "search/precisions.py",
         "search/resources.py",
         "storage/driver_lock.py",
         "study/study_storage.py",

@@ -39,7 +39,6 @@ class MeasuredSteps(Output):
     step_s: float = Field(description="seconds of a step, of a whole batch of each domain")
     epoch_s: float = Field(description="seconds of an epoch with its validation")
     kept_s: float = Field(
-        0.0,
         description="seconds of the whole search in which features of frozen stages are computed "
         "that are kept; 0 where none are",
     )

@@ -50,12 +50,19 @@ def search(seconds: float = 60, json: bool = False):
 @app.command()
 def stuck(json: bool = False):
     interrupts_module.PATIENCE_S = 0.2
-    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    main = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+    def other():
+        time.sleep(0.3)
+        while main.read_text().rsplit(")", 1)[1].split()[0] != "S":
+            time.sleep(0.1)  # until the main thread is in native code
+        print("begun", file=sys.stderr, flush=True)
+        time.sleep(60)
     with interrupts(threading.Event()), at_once():
+        native = ctypes.CDLL(None).sleep
+        threading.Thread(target=other, daemon=True).start()
         # Native code that no signal wakes: it goes to the other thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        print("begun", file=sys.stderr, flush=True)
-        ctypes.CDLL(None).sleep(60)
+        native(60)
 
 sys.argv[0] = "dann-search"
 entry_point()
