@@ -125,11 +125,11 @@ def check_data(experiment: ExperimentConfig, source: SourceFile) -> None:
 
 def absent(place: Path, kind: Literal["file", "folder"]) -> str:
     """Say that no ``kind`` is there, and what may be meant instead."""
-    if place.is_file():
+    if os.path.isfile(place):  # Path.is_file fails where a name is too long
         packed = place.suffix.lower() in PACKED
         remedy = "unpack it" if packed else "a table of images is named under 'manifest'"
         return f"not a folder but a file: {place}; {remedy}"
-    if place.is_dir():
+    if os.path.isdir(place):
         return f"not a file but a folder: {place}; folders are named under 'folder'"
     try:
         beside = [one.name for one in place.parent.iterdir() if one.is_dir() == (kind == "folder")]

@@ -3,16 +3,22 @@
 It is copied once, as ``write_domain`` writes it, and read as any other manifest.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from dann_search.config.data import HuggingFaceSet
 from dann_search.data.remote import local_copy
+from dann_search.data.split_names import splits_by_name
 from dann_search.data.write_domain import write_domain
 from dann_search.errors import InputError, in_one_line, nearest
+
+SHOWN = 20
+"""Values of a column that a message lists, at most."""
 
 
 def local_dataset(config: HuggingFaceSet, cache: Path) -> Path:
@@ -65,11 +71,15 @@ def _chosen(config: HuggingFaceSet, loaded: Any) -> Any:
         loaded = _splits(config.split, loaded)
     elif isinstance(loaded, dict) and len(loaded) == 1:
         (loaded,) = loaded.values()
+    elif isinstance(loaded, dict):
+        _check_splits(loaded)
     several = loaded if isinstance(loaded, dict) else {"": loaded}
     for column, wanted in config.where.items():
         values = {name: _values(rows, column, "where") for name, rows in several.items()}
         if wanted not in (known := {one for column in values.values() for one in column}):
-            raise InputError(f"where: no '{wanted}' in {column}; {nearest(wanted, known)}")
+            many = len(known) > SHOWN
+            hint = f"it has {len(known):,} values" if many else nearest(wanted, known)
+            raise InputError(f"where: no '{wanted}' in {column}; {hint}")
         several = {
             name: rows.select([n for n, value in enumerate(values[name]) if value == wanted])
             for name, rows in several.items()
@@ -79,13 +89,23 @@ def _chosen(config: HuggingFaceSet, loaded: Any) -> Any:
     return several if isinstance(loaded, dict) else several[""]
 
 
+def _check_splits(names: Iterable[str]) -> None:
+    with contextlib.suppress(InputError):
+        if {"train", "test"} <= set(splits_by_name(names).values()):
+            return
+    raise InputError(
+        f"its splits are {', '.join(names)}, not train, test and maybe validation; name those to "
+        f"divide anew, as in split: {'+'.join(names)}"
+    )
+
+
 def _splits(names: str, loaded: Any) -> Any:
     import datasets
 
     if not isinstance(loaded, dict):
         raise InputError(f"split: it has no splits, got '{names}'")
     parts = []
-    for name in names.split("+"):
+    for name in map(str.strip, names.split("+")):
         if name not in loaded:
             raise InputError(f"split: no '{name}'; {nearest(name, loaded)}")
         parts.append(loaded[name])
@@ -94,19 +114,26 @@ def _splits(names: str, loaded: Any) -> Any:
 
 def _values(rows: Any, column: str, key: str) -> list[str]:
     """Return a column as text, classes by their names."""
-    if column not in rows.features:
-        raise InputError(f"{key}: no column '{column}'; {nearest(column, rows.features)}")
+    _check_column(rows, column, key)
     names = getattr(rows.features[column], "names", None)
     values = rows.with_format(None).select_columns([column])[:][column]
     return [names[one] if names and one is not None else str(one) for one in values]
+
+
+def _check_column(rows: Any, column: str, key: str) -> None:
+    import datasets
+
+    if column not in rows.features:
+        raise InputError(f"{key}: no column '{column}'; {nearest(column, rows.features)}")
+    if isinstance(rows.features[column], datasets.Image):
+        raise InputError(f"{key}: the column '{column}' holds images")
 
 
 def _labelled(rows: Any, label: str) -> Any:
     """Keep the images and one column of labels, under the name that says so."""
     import datasets
 
-    if label not in rows.features:
-        raise InputError(f"label: no column '{label}'; {nearest(label, rows.features)}")
+    _check_column(rows, label, "label")
     images = [name for name, kind in rows.features.items() if isinstance(kind, datasets.Image)]
     rows = rows.select_columns([*images, label])
     return rows if label == "label" else rows.rename_column(label, "label")

@@ -260,7 +260,7 @@ def _delimiter(head: str, needed: Sequence[str]) -> str:
     for delimiter in ",;\t":
         if set(needed) <= {_plain(name.strip(' "\r')) for name in head.split(delimiter)}:
             return delimiter
-    return ","
+    return max(",;\t", key=head.count)
 
 
 def _parquet_table(

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from dann_search.data.class_names import class_name
 from dann_search.data.hugging_face import as_pairs
 from dann_search.data.python_images import ImageFile, image_file
@@ -90,23 +92,33 @@ def _part(data: Any, names: Sequence[str] | None, what: str, split: str | None) 
     if isinstance(data, tuple):
         if len(data) != 2:
             raise InputError(f"{WHAT}, got a tuple of {len(data)}")
-        data, labels = data[0], list(data[1])
+        data, labels = data[0], _listed(data[1])
     numbered = hasattr(data, "__len__") and hasattr(data, "__getitem__")
     if not numbered or isinstance(data, str | bytes):
         stream = "; a stream has neither length nor numbers: make a list of it"
         hint = "" if numbered or not hasattr(data, "__iter__") else stream
         raise InputError(f"{WHAT}, got {type(data).__name__}{hint}")
-    count = len(data)
+    count, rows = len(data), getattr(data, "iloc", data)  # pandas' [0] is the row called 0
     if labels is None:
         names = _names(names or _own_names(data))
-        return Part(what, split, count, lambda number: data[number], names)
+        return Part(what, split, count, lambda number: rows[number], names)
     if len(labels) != count:
         of = f" of the {split} split" if split else ""
         raise InputError(
             f"{count} images{of} and {len(labels)} labels; each image needs one or None"
         )
     given = labels
-    return Part(what, split, count, lambda n: (data[n], given[n]), _names(names))
+    return Part(what, split, count, lambda n: (rows[n], given[n]), _names(names))
+
+
+def _listed(labels: Any) -> list[Any]:
+    try:
+        return list(labels)
+    except TypeError:
+        raise InputError(
+            f"expected a list of labels, got {type(labels).__name__}; a tuple is a pair (images, "
+            "labels), and images without labels are given alone"
+        ) from None
 
 
 def _own_names(data: Any) -> Sequence[str] | None:
@@ -148,6 +160,8 @@ def _class_of(label: Any, names: Sequence[str] | None) -> str | None:
             f"expected a class number or text as label, got shape {tuple(shape)}; flatten it "
             "(ravel), or take the argmax of one-hot rows"
         )
+    if label is np.ma.masked:  # its number is 0
+        return None
     if hasattr(label, "item"):
         label = label.item()
     # pandas.NA is neither equal to itself nor the opposite.

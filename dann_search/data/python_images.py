@@ -102,6 +102,8 @@ def _kept(content: bytes) -> ImageFile:
 
 def _pixels(image: Image.Image) -> NDArray[Any]:
     """Return the pixels that ``read_pixels`` sees of a Pillow image, before it scales them."""
+    if not all(image.size):
+        raise ValueError(f"it is empty: {image.width} x {image.height}")
     image.load()
     with contextlib.suppress(Exception):  # damaged EXIF says nothing
         image = ImageOps.exif_transpose(image)

@@ -49,7 +49,7 @@ def write_domain(
     Raises:
         InputError: an item is no image or label, or the folder holds something else.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = Path(os.path.abspath(Path(folder).expanduser()))
     parts = parts_of(data, class_names)
     items = (item for part in parts for item in part.items())
     manifest = folder / f"{folder.name}.csv"
@@ -118,7 +118,9 @@ def _check_same(items: Iterator[Item], manifest: Path) -> None:
         with manifest.open(encoding="utf-8", newline="") as file:
             there = list(csv.DictReader(file))
     except (OSError, csv.Error, UnicodeDecodeError):
-        raise InputError(f"{manifest.parent} exists and is no written domain; {remedy}") from None
+        raise InputError(
+            f"{manifest.parent} exists and is no written domain; give another folder"
+        ) from None
     count = 0
     for count, item in enumerate(items, 1):
         row = _row(count - 1, item)

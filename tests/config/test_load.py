@@ -145,6 +145,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(
     [
         ("{datset: digits}", "data.source.datset: unknown key 'datset'; did you mean 'dataset'?"),
         ("{dataset: digit}", "data.source.dataset: unknown value 'digit'; did you mean 'digits'?"),
+        (f"{{folder: {'x' * 300}}}", f"data.source.folder: no such folder: {'x' * 300}"),
         ("{folder: imgs}", "data.source.folder: no such folder: imgs"),
         ("{folder: ., dataset: digits}", "data.source: needs exactly one of: dataset, folder, "
          "manifest, huggingface"),

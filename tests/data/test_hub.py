@@ -217,6 +217,8 @@ def test_it_is_copied_once_and_again_when_it_changes(
         ({"where": {"domian": "a"}}, "where: no column 'domian'; did you mean 'domain'?"),
         ({"where": {"domain": "sketches"}}, "where: no 'sketches' in domain; did you mean 'sketch"),
         ({"label": "lable"}, "label: no column 'lable'; did you mean 'label'?"),
+        ({"label": "image"}, "label: the column 'image' holds images"),
+        ({"where": {"image": "x"}}, "where: the column 'image' holds images"),
         ({"label": "domain", "where": {"domain": "photo"}}, ""),
     ],
 )
@@ -237,8 +239,16 @@ def test_an_unknown_split_is_refused_with_the_nearest(tmp_path: Path) -> None:
     place = saved(datasets.DatasetDict(parts), tmp_path / "phone")
     with pytest.raises(InputError, match="split: no 'trian'; did you mean 'train'"):
         opened(tmp_path, folder=place, split="trian")
-    with pytest.raises(InputError, match="phone: no test split, got train, validation; splits are"):
+    with pytest.raises(InputError, match=r"not train, test .* as in split: train\+validation$"):
         opened(tmp_path, folder=place)
+    assert len(opened(tmp_path, folder=place, split="train + validation")) == 4
+
+
+def test_not_all_values_of_a_long_column_are_listed(tmp_path: Path) -> None:
+    names = (datasets.Value("string"), [f"{number}.jpg" for number in range(21)])
+    place = saved(rows([0] * 21, file=names), tmp_path / "phone")
+    with pytest.raises(InputError, match=r"where: no 'x' in file; it has 21 values$"):
+        opened(tmp_path, folder=place, where={"file": "x"})
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ def test_any_labels_come_back_as_written(
          "it has filename, class; rename 'filename' to 'path'"),
         ("path,class\nimages/0.jpg,a\n", "photos.csv: no column 'label'; "
          "it has path, class; rename 'class' to 'label'"),
+        ("filename\tclass\nimages/0.jpg\ta\n", "photos.csv: no column 'path'; "
+         "it has filename, class; rename 'filename' to 'path'"),
         ("images/0.jpg,a\nimages/1.jpg,b\n", "photos.csv: no column 'path'; "
          "it has images/0.jpg, a; name the columns in the first line: path,label"),
         ("path,label\n", "photos.csv: no rows"),

@@ -118,6 +118,8 @@ def test_bytes_of_no_image_are_left_for_packing_to_tell_of() -> None:
         (np.zeros((2, 5, 7, 3), np.uint8), r"first or last; got shape \(2, 5, 7, 3\)"),
         (np.zeros(784, np.uint8), r"got shape \(784,\)"),
         (np.zeros((0, 7), np.uint8), r"it is empty: shape \(0, 7\)"),
+        (Image.new("I", (0, 7)), "it is empty: 0 x 7"),
+        (Image.new("RGB", (7, 0)), "it is empty: 7 x 0"),
         ("a.png", "got str; files are listed in a manifest"),
         (None, "got NoneType"),
         (Image.fromarray(GREY / np.float32(255)), "floating-point numbers of unknown range"),

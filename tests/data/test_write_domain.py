@@ -72,6 +72,13 @@ def test_images_and_labels_of_any_kind_are_one_domain(tmp_path: Path, data: Any)
     assert domain.fingerprint() == first.fingerprint()
 
 
+def test_rows_of_a_shuffled_table_keep_their_labels(tmp_path: Path) -> None:
+    table = pd.DataFrame({"image": list(IMAGES[:3]), "label": ["a", "b", "c"]}).iloc[[2, 0, 1]]
+    domain = opened(write_domain((table["image"], table["label"]), tmp_path / "a"))
+    assert classes_of(domain) == ["c", "a", "b"]
+    assert np.array_equal(domain.decode(0, 6), IMAGES[2].transpose(2, 0, 1))
+
+
 def test_the_order_and_the_folder_do_not_change_the_splits(tmp_path: Path) -> None:
     order = np.random.default_rng(1).permutation(12)
     seen = []
@@ -118,6 +125,7 @@ def test_splits_are_kept(tmp_path: Path) -> None:
         ([0, 1, None, float("nan")], None, ["0", "1", "", ""]),
         (pd.Series([0, None, 1, 1], dtype="Int64"), None, ["0", "", "1", "1"]),
         (np.array([0, 1, np.nan, 1]), None, ["0", "1", "", "1"]),
+        (np.ma.array([0, 1, 1, 1], mask=[False, False, True, False]), None, ["0", "1", "", "1"]),
         ([0, -1, 1, 1], ["a", "b"], ["a", "", "b", "b"]),
         (["x, y", 'say "z"', None, "猫"], None, ["x, y", 'say "z"', "", "猫"]),
         ([" cafe\u0301", "one\ntwo", "b", "b"], None, ["caf\u00e9", "one two", "b", "b"]),
@@ -166,6 +174,7 @@ class Stream(IterableDataset[Any]):
         ((IMAGES, [" "] * 12), None, "item 0: its label is empty; give None"),
         ((IMAGES, LABELS), ["a", " a"], "class names must differ"),
         ((IMAGES / 255, LABELS), None, "item 0: expected values of uint8 .*got float64"),
+        ((IMAGES, None), None, "expected a list of labels, got NoneType; a tuple is a pair"),
         ((IMAGES, LABELS, LABELS), None, "expected images, a pair .*got a tuple of 3"),
         ([(IMAGES[0], 1, 2)], None, r"item 0: expected an image or \(image, label\), got a tup"),
         ([{"image": 1}], None, "item 0: expected a Pillow image, an array or a tensor, got dict"),
@@ -241,13 +250,19 @@ def test_another_domain_is_not_written_over(tmp_path: Path, data: Any, message: 
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="exists and is no written domain; remove"):
+    with pytest.raises(InputError, match="is no written domain; give another folder"):
         write_domain(Photos(), tmp_path)
     manifest = write_domain(Photos(), tmp_path / "phone")
     next((tmp_path / "phone" / "images").iterdir()).unlink()
     with pytest.raises(InputError, match="is missing; remove"):
         write_domain(Photos(), tmp_path / "phone")
     assert manifest.is_file()
+
+
+def test_a_folder_is_the_one_that_its_dots_lead_to(tmp_path: Path) -> None:
+    manifest = write_domain(Photos(), tmp_path / "other" / ".." / "phone" / "new" / "..")
+    assert manifest == tmp_path / "phone" / "phone.csv"
+    assert len(opened(manifest)) == 12
 
 
 def test_two_processes_that_write_the_same_agree(
