@@ -192,7 +192,9 @@ def line(name: str, found: dict[str, Tested]) -> str:
 
     def cell(method: str) -> str:
         one, base = found[method], found.get(BASE)
-        mean = f"{one.values.mean():.3f} ± {statistics.stdev(one.values):.3f}"
+        mean = f"{one.values.mean():.3f}"
+        if len(one.values) > 1:
+            mean += f" ± {statistics.stdev(one.values):.3f}"
         if base is None or method == BASE:
             return mean
         low, high = percentile_interval(one.drawn - base.drawn)

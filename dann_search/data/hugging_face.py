@@ -5,11 +5,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from dann_search.data.manifest import LIKE
 from dann_search.errors import InputError
 
 LABEL = "label"
-LIKE_LABELS = ("label", "class", "category", "target")
-"""A column of such a name may hold the labels."""
 
 
 class Pairs:
@@ -63,7 +62,7 @@ def _label_column(kinds: Mapping[str, Any], class_label: type) -> str | None:
     found = [name for name, kind in kinds.items() if isinstance(kind, class_label)]
     if LABEL in kinds or len(found) == 1:
         return LABEL if LABEL in kinds else found[0]
-    alike = [name for name in kinds if get_close_matches(name.casefold(), LIKE_LABELS, cutoff=0.75)]
+    alike = [name for name in kinds if get_close_matches(name.casefold(), LIKE[LABEL], cutoff=0.75)]
     if found or alike:
         raise InputError(
             f"datasets.Dataset: the labels may be in {' or '.join(found or alike)}; say so with "
