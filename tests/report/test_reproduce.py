@@ -1,6 +1,7 @@
 """The commands that run an experiment again."""
 
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,6 @@ def test_the_best_trial_is_trained_again_in_its_own_precision(tmp_path: Path, st
     config = space.fixed.model_copy(update={"precision": had}).model_dump()
     best = TrialRow(0, "completed", 0.5, 0.5, {}, 1, 1, config, {"learning_rate": 0.1}, None)
     words = shlex.split(reproduction(experiment, best, 3).winner)
-    sets = [word for before, word in zip(words, words[1:], strict=False) if before == "--set"]
+    sets = [word for before, word in pairwise(words) if before == "--set"]
     again, _ = load_experiment(file, stage_counts(), sets=sets)
     assert again.fixed.precision == had
