@@ -51,10 +51,11 @@ def search(seconds: float = 60, json: bool = False):
 def stuck(json: bool = False):
     interrupts_module.PATIENCE_S = 0.2
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-    with interrupts(threading.Event()), at_once():
+    with interrupts(threading.Event()), at_once("what was trained is kept"):
         # Native code that no signal wakes: it goes to the other thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        print("begun", file=sys.stderr, flush=True)
+        # A signal before the native code has begun would be seen.
+        threading.Timer(0.3, print, ["begun"], {"file": sys.stderr, "flush": True}).start()
         ctypes.CDLL(None).sleep(60)
 
 sys.argv[0] = "dann-search"
@@ -178,7 +179,9 @@ def test_native_code_that_does_not_return_cannot_keep_a_start_from_ending(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     out, said = ended_by(number, start(tmp_path, "stuck", "--json"))
-    assert said == "error: interrupted while Ray was starting: ended at once\n"
+    assert said == (
+        "error: interrupted while Ray was starting: ended at once\nwhat was trained is kept\n"
+    )
     assert "error" in json.loads(out)
 
 
