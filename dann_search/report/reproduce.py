@@ -4,10 +4,12 @@ import base64
 import json
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
 from dann_search.config.experiment import ExperimentConfig
+from dann_search.config.trial import AUTO
 from dann_search.results.rows import TrialRow
 
 
@@ -40,7 +42,7 @@ def reproduction(experiment: ExperimentConfig, best: TrialRow, trials: int) -> R
     if experiment.data.source_splits is None:  # without it, the source would get the default
         content["data"]["source_splits"] = None
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    sets = {
+    sets: dict[str, Any] = {
         "search.scheduler": "none",
         "search.sampler": "random",
         "search.published_first": False,
@@ -49,6 +51,8 @@ def reproduction(experiment: ExperimentConfig, best: TrialRow, trials: int) -> R
         "search.confirm": None,
         "search.warm_start": None,
     }
+    if experiment.fixed.precision == AUTO:  # another machine may take another
+        sets["training.precision"] = best.config["precision"]
     words = ["dann-search", "launch", file]
     winner = [*words, "--name", f"{experiment.name}-best", "--trials", "1"]
     for key, value in sets.items():

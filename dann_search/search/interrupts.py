@@ -94,19 +94,19 @@ def interrupts(event: threading.Event) -> Iterator[threading.Event]:
 
 
 @contextmanager
-def at_once() -> Iterator[None]:
+def at_once(kept: str = "") -> Iterator[None]:
     """Raise KeyboardInterrupt in this block on a signal that ``interrupts`` only notes.
 
     One that the command received before counts, too. Native code that keeps the main thread from
-    seeing it for ``PATIENCE_S`` seconds ends the process. In other threads than the main one this
-    does nothing.
+    seeing it for ``PATIENCE_S`` seconds ends the process, which then says what is ``kept``. In
+    other threads than the main one this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     done, (heard, told) = threading.Event(), os.pipe()
     os.set_blocking(told, False)
-    thread = threading.Thread(target=_end_late, args=(heard, done), daemon=True)
+    thread = threading.Thread(target=_end_late, args=(heard, done, kept), daemon=True)
     thread.start()
     before = signal.set_wakeup_fd(told)
     _at_once.append(done)
@@ -123,11 +123,12 @@ def at_once() -> Iterator[None]:
         os.close(heard)
 
 
-def _end_late(heard: int, done: threading.Event) -> None:
+def _end_late(heard: int, done: threading.Event, kept: str) -> None:
     """End the process if a signal that Python tells on a pipe has not ended a block in time."""
     while number := os.read(heard, 1):
         if number[0] in SIGNALS and not done.wait(PATIENCE_S):
-            end_now("interrupted while Ray was starting: ended at once", 128 + number[0])
+            said = f"interrupted while Ray was starting: ended at once\n{kept}".rstrip()
+            end_now(said, 128 + number[0])
 
 
 @contextmanager

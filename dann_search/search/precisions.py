@@ -118,7 +118,7 @@ def remembered_ratio(recipe: TrialConfig, side: int) -> float:
     about = [recipe.backbone, side, torch.__version__, _processor()]
     name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
     file = cache_folder() / "precision" / f"{name}.json"
-    with contextlib.suppress(OSError, ValueError, LookupError):
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         return float(json.loads(file.read_text(encoding="utf-8"))["ratio"])
     ratio = step_ratio(recipe, side)
     with contextlib.suppress(OSError):

@@ -127,7 +127,7 @@ def ray_session(
         return
     if address == "local":
         close_token_file()
-        _start_here(cpus)
+        _start_here(cpus, kept)
         watch: tuple[Any, ...] = OWN, dead_processes
     else:
         do_as_the_cluster_does(address)
@@ -144,7 +144,7 @@ def ray_session(
             ray.shutdown()
 
 
-def _start_here(cpus: int) -> None:
+def _start_here(cpus: int, kept: str = "") -> None:
     """Start Ray on this machine; where that is busy, a raylet may need a second try to come up.
 
     Raises:
@@ -154,7 +154,7 @@ def _start_here(cpus: int) -> None:
 
     size = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES}
     init = partial(ray.init, address="local", include_dashboard=False, **size, **QUIET)
-    with handlers_kept(), without_monitors(), at_once():
+    with handlers_kept(), without_monitors(), at_once(kept):
         for is_last in (False, True):
             try:
                 init()

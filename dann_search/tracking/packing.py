@@ -22,16 +22,18 @@ class CountLines:
         self, tell: Callable[[str], None], done: str, doing: str = "", things: str = "images"
     ):
         self.tell, self.word, self.doing, self.things = tell, done, doing, things
-        self.next_s = time.monotonic() + EVERY_S
+        self.next_s: float | None = None
         self.lock = threading.Lock()
 
     def __call__(self, done: int, of: int) -> None:
-        """Say it if the last line is ten seconds old."""
+        """Say it if the last line, or else the first call, is ten seconds old."""
         with self.lock:
+            now = time.monotonic()
+            self.next_s = self.next_s or now + EVERY_S
             if self.doing:
                 self.tell(f"{self.doing} {of:,} {self.things}")
                 self.doing = ""
-            if time.monotonic() < self.next_s:
+            if now < self.next_s:
                 return
-            self.next_s = time.monotonic() + EVERY_S
+            self.next_s = now + EVERY_S
         self.tell(f"{self.word} {done:,} of {of:,} {self.things}")

@@ -57,7 +57,7 @@ def stuck(json: bool = False):
             time.sleep(0.1)  # until the main thread is in native code
         print("begun", file=sys.stderr, flush=True)
         time.sleep(60)
-    with interrupts(threading.Event()), at_once():
+    with interrupts(threading.Event()), at_once("what was trained is kept"):
         native = ctypes.CDLL(None).sleep
         threading.Thread(target=other, daemon=True).start()
         # Native code that no signal wakes: it goes to the other thread.
@@ -185,7 +185,9 @@ def test_native_code_that_does_not_return_cannot_keep_a_start_from_ending(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     out, said = ended_by(number, start(tmp_path, "stuck", "--json"))
-    assert said == "error: interrupted while Ray was starting: ended at once\n"
+    assert said == (
+        "error: interrupted while Ray was starting: ended at once\nwhat was trained is kept\n"
+    )
     assert "error" in json.loads(out)
 
 

@@ -152,9 +152,10 @@ def test_steps_are_timed_once_for_a_backbone_on_a_machine(
     monkeypatch.setattr(precisions, "_processor", lambda: "another")
     remembered_ratio(space.fixed, 16)
     assert timed[2:] == ["dann_cnn 16"]
-    for file in (tmp_path / "cache" / "dann-search" / "precision").iterdir():
-        file.write_text("{")
-    assert remembered_ratio(space.fixed, 16) == 0.5 and len(timed) == 4
+    for count, broken in enumerate(["{", "[]", '{"ratio": null}', "{}"], 4):
+        for file in (tmp_path / "cache" / "dann-search" / "precision").iterdir():
+            file.write_text(broken)
+        assert remembered_ratio(space.fixed, 16) == 0.5 and len(timed) == count
 
 
 def test_a_ratio_is_that_of_real_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

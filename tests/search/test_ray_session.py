@@ -38,7 +38,8 @@ state = SearchState(experiment, [], 8, None, True, None)
 earlier = logging.StreamHandler()  # holds the sys.stderr of before
 with quiet_output(Path("log")) as terminal:
     table = LiveDisplay().searching(terminal, "what goes in")
-    table.show([snapshot_of(ExperimentFolder.at(experiment.place), state, time.time())])
+    folder = ExperimentFolder.at(experiment.place)
+    table.show([snapshot_of(folder, state, time.time(), "starting Ray")])
     table.notice("a line for the user")
     print("Number of trials: print")
     print("Number of trials: stderr", file=sys.stderr)

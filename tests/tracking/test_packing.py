@@ -10,7 +10,8 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("dann_search.tracking.packing.time.monotonic", lambda: now[0])
     lines: list[str] = []
     progress = CountLines(lines.append, "packed", "packing")
-    for done in range(1, 2_001):
+    now[0] = 60.0  # what came before the first call does not count
+    for done in range(2_001):
         now[0] += 1 / 64
         progress(done, 2_000)
     assert lines == [
