@@ -14,6 +14,7 @@ from dann_search.outputs import search, trials
 from dann_search.outputs.shared import BestTrial
 from dann_search.results.choose import field_of
 from dann_search.results.lines import (
+    GAP,
     alike,
     describe,
     duration,
@@ -79,7 +80,19 @@ class Live:
             yield Text(same, style="dim")
         if rows:
             yield table
-        yield Text(headline(self.snapshot, self.left), style="bold")
+        yield Text(_folded(headline(self.snapshot, self.left), options.max_width), style="bold")
+
+
+def _folded(headline: str, width: int) -> str:
+    """Break a headline between its parts, where it is wider than the console."""
+    first, *parts = headline.split(GAP)
+    lines = [first]
+    for part in parts:
+        if len(lines[-1]) + len(GAP) + len(part) <= width:
+            lines[-1] += GAP + part
+        else:
+            lines.append(part)
+    return "\n".join(lines)
 
 
 def experiments(snapshots: Sequence[Snapshot]) -> Group:

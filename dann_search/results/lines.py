@@ -18,6 +18,8 @@ KNOWN_BY_VALUE = ("method", "backbone")
 """Parameters whose values say what they are."""
 HEADLINE_EVERY_S = 60.0
 """Seconds between two headlines that differ in the number of epochs alone."""
+GAP = "   "
+"""Between the parts of a headline."""
 
 
 class SearchView:
@@ -104,7 +106,7 @@ def headline(snapshot: Snapshot, left: str = "") -> str:
     awaited = snapshot.running or snapshot.begun is None
     if status.searching and awaited and snapshot.reported is not None:
         parts.append(f"last report {duration(max(0.0, time.time() - snapshot.reported))} ago")
-    return "   ".join([*parts, left] if left else parts)
+    return GAP.join([*parts, left] if left else parts)
 
 
 def _best_so_far(snapshot: Snapshot) -> str:

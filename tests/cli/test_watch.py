@@ -35,6 +35,17 @@ def test_forty_columns_have_no_room_for_recipes() -> None:
     assert all(len(line) <= 40 for line in lines)
 
 
+def test_a_headline_is_broken_between_its_parts_alone() -> None:
+    parts = tables.headline(snapshot_with(), "about 3m left").split(tables.GAP)
+    folded = [
+        line for line in shown(40, snapshot_with()) if "trials done" in line or "left" in line
+    ]
+    assert folded == [parts[0]]
+    lines = tables._folded(tables.GAP.join(parts), 40).splitlines()
+    assert tables.GAP.join(lines).split(tables.GAP) == parts and len(lines) > 1
+    assert all(len(line) <= 40 for line in lines)
+
+
 def test_what_is_the_same_in_all_trials_is_shown_once() -> None:
     same, _, first, *_ = shown(300, snapshot_with())
     assert same.startswith("the same in all: ") and "backbone=vgg16" in same
