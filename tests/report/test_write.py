@@ -465,7 +465,7 @@ def test_labels_are_said_to_have_chosen_the_model_only_where_they_did(
     text = Page(bare.text).text
     assert "images, whose labels also chose the model: run evaluate" in text
     assert re.search(r"target val \d+ chose the model", text)
-    assert "It chose among 4 trials" in text
+    assert "The best of 4 trials by this score" in text
     assert "| chose the model |" in (write_best(few).folder / "README.md").read_text()
 
     data = yaml.safe_load(few.record.read_text())["experiment"]["data"]
