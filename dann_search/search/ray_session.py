@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -37,6 +38,9 @@ ENVIRONMENT = {
 }
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+SIGNAL_S = 2.0
+"""How long after the loss of its Ray a process may still hear of a signal that ended both."""
 
 OBJECT_STORE_BYTES = 128 * 2**20
 """Only small messages pass through it: images and checkpoints go over files."""
@@ -171,4 +175,8 @@ def _start_here(cpus: int, kept: str = "") -> None:
 
 
 def _end_without_head(kept: str, what: str) -> None:
+    # Where a signal ended Ray's processes, too, the main thread may not have seen its own yet.
+    until = time.monotonic() + SIGNAL_S
+    while exit_code_at_failure() == 1 and time.monotonic() < until:
+        time.sleep(0.05)
     end_now(f"{what}\n{kept}", exit_code_at_failure())

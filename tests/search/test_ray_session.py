@@ -14,6 +14,7 @@ from ray._private.node import Node
 from dann_search.config.load import load_experiment
 from dann_search.data.node_store import StoreSpec
 from dann_search.models.registry import stage_counts
+from dann_search.search import ray_session
 from dann_search.search.executor import ON_THIS_MACHINE, Work
 from dann_search.search.interrupts import command_signals, interrupts
 from dann_search.search.ray_private import without_monitors
@@ -151,3 +152,13 @@ def test_a_signal_while_ray_starts_ends_the_start_at_once(
         signal.raise_signal(signal.SIGTERM)  # is noted again, as before the start
         assert received.number == signal.SIGTERM
     assert calls == ([] if when == "before" else ["started", "kill", "shutdown"])
+
+
+def test_a_signal_that_is_seen_after_the_loss_of_ray_decides_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes, ended = iter([1, 1, 143, 143]), list[tuple[str, int]]()
+    monkeypatch.setattr(ray_session, "exit_code_at_failure", lambda: next(codes))
+    monkeypatch.setattr(ray_session, "end_now", lambda what, code: ended.append((what, code)))
+    ray_session._end_without_head("kept", "Ray is gone")
+    assert ended == [("Ray is gone\nkept", 143)]
