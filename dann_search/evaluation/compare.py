@@ -88,10 +88,7 @@ def compare(
     winner = asked.winner.method
     if winner in failed or not names:
         raise RunError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
-    runs = sum(len(plan.runs[name]) for name in names if name not in plan.same_as)
-    tell(f"scoring {counted(runs, 'run')} on the target's test split")
-    scored(0, runs)
-    scores, contents = _scored(asked, plan, names, lambda done: scored(done, runs))
+    scores, contents = _scored(asked, plan, names, tell, scored)
     info = read_info(asked.store)
     n_test = info.sizes["target"]["test"]
     searched = {name: plan.tuned[name].search.trials for name in names if name in plan.tuned}
@@ -186,16 +183,23 @@ def _train(
 
 
 def _scored(
-    asked: _Asked, plan: TrainingPlan, names: Sequence[str], scored: Callable[[int], None]
+    asked: _Asked,
+    plan: TrainingPlan,
+    names: Sequence[str],
+    tell: Callable[[str], None],
+    scored: Callable[[int, int], None],
 ) -> tuple[dict[str, MethodScores], int]:
     """Score every method; all runs have ended, and only here are test labels read.
 
-    ``scored`` is called with the number of runs that have predicted.
+    ``tell`` and ``scored`` are those of ``compare``.
 
     Returns:
         The scores by method, and how many different contents the test images show.
     """
     store, winner = asked.store, asked.winner.method
+    runs, done = sum(len(plan.runs[name]) for name in names if name not in plan.same_as), 0
+    tell(f"scoring {counted(runs, 'run')} on the target's test split")
+    scored(done, runs)
     trained: dict[str, NDArray[np.int64]] = {}
     for name in names:
         same = plan.same_as.get(name, name)
@@ -203,7 +207,8 @@ def _scored(
             predicted = []
             for run in plan.runs[name]:
                 predicted.append(predict_run(run.config, run.folder, asked.experiment, store))
-                scored(sum(map(len, trained.values())) + len(predicted))
+                done += 1
+                scored(done, runs)
             trained[same] = np.stack(predicted)
     labels, copies = open_labels(store, "target", "test"), open_groups(store, "target", "test")
     scores = score_methods(
