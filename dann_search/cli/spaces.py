@@ -1,7 +1,6 @@
 """Commands about experiment files: write one, explain its space, print its schema."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,6 +95,7 @@ def _explained(
     from dann_search.search.precisions import in_words, settled_precisions
     from dann_search.search.trial_memory import planned
     from dann_search.study.explain import explain
+    from dann_search.study.record import with_precisions
 
     source = read_source(file, sets=sets)
     # A space can be explained before its data exist.
@@ -105,8 +105,7 @@ def _explained(
     with source.placing():
         experiment, labelled = fitted_to_target(experiment)
     settled = settled_precisions(experiment, found)
-    precisions = {name: one.precision for name, one in settled.items()}
-    found = replace(found, precisions=precisions)
+    found = with_precisions(found, settled)
     need = disk_need(experiment, found)
     disk = str(need) if need else "not known for a backbone of your own"
     if kept := kept_features(experiment.data, found):

@@ -78,7 +78,11 @@ def with_recorded_precisions(space: Space, folder: ExperimentFolder) -> Space:
     """Return a space whose recipes have the precisions that the experiment began with."""
     if space.fixed.precision != AUTO:
         return space
-    settled = recorded_precisions(folder)
+    return with_precisions(space, recorded_precisions(folder))
+
+
+def with_precisions(space: Space, settled: Mapping[str, SettledPrecision]) -> Space:
+    """Return a space whose recipes have these precisions where the file says ``auto``."""
     return replace(space, precisions={name: one.precision for name, one in settled.items()})
 
 
