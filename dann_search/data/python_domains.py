@@ -32,7 +32,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Part:
+class DomainPart:
     """A split, or all of a domain: ``read`` gives an image, or (image, label), by its number."""
 
     what: str
@@ -60,7 +60,7 @@ class Part:
                 raise InputError(f"{where}: {exc}") from None
 
 
-def parts_of(data: Any, class_names: Sequence[str] | None) -> list[Part]:
+def parts_of(data: Any, class_names: Sequence[str] | None) -> list[DomainPart]:
     """Tell the splits of a domain, or the one part that is all of it; no image is read yet.
 
     Raises:
@@ -83,7 +83,7 @@ def parts_of(data: Any, class_names: Sequence[str] | None) -> list[Part]:
     return parts
 
 
-def _part(data: Any, names: Sequence[str] | None, what: str, split: str | None) -> Part:
+def _part(data: Any, names: Sequence[str] | None, what: str, split: str | None) -> DomainPart:
     module = sys.modules.get("datasets")
     if module is not None and isinstance(data, module.Dataset):
         data, own = as_pairs(data)
@@ -101,14 +101,14 @@ def _part(data: Any, names: Sequence[str] | None, what: str, split: str | None) 
     count, rows = len(data), getattr(data, "iloc", data)  # pandas' [0] is the row called 0
     if labels is None:
         names = _names(names or _own_names(data))
-        return Part(what, split, count, lambda number: rows[number], names)
+        return DomainPart(what, split, count, lambda number: rows[number], names)
     if len(labels) != count:
         of = f" of the {split} split" if split else ""
         raise InputError(
             f"{count} images{of} and {len(labels)} labels; each image needs one or None"
         )
     given = labels
-    return Part(what, split, count, lambda n: (rows[n], given[n]), _names(names))
+    return DomainPart(what, split, count, lambda n: (rows[n], given[n]), _names(names))
 
 
 def _listed(labels: Any) -> list[Any]:
