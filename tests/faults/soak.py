@@ -14,7 +14,6 @@ import os
 import random
 import re
 import signal
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +32,9 @@ from optuna.trial import TrialState
 from dann_search.storage.layout import ExperimentFolder
 from tests.drivers import kill_all, marked, said, start
 from tests.experiments import (
+    epochs_in_study,
     retrain,
+    rows_in_study,
     saved_history,
     study_trials,
     tiny_space_file,
@@ -82,18 +83,8 @@ def measure(driver: int, folder: ExperimentFolder, mark: str, begun: float) -> S
     figures["experiment", "MB on disk"] = disk_mb(folder.root)
     if "raylet" in pids and (session := session_of(pids["raylet"])):
         figures["Ray's logs", "MB on disk"] = disk_mb(session)
-    done = count(folder, "trials WHERE state = 'COMPLETE'")
+    done = rows_in_study(folder, "trials WHERE state = 'COMPLETE'")
     return Sample(time.monotonic() - begun, done, figures)
-
-
-def count(folder: ExperimentFolder, rows: str = "trial_intermediate_values") -> int:
-    """Return how many rows the study has, by default one for each epoch: many times a minute."""
-    with (
-        suppress(sqlite3.Error),
-        closing(sqlite3.connect(folder.study.as_uri() + "?mode=ro", uri=True)) as study,
-    ):
-        return int(study.execute(f"SELECT count(*) FROM {rows}").fetchone()[0])
-    return 0
 
 
 def session_of(raylet: int) -> Path | None:
@@ -188,14 +179,14 @@ def soak(
     try:
         seen = 0
         while driver.poll() is None:
-            while driver.poll() is None and count(folder) <= seen:
+            while driver.poll() is None and epochs_in_study(folder) <= seen:
                 time.sleep(0.2)
             time.sleep(rng.uniform(0, every_s))
-            if count(folder):
+            if epochs_in_study(folder):
                 samples.append(measure(driver.pid, folder, str(place), begun))
             name = rng.choice([*STRIKES, FULL])
             faults[name] += driver.poll() is None and strike(name, driver, str(place), rng)
-            seen = count(folder)
+            seen = epochs_in_study(folder)
             if time.monotonic() - begun > most_s:
                 driver.send_signal(signal.SIGINT)
                 break
